@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// AddOp: what `Client::add` returns; says when and where tasks are added, and adds them.
+
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <limits>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <SQLiteCpp/Database.h>
+#include <fmt/format.h>
+
+#include <backlite/clock.hpp>
+#include <backlite/error.hpp>
+#include <backlite/fwd.hpp>
+#include <backlite/id.hpp>
+#include <backlite/records.hpp>
+#include <backlite/runtime/engine.hpp>
+#include <backlite/task.hpp>
+
+namespace backlite {
+inline namespace v1 {
+
+/// Tasks that are encoded, and not added yet. Keeps nothing of the values it was made from.
+/// The chain functions may come in any order; of `wait` and `at` the last counts.
+/// Threads: one at a time. REQUIRES: goes before its client does.
+class AddOp {
+public:
+    explicit AddOp(runtime::Engine& engine) noexcept : engine_(&engine) {}
+    AddOp(AddOp&&) noexcept = default;
+    AddOp& operator=(AddOp&&) noexcept = default;
+    AddOp(const AddOp&) = delete;
+    AddOp& operator=(const AddOp&) = delete;
+    ~AddOp() = default;
+
+    /// The tasks become due this long after `save`.
+    [[nodiscard]] AddOp& wait(Duration duration) & {
+        at_.reset();
+        wait_ = duration;
+        return *this;
+    }
+    /// The tasks become due at this time; one in the past means at once.
+    [[nodiscard]] AddOp& at(TimePoint time) & {
+        wait_.reset();
+        at_ = time;
+        return *this;
+    }
+    /// Adds inside the transaction that is open on `database`, a connection to the client's own file. The tasks are in
+    /// the file when and if that transaction commits, and as durable as its connection makes it; the client's
+    /// dispatcher sees the commit by itself.
+    /// Errors, at `save`: ConfigError if no transaction is open or the file is another; BusyError at once if the
+    /// transaction is deferred and cannot become a write transaction. The host's own work in it survives an error,
+    /// unless the message says that SQLite rolled everything back.
+    [[nodiscard]] AddOp& tx(SQLite::Database& database) & {
+        database_ = &database;
+        return *this;
+    }
+    /// Adds inside a transaction of the library; see Transaction.
+    [[nodiscard]] AddOp& tx(Transaction& transaction) &;
+    /// Gives up waiting for the write, and throws Cancelled, once the token fires; a write that has begun is finished.
+    [[nodiscard]] AddOp& stop_token(std::stop_token token) & {
+        stop_ = std::move(token);
+        return *this;
+    }
+
+    [[nodiscard]] AddOp&& wait(Duration duration) && { return std::move(wait(duration)); }
+    [[nodiscard]] AddOp&& at(TimePoint time) && { return std::move(at(time)); }
+    [[nodiscard]] AddOp&& tx(SQLite::Database& database) && { return std::move(tx(database)); }
+    [[nodiscard]] AddOp&& tx(Transaction& transaction) &&;
+    [[nodiscard]] AddOp&& stop_token(std::stop_token token) && { return std::move(stop_token(std::move(token))); }
+
+    /// Adds all the tasks or none, once; their ids, in the order in which the tasks were given.
+    /// Without `tx` they are on disk when it returns: safe from the death of the process, and with Durability::full
+    /// from a power cut.
+    /// Errors: EncodeError if one of the tasks could not be encoded or is larger than `max_payload`; ConfigError for a
+    /// time that is negative or too far off, or a second call; Cancelled; BusyError after `busy_timeout`; FullError and
+    /// StorageError, see `added()`; ForkError.
+    /// Blocks until the write is committed.
+    std::vector<TaskId> save() {
+        engine_->check_fork("AddOp::save");
+        if (std::exchange(saved_, true))
+            throw ConfigError("AddOp::save: called a second time; each call needs its own add()");
+        if (error_) std::rethrow_exception(error_);
+        const std::int64_t now = to_ms(engine_->clock().now());
+        const std::optional<std::int64_t> wait_until = due_time(now);
+        if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
+        if (tasks_.empty()) return {};
+        try {
+            if (database_ != nullptr) {
+                engine_->add_within(*database_, tasks_, wait_until, now);
+            } else {
+                engine_->add(tasks_, wait_until, now, stop_);
+            }
+        } catch (Error& error) {
+            error.set_subject(std::string{tasks_.front().queue}, {});
+            throw;
+        }
+        std::vector<TaskId> ids;
+        ids.reserve(tasks_.size());
+        for (NewTask& task : tasks_) ids.push_back(std::move(task.id));
+        return ids;
+    }
+
+    /// Encodes one more task. An error is kept for `save`; then nothing of this call is added.
+    template <class T>
+    void push(const T& task) noexcept {
+        if (error_) return;
+        try {
+            const std::string& queue = queue_config<T>().name;
+            std::string payload = encode(task, queue);
+            if (payload.size() > engine_->config().max_payload) {
+                throw EncodeError(
+                    fmt::format("queue \"{}\": a task has {} bytes of JSON, more than ClientConfig::max_payload "
+                                "({})",
+                                queue, payload.size(), engine_->config().max_payload),
+                    queue);
+            }
+            tasks_.push_back({{}, queue, std::move(payload)});
+        } catch (...) {
+            error_ = std::current_exception();
+        }
+    }
+
+    void reserve(std::size_t count) { tasks_.reserve(count); }
+
+private:
+    [[nodiscard]] std::optional<std::int64_t> due_time(std::int64_t now) const {
+        if (wait_) {
+            const std::int64_t due = saturating_add(now, *wait_);
+            if (*wait_ < Duration::zero() || due == (std::numeric_limits<std::int64_t>::max)()) {
+                throw ConfigError(fmt::format("AddOp::wait: {} ms is negative or too long", wait_->count()));
+            }
+            return due;
+        }
+        if (at_) {
+            const std::int64_t due = to_ms(*at_);
+            if (due < 0) throw ConfigError(fmt::format("AddOp::at: {} ms is before 1970", due));
+            return due;
+        }
+        return std::nullopt;
+    }
+
+    runtime::Engine* engine_;
+    std::vector<NewTask> tasks_{};
+    std::exception_ptr error_{};
+    std::optional<Duration> wait_{};
+    std::optional<TimePoint> at_{};
+    SQLite::Database* database_ = nullptr;
+    std::stop_token stop_{};
+    bool saved_ = false;
+};
+
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The two clocks that the library reads, behind an interface so that tests can move them.
+
+#include <chrono>
+#include <cstdint>
+#include <limits>
+
+namespace backlite {
+inline namespace v1 {
+
+/// The library's unit of time: what is stored, and what configurations are written in.
+using Duration = std::chrono::milliseconds;
+
+/// A wall-clock time (UTC), stored in milliseconds since the epoch.
+using TimePoint = std::chrono::system_clock::time_point;
+
+/// Where the library gets its time from. Due times and stored times are wall clock; leases, timeouts and waits are
+/// steady clock. Whatever these say, no wait lasts longer than one second before both are read again.
+/// Threads: called from any thread at once. Must not throw.
+class Clock {
+public:
+    Clock() = default;
+    Clock(const Clock&) = delete;
+    Clock& operator=(const Clock&) = delete;
+    virtual ~Clock() = default;
+
+    [[nodiscard]] virtual TimePoint now() const noexcept { return std::chrono::system_clock::now(); }
+    [[nodiscard]] virtual std::chrono::steady_clock::time_point steady_now() const noexcept {
+        return std::chrono::steady_clock::now();
+    }
+};
+
+/// Milliseconds since the epoch, rounded down: the form in which times are stored.
+[[nodiscard]] inline std::int64_t to_ms(TimePoint time) noexcept {
+    return std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count();
+}
+
+/// The time that `ms` milliseconds since the epoch stand for, held inside what TimePoint can express: rows made by
+/// others may hold any number.
+[[nodiscard]] inline TimePoint from_ms(std::int64_t ms) noexcept {
+    using std::chrono::duration_cast;
+    constexpr std::int64_t most = duration_cast<Duration>((TimePoint::max)().time_since_epoch()).count();
+    const std::int64_t held = ms > most ? most : ms < -most ? -most : ms;
+    return TimePoint{duration_cast<TimePoint::duration>(Duration{held})};
+}
+
+/// `ms + duration`, held inside the range of the type instead of overflowing.
+[[nodiscard]] inline std::int64_t saturating_add(std::int64_t ms, Duration duration) noexcept {
+    constexpr auto most = (std::numeric_limits<std::int64_t>::max)();
+    constexpr auto least = (std::numeric_limits<std::int64_t>::min)();
+    const std::int64_t d = duration.count();
+    if (d > 0 && ms > most - d) return most;
+    if (d < 0 && ms < least - d) return least;
+    return ms + d;
+}
+
+/// `start + duration` on the steady clock, held inside its range.
+[[nodiscard]] inline std::chrono::steady_clock::time_point saturating_add(std::chrono::steady_clock::time_point start,
+                                                                          Duration duration) noexcept {
+    using Steady = std::chrono::steady_clock;
+    const auto room = std::chrono::duration_cast<Duration>((Steady::time_point::max)() - start);
+    return duration >= room ? (Steady::time_point::max)() : start + duration;
+}
+
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,199 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What a queue and a client can be told. Aggregates: name only the fields that differ from their defaults.
+// The order of the fields is part of the interface.
+
+#include <chrono>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <thread>
+#include <utility>
+#include <variant>
+
+#include <fmt/format.h>
+
+#include <backlite/clock.hpp>
+#include <backlite/error.hpp>
+#include <backlite/logger.hpp>
+
+namespace SQLite {
+class Database;
+}
+
+namespace backlite {
+inline namespace v1 {
+
+/// How a backoff that grows from attempt to attempt does so.
+struct ExponentialBackoff {
+    Duration initial = std::chrono::seconds{1};  ///< the wait after the first failure
+    double factor = 2.0;                         ///< each wait is this many times the one before; at least 1
+    Duration max = std::chrono::hours{1};        ///< no wait is longer, jitter included
+    double jitter = 0.1;                         ///< 0 to 1: each wait is spread by up to this share, both ways
+};
+
+/// How long a failed task waits before its next attempt.
+class Backoff {
+public:
+    /// No wait.
+    Backoff() = default;
+
+    /// The same wait each time; any chrono duration converts, rounded up to milliseconds.
+    template <class Rep, class Period>
+    Backoff(std::chrono::duration<Rep, Period> fixed)  // NOLINT(google-explicit-constructor): `.backoff = 5s`
+        : rule_(std::chrono::ceil<Duration>(fixed)) {}
+
+    [[nodiscard]] static Backoff exponential(ExponentialBackoff rule) {
+        Backoff backoff;
+        backoff.rule_ = rule;
+        return backoff;
+    }
+
+    /// `wait` gets the number of the attempt that failed, from 1, and returns the wait. It runs on worker threads,
+    /// several at once. If it throws or returns a negative time, the task waits one second.
+    [[nodiscard]] static Backoff custom(std::function<Duration(int attempt)> wait) {
+        Backoff backoff;
+        backoff.rule_ = std::move(wait);
+        return backoff;
+    }
+
+    /// The wait after attempt number `attempt` (from 1) failed. `random` spreads an exponential wait.
+    /// Errors: what a custom function throws; std::bad_function_call if it is empty.
+    [[nodiscard]] Duration delay(int attempt, std::uint64_t random = 0) const {
+        if (const auto* fixed = std::get_if<Duration>(&rule_)) return *fixed;
+        if (const auto* function = std::get_if<Function>(&rule_)) return (*function)(attempt);
+        const auto& rule = std::get<ExponentialBackoff>(rule_);
+        const auto most = static_cast<double>(rule.max.count());
+        const double unit = static_cast<double>(random >> 11) / static_cast<double>(std::uint64_t{1} << 53);  // [0, 1)
+        const double spread = 1.0 + rule.jitter * (2.0 * unit - 1.0);
+        const double wait = static_cast<double>(rule.initial.count()) * std::pow(rule.factor, attempt - 1);
+        // The cap comes before the spread too: waits at the cap spread downwards instead of meeting there.
+        const double spread_wait = (wait < most ? wait : most) * spread;
+        return Duration{static_cast<Duration::rep>(std::ceil(spread_wait < most ? spread_wait : most))};
+    }
+
+    /// Errors: ConfigError naming the value that cannot work.
+    void check(const std::string& queue) const {
+        if (const auto* fixed = std::get_if<Duration>(&rule_)) {
+            if (*fixed < Duration::zero()) {
+                throw ConfigError(fmt::format("queue \"{}\": backoff is negative: {} ms", queue, fixed->count()));
+            }
+            return;
+        }
+        if (const auto* function = std::get_if<Function>(&rule_)) {
+            if (!*function) throw ConfigError(fmt::format("queue \"{}\": the custom backoff is empty", queue));
+            return;
+        }
+        const auto& rule = std::get<ExponentialBackoff>(rule_);
+        if (rule.initial < Duration::zero() || rule.max < Duration::zero()) {
+            throw ConfigError(
+                fmt::format("queue \"{}\": exponential backoff has a negative time: initial {} ms, max {} ms", queue,
+                            rule.initial.count(), rule.max.count()));
+        }
+        if (!(rule.factor >= 1.0) || !std::isfinite(rule.factor)) {
+            throw ConfigError(
+                fmt::format("queue \"{}\": exponential backoff has a factor below 1: {}", queue, rule.factor));
+        }
+        if (!(rule.jitter >= 0.0 && rule.jitter <= 1.0)) {
+            throw ConfigError(fmt::format("queue \"{}\": jitter is not between 0 and 1: {}", queue, rule.jitter));
+        }
+    }
+
+private:
+    using Function = std::function<Duration(int)>;
+
+    std::variant<Duration, ExponentialBackoff, Function> rule_{Duration::zero()};
+};
+
+/// Which finished tasks keep their payload.
+struct RetainData {
+    bool only_failed = false;  ///< true: only tasks that failed for good
+};
+
+/// Which finished tasks are kept, and for how long.
+struct Retention {
+    Duration duration{};               ///< how long; zero: for ever
+    bool only_failed = false;          ///< true: tasks that succeeded vanish
+    std::optional<RetainData> data{};  ///< nullopt: the payload is not kept
+};
+
+/// What a task type says of its queue.
+struct QueueConfig {
+    std::string name{};                    ///< required; unique in a client; stored with each task
+    int max_attempts = 1;                  ///< at least 1: how many attempts may fail before the task fails for good
+    Duration timeout{};                    ///< per attempt, until its stop token fires; zero: none
+    Backoff backoff{};                     ///< the wait between attempts
+    std::optional<Retention> retention{};  ///< nullopt: finished tasks vanish
+    int max_crashes = 3;  ///< at least 1: process deaths inside the processor before the task fails for good
+
+    /// Errors: ConfigError naming the queue and the value.
+    void check() const {
+        if (name.empty()) throw ConfigError("a queue has an empty name: set QueueConfig::name");
+        if (name.find('\0') != std::string::npos) throw ConfigError("a queue's name holds a NUL character");
+        if (max_attempts < 1) {
+            throw ConfigError(fmt::format("queue \"{}\": max_attempts is {}, must be at least 1", name, max_attempts));
+        }
+        if (max_crashes < 1) {
+            throw ConfigError(fmt::format("queue \"{}\": max_crashes is {}, must be at least 1", name, max_crashes));
+        }
+        if (timeout < Duration::zero()) {
+            throw ConfigError(fmt::format("queue \"{}\": timeout is negative: {} ms", name, timeout.count()));
+        }
+        if (retention && retention->duration < Duration::zero()) {
+            throw ConfigError(
+                fmt::format("queue \"{}\": retention is negative: {} ms", name, retention->duration.count()));
+        }
+        backoff.check(name);
+    }
+};
+
+/// What a commit survives.
+enum class Durability {
+    full,     ///< a power cut: every commit is synced
+    process,  ///< the death of the process; a power cut may undo the last commits, never damage the file
+};
+
+/// The number of hardware threads, at least 1.
+[[nodiscard]] inline unsigned default_workers() noexcept {
+    const unsigned threads = std::thread::hardware_concurrency();
+    return threads == 0 ? 1 : threads;
+}
+
+struct ClientConfig {
+    /// The database's file name; required. Created if missing, in a folder that exists. No ":memory:", no "file:" URI.
+    std::string database{};
+    /// Receives events; null: silent.
+    std::shared_ptr<Logger> logger{};
+    /// How many tasks run at once: 1 to 1,024.
+    unsigned num_workers = default_workers();
+    /// How long a claim may go without a sign of life before other clients take it back; above zero.
+    /// A living client gives such signs however long its tasks run.
+    Duration release_after = std::chrono::minutes{10};
+    /// How often expired completed tasks are deleted, first at start; zero: never.
+    Duration cleanup_interval = std::chrono::hours{1};
+    Durability durability = Durability::full;
+    /// How long a write waits for another process's lock before it throws BusyError.
+    Duration busy_timeout = std::chrono::seconds{5};
+    /// How often commits of others are looked for where file events do not exist; zero: once a second.
+    Duration watch_interval = std::chrono::milliseconds{15};
+    /// The most bytes of JSON a task may have: a larger one is refused by `save()`, and fails if another program wrote
+    /// it.
+    std::size_t max_payload = std::size_t{64} << 20;
+    /// Whether the constructor creates or migrates the tables; otherwise call `Client::install`.
+    bool auto_install = true;
+    /// Opens one connection to `database`; called once for each connection the client needs. For keys, a VFS, pragmas.
+    /// Empty: the library opens the file itself.
+    std::function<SQLite::Database()> open{};
+    /// Null: the real clocks.
+    std::shared_ptr<Clock> clock{};
+    /// Called once, on a thread of the client or of a caller, when the client stopped itself: the file is corrupt,
+    /// moved or read-only, or a sync failed. What it throws is swallowed.
+    std::function<void(const Error&)> on_fatal{};
+};
+
+}  // namespace v1
+}  // namespace backlite

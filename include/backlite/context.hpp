@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What a processor sees of the attempt that it is.
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <backlite/error.hpp>
+#include <backlite/fwd.hpp>
+#include <backlite/id.hpp>
+
+namespace backlite {
+inline namespace v1 {
+
+/// Why an attempt is asked to stop.
+enum class StopReason {
+    none,        ///< it is not
+    timeout,     ///< its queue's timeout has passed
+    stopping,    ///< the client stops, and will not wait longer
+    claim_lost,  ///< the claim was taken back; whatever the attempt returns changes nothing
+};
+
+[[nodiscard]] constexpr std::string_view to_string(StopReason reason) noexcept {
+    switch (reason) {
+        case StopReason::timeout: return "timeout";
+        case StopReason::stopping: return "stopping";
+        case StopReason::claim_lost: return "claim lost";
+        case StopReason::none: break;
+    }
+    return "none";
+}
+
+/// The stop token of one attempt, and why it fired. Only the first reason counts.
+/// Threads: any.
+class StopSignal {
+public:
+    /// True if this call was the first. Runs the token's callbacks on this thread: call it without a lock.
+    bool fire(StopReason reason) noexcept {
+        StopReason none = StopReason::none;
+        if (!reason_.compare_exchange_strong(none, reason)) return false;
+        source_.request_stop();
+        return true;
+    }
+
+    [[nodiscard]] StopReason reason() const noexcept { return reason_.load(); }
+    [[nodiscard]] std::stop_token token() const noexcept { return source_.get_token(); }
+
+private:
+    std::stop_source source_{};
+    std::atomic<StopReason> reason_{StopReason::none};
+};
+
+/// The client that an engine serves, as long as there is one.
+class ClientSlot {
+public:
+    explicit ClientSlot(Client* client) noexcept : client_(client) {}
+
+    void clear() noexcept { client_ = nullptr; }
+
+    /// Errors: ConfigError once the client is gone.
+    [[nodiscard]] Client& get() const {
+        Client* client = client_;
+        if (client == nullptr) throw ConfigError("Context::client(): the client was destroyed inside its own task");
+        return *client;
+    }
+
+private:
+    std::atomic<Client*> client_;
+};
+
+/// One attempt at one task. Lives as long as the processor's call.
+/// Threads: its functions may be called from any thread that the processor hands it to.
+class Context {
+public:
+    /// What the library fills in.
+    struct Attempt {
+        const ClientSlot& client;
+        const TaskId& task_id;
+        const std::string& queue;
+        int attempt;
+        int max_attempts;
+        const StopSignal& stop;
+        std::optional<std::chrono::steady_clock::time_point> deadline;
+    };
+
+    explicit Context(Attempt attempt) : attempt_(std::move(attempt)) {}
+    Context(const Context&) = delete;
+    Context& operator=(const Context&) = delete;
+
+    /// The client that runs the task, for adding more.
+    /// Errors: ConfigError if its last handle was destroyed inside the client's own task.
+    [[nodiscard]] Client& client() const { return attempt_.client.get(); }
+
+    /// The same over all attempts: use it as idempotency key.
+    [[nodiscard]] const TaskId& task_id() const noexcept { return attempt_.task_id; }
+
+    [[nodiscard]] const std::string& queue() const noexcept { return attempt_.queue; }
+
+    /// The number of this attempt, from 1: attempts spent before, plus one. A crash or a snooze spends none.
+    [[nodiscard]] int attempt() const noexcept { return attempt_.attempt; }
+
+    [[nodiscard]] int max_attempts() const noexcept { return attempt_.max_attempts; }
+
+    /// Fires at the timeout, at a hard stop, when a stop's deadline has passed, and when the claim is lost.
+    /// A `std::stop_callback` on it runs on a thread of the library: keep it short. One that throws ends the process,
+    /// by the standard's rule ([stopcallback.cons]).
+    [[nodiscard]] std::stop_token stop_token() const noexcept { return attempt_.stop.token(); }
+
+    /// Why the token fired.
+    [[nodiscard]] StopReason stop_reason() const noexcept { return attempt_.stop.reason(); }
+
+    /// When the timeout fires the token; nullopt: the queue has none.
+    [[nodiscard]] std::optional<std::chrono::steady_clock::time_point> deadline() const noexcept {
+        return attempt_.deadline;
+    }
+
+private:
+    Attempt attempt_;
+};
+
+}  // namespace v1
+}  // namespace backlite

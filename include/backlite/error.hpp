@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The exceptions that the library throws.
+
+#include <stdexcept>
+#include <string>
+#include <utility>
+
+namespace backlite {
+inline namespace v1 {
+
+/// Whether the call that threw may have added its tasks all the same.
+enum class Added {
+    no,       ///< nothing was added
+    unknown,  ///< an I/O error came during the commit: look with `Client::status` before adding again
+};
+
+/// Base of everything that the library throws on purpose.
+class Error : public std::runtime_error {
+public:
+    explicit Error(const std::string& what, Added added = Added::no) : std::runtime_error(what), added_(added) {}
+
+    /// Whether the call that threw added anything.
+    [[nodiscard]] Added added() const noexcept { return added_; }
+
+    /// The queue that the error is about; empty if it is about none.
+    [[nodiscard]] const std::string& queue() const noexcept { return queue_; }
+
+    /// The id text of the task that the error is about; empty if it is about none.
+    [[nodiscard]] const std::string& task_id() const noexcept { return task_id_; }
+
+    /// Names what the error is about. Called before the error is thrown.
+    void set_subject(std::string queue, std::string task_id) {
+        queue_ = std::move(queue);
+        task_id_ = std::move(task_id);
+    }
+
+private:
+    Added added_;
+    std::string queue_;
+    std::string task_id_;
+};
+
+/// A value or a call that cannot work: a bad configuration, a call at the wrong time, a file in the wrong place.
+/// The message names the value.
+class ConfigError : public Error {
+public:
+    explicit ConfigError(const std::string& what) : Error(what) {}
+};
+
+/// A task could not be turned into JSON (its `to_json` threw, or a string is not UTF-8), or is too large.
+class EncodeError : public Error {
+public:
+    EncodeError(const std::string& what, std::string queue) : Error(what) { set_subject(std::move(queue), {}); }
+};
+
+/// SQLite said no.
+class StorageError : public Error {
+public:
+    StorageError(const std::string& what, int extended_code, Added added = Added::no)
+        : Error(what, added), extended_code_(extended_code) {}
+
+    /// SQLite's extended result code (sqlite.org/rescode.html), 0 where none applies.
+    [[nodiscard]] int extended_code() const noexcept { return extended_code_; }
+
+    /// SQLite's primary result code.
+    [[nodiscard]] int code() const noexcept { return extended_code_ & 0xff; }
+
+private:
+    int extended_code_;
+};
+
+/// Another connection held the write lock for longer than `busy_timeout`, or a deferred transaction cannot upgrade.
+class BusyError : public StorageError {
+public:
+    using StorageError::StorageError;
+};
+
+/// The disk, or the database's page limit, is full.
+class FullError : public StorageError {
+public:
+    using StorageError::StorageError;
+};
+
+/// The file is damaged or is no database. The client stops itself.
+class CorruptError : public StorageError {
+public:
+    using StorageError::StorageError;
+};
+
+/// The `stop_token` given to an add fired before its write began. Nothing was added.
+class Cancelled : public Error {
+public:
+    explicit Cancelled(const std::string& what) : Error(what) {}
+};
+
+/// A client was used in a forked child of the process that opened it.
+class ForkError : public Error {
+public:
+    explicit ForkError(const std::string& what) : Error(what) {}
+};
+
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Forward declarations of the public types, for headers that only name them.
+
+namespace backlite {
+inline namespace v1 {
+
+class AddOp;
+class Backoff;
+class Client;
+class Clock;
+class Context;
+class Error;
+class Logger;
+class Outcome;
+class TaskId;
+class Transaction;
+
+struct ClientConfig;
+struct QueueConfig;
+struct Retention;
+
+template <class T>
+class Queue;
+template <class T>
+struct TaskTraits;
+
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Where the library's events go: an interface, a printer to stderr, an adapter for any callable.
+
+#include <cstdio>
+#include <functional>
+#include <initializer_list>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+namespace backlite {
+inline namespace v1 {
+
+enum class LogLevel { debug, info, warning, failure };
+
+[[nodiscard]] constexpr std::string_view to_string(LogLevel level) noexcept {
+    switch (level) {
+        case LogLevel::debug: return "debug";
+        case LogLevel::info: return "info";
+        case LogLevel::warning: return "warning";
+        case LogLevel::failure: break;
+    }
+    return "error";
+}
+
+/// One named value of an event.
+struct LogField {
+    std::string_view key{};
+    std::string value{};
+};
+
+/// Receives the library's events.
+/// Threads: called from workers, the dispatcher and callers of the client, at once; never under a lock of the library.
+/// Errors: what it throws is swallowed. The strings live only during the call.
+class Logger {
+public:
+    Logger() = default;
+    Logger(const Logger&) = delete;
+    Logger& operator=(const Logger&) = delete;
+    virtual ~Logger() = default;
+
+    virtual void log(LogLevel level, std::string_view message, std::span<const LogField> fields) = 0;
+};
+
+/// One line of text for an event: `task processed id=… queue=… duration=… attempt=1`. Values with spaces, quotes or
+/// control characters are quoted.
+[[nodiscard]] inline std::string format_event(std::string_view message, std::span<const LogField> fields) {
+    std::string line{message};
+    for (const LogField& field : fields) {
+        line += ' ';
+        line += field.key;
+        line += '=';
+        const bool plain = !field.value.empty() && field.value.find_first_of(" \"=\\\n\r\t") == std::string::npos;
+        if (plain) {
+            line += field.value;
+            continue;
+        }
+        line += '"';
+        for (const char c : field.value) {
+            switch (c) {
+                case '"': line += "\\\""; break;
+                case '\\': line += "\\\\"; break;
+                case '\n': line += "\\n"; break;
+                case '\r': line += "\\r"; break;
+                case '\t': line += "\\t"; break;
+                default: line += c;
+            }
+        }
+        line += '"';
+    }
+    return line;
+}
+
+/// Prints each event of at least `least` as one line to stderr, with its level in front.
+/// Threads: any; a line is written whole.
+class StderrLogger final : public Logger {
+public:
+    explicit StderrLogger(LogLevel least = LogLevel::info) : least_(least) {}
+
+    void log(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
+        if (level < least_) return;
+        const std::string line = fmt::format("{:<7} {}\n", to_string(level), format_event(message, fields));
+        std::fwrite(line.data(), 1, line.size(), stderr);
+    }
+
+private:
+    LogLevel least_;
+};
+
+/// Hands each event to a callable `void(LogLevel, std::string_view message, std::span<const LogField>)`.
+class FunctionLogger final : public Logger {
+public:
+    using Function = std::function<void(LogLevel, std::string_view, std::span<const LogField>)>;
+
+    explicit FunctionLogger(Function function) : function_(std::move(function)) {}
+
+    void log(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
+        if (function_) function_(level, message, fields);
+    }
+
+private:
+    Function function_;
+};
+
+/// A logger from any callable: `.logger = backlite::make_logger([](auto level, auto message, auto fields) { … })`.
+[[nodiscard]] inline std::shared_ptr<Logger> make_logger(FunctionLogger::Function function) {
+    return std::make_shared<FunctionLogger>(std::move(function));
+}
+
+/// The library's own handle on a logger that may be absent and may throw.
+class Log {
+public:
+    explicit Log(std::shared_ptr<Logger> logger = nullptr) : logger_(std::move(logger)) {}
+
+    /// Whether building an event's fields is worth the trouble.
+    [[nodiscard]] explicit operator bool() const noexcept { return logger_ != nullptr; }
+
+    void operator()(LogLevel level, std::string_view message,
+                    std::initializer_list<LogField> fields = {}) const noexcept {
+        if (!logger_) return;
+        try {
+            logger_->log(level, message, std::span<const LogField>(fields.begin(), fields.size()));
+        } catch (...) {  // a broken logger must not take a worker down
+        }
+    }
+
+private:
+    std::shared_ptr<Logger> logger_;
+};
+
+}  // namespace v1
+}  // namespace backlite

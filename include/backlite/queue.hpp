@@ -1,0 +1,133 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Queue<T>: a task type and its processor, and the type-erased face that the runtime sees.
+
+#include <concepts>
+#include <functional>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <backlite/config.hpp>
+#include <backlite/context.hpp>
+#include <backlite/outcome.hpp>
+#include <backlite/task.hpp>
+
+namespace backlite {
+inline namespace v1 {
+
+/// A queue without its task type. Constant after construction; called from several workers at once.
+class QueueBase {
+public:
+    QueueBase() = default;
+    QueueBase(const QueueBase&) = delete;
+    QueueBase& operator=(const QueueBase&) = delete;
+    virtual ~QueueBase() = default;
+
+    /// A task read from its payload, ready to be processed.
+    class Job {
+    public:
+        Job() = default;
+        Job(const Job&) = delete;
+        Job& operator=(const Job&) = delete;
+        virtual ~Job() = default;
+
+        /// Runs the processor. Errors: whatever it throws.
+        [[nodiscard]] virtual Outcome run(Context& context) = 0;
+    };
+
+    [[nodiscard]] virtual const QueueConfig& config() const noexcept = 0;
+
+    /// Errors: std::exception or anything that `from_json` throws, if the payload cannot be read.
+    [[nodiscard]] virtual std::unique_ptr<Job> decode(std::string_view payload) const = 0;
+};
+
+/// What can process a `T`: a callable on `(const T&)` or `(Context&, const T&)` that returns nothing or an Outcome.
+template <class F, class T>
+concept ProcessorOf = (std::invocable<F&, Context&, const T&> &&
+                       (std::is_void_v<std::invoke_result_t<F&, Context&, const T&>> ||
+                        std::convertible_to<std::invoke_result_t<F&, Context&, const T&>, Outcome>)) ||
+                      (!std::invocable<F&, Context&, const T&> && std::invocable<F&, const T&> &&
+                       (std::is_void_v<std::invoke_result_t<F&, const T&>> ||
+                        std::convertible_to<std::invoke_result_t<F&, const T&>, Outcome>));
+
+/// A queue of tasks of type `T`, and the processor that runs them.
+/// Threads: the processor is called from several workers at once.
+template <class T>
+class Queue {
+    static_assert(check_task<T>());
+
+public:
+    /// Errors: ConfigError if the configuration of `T` cannot work, or the processor is an empty std::function.
+    template <class F>
+    explicit Queue(F processor) {
+        static_assert(ProcessorOf<F, T>,
+                      "backlite: a processor takes (const T&) or (backlite::Context&, const T&) and returns void or "
+                      "backlite::Outcome");
+        static_assert(std::copy_constructible<F> || std::move_constructible<F>);
+        if constexpr (requires { static_cast<bool>(processor == nullptr); }) {
+            if (processor == nullptr) {
+                throw ConfigError(fmt::format("queue \"{}\": its processor is empty", queue_config<T>().name));
+            }
+        }
+        impl_ = std::make_unique<Impl<F>>(std::move(processor));
+    }
+
+    [[nodiscard]] const QueueConfig& config() const noexcept { return impl_->config(); }
+
+    /// Hands the queue over without its type.
+    [[nodiscard]] std::unique_ptr<QueueBase> release() && { return std::move(impl_); }
+
+private:
+    template <class F>
+    class Impl final : public QueueBase {
+    public:
+        explicit Impl(F processor) : config_(queue_config<T>()), processor_(std::move(processor)) {}
+
+        [[nodiscard]] const QueueConfig& config() const noexcept override { return config_; }
+
+        [[nodiscard]] std::unique_ptr<Job> decode(std::string_view payload) const override {
+            return std::make_unique<TypedJob>(processor_, backlite::decode<T>(payload));
+        }
+
+    private:
+        class TypedJob final : public Job {
+        public:
+            TypedJob(F& processor, T task) : processor_(processor), task_(std::move(task)) {}
+
+            [[nodiscard]] Outcome run(Context& context) override {
+                const T& task = task_;
+                if constexpr (std::invocable<F&, Context&, const T&>) {
+                    return outcome_of([&]() -> decltype(auto) { return std::invoke(processor_, context, task); });
+                } else {
+                    return outcome_of([&]() -> decltype(auto) { return std::invoke(processor_, task); });
+                }
+            }
+
+        private:
+            template <class Call>
+            static Outcome outcome_of(Call&& call) {
+                if constexpr (std::is_void_v<std::invoke_result_t<Call&>>) {
+                    call();
+                    return Outcome::success();
+                } else {
+                    return call();
+                }
+            }
+
+            F& processor_;
+            T task_;
+        };
+
+        const QueueConfig& config_;
+        mutable F
+            processor_;  // a lambda may be mutable; that it is called from several threads is its author's business
+    };
+
+    std::unique_ptr<QueueBase> impl_{};
+};
+
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Plain rows: what passes between the storage layer and the rest. Times are milliseconds since the epoch.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <backlite/clock.hpp>
+#include <backlite/id.hpp>
+
+namespace backlite {
+inline namespace v1 {
+
+/// Where a task stands.
+enum class TaskStatus {
+    pending,    ///< waits to be run: now, later, or again
+    running,    ///< claimed by a client
+    succeeded,  ///< done, and kept by its queue's retention
+    failed,     ///< failed for good, and kept
+    not_found,  ///< never added, or finished and not kept
+};
+
+[[nodiscard]] constexpr std::string_view to_string(TaskStatus status) noexcept {
+    switch (status) {
+        case TaskStatus::pending: return "pending";
+        case TaskStatus::running: return "running";
+        case TaskStatus::succeeded: return "succeeded";
+        case TaskStatus::failed: return "failed";
+        case TaskStatus::not_found: break;
+    }
+    return "not_found";
+}
+
+/// How many unfinished tasks one queue has.
+struct QueueCounts {
+    std::string queue{};
+    std::uint64_t waiting = 0;              ///< due, not claimed
+    std::uint64_t scheduled = 0;            ///< due later
+    std::uint64_t running = 0;              ///< claimed
+    std::optional<TimePoint> oldest_due{};  ///< the due time of the oldest waiting task
+};
+
+/// One entry for each queue that has tasks, whether a client registered it or not, by name.
+using TaskCounts = std::vector<QueueCounts>;
+
+/// A task on its way into the file.
+struct NewTask {
+    TaskId id{};
+    std::string_view queue{};  ///< lives as long as the program: the name in the type's configuration
+    std::string payload{};
+};
+
+/// A task that this client claimed.
+struct ClaimedTask {
+    TaskId id{};
+    std::size_t queue = 0;      ///< index in the registry of queues
+    std::int64_t claim = 0;     ///< this claim's number
+    std::int64_t attempts = 0;  ///< attempts spent before this one
+    std::int64_t crashes = 0;   ///< process deaths inside the processor so far
+    bool last_chance = false;   ///< it has crashed, and one more crash would be its last
+    std::int64_t due = 0;
+    std::int64_t cost_us = 0;  ///< how long it is expected to run
+    std::string payload{};
+    std::size_t oversize = 0;  ///< above zero: the payload has this many bytes, too many to be read
+};
+
+/// What becomes of a claim.
+enum class Resolution {
+    complete,  ///< the task succeeded
+    fail,      ///< the task failed for good
+    retry,     ///< the attempt failed, another follows
+    snooze,    ///< the task asked to run later; no attempt is spent
+    release,   ///< the claim is given back as if it had never been taken
+};
+
+/// The resolution of one claim, ready to be written.
+struct Resolved {
+    TaskId id{};
+    std::int64_t claim = 0;
+    Resolution resolution = Resolution::release;
+    bool spends_attempt = false;
+    bool keep_row = false;  ///< finished tasks: a row in the completed table
+    bool keep_payload = false;
+    std::int64_t executed_at = 0;  ///< when the attempt started
+    std::int64_t duration_us = 0;
+    std::int64_t wait_until = 0;               ///< retry, snooze: when it runs again
+    std::optional<std::int64_t> expires_at{};  ///< kept rows; nullopt: never
+    std::string error{};                       ///< retry, fail
+};
+
+/// One started client, as `backlite_clients` holds it.
+struct OwnerRow {
+    std::int64_t owner = 0;
+    unsigned slot = 0;  ///< which lock byte of the side file
+    unsigned workers = 0;
+    std::string boot_id{};
+};
+
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// File events on the write-ahead log: a hint that somebody has committed. Hints decide nothing; `data_version` does.
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <unistd.h>
+
+#include <backlite/clock.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace runtime {
+
+/// Waits for writes to `<database>-wal`, and for `wake`. Opens neither the database nor its log: a watch holds no
+/// descriptor on them, so closing it drops no lock of SQLite's.
+/// Threads: `wake` and `active` from any, also from a stop callback; the rest from one.
+class CommitWatch {
+public:
+    struct Event {
+        bool written = false;  ///< the log was written to, by anybody
+        bool woken = false;
+    };
+
+    explicit CommitWatch(const std::string& database)
+        : log_(database + "-wal"),
+          wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
+          events_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
+        watch_again();
+    }
+    CommitWatch(const CommitWatch&) = delete;
+    CommitWatch& operator=(const CommitWatch&) = delete;
+    ~CommitWatch() {
+        if (wake_ >= 0) ::close(wake_);
+        if (events_ >= 0) ::close(events_);
+    }
+
+    /// Whether file events come at all; otherwise commits must be looked for.
+    [[nodiscard]] bool active() const noexcept { return watch_ >= 0; }
+
+    /// Ends a wait. Lock-free.
+    void wake() noexcept {
+        const std::uint64_t one = 1;
+        if (::write(wake_, &one, sizeof one) < 0) {  // full: it is awake already
+        }
+    }
+
+    /// Waits until the log is written to or `wake` is called, at most `cap`.
+    [[nodiscard]] Event wait(Duration cap) noexcept { return poll(cap, active()); }
+
+    /// Waits for `wake` alone.
+    [[nodiscard]] Event rest(Duration cap) noexcept { return poll(cap, false); }
+
+private:
+    [[nodiscard]] Event poll(Duration cap, bool files) noexcept {
+        std::array<pollfd, 2> fds{{{wake_, POLLIN, 0}, {files ? events_ : -1, POLLIN, 0}}};
+        Event event;
+        if (::poll(fds.data(), fds.size(), static_cast<int>(cap.count())) <= 0) return event;
+        if ((fds[0].revents & POLLIN) != 0) {
+            std::uint64_t count = 0;
+            event.woken = ::read(wake_, &count, sizeof count) > 0;
+        }
+        if ((fds[1].revents & POLLIN) != 0) event.written = drain();
+        return event;
+    }
+
+    bool drain() noexcept {
+        alignas(inotify_event) std::array<char, 4096> buffer;
+        bool gone = false;
+        for (;;) {
+            const ssize_t size = ::read(events_, buffer.data(), buffer.size());
+            if (size < 0 && errno == EINTR) continue;
+            if (size <= 0) break;
+            for (ssize_t at = 0; at < size;) {
+                const auto* event = reinterpret_cast<const inotify_event*>(buffer.data() + at);
+                if ((event->mask & IN_IGNORED) != 0) gone = true;
+                at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
+            }
+        }
+        if (gone) watch_again();  // the log was deleted: a new one has a new inode
+        return true;
+    }
+
+    void watch_again() noexcept {
+        watch_ = events_ < 0 ? -1 : ::inotify_add_watch(events_, log_.c_str(), IN_MODIFY | IN_DELETE_SELF);
+    }
+
+    std::string log_;
+    int wake_;
+    int events_;
+    std::atomic<int> watch_{-1};
+};
+
+}  // namespace runtime
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,595 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The dispatcher: one thread that claims due tasks for the workers, writes their outcomes behind them, and keeps house.
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <iterator>
+#include <mutex>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <backlite/clock.hpp>
+#include <backlite/config.hpp>
+#include <backlite/error.hpp>
+#include <backlite/logger.hpp>
+#include <backlite/records.hpp>
+#include <backlite/runtime/commit_watch.hpp>
+#include <backlite/runtime/due_times.hpp>
+#include <backlite/runtime/liveness.hpp>
+#include <backlite/runtime/queue_registry.hpp>
+#include <backlite/runtime/worker_pool.hpp>
+#include <backlite/storage/group_commit.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace runtime {
+
+/// What a dispatcher works with; all of it outlives the dispatcher.
+struct DispatcherParts {
+    const ClientConfig& config;
+    const Clock& clock;
+    const Log& log;
+    const QueueRegistry& queues;
+    storage::GroupCommit& writes;
+    Liveness& liveness;
+    WorkerPool& pool;
+    const CommitWatch& watch;
+};
+
+/// Its thread sleeps on a condition variable until the earliest of: a due task, an outcome to write, a lease to extend,
+/// the next purge, the next look for commits of others or for dead owners, one second. What ends the sleep early only
+/// sets a flag.
+///
+/// A cycle is one transaction: the outcomes since the last one, leases, a chunk of a purge, and new claims. So batches
+/// grow with load, and a single outcome is committed at once. An outcome that cannot be written stays and is tried
+/// again.
+/// Threads: `run` is the dispatcher thread's body, everything else is for any thread. No user code, log call or SQL
+/// happens under its mutex.
+class Dispatcher {
+public:
+    using Steady = std::chrono::steady_clock;
+
+    explicit Dispatcher(const DispatcherParts& parts)
+        : parts_(parts), patience_{(std::min)(parts.config.busy_timeout, write_slice), {}}, due_(parts.queues) {}
+    Dispatcher(const Dispatcher&) = delete;
+    Dispatcher& operator=(const Dispatcher&) = delete;
+
+    /// An own commit added a task of `queue` that is due at `due`.
+    void added(std::string_view queue, std::int64_t due) {
+        if (due_.lower(queue, due)) signal([](Signals&) {});
+    }
+    /// Outcomes wait, or workers have run out of tasks.
+    void progress() {
+        signal([](Signals&) {});
+    }
+    /// Others have committed: what is known of the file is old.
+    void refresh() {
+        signal([](Signals& signals) { signals.refresh = true; });
+    }
+    /// Others may have committed, or may be about to.
+    void hint() {
+        signal([](Signals& signals) { signals.hint = true; });
+    }
+    /// Claim nothing more, write what ends, leave. REQUIRES: the pool is on hold.
+    void request_stop() {
+        signal([](Signals& signals) { signals.stop = true; });
+    }
+    /// Stop trying to write: end once no task runs. REQUIRES: the pool is on hold.
+    void abandon() {
+        signal([](Signals& signals) { signals.stop = signals.abandon = true; });
+    }
+
+    [[nodiscard]] bool stop_requested() const {
+        const std::lock_guard lock(mutex_);
+        return signals_.stop;
+    }
+
+    /// Waits until `run` is over, at most until `deadline` on the real clock. Whether it is.
+    [[nodiscard]] bool wait_until_ended(Steady::time_point deadline) const {
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            if (ended_) return true;
+            const auto now = Steady::now();
+            if (now >= deadline) return false;
+            ended_changed_.wait_for(lock, (std::min)(deadline - now, Steady::duration(std::chrono::seconds{1})));
+        }
+    }
+
+    /// REQUIRES: `run` is over. Whether every outcome and every give-back was written.
+    [[nodiscard]] bool clean() const {
+        const std::lock_guard lock(mutex_);
+        return clean_;
+    }
+
+    /// The thread's body.
+    void run() noexcept {
+        parts_.log(
+            LogLevel::info, "task dispatcher started",
+            {{"workers", fmt::to_string(parts_.config.num_workers)}, {"queues", fmt::to_string(parts_.queues.size())}});
+        const auto now = parts_.clock.steady_now();
+        next_lease_ = saturating_add(now, lease_interval());
+        next_observation_ = saturating_add(now, observation_interval());
+        next_purge_ = parts_.config.cleanup_interval > Duration::zero() ? now : (Steady::time_point::max)();
+        taken_.refresh = true;
+        for (;;) {
+            take_signals();
+            guarded([&] { look(); });
+            guarded([&] { look_after_others(); });
+            guarded([&] { cycle(); });
+            warn_of_overdue_tasks();
+            if (taken_.stop && nothing_left()) break;
+            sleep();
+        }
+        leave();
+    }
+
+private:
+    /// How long one try to write may wait for other processes, so that the dispatcher stays responsive.
+    static constexpr Duration write_slice{100};
+    static constexpr Duration probe_interval{50};
+    /// How long an unstarted claim may stay in memory while another client is alive.
+    static constexpr Duration ready_limit{50};
+    /// How much expected work each worker may find claimed ahead.
+    static constexpr std::int64_t ahead_us_per_worker = 4'000;
+    static constexpr std::size_t first_ahead = 64;
+    static constexpr std::size_t most_ahead = 512;
+    /// How long outcomes may wait while workers have more to do.
+    static constexpr Duration linger{2};
+    static constexpr int purge_chunk = 500;
+    static constexpr Duration overdue_after = std::chrono::seconds{10};
+    static constexpr std::chrono::microseconds first_relook{200};
+    static constexpr std::chrono::microseconds last_relook{25'600};
+
+    struct Signals {
+        bool refresh = false;
+        bool hint = false;
+        bool stop = false;     // once set, it stays
+        bool abandon = false;  // once set, it stays
+    };
+
+    /// What one transaction is to do besides writing outcomes.
+    struct Plan {
+        std::vector<std::pair<TaskId, std::int64_t>> leases{};
+        bool purge = false;
+        bool lapse = false;
+        storage::ClaimRequest claim{};  ///< limit 0: none
+    };
+
+    /// What it found.
+    struct Result {
+        std::vector<std::size_t> lost_outcomes{};
+        std::vector<std::size_t> lost_leases{};
+        int purged = 0;
+        int lapsed = 0;
+        storage::ClaimResult claimed{};
+        std::vector<storage::QueueHead> heads{};
+    };
+
+    template <class Set>
+    void signal(Set&& set) {
+        {
+            const std::lock_guard lock(mutex_);
+            set(signals_);
+            signalled_ = true;
+        }
+        changed_.notify_one();
+    }
+
+    void take_signals() {
+        const std::lock_guard lock(mutex_);
+        taken_.refresh = taken_.refresh || signals_.refresh;
+        taken_.hint = taken_.hint || signals_.hint;
+        taken_.stop = signals_.stop;
+        taken_.abandon = signals_.abandon;
+        signals_ = {.stop = signals_.stop, .abandon = signals_.abandon};
+        signalled_ = false;
+    }
+
+    [[nodiscard]] Duration lease_interval() const { return (std::max)(parts_.config.release_after / 3, Duration{1}); }
+    [[nodiscard]] Duration observation_interval() const {
+        return (std::max)(parts_.config.release_after / 4, Duration{1});
+    }
+
+    /// Runs a step that may fail on SQLite: then nothing is lost, and it comes again after a pause.
+    template <class Step>
+    void guarded(Step&& step) noexcept {
+        try {
+            step();
+            return;
+        } catch (const StorageError& error) {
+            note_failure(error.what(), error.extended_code());
+        } catch (const std::exception& error) {
+            note_failure(error.what(), 0);
+        } catch (...) {
+            note_failure("an exception that is no std::exception", 0);
+        }
+        ++failures_;
+        const Duration pause = (std::min)(Duration{5} * (1 << (std::min)(failures_, 7)), Duration{500});
+        retry_at_ = saturating_add(parts_.clock.steady_now(), pause);
+    }
+
+    void note_failure(std::string_view what, int code) const {
+        if (failures_ > 0) return;  // once for a row of them
+        parts_.log(LogLevel::failure, "storage error: the dispatcher tries again",
+                   {{"error", std::string{what}},
+                    {"code", fmt::to_string(code)},
+                    {"unwritten", fmt::to_string(unwritten_.size())}});
+    }
+
+    /// Looks for commits of others: after a hint several times with growing pauses, since the event comes with the
+    /// first page of a commit, before it can be seen; once a second in any case.
+    void look() {
+        const auto now = parts_.clock.steady_now();
+        if (std::exchange(taken_.hint, false)) {
+            relook_pause_ = first_relook;
+            relook_at_ = now;
+        }
+        if (now >= relook_at_ || now >= next_look_) {
+            parts_.writes.look();  // calls refresh() if there are any
+            if (now >= relook_at_) {
+                relook_at_ = relook_pause_ > last_relook ? (Steady::time_point::max)() : now + relook_pause_;
+                relook_pause_ *= 2;
+            }
+            next_look_ = saturating_add(now, look_interval());
+            take_signals();
+        }
+        if (!taken_.refresh || waits_to_retry()) return;
+        due_.merge();
+        std::vector<storage::QueueHead> heads;
+        std::vector<OwnerRow> others;
+        std::optional<std::int64_t> ownerless;
+        parts_.writes.read(
+            [&](storage::Repository& repository) {
+                heads = due_.heads();
+                repository.claims.read_heads(heads);
+                others = parts_.liveness.read_others(repository);
+                ownerless = repository.upkeep.oldest_ownerless();
+            },
+            patience_);
+        taken_.refresh = false;
+        due_.set(std::move(heads));
+        parts_.liveness.set_others(std::move(others));
+        ownerless_ = ownerless;
+    }
+
+    [[nodiscard]] Duration look_interval() const {
+        const Duration interval = parts_.config.watch_interval;
+        if (parts_.watch.active() || interval == Duration::zero()) return std::chrono::seconds{1};
+        return (std::min)(interval, Duration{std::chrono::seconds{1}});
+    }
+
+    void look_after_others() {
+        if (!parts_.liveness.others_known() || waits_to_retry()) return;
+        const auto now = parts_.clock.steady_now();
+        if (now >= next_probe_) {
+            next_probe_ = saturating_add(now, probe_interval);
+            if (parts_.liveness.someone_died()) {
+                parts_.liveness.rescue(patience_);
+                taken_.refresh = true;
+            }
+        }
+        if (now >= next_observation_) {
+            next_observation_ = saturating_add(now, observation_interval());
+            if (parts_.liveness.observe(patience_) > 0) taken_.refresh = true;
+        }
+        if (taken_.refresh) look();
+    }
+
+    void cycle() {
+        collect();
+        if (taken_.abandon || waits_to_retry()) return;
+        due_.merge();
+        const WorkerPool::Load load = parts_.pool.load();
+        const Plan plan = make_plan(load);
+        if (unwritten_.empty() && plan.leases.empty() && !plan.purge && !plan.lapse && plan.claim.limit == 0) return;
+        Result result;
+        parts_.writes.write(
+            [&](storage::Repository& repository) {
+                result = {};
+                run(plan, repository, result);
+            },
+            patience_);
+        if (std::exchange(failures_, 0) > 0) {
+            parts_.log(LogLevel::info, "storage works again", {{"outcomes", fmt::to_string(unwritten_.size())}});
+        }
+        settle(plan, result);
+    }
+
+    /// Gathers what is to be written: outcomes, and claims to give back.
+    void collect() {
+        for (Finished& finished : parts_.pool.take_finished()) {
+            measure(finished);
+            unwritten_.push_back(std::move(finished));
+        }
+        if (taken_.stop) {
+            give_back(parts_.pool.withdraw([](const ClaimedTask&, Steady::time_point) { return true; }));
+        } else if (parts_.liveness.others_known()) {
+            // Somebody else may have a worker free for what waits here.
+            const auto limit = parts_.clock.steady_now() - ready_limit;
+            if (parts_.pool.load().oldest_ready > limit) return;
+            give_back(
+                parts_.pool.withdraw([&](const ClaimedTask&, Steady::time_point offered) { return offered <= limit; }));
+            ahead_from_ = to_ms(parts_.clock.now());
+            ahead_suspended_ = true;
+        }
+    }
+
+    void give_back(std::vector<ClaimedTask> tasks) {
+        for (ClaimedTask& task : tasks) {
+            parts_.log(
+                LogLevel::debug, "task given back",
+                {{"id", task.id.str()}, {"queue", parts_.queues[task.queue].config().name}, {"reason", "not started"}});
+            Resolved release{.id = std::move(task.id), .claim = task.claim};
+            unwritten_.push_back({std::move(release), task.queue, task.due});
+        }
+    }
+
+    void measure(const Finished& finished) {
+        if (finished.resolved.resolution == Resolution::release) return;
+        due_.measured(finished.queue, finished.resolved.duration_us);
+        const bool quick = finished.resolved.duration_us <= ahead_us_per_worker;
+        if (quick && finished.resolved.executed_at >= ahead_from_) ahead_suspended_ = false;
+    }
+
+    /// How much may be claimed now. The limit is 0 if workers and memory are full, or nothing is due.
+    [[nodiscard]] storage::ClaimRequest claimable(const WorkerPool::Load& load) const {
+        storage::ClaimRequest request;
+        if (taken_.stop) return request;
+        request.free_workers = load.idle > load.ready ? load.idle - load.ready : 0;
+        request.limit = request.free_workers;
+        if (!ahead_suspended_ && !held_ && load.ready * 2 <= ahead_) {
+            request.ahead_us =
+                ahead_us_per_worker * static_cast<std::int64_t>(parts_.config.num_workers) - load.ready_us;
+            const storage::QueueHead* head = due_.earliest();
+            if (head != nullptr && head->cost_us <= request.ahead_us) request.limit += ahead_ - load.ready;
+        }
+        return request;
+    }
+
+    [[nodiscard]] Plan make_plan(const WorkerPool::Load& load) {
+        Plan plan;
+        const auto now = parts_.clock.steady_now();
+        const std::int64_t wall = to_ms(parts_.clock.now());
+        if (now >= next_lease_) {
+            next_lease_ = saturating_add(now, lease_interval());
+            plan.leases = parts_.pool.claims();
+        }
+        if (now >= next_purge_) {
+            plan.purge = purge_needed(wall);
+            if (!plan.purge) next_purge_ = saturating_add(now, parts_.config.cleanup_interval);
+        }
+        plan.lapse = ownerless_ && saturating_add(*ownerless_, parts_.config.release_after) <= wall;
+        const storage::QueueHead* head = due_.earliest();
+        if (head == nullptr || head->due > wall) return plan;
+        plan.claim = claimable(load);
+        plan.claim.now = wall;
+        plan.claim.owner = parts_.liveness.owner();
+        plan.claim.crashed_running = load.crashed;
+        plan.claim.bound_running = load.last_chance;
+        plan.claim.max_payload = parts_.config.max_payload;
+        return plan;
+    }
+
+    [[nodiscard]] bool purge_needed(std::int64_t wall) {
+        std::optional<std::int64_t> expiry;
+        parts_.writes.read([&](storage::Repository& repository) { expiry = repository.upkeep.next_expiry(); },
+                           patience_);
+        return expiry && *expiry <= wall;
+    }
+
+    /// Inside the transaction; may run several times.
+    void run(const Plan& plan, storage::Repository& repository, Result& result) const {
+        for (std::size_t i = 0; i < unwritten_.size(); ++i) {
+            if (!repository.outcomes.write(unwritten_[i].resolved)) result.lost_outcomes.push_back(i);
+        }
+        for (std::size_t i = 0; i < plan.leases.size(); ++i) {
+            if (!repository.outcomes.extend(plan.leases[i].first, plan.leases[i].second))
+                result.lost_leases.push_back(i);
+        }
+        const std::int64_t wall = to_ms(parts_.clock.now());
+        if (plan.purge) result.purged = repository.upkeep.purge(wall, purge_chunk);
+        if (plan.lapse) {
+            result.lapsed = repository.upkeep.release_ownerless(saturating_add(wall, -parts_.config.release_after));
+        }
+        result.heads = due_.heads();
+        if (plan.claim.limit > 0) result.claimed = repository.claims.claim(plan.claim, result.heads);
+    }
+
+    /// The transaction is committed.
+    void settle(const Plan& plan, Result& result) {
+        due_.set(std::move(result.heads));
+        const std::vector<Finished> written = std::exchange(unwritten_, {});
+        for (const std::size_t index : result.lost_outcomes) {
+            parts_.log(LogLevel::warning, "outcome dropped: the claim was taken back",
+                       {{"id", written[index].resolved.id.str()},
+                        {"queue", parts_.queues[written[index].queue].config().name}});
+        }
+        for (const Finished& finished : written) {
+            const Resolution resolution = finished.resolved.resolution;
+            if (resolution == Resolution::retry || resolution == Resolution::snooze) {
+                due_.note(finished.queue, finished.resolved.wait_until);
+            } else if (resolution == Resolution::release) {
+                due_.note(finished.queue, finished.due);
+            }
+        }
+        for (const std::size_t index : result.lost_leases) drop_claim(plan.leases[index]);
+        if (plan.purge) note_purge(result.purged);
+        if (plan.lapse) {
+            taken_.refresh = true;
+            parts_.log(LogLevel::warning, "rescued claims of an unknown owner",
+                       {{"claims", fmt::to_string(result.lapsed)}});
+        }
+        // A task that was held back may start once others have ended: its queue is looked at again then.
+        if (held_ && !written.empty()) taken_.refresh = true;
+        if (plan.claim.limit == 0) return;
+        held_ = result.claimed.held;
+        const bool starved = result.claimed.tasks.size() == plan.claim.limit && plan.claim.free_workers > 0;
+        if (starved && plan.claim.limit > plan.claim.free_workers) ahead_ = (std::min)(ahead_ * 2, most_ahead);
+        parts_.pool.offer(std::move(result.claimed.tasks));
+    }
+
+    /// The claim is somebody else's by now: whoever works on it is told, and whatever comes of it changes nothing.
+    void drop_claim(const std::pair<TaskId, std::int64_t>& claim) {
+        const auto is_it = [&](const auto& task, auto&&...) {
+            return task.id == claim.first && task.claim == claim.second;
+        };
+        parts_.log(LogLevel::warning, "claim lost",
+                   {{"id", claim.first.str()}, {"claim", fmt::to_string(claim.second)}});
+        (void)parts_.pool.withdraw(is_it);
+        parts_.pool.fire(StopReason::claim_lost, is_it);
+    }
+
+    void note_purge(int purged) {
+        if (purged > 0) {
+            parts_.log(LogLevel::info, "purged expired tasks", {{"tasks", fmt::to_string(purged)}});
+        }
+        if (purged < purge_chunk) {
+            next_purge_ = saturating_add(parts_.clock.steady_now(), parts_.config.cleanup_interval);
+        }
+    }
+
+    /// Tasks whose token fired at their timeout ten seconds ago, and that run on.
+    void warn_of_overdue_tasks() {
+        const auto now = parts_.clock.steady_now();
+        if (now < next_overdue_look_) return;
+        next_overdue_look_ = saturating_add(now, std::chrono::seconds{1});
+        std::set<std::pair<TaskId, std::int64_t>> overdue;
+        for (const RunningTask& task : parts_.pool.running()) {
+            const QueueConfig& queue = parts_.queues[task.queue].config();
+            if (task.signal->reason() != StopReason::timeout) continue;
+            if (now - task.started < queue.timeout + overdue_after) continue;
+            auto key = std::pair{task.id, task.claim};
+            if (!overdue_.contains(key)) {
+                parts_.log(
+                    LogLevel::warning, "task ignores its timeout",
+                    {{"id", task.id.str()},
+                     {"queue", queue.name},
+                     {"running_s",
+                      fmt::to_string(std::chrono::duration_cast<std::chrono::seconds>(now - task.started).count())}});
+            }
+            overdue.insert(std::move(key));
+        }
+        overdue_ = std::move(overdue);
+    }
+
+    [[nodiscard]] bool waits_to_retry() const { return failures_ > 0 && parts_.clock.steady_now() < retry_at_; }
+
+    [[nodiscard]] bool nothing_left() const {
+        const WorkerPool::Load load = parts_.pool.load();
+        return load.running == 0 && load.ready == 0 && load.finished == 0 && (unwritten_.empty() || taken_.abandon);
+    }
+
+    void sleep() {
+        const auto now = parts_.clock.steady_now();
+        std::int64_t interest = DueTimes::nothing;
+        const Steady::time_point until = wake_time(now, interest);
+        if (until <= now || !due_.doze(interest)) return;
+        std::unique_lock lock(mutex_);
+        // Capped at a second: glibc 2.36 can lose a signal (bug 25847), and the clocks may jump.
+        if (!signalled_) changed_.wait_for(lock, until - now);
+    }
+
+    /// When there is something to do without being told. `interest`: adds that are due before it end the sleep.
+    [[nodiscard]] Steady::time_point wake_time(Steady::time_point now, std::int64_t& interest) const {
+        Steady::time_point until = now + std::chrono::seconds{1};
+        const auto at_most = [&until](Steady::time_point time) { until = (std::min)(until, time); };
+        if (failures_ > 0) {
+            at_most(retry_at_);
+            return until;
+        }
+        const WorkerPool::Load load = parts_.pool.load();
+        const std::int64_t wall = to_ms(parts_.clock.now());
+        const auto at_most_wall = [&](std::int64_t ms) {
+            at_most(ms <= wall ? now : saturating_add(now, Duration{ms - wall}));
+        };
+        if (taken_.refresh) at_most(now);
+        if (load.finished > 0) at_most(load.ready > 0 && !taken_.stop ? now + linger : now);
+        if (taken_.stop) return until;
+        at_most(next_look_);
+        at_most(relook_at_);
+        at_most(next_purge_);
+        if (load.running + load.ready > 0) at_most(next_lease_);
+        if (parts_.liveness.others_known()) {
+            at_most(next_probe_);
+            at_most(next_observation_);
+            if (load.ready > 0) at_most(load.oldest_ready + ready_limit);
+        }
+        if (ownerless_) at_most_wall(saturating_add(*ownerless_, parts_.config.release_after));
+        const storage::QueueHead* head = due_.earliest();
+        if (claimable(load).limit > 0) {
+            interest = head == nullptr ? storage::never : head->due;
+            if (head != nullptr) at_most_wall(head->due);
+        }
+        return until;
+    }
+
+    /// The end: nothing runs any more.
+    void leave() noexcept {
+        parts_.log(LogLevel::info, "task dispatcher stopping");
+        for (const Finished& finished : unwritten_) {
+            parts_.log(LogLevel::failure, "outcome not written: the task may run again",
+                       {{"id", finished.resolved.id.str()}, {"queue", parts_.queues[finished.queue].config().name}});
+        }
+        bool left = false;
+        while (!left && !taken_.abandon) {
+            failures_ = 0;
+            guarded([&] {
+                parts_.liveness.leave(patience_);
+                left = true;
+            });
+            take_signals();
+        }
+        parts_.liveness.let_go();
+        const std::lock_guard lock(mutex_);
+        clean_ = left && unwritten_.empty();
+        ended_ = true;
+        ended_changed_.notify_all();
+    }
+
+    // constant after construction
+    const DispatcherParts parts_;
+    const storage::GroupCommit::Patience patience_;
+
+    // dispatcher thread only, but for DueTimes::lower
+    DueTimes due_;
+    Signals taken_{};
+    std::vector<Finished> unwritten_{};
+    int failures_ = 0;
+    Steady::time_point retry_at_{};
+    Steady::time_point next_look_{};
+    Steady::time_point relook_at_ = (Steady::time_point::max)();
+    std::chrono::microseconds relook_pause_ = first_relook;
+    Steady::time_point next_probe_{};
+    Steady::time_point next_observation_{};
+    Steady::time_point next_lease_{};
+    Steady::time_point next_purge_{};
+    Steady::time_point next_overdue_look_{};
+    std::optional<std::int64_t> ownerless_{};  ///< when the oldest claim without owner was taken
+    std::size_t ahead_ = first_ahead;          ///< how many tasks are claimed ahead at most
+    bool ahead_suspended_ = false;             ///< claims went back unstarted
+    std::int64_t ahead_from_ = 0;              ///< a quick task that started after this ends the suspension
+    bool held_ = false;                        ///< the last claim left a due task because of the crash rules
+    std::set<std::pair<TaskId, std::int64_t>> overdue_{};
+
+    mutable std::mutex mutex_{};
+    std::condition_variable changed_{};
+    mutable std::condition_variable ended_changed_{};
+    // guarded by mutex_
+    Signals signals_{};
+    bool signalled_ = false;
+    bool ended_ = false;
+    bool clean_ = false;
+};
+
+}  // namespace runtime
+}  // namespace v1
+}  // namespace backlite

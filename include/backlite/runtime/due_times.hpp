@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// When each registered queue has its next task, as far as this client knows.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <mutex>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <backlite/runtime/queue_registry.hpp>
+#include <backlite/storage/claims.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace runtime {
+
+/// Two sources that must not overwrite each other: what the dispatcher read from the file (`heads`), and the adds that
+/// this client has committed since (`lower`, from any thread). `merge` moves the second into the first; it comes before
+/// each look at the file, so that an add committed after that look is still in the second when the look is over.
+/// Threads: `lower` from any; everything else from the dispatcher's.
+class DueTimes {
+public:
+    static constexpr std::int64_t unmeasured_us = 10'000'000;
+
+    explicit DueTimes(const QueueRegistry& queues)
+        : queues_(queues), heads_(queues.heads()), lowered_(queues.size(), storage::never) {
+        for (storage::QueueHead& head : heads_) head.cost_us = unmeasured_us;
+    }
+    DueTimes(const DueTimes&) = delete;
+    DueTimes& operator=(const DueTimes&) = delete;
+
+    /// A task of `queue` that is due at `due` is in the file. Whether the dispatcher sleeps past that.
+    [[nodiscard]] bool lower(std::string_view queue, std::int64_t due) {
+        const std::size_t index = queues_.find(queue);
+        if (index == queues_.size()) return false;
+        const std::lock_guard lock(mutex_);
+        lowered_[index] = (std::min)(lowered_[index], due);
+        earliest_lowered_ = (std::min)(earliest_lowered_, due);
+        return due < interest_;
+    }
+
+    /// The dispatcher is about to sleep, and wants to be woken for tasks that are due before `interest`. False if there
+    /// is one already.
+    [[nodiscard]] bool doze(std::int64_t interest) {
+        const std::lock_guard lock(mutex_);
+        interest_ = interest;
+        return earliest_lowered_ >= interest;
+    }
+
+    void merge() {
+        const std::lock_guard lock(mutex_);
+        interest_ = nothing;
+        if (std::exchange(earliest_lowered_, storage::never) == storage::never) return;
+        for (std::size_t i = 0; i < heads_.size(); ++i) {
+            heads_[i].due = (std::min)(heads_[i].due, std::exchange(lowered_[i], storage::never));
+        }
+    }
+
+    [[nodiscard]] const std::vector<storage::QueueHead>& heads() const noexcept { return heads_; }
+
+    /// What a look at the file found. REQUIRES: `merge` came before that look.
+    void set(std::vector<storage::QueueHead> heads) { heads_ = std::move(heads); }
+
+    void note(std::size_t queue, std::int64_t due) { heads_[queue].due = (std::min)(heads_[queue].due, due); }
+
+    /// A task of the queue ran that long: a moving average over about eight.
+    void measured(std::size_t queue, std::int64_t us) {
+        std::int64_t& cost = heads_[queue].cost_us;
+        cost = (std::max)(cost == unmeasured_us ? us : cost + (us - cost) / 8, std::int64_t{1});
+    }
+
+    /// The queue whose next task is due first; null if no queue has one.
+    [[nodiscard]] const storage::QueueHead* earliest() const noexcept {
+        const auto first =
+            std::min_element(heads_.begin(), heads_.end(), [](const auto& a, const auto& b) { return a.due < b.due; });
+        return first == heads_.end() || first->due == storage::never ? nullptr : &*first;
+    }
+
+    /// Earlier than any due time: the dispatcher needs no waking.
+    static constexpr std::int64_t nothing = (std::numeric_limits<std::int64_t>::min)();
+
+private:
+    // constant after construction
+    const QueueRegistry& queues_;
+
+    // dispatcher thread only
+    std::vector<storage::QueueHead> heads_;
+
+    std::mutex mutex_{};
+    // guarded by mutex_
+    std::vector<std::int64_t> lowered_;
+    std::int64_t earliest_lowered_ = storage::never;
+    std::int64_t interest_ = nothing;
+};
+
+}  // namespace runtime
+}  // namespace v1
+}  // namespace backlite

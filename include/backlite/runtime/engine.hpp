@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The shared state that a Client is a handle on: the connections, the queues, and the session while it is started.
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <SQLiteCpp/Database.h>
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <backlite/clock.hpp>
+#include <backlite/config.hpp>
+#include <backlite/context.hpp>
+#include <backlite/error.hpp>
+#include <backlite/fork.hpp>
+#include <backlite/fwd.hpp>
+#include <backlite/id.hpp>
+#include <backlite/logger.hpp>
+#include <backlite/open_transactions.hpp>
+#include <backlite/queue.hpp>
+#include <backlite/records.hpp>
+#include <backlite/runtime/queue_registry.hpp>
+#include <backlite/runtime/session.hpp>
+#include <backlite/runtime/thread.hpp>
+#include <backlite/storage/adds.hpp>
+#include <backlite/storage/connection.hpp>
+#include <backlite/storage/group_commit.hpp>
+#include <backlite/storage/owner_lock.hpp>
+#include <backlite/storage/reads.hpp>
+#include <backlite/storage/schema.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace runtime {
+
+/// Threads: any. A session is started and taken down by one thread at a time; others wait for that one.
+class Engine {
+public:
+    using Steady = std::chrono::steady_clock;
+
+    /// Errors: ConfigError for values that cannot work, StorageError for a file that cannot be used.
+    Engine(ClientConfig config, Client* client)
+        : config_(checked(std::move(config))),
+          clock_(config_.clock ? config_.clock : std::make_shared<Clock>()),
+          log_(config_.logger),
+          client_(client),
+          writes_(config_, {[this] { refresh(); }, [this](const StorageError& error) { on_fatal(error); }}) {
+        if (config_.auto_install) storage::Schema::install(writes_.connection(), config_.busy_timeout);
+    }
+    Engine(const Engine&) = delete;
+    Engine& operator=(const Engine&) = delete;
+
+    [[nodiscard]] const ClientConfig& config() const noexcept { return config_; }
+    [[nodiscard]] const Clock& clock() const noexcept { return *clock_; }
+    [[nodiscard]] ClientSlot& client() noexcept { return client_; }
+    [[nodiscard]] bool forked() const noexcept { return guard_.forked(); }
+    [[nodiscard]] bool on_own_thread() const noexcept { return current_engine() == this; }
+    void check_fork(const char* call) const { guard_.check(call); }
+
+    void install() {
+        check_fork("Client::install");
+        storage::Connection connection(config_, storage::Role::writer);
+        storage::Schema::install(connection, config_.busy_timeout);
+    }
+
+    void register_queue(std::unique_ptr<QueueBase> queue) {
+        check_fork("Client::register_queue");
+        std::unique_lock lock(mutex_);
+        if (session_ || changing_) {
+            throw ConfigError(fmt::format("queue \"{}\": queues are registered before start, or between stop and start",
+                                          queue->config().name));
+        }
+        queues_.add(std::move(queue));
+    }
+
+    void start(std::stop_token hard_stop) {
+        check_fork("Client::start");
+        if (!begin_change()) return;  // started already
+        const ChangeScope change(*this);
+        const EngineScope own(this);
+        writes_.read([this](storage::Repository&) { storage::Schema::check(writes_.connection()); },
+                     {config_.busy_timeout, {}});
+        auto session = std::make_shared<Session>(SessionParts{this, config_, *clock_, log_, queues_, client_, writes_},
+                                                 std::move(hard_stop));
+        const std::lock_guard lock(mutex_);
+        session_ = std::move(session);
+        if (fatal_) session_->fail();  // it came while the session was not yet to be found
+    }
+
+    bool stop(Duration patience) {
+        check_fork("Client::stop");
+        if (patience < Duration::zero()) {
+            throw ConfigError(fmt::format("Client::stop: the time is negative: {} ms", patience.count()));
+        }
+        if (on_own_thread()) return request_stop();
+        std::shared_ptr<Session> session = session_to_stop();
+        if (!session) return true;
+        const EngineScope own(this);  // a stop callback that calls stop() must not wait for itself
+        session->request_stop();
+        const bool in_time = session->dispatcher().wait_until_ended(saturating_add(Steady::now(), patience));
+        if (!in_time) {
+            session->request_hard_stop();
+            if (!session->dispatcher().wait_until_ended(Steady::now() + std::chrono::seconds{1})) return false;
+        }
+        const bool clean = session->dispatcher().clean();
+        take_down(session);
+        return in_time && clean;
+    }
+
+    /// The end of the last handle: asks the tasks to stop, waits for them without limit, and for what is unwritten at
+    /// most `busy_timeout`. REQUIRES: not on a thread of this engine.
+    void shut_down() noexcept {
+        std::shared_ptr<Session> session = session_to_stop();
+        if (!session) return;
+        const EngineScope own(this);
+        session->request_hard_stop();
+        constexpr auto busy = (Steady::time_point::max)();
+        auto idle_since = busy;
+        for (;;) {
+            const Duration pause = session->running().empty() ? Duration{10} : Duration{1000};
+            if (session->dispatcher().wait_until_ended(Steady::now() + pause)) break;
+            const std::vector<RunningTask> running = session->running();
+            for (const RunningTask& task : running) {
+                log_(LogLevel::warning, "waiting for a task to end before the client can be destroyed",
+                     {{"id", task.id.str()}, {"queue", queues_[task.queue].config().name}});
+            }
+            const auto now = Steady::now();
+            idle_since = running.empty() ? (std::min)(idle_since, now) : busy;
+            if (now - idle_since >= config_.busy_timeout) session->abandon();
+        }
+        take_down(session);
+    }
+
+    /// Adds tasks in a transaction of the client's own. Errors: see Client::add.
+    void add(std::span<NewTask> tasks, std::optional<std::int64_t> wait_until, std::int64_t now, std::stop_token stop) {
+        if (OpenTransactions::instance().on_this_thread(writes_.connection().identity())) {
+            throw ConfigError(
+                "add() without tx() while this thread has a backlite::Transaction open on the same file: it would wait "
+                "for itself; use tx(transaction)");
+        }
+        name(tasks, now);
+        writes_.write([&](storage::Repository& repository) { repository.adds.insert(tasks, now, wait_until); },
+                      {config_.busy_timeout, std::move(stop)});
+        announce(tasks, wait_until ? (std::max)(*wait_until, now) : now);
+    }
+
+    /// Adds tasks in the transaction that is open on `database`. Errors: see AddOp::tx.
+    void add_within(SQLite::Database& database, std::span<NewTask> tasks, std::optional<std::int64_t> wait_until,
+                    std::int64_t now) {
+        sqlite3* db = database.getHandle();
+        check_own_file(db);
+        if (sqlite3_get_autocommit(db) != 0) throw ConfigError("tx(db): no transaction is open on this connection");
+        name(tasks, now);
+        storage::execute(db, "SAVEPOINT backlite_add");
+        try {
+            storage::Adds(db).insert(tasks, now, wait_until);
+            storage::execute(db, "RELEASE backlite_add");
+        } catch (const StorageError& error) {
+            if (sqlite3_get_autocommit(db) != 0) {
+                storage::throw_sqlite(error.extended_code(),
+                                      fmt::format("{}; SQLite has rolled back the whole transaction", error.what()));
+            }
+            sqlite3_exec(db, "ROLLBACK TO backlite_add; RELEASE backlite_add", nullptr, nullptr, nullptr);
+            throw;
+        }
+    }
+
+    /// Errors: ConfigError if the connection's main file is not this client's.
+    void check_own_file(sqlite3* db) const {
+        const char* file = sqlite3_db_filename(db, "main");
+        if (file != nullptr && storage::identify(file) == identity_) return;
+        throw ConfigError(fmt::format("tx: the connection is on \"{}\", the client on \"{}\"",
+                                      file == nullptr ? "" : file, config_.database));
+    }
+
+    [[nodiscard]] storage::FileIdentity identity() const noexcept { return identity_; }
+
+    [[nodiscard]] TaskStatus status(const TaskId& id) {
+        check_fork("Client::status");
+        const std::lock_guard lock(reader_mutex_);
+        return reader().reads.status(id);
+    }
+
+    [[nodiscard]] TaskCounts counts() {
+        check_fork("Client::counts");
+        const std::lock_guard lock(reader_mutex_);
+        return reader().reads.counts(to_ms(clock_->now()));
+    }
+
+    /// Others have committed: look at the file. Never blocks on SQLite.
+    void refresh() {
+        const std::lock_guard lock(mutex_);
+        if (session_) session_->dispatcher().refresh();
+    }
+
+private:
+    struct Reader {
+        explicit Reader(const ClientConfig& config)
+            : connection(config, storage::Role::reader), reads(connection.handle()) {}
+        storage::Connection connection;
+        storage::Reads reads;
+    };
+
+    /// Other threads wait while one takes the engine from one state to another.
+    class ChangeScope {
+    public:
+        explicit ChangeScope(Engine& engine) noexcept : engine_(engine) {}
+        ChangeScope(const ChangeScope&) = delete;
+        ChangeScope& operator=(const ChangeScope&) = delete;
+        ~ChangeScope() {
+            const std::lock_guard lock(engine_.mutex_);
+            engine_.changing_ = false;
+            engine_.changed_.notify_all();
+        }
+
+    private:
+        Engine& engine_;
+    };
+
+    static ClientConfig checked(ClientConfig config) {
+        const auto check = [&config](bool good, const char* field, const char* rule, auto value) {
+            if (good) return;
+            throw ConfigError(fmt::format("client on \"{}\": ClientConfig::{} is {}, must be {}", config.database,
+                                          field, value, rule));
+        };
+        storage::check_database_name(config.database);
+        check(config.num_workers >= 1 && config.num_workers <= storage::OwnerLock::max_workers, "num_workers",
+              "between 1 and 1024", config.num_workers);
+        check(config.release_after > Duration::zero(), "release_after", "above zero (ms)",
+              config.release_after.count());
+        check(config.cleanup_interval >= Duration::zero(), "cleanup_interval", "zero or more (ms)",
+              config.cleanup_interval.count());
+        check(config.busy_timeout >= Duration::zero(), "busy_timeout", "zero or more (ms)",
+              config.busy_timeout.count());
+        check(config.watch_interval >= Duration::zero(), "watch_interval", "zero or more (ms)",
+              config.watch_interval.count());
+        check(config.max_payload > 0, "max_payload", "above zero", config.max_payload);
+        return config;
+    }
+
+    Reader& reader() {
+        if (!reader_) reader_ = std::make_unique<Reader>(config_);
+        return *reader_;
+    }
+
+    /// Whether this thread is to start a session; false if one is started. Errors: ConfigError while one still stops.
+    bool begin_change() {
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            if (changing_) {
+                if (on_own_thread()) return false;
+                changed_.wait_for(lock, std::chrono::seconds{1});
+                continue;
+            }
+            if (!session_) {
+                changing_ = true;
+                return true;
+            }
+            if (!session_->dispatcher().stop_requested()) return false;
+            if (on_own_thread() || !session_->dispatcher().wait_until_ended({})) {
+                throw ConfigError(
+                    fmt::format("Client::start: the client is still stopping; running tasks: {}", running_locked()));
+            }
+            std::shared_ptr<Session> ended = session_;
+            lock.unlock();
+            take_down(ended);
+            lock.lock();
+        }
+    }
+
+    [[nodiscard]] std::string running_locked() const {
+        std::string text;
+        for (const RunningTask& task : session_->running()) {
+            text += fmt::format("{}{} of queue \"{}\"", text.empty() ? "" : ", ", task.id,
+                                queues_[task.queue].config().name);
+        }
+        return text.empty() ? "none" : text;
+    }
+
+    /// The session, once no other thread is changing it; null if there is none.
+    std::shared_ptr<Session> session_to_stop() {
+        std::unique_lock lock(mutex_);
+        while (changing_) changed_.wait_for(lock, std::chrono::seconds{1});
+        return session_;
+    }
+
+    /// From an own thread: only asks. True if there is nothing to stop.
+    bool request_stop() {
+        // Under the lock instead of on a copy: the last holder of a session joins its threads, of which this is one.
+        const std::lock_guard lock(mutex_);
+        if (session_) session_->request_stop();
+        return !session_ && !changing_;
+    }
+
+    /// REQUIRES: the session has ended, and this thread is none of its own. Joins its threads, or leaves that to
+    /// another thread that waits for it too.
+    void take_down(std::shared_ptr<Session>& session) {
+        const std::unique_lock lock(mutex_);
+        if (session_ == session) session_.reset();
+        // The caller's own handle goes when the caller is done with it, outside of the lock.
+    }
+
+    void name(std::span<NewTask> tasks, std::int64_t now) {
+        ids_.next_many(now, tasks.size(), [&](std::size_t i, TaskId id) { tasks[i].id = std::move(id); });
+    }
+
+    /// Tells the dispatcher what was added.
+    void announce(std::span<const NewTask> tasks, std::int64_t due) {
+        const std::lock_guard lock(mutex_);
+        if (!session_) return;
+        std::string_view last{};
+        for (const NewTask& task : tasks) {
+            if (task.queue.data() == last.data()) continue;
+            last = task.queue;
+            session_->dispatcher().added(task.queue, due);
+        }
+    }
+
+    void on_fatal(const StorageError& error) noexcept {
+        {
+            const std::lock_guard lock(mutex_);
+            fatal_ = true;
+            if (session_) session_->fail();
+        }
+        log_(LogLevel::failure, "the client stops itself: its file cannot be used any more",
+             {{"error", error.what()}, {"code", fmt::to_string(error.extended_code())}});
+        try {
+            if (config_.on_fatal) config_.on_fatal(error);
+        } catch (...) {
+            log_(LogLevel::failure, "on_fatal threw");
+        }
+    }
+
+    // constant after construction
+    const ForkGuard guard_{};
+    const ClientConfig config_;
+    const std::shared_ptr<Clock> clock_;
+    const Log log_;
+
+    ClientSlot client_;
+    IdGenerator ids_{};
+    QueueRegistry queues_{};  // changed under mutex_, and only while there is no session
+    storage::GroupCommit writes_;
+    const storage::FileIdentity identity_ = writes_.connection().identity();
+
+    std::mutex reader_mutex_{};
+    // guarded by reader_mutex_
+    std::unique_ptr<Reader> reader_{};
+
+    std::mutex mutex_{};
+    std::condition_variable changed_{};
+    // guarded by mutex_
+    bool changing_ = false;
+    bool fatal_ = false;
+    std::shared_ptr<Session> session_{};
+};
+
+}  // namespace runtime
+}  // namespace v1
+}  // namespace backlite

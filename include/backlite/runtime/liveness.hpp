@@ -1,0 +1,300 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// A started client among the others on its file: says that it lives, notices who died, and takes back what they held.
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <backlite/clock.hpp>
+#include <backlite/error.hpp>
+#include <backlite/logger.hpp>
+#include <backlite/records.hpp>
+#include <backlite/storage/group_commit.hpp>
+#include <backlite/storage/owner_lock.hpp>
+#include <backlite/storage/repository.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace runtime {
+
+/// An owner is alive while it holds its slot's lock in the side file, which the kernel frees when it dies.
+///
+/// The dead one's claims are given back in the transaction that deletes its row, by a client that holds the dead one's
+/// lock meanwhile: so nobody takes its slot before, and nobody rescues twice.
+///
+/// A living owner may hang. Its claims are taken back only if their leases were seen unchanged for `release_after` on
+/// this observer's own steady clock, over several looks: an observer that was itself suspended sees one long pause, and
+/// gives the others time to show themselves.
+/// Threads: one at a time (who starts, then the dispatcher); `record` and `owner` from any.
+class Liveness {
+public:
+    using Steady = std::chrono::steady_clock;
+    using Patience = storage::GroupCommit::Patience;
+
+    Liveness(storage::GroupCommit& writes, const std::string& database, unsigned workers, Duration release_after,
+             const Clock& clock, Log log)
+        : writes_(writes),
+          workers_(workers),
+          release_after_(release_after),
+          clock_(clock),
+          log_(std::move(log)),
+          lock_(database) {}
+    Liveness(const Liveness&) = delete;
+    Liveness& operator=(const Liveness&) = delete;
+
+    /// Rescues what dead owners hold, takes a slot and a number, and enters the list of clients, in one transaction.
+    /// Errors: ConfigError if there are more workers or clients than the side file has room for; FullError when the
+    /// disk is; StorageError. Then the client is not in the list.
+    void join(const Patience& patience) {
+        std::vector<Rescue> rescues;
+        try {
+            writes_.write(
+                [&](storage::Repository& repository) {
+                    unlock(rescues);
+                    rescues.clear();
+                    const std::vector<OwnerRow> rows = rescue_dead(repository, rescues);
+                    if (!lock_.trusted(repository.upkeep.side_file_id())) {
+                        repository.upkeep.set_side_file_id(lock_.initialise());
+                    }
+                    take_slot(rows, rescues);
+                    lock_.map(slot_, workers_);
+                    owner_ = repository.upkeep.next_owner();
+                    repository.upkeep.insert_owner({owner_, slot_, workers_, storage::OwnerLock::boot_id()},
+                                                   to_ms(clock_.now()));
+                },
+                patience);
+        } catch (...) {
+            unlock(rescues);
+            lock_.unmap();
+            if (slot_ != never_a_slot) lock_.unlock(std::exchange(slot_, never_a_slot));
+            throw;
+        }
+        unlock(rescues);
+        report(rescues);
+    }
+
+    /// Leaves the list. REQUIRES: this client holds no claim. Errors: StorageError; then it is still in the list.
+    void leave(const Patience& patience) {
+        writes_.write([&](storage::Repository& repository) { repository.upkeep.delete_owner(owner_); }, patience);
+    }
+
+    /// Frees the lock. Who is still in the list then is dead to others, and rescued by them.
+    void let_go() noexcept {
+        lock_.unmap();
+        if (slot_ != never_a_slot) lock_.unlock(std::exchange(slot_, never_a_slot));
+    }
+
+    [[nodiscard]] std::int64_t owner() const noexcept { return owner_; }
+    [[nodiscard]] storage::WorkerRecord& record(std::size_t worker) noexcept {
+        return lock_.record(static_cast<unsigned>(worker));
+    }
+
+    /// Takes note of who else is there. For use inside a read or write of the group commit.
+    [[nodiscard]] std::vector<OwnerRow> read_others(storage::Repository& repository) const {
+        std::vector<OwnerRow> others = repository.upkeep.owners();
+        std::erase_if(others, [&](const OwnerRow& row) { return row.owner == owner_; });
+        return others;
+    }
+    void set_others(std::vector<OwnerRow> others) { others_ = std::move(others); }
+
+    [[nodiscard]] bool others_known() const noexcept { return !others_.empty(); }
+
+    /// Whether one of the known others is dead. No SQL: a system call for each.
+    [[nodiscard]] bool someone_died() const {
+        return std::any_of(others_.begin(), others_.end(), [&](const OwnerRow& row) { return dead(row); });
+    }
+
+    /// Gives back what dead owners hold; how many claims that were. Errors: StorageError; then nothing is given back.
+    int rescue(const Patience& patience) {
+        std::vector<Rescue> rescues;
+        std::vector<OwnerRow> rows;
+        try {
+            writes_.write(
+                [&](storage::Repository& repository) {
+                    unlock(rescues);
+                    rescues.clear();
+                    rows = rescue_dead(repository, rescues);
+                },
+                patience);
+        } catch (...) {
+            unlock(rescues);
+            throw;
+        }
+        unlock(rescues);
+        std::erase_if(rows, [&](const OwnerRow& row) { return row.owner == owner_; });
+        others_ = std::move(rows);
+        report(rescues);
+        int claims = 0;
+        for (const Rescue& rescue : rescues) claims += rescue.claims;
+        return claims;
+    }
+
+    /// Looks at the leases of others, and gives back the claims of those that hang; how many that were.
+    int observe(const Patience& patience) {
+        std::map<Key, Sighting> seen;
+        const auto now = clock_.steady_now();
+        std::vector<storage::ForeignClaim> hung;
+        writes_.read(
+            [&](storage::Repository& repository) {
+                seen.clear();
+                hung.clear();
+                for (const OwnerRow& row : others_) {
+                    for (storage::ForeignClaim& claim : repository.upkeep.claims_of(row.owner)) {
+                        look_at(std::move(claim), now, seen, hung);
+                    }
+                }
+            },
+            patience);
+        sightings_ = std::move(seen);
+        if (hung.empty()) return 0;
+        int released = 0;
+        writes_.write(
+            [&](storage::Repository& repository) {
+                released = 0;
+                for (const storage::ForeignClaim& claim : hung) {
+                    if (repository.upkeep.release_unchanged(claim)) ++released;
+                }
+            },
+            patience);
+        for (const storage::ForeignClaim& claim : hung) {
+            log_(LogLevel::warning, "task rescued",
+                 {{"id", claim.id.str()}, {"reason", "its owner lives but gave no sign for release_after"}});
+        }
+        return released;
+    }
+
+private:
+    using Key = std::pair<std::string, std::int64_t>;
+
+    struct Sighting {
+        std::int64_t lease = 0;
+        Steady::time_point since{};
+        int looks = 0;
+    };
+
+    struct Rescue {
+        unsigned slot = 0;
+        std::int64_t owner = 0;
+        int claims = 0;
+        std::vector<std::string> crashed{};
+    };
+
+    static constexpr unsigned never_a_slot = storage::OwnerLock::max_slots;
+    /// A lease must stand still over this many looks, so that one long pause of the observer's own is not enough.
+    static constexpr int looks_needed = 4;
+
+    [[nodiscard]] bool dead(const OwnerRow& row) const {
+        // A row with a slot that no lock can be for is nobody's.
+        return row.slot >= storage::OwnerLock::max_slots || (row.slot != slot_ && !lock_.held_by_other(row.slot));
+    }
+
+    /// Gives back what the dead hold and deletes their rows; the rows that are left. The locks of the dead are taken,
+    /// and named in `rescues` for letting go once the transaction is over.
+    std::vector<OwnerRow> rescue_dead(storage::Repository& repository, std::vector<Rescue>& rescues) {
+        const bool trusted = lock_.trusted(repository.upkeep.side_file_id());
+        std::vector<OwnerRow> living;
+        std::vector<std::int64_t> known;
+        for (OwnerRow& row : repository.upkeep.owners()) {
+            known.push_back(row.owner);
+            const bool lockable = row.slot < storage::OwnerLock::max_slots;
+            if (row.owner == owner_ || (lockable && (row.slot == slot_ || !lock_.try_lock(row.slot)))) {
+                living.push_back(std::move(row));
+                continue;
+            }
+            Rescue& rescue = rescues.emplace_back(Rescue{row.slot, row.owner});
+            if (trusted && lockable && row.boot_id == storage::OwnerLock::boot_id())
+                count_crashes(repository, row, rescue);
+            rescue.claims = repository.upkeep.release_all(row.owner);
+            repository.upkeep.delete_owner(row.owner);
+        }
+        for (const std::int64_t holder : repository.upkeep.claim_holders()) {
+            if (std::find(known.begin(), known.end(), holder) != known.end()) continue;
+            // Claims of an owner that is not in the list: somebody deleted its row.
+            rescues.push_back({never_a_slot, holder, repository.upkeep.release_all(holder)});
+        }
+        return living;
+    }
+
+    /// A record that says "inside" for a claim that is still held is a crash. All other claims were never entered, or
+    /// had returned.
+    void count_crashes(storage::Repository& repository, const OwnerRow& row, Rescue& rescue) {
+        const std::vector<storage::RecordView> records = lock_.read_records(row.slot, row.workers);
+        for (const storage::ForeignClaim& claim : repository.upkeep.claims_of(row.owner)) {
+            const storage::RecordView inside{static_cast<std::uint64_t>(claim.claim), storage::hash_id(claim.id.str()),
+                                             storage::RecordState::inside};
+            if (std::find(records.begin(), records.end(), inside) == records.end()) continue;
+            repository.upkeep.count_crash(claim);
+            rescue.crashed.push_back(claim.id.str());
+        }
+    }
+
+    /// The lowest slot that no row names and nobody holds. Slots rescued in this transaction stay out: if it rolls
+    /// back, their records must still be there.
+    void take_slot(const std::vector<OwnerRow>& rows, const std::vector<Rescue>& rescues) {
+        if (slot_ != never_a_slot) lock_.unlock(std::exchange(slot_, never_a_slot));
+        const auto names = [](unsigned slot) { return [slot](const auto& row) { return row.slot == slot; }; };
+        for (unsigned slot = 0; slot < storage::OwnerLock::max_slots; ++slot) {
+            if (std::any_of(rows.begin(), rows.end(), names(slot))) continue;
+            if (std::any_of(rescues.begin(), rescues.end(), names(slot))) continue;
+            if (!lock_.try_lock(slot)) continue;
+            slot_ = slot;
+            return;
+        }
+        throw ConfigError(
+            fmt::format("more than {} clients are started on one database", storage::OwnerLock::max_slots));
+    }
+
+    void unlock(const std::vector<Rescue>& rescues) noexcept {
+        for (const Rescue& rescue : rescues) {
+            if (rescue.slot < storage::OwnerLock::max_slots) lock_.unlock(rescue.slot);
+        }
+    }
+
+    void look_at(storage::ForeignClaim claim, Steady::time_point now, std::map<Key, Sighting>& seen,
+                 std::vector<storage::ForeignClaim>& hung) const {
+        Key key{claim.id.str(), claim.claim};
+        const auto before = sightings_.find(key);
+        Sighting sighting{claim.lease, now, 1};
+        if (before != sightings_.end() && before->second.lease == claim.lease) {
+            sighting.since = before->second.since;
+            sighting.looks = before->second.looks + 1;
+        }
+        const bool hangs = sighting.looks >= looks_needed && now - sighting.since >= release_after_;
+        seen.emplace(std::move(key), sighting);
+        if (hangs) hung.push_back(std::move(claim));
+    }
+
+    void report(const std::vector<Rescue>& rescues) const {
+        for (const Rescue& rescue : rescues) {
+            log_(LogLevel::warning, "rescued a dead client's claims",
+                 {{"owner", fmt::to_string(rescue.owner)},
+                  {"claims", fmt::to_string(rescue.claims)},
+                  {"crashed", fmt::format("{}", fmt::join(rescue.crashed, ","))}});
+        }
+    }
+
+    // constant after construction
+    storage::GroupCommit& writes_;
+    const unsigned workers_;
+    const Duration release_after_;
+    const Clock& clock_;
+    const Log log_;
+
+    storage::OwnerLock lock_;
+    unsigned slot_ = never_a_slot;
+    std::int64_t owner_ = 0;
+    std::vector<OwnerRow> others_{};
+    std::map<Key, Sighting> sightings_{};
+};
+
+}  // namespace runtime
+}  // namespace v1
+}  // namespace backlite

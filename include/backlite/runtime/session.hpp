@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What a client has only while it is started: its threads, its place among the clients, the claims in memory.
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+#include <backlite/clock.hpp>
+#include <backlite/config.hpp>
+#include <backlite/context.hpp>
+#include <backlite/fork.hpp>
+#include <backlite/logger.hpp>
+#include <backlite/runtime/commit_watch.hpp>
+#include <backlite/runtime/deadline_timer.hpp>
+#include <backlite/runtime/dispatcher.hpp>
+#include <backlite/runtime/liveness.hpp>
+#include <backlite/runtime/queue_registry.hpp>
+#include <backlite/runtime/task_runner.hpp>
+#include <backlite/runtime/thread.hpp>
+#include <backlite/runtime/worker_pool.hpp>
+#include <backlite/storage/group_commit.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace runtime {
+
+/// What a session works with; all of it outlives the session.
+struct SessionParts {
+    const void* engine;
+    const ClientConfig& config;
+    const Clock& clock;
+    const Log& log;
+    const QueueRegistry& queues;
+    const ClientSlot& client;
+    storage::GroupCommit& writes;
+};
+
+/// From start to the end of a stop. It ends by itself once it was asked to stop and nothing is left to do; whoever
+/// notices that destroys it, on a thread that is none of its own.
+/// Threads: any, but for construction and destruction.
+class Session {
+public:
+    using Steady = std::chrono::steady_clock;
+
+    /// Joins the clients of the file, rescues dead ones' claims, starts the threads.
+    /// `hard_stop`: no new starts, and the stop tokens fire, once it is requested.
+    /// Errors: see Liveness::join; std::system_error if a thread cannot be started.
+    Session(const SessionParts& parts, std::stop_token hard_stop)
+        : liveness_(parts.writes, parts.writes.connection().file(), parts.config.num_workers,
+                    parts.config.release_after, parts.clock, parts.log),
+          joined_(liveness_, parts.config.busy_timeout),
+          watch_(parts.writes.connection().file()),
+          runner_(parts.queues, parts.client, parts.clock, parts.log),
+          timer_(parts.engine, parts.config.num_workers, parts.clock),
+          dispatcher_({parts.config, parts.clock, parts.log, parts.queues, parts.writes, liveness_, pool_, watch_}),
+          observers_(make_observers(parts.config.num_workers)),
+          pool_(
+              parts.engine, parts.config.num_workers, parts.clock,
+              [this](std::size_t worker, const ClaimedTask& task, const std::shared_ptr<StopSignal>& signal) {
+                  return runner_.run(task, signal, *observers_[worker]);
+              },
+              [this] { dispatcher_.progress(); }),
+          watch_thread_(start_thread(parts.engine, "backlite-watch", [this] { watch(); })),
+          dispatcher_thread_(start_thread(parts.engine, "backlite-disp", [this] { dispatcher_.run(); })),
+          hard_stop_(std::move(hard_stop), HardStop{*this}) {}
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    /// REQUIRES: `wait_until_ended` returned true, or the constructor threw.
+    ~Session() {
+        closing_ = true;
+        watch_.wake();
+    }
+
+    [[nodiscard]] Dispatcher& dispatcher() noexcept { return dispatcher_; }
+
+    [[nodiscard]] std::vector<RunningTask> running() const { return pool_.running(); }
+
+    /// No new starts; unstarted claims go back; it ends once the running tasks have.
+    void request_stop() {
+        pool_.hold();
+        dispatcher_.request_stop();
+    }
+
+    /// The same, and asks the running tasks to stop. Their stop callbacks run on this thread.
+    void request_hard_stop() {
+        request_stop();
+        pool_.fire(StopReason::stopping, [](const RunningTask&) { return true; });
+    }
+
+    /// The file is lost: ends without writing. Safe under a lock; the stop tokens fire on a thread of the session.
+    void fail() {
+        pool_.hold();
+        dispatcher_.abandon();
+        hard_ = true;
+        watch_.wake();
+    }
+
+    /// Gives up writing what could not be written so far.
+    void abandon() { dispatcher_.abandon(); }
+
+private:
+    /// Runs on the thread that requests the stop: no locks.
+    struct HardStop {
+        Session& session;
+        void operator()() const noexcept {
+            session.hard_ = true;
+            session.watch_.wake();
+        }
+    };
+
+    /// Keeps one worker's record in the side file, and its timeout.
+    class WorkerObserver final : public AttemptObserver {
+    public:
+        WorkerObserver(Session& session, std::size_t worker) : session_(session), worker_(worker) {}
+
+        void entering(const ClaimedTask& task) noexcept override {
+            session_.liveness_.record(worker_).enter(static_cast<std::uint64_t>(task.claim),
+                                                     storage::hash_id(task.id.str()));
+        }
+        void timing(Steady::time_point deadline, const std::shared_ptr<StopSignal>& signal) override {
+            session_.timer_.arm(worker_, deadline, signal);
+            armed_ = true;
+        }
+        void left() noexcept override {
+            if (session_.guard_.forked()) end_forked_child();
+            session_.liveness_.record(worker_).returned();
+            if (std::exchange(armed_, false)) session_.timer_.disarm(worker_);
+        }
+
+    private:
+        /// A processor forked, and its child came back here instead of ending. Nothing here may run in that child: the
+        /// task, the locks and the file are its parent's.
+        [[noreturn]] static void end_forked_child() noexcept {
+            constexpr std::string_view message =
+                "backlite: a processor returned in a forked child; the child ends here (call exec or _exit in it)\n";
+            if (::write(STDERR_FILENO, message.data(), message.size()) < 0) {  // nobody to tell
+            }
+            ::_exit(1);
+        }
+
+        Session& session_;
+        std::size_t worker_;
+        bool armed_ = false;
+    };
+
+    /// In the list of clients, or not: joins as it is made.
+    struct Joined {
+        Joined(Liveness& liveness, Duration busy_timeout) { liveness.join({busy_timeout, {}}); }
+    };
+
+    std::vector<std::unique_ptr<WorkerObserver>> make_observers(std::size_t workers) {
+        std::vector<std::unique_ptr<WorkerObserver>> observers;
+        for (std::size_t i = 0; i < workers; ++i) observers.push_back(std::make_unique<WorkerObserver>(*this, i));
+        return observers;
+    }
+
+    /// Passes file events on as hints, and hard stops to the tasks. Own commits raise events too, so it rests after
+    /// each: while they come, whoever commits looks for others' commits anyhow.
+    void watch() noexcept {
+        constexpr Duration rest{3};
+        bool resting = false;
+        while (!closing_) {
+            const CommitWatch::Event event = resting ? watch_.rest(rest) : watch_.wait(std::chrono::seconds{1});
+            if (hard_.exchange(false)) request_hard_stop();
+            if (event.written) dispatcher_.hint();
+            resting = event.written;
+        }
+    }
+
+    const ForkGuard guard_{};
+    std::atomic<bool> hard_{false};
+    std::atomic<bool> closing_{false};
+    Liveness liveness_;
+    const Joined joined_;
+    CommitWatch watch_;
+    TaskRunner runner_;
+    DeadlineTimer timer_;
+    Dispatcher dispatcher_;
+    std::vector<std::unique_ptr<WorkerObserver>> observers_;
+    WorkerPool pool_;
+    std::jthread watch_thread_;
+    std::jthread dispatcher_thread_;
+    std::stop_callback<HardStop> hard_stop_;
+};
+
+}  // namespace runtime
+}  // namespace v1
+}  // namespace backlite

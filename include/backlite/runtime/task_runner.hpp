@@ -1,0 +1,292 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// One attempt at one task: from payload to outcome, by the rules of retry and retention. No thread, no SQL.
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <exception>
+#include <limits>
+#include <memory>
+#include <optional>
+#include <random>
+#include <string>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <backlite/clock.hpp>
+#include <backlite/context.hpp>
+#include <backlite/logger.hpp>
+#include <backlite/outcome.hpp>
+#include <backlite/queue.hpp>
+#include <backlite/records.hpp>
+#include <backlite/runtime/queue_registry.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace runtime {
+
+/// What surrounds a processor's call. Called on the worker's thread.
+class AttemptObserver {
+public:
+    AttemptObserver() = default;
+    AttemptObserver(const AttemptObserver&) = delete;
+    AttemptObserver& operator=(const AttemptObserver&) = delete;
+    virtual ~AttemptObserver() = default;
+
+    /// User code follows: reading the payload, then the processor. A death from here on is a crash.
+    virtual void entering(const ClaimedTask& task) noexcept = 0;
+    /// The processor's time runs, until `deadline`.
+    virtual void timing(std::chrono::steady_clock::time_point deadline, const std::shared_ptr<StopSignal>& signal) = 0;
+    /// User code is over.
+    virtual void left() noexcept = 0;
+};
+
+/// Threads: any; called by several workers at once.
+class TaskRunner {
+public:
+    /// How long a task that the library gave up on is kept if its queue keeps nothing.
+    static constexpr Duration default_retention = std::chrono::hours{24 * 7};
+    /// Stored error texts are cut to this many bytes.
+    static constexpr std::size_t max_error = 4096;
+
+    TaskRunner(const QueueRegistry& queues, const ClientSlot& client, const Clock& clock, Log log)
+        : queues_(queues), client_(client), clock_(clock), log_(std::move(log)), random_(std::random_device{}()) {}
+
+    /// Runs one attempt and returns what is to be written; all but the id is filled in. Lets nothing escape.
+    [[nodiscard]] Resolved run(const ClaimedTask& task, const std::shared_ptr<StopSignal>& signal,
+                               AttemptObserver& observer) {
+        const QueueBase& queue = queues_[task.queue];
+        const QueueConfig& config = queue.config();
+        Attempt attempt{task, config, attempt_number(task)};
+        attempt.resolved.claim = task.claim;
+        attempt.resolved.executed_at = to_ms(clock_.now());
+
+        if (task.crashes >= config.max_crashes) {
+            give_up(attempt, fmt::format("the process died {} times while it ran this task (max_crashes is {})",
+                                         task.crashes, config.max_crashes));
+        } else if (task.attempts > std::int64_t{config.max_attempts} + config.max_crashes) {
+            give_up(attempt, fmt::format("the row says {} attempts, more than {} attempts and {} crashes could make",
+                                         task.attempts, config.max_attempts, config.max_crashes));
+        } else if (task.oversize > 0) {
+            give_up(attempt,
+                    fmt::format("its payload of {} bytes is larger than ClientConfig::max_payload", task.oversize));
+        } else {
+            process(attempt, queue, signal, observer);
+        }
+        return std::move(attempt.resolved);
+    }
+
+private:
+    using Steady = std::chrono::steady_clock;
+
+    struct Attempt {
+        const ClaimedTask& task;
+        const QueueConfig& config;
+        int number;
+        Resolved resolved{};
+    };
+
+    static int attempt_number(const ClaimedTask& task) noexcept {
+        constexpr std::int64_t most = (std::numeric_limits<int>::max)() - 1;
+        return static_cast<int>((std::min)(task.attempts, most)) + 1;
+    }
+
+    void process(Attempt& attempt, const QueueBase& queue, const std::shared_ptr<StopSignal>& signal,
+                 AttemptObserver& observer) {
+        observer.entering(attempt.task);
+        std::unique_ptr<QueueBase::Job> job;
+        const std::optional<std::string> unreadable =
+            text_of_exception([&] { job = queue.decode(attempt.task.payload); });
+        if (unreadable) {
+            observer.left();
+            return give_up(attempt, fmt::format("its payload cannot be read: {}", *unreadable));
+        }
+        std::optional<Outcome> outcome;
+        const auto started = clock_.steady_now();
+        std::optional<std::string> thrown = text_of_exception([&] {
+            std::optional<Steady::time_point> deadline;
+            if (attempt.config.timeout > Duration::zero()) {
+                deadline = saturating_add(started, attempt.config.timeout);
+                observer.timing(*deadline, signal);
+            }
+            Context context({client_, attempt.task.id, attempt.config.name, attempt.number, attempt.config.max_attempts,
+                             *signal, deadline});
+            outcome.emplace(job->run(context));
+        });
+        attempt.resolved.duration_us =
+            std::chrono::duration_cast<std::chrono::microseconds>(clock_.steady_now() - started).count();
+        job.reset();
+        observer.left();
+        if (thrown) outcome.emplace(Outcome::retry(std::move(*thrown)));
+        resolve(attempt, *outcome, signal->reason());
+    }
+
+    void resolve(Attempt& attempt, const Outcome& outcome, StopReason stopped) {
+        switch (outcome.kind()) {
+            case Outcome::Kind::success: return succeed(attempt);
+            case Outcome::Kind::snooze: return snooze(attempt, outcome.wait());
+            case Outcome::Kind::discard: return fail(attempt, outcome.reason());
+            case Outcome::Kind::retry:
+            case Outcome::Kind::retry_in: break;
+        }
+        if (stopped == StopReason::stopping) return give_back(attempt, outcome.reason());
+        if (attempt.number >= attempt.config.max_attempts) return fail(attempt, outcome.reason());
+        const Duration wait = outcome.kind() == Outcome::Kind::retry_in ? outcome.wait() : backoff(attempt);
+        retry(attempt, wait, outcome.reason());
+    }
+
+    void succeed(Attempt& attempt) {
+        Resolved& resolved = attempt.resolved;
+        resolved.resolution = Resolution::complete;
+        resolved.spends_attempt = true;
+        const auto& retention = attempt.config.retention;
+        if (retention && !retention->only_failed) {
+            resolved.keep_row = true;
+            resolved.keep_payload = retention->data && !retention->data->only_failed;
+            resolved.expires_at = expiry(retention->duration);
+        }
+        if (!log_) return;
+        log_(LogLevel::info, "task processed",
+             {{"id", attempt.task.id.str()},
+              {"queue", attempt.config.name},
+              {"duration", duration_text(resolved)},
+              {"attempt", fmt::to_string(attempt.number)}});
+    }
+
+    void fail(Attempt& attempt, const std::string& reason) {
+        Resolved& resolved = attempt.resolved;
+        resolved.resolution = Resolution::fail;
+        resolved.spends_attempt = true;
+        resolved.error = cut(reason);
+        if (const auto& retention = attempt.config.retention) {
+            resolved.keep_row = true;
+            resolved.keep_payload = retention->data.has_value();
+            resolved.expires_at = expiry(retention->duration);
+        }
+        log_failure(attempt, 0, reason);
+    }
+
+    void retry(Attempt& attempt, Duration wait, const std::string& reason) {
+        Resolved& resolved = attempt.resolved;
+        resolved.resolution = Resolution::retry;
+        resolved.spends_attempt = true;
+        resolved.error = cut(reason);
+        resolved.wait_until = saturating_add(to_ms(clock_.now()), wait);
+        log_failure(attempt, attempt.config.max_attempts - attempt.number, reason);
+    }
+
+    void snooze(Attempt& attempt, Duration wait) {
+        attempt.resolved.resolution = Resolution::snooze;
+        attempt.resolved.wait_until = saturating_add(to_ms(clock_.now()), wait);
+        if (!log_) return;
+        log_(LogLevel::info, "task snoozed",
+             {{"id", attempt.task.id.str()},
+              {"queue", attempt.config.name},
+              {"duration", duration_text(attempt.resolved)},
+              {"wait_ms", fmt::to_string(wait.count())}});
+    }
+
+    void give_back(Attempt& attempt, const std::string& reason) {
+        attempt.resolved.resolution = Resolution::release;
+        if (!log_) return;
+        log_(LogLevel::info, "task given back",
+             {{"id", attempt.task.id.str()},
+              {"queue", attempt.config.name},
+              {"duration", duration_text(attempt.resolved)},
+              {"reason", "stopping"},
+              {"error", cut(reason)}});
+    }
+
+    /// The task fails without its processor having decided so: no attempt is spent, and it is kept whatever its queue
+    /// says, so that nothing vanishes unseen.
+    void give_up(Attempt& attempt, std::string reason) {
+        Resolved& resolved = attempt.resolved;
+        resolved.resolution = Resolution::fail;
+        resolved.error = cut(reason);
+        resolved.keep_row = true;
+        resolved.keep_payload = true;
+        const auto& retention = attempt.config.retention;
+        resolved.expires_at = expiry(retention ? retention->duration : default_retention);
+        if (!log_) return;
+        log_(LogLevel::failure, "task given up",
+             {{"id", attempt.task.id.str()}, {"queue", attempt.config.name}, {"error", std::move(reason)}});
+    }
+
+    [[nodiscard]] Duration backoff(const Attempt& attempt) {
+        Duration wait = std::chrono::seconds{1};
+        const auto broken = text_of_exception([&] { wait = attempt.config.backoff.delay(attempt.number, random()); });
+        if (!broken && wait >= Duration::zero()) return wait;
+        log_(LogLevel::failure, "the queue's backoff failed: waiting one second",
+             {{"id", attempt.task.id.str()},
+              {"queue", attempt.config.name},
+              {"error", broken ? *broken : fmt::format("a negative wait of {} ms", wait.count())}});
+        return std::chrono::seconds{1};
+    }
+
+    [[nodiscard]] std::optional<std::int64_t> expiry(Duration retention) const noexcept {
+        if (retention == Duration::zero()) return std::nullopt;
+        return saturating_add(to_ms(clock_.now()), retention);
+    }
+
+    void log_failure(const Attempt& attempt, int remaining, const std::string& reason) const {
+        if (!log_) return;
+        log_(LogLevel::failure, "task failed",
+             {{"id", attempt.task.id.str()},
+              {"queue", attempt.config.name},
+              {"duration", duration_text(attempt.resolved)},
+              {"attempt", fmt::to_string(attempt.number)},
+              {"remaining", fmt::to_string(remaining)},
+              {"error", cut(reason)}});
+    }
+
+    /// Runs user code; the text of what it threw, nullopt if it returned.
+    template <class Call>
+    static std::optional<std::string> text_of_exception(Call&& call) {
+        try {
+            call();
+            return std::nullopt;
+        } catch (const std::exception& error) {
+            return error.what();
+        } catch (...) {
+            return "an exception that is no std::exception";
+        }
+    }
+
+    /// At most `max_error` bytes, cut between characters of UTF-8.
+    static std::string cut(const std::string& text) {
+        if (text.size() <= max_error) return text;
+        std::size_t end = max_error;
+        while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;
+        return text.substr(0, end);
+    }
+
+    static std::string duration_text(const Resolved& resolved) {
+        const double us = static_cast<double>(resolved.duration_us);
+        if (us < 1'000) return fmt::format("{}us", resolved.duration_us);
+        if (us < 1'000'000) return fmt::format("{:.3g}ms", us / 1'000);
+        return fmt::format("{:.3f}s", us / 1'000'000);
+    }
+
+    /// SplitMix64 over a shared counter: spreads backoffs, and needs no lock.
+    std::uint64_t random() noexcept {
+        std::uint64_t z = random_.fetch_add(0x9e3779b97f4a7c15U, std::memory_order_relaxed);
+        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9U;
+        z = (z ^ z >> 27) * 0x94d049bb133111ebU;
+        return z ^ z >> 31;
+    }
+
+    // constant after construction
+    const QueueRegistry& queues_;
+    const ClientSlot& client_;
+    const Clock& clock_;
+    const Log log_;
+
+    std::atomic<std::uint64_t> random_;
+};
+
+}  // namespace runtime
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// How the library's threads are made: named, deaf to the host's signals, and known as the library's own.
+
+#include <string>
+#include <thread>
+#include <utility>
+
+#include <pthread.h>
+#include <signal.h>
+
+namespace backlite {
+inline namespace v1 {
+namespace runtime {
+
+/// The engine that this thread belongs to or works for; null on all other threads.
+[[nodiscard]] inline const void*& current_engine() noexcept {
+    static thread_local const void* engine = nullptr;
+    return engine;
+}
+
+/// Marks this thread as working for an engine, for the length of a scope.
+class EngineScope {
+public:
+    explicit EngineScope(const void* engine) noexcept : outer_(std::exchange(current_engine(), engine)) {}
+    EngineScope(const EngineScope&) = delete;
+    EngineScope& operator=(const EngineScope&) = delete;
+    ~EngineScope() { current_engine() = outer_; }
+
+private:
+    const void* outer_;
+};
+
+/// Starts a thread of `engine` that runs `body`, which must not throw. All signals are blocked on it, so that the
+/// host's handlers never run there. `name` is cut to the 15 characters that Linux shows. Errors: std::system_error if
+/// the thread cannot be started.
+template <class Body>
+[[nodiscard]] std::jthread start_thread(const void* engine, std::string name, Body body) {
+    // A new thread inherits the mask, so it is set before the thread exists: no signal can slip in.
+    struct MaskScope {
+        sigset_t before{};
+        MaskScope() {
+            sigset_t all;
+            sigfillset(&all);
+            pthread_sigmask(SIG_SETMASK, &all, &before);
+        }
+        ~MaskScope() { pthread_sigmask(SIG_SETMASK, &before, nullptr); }
+    } const mask;
+    return std::jthread([engine, name = std::move(name), body = std::move(body)]() mutable noexcept {
+        pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+        const EngineScope scope(engine);
+        body();
+    });
+}
+
+}  // namespace runtime
+}  // namespace v1
+}  // namespace backlite

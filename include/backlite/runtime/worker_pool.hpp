@@ -1,0 +1,254 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The worker threads, the claimed tasks that wait for one, and the outcomes that wait to be written.
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <backlite/clock.hpp>
+#include <backlite/context.hpp>
+#include <backlite/records.hpp>
+#include <backlite/runtime/thread.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace runtime {
+
+/// An attempt that has ended, and what is to be written of it.
+struct Finished {
+    Resolved resolved{};
+    std::size_t queue = 0;
+    std::int64_t due = 0;
+};
+
+/// A task inside its processor.
+struct RunningTask {
+    TaskId id{};
+    std::int64_t claim = 0;
+    std::size_t queue = 0;
+    std::int64_t crashes = 0;
+    std::chrono::steady_clock::time_point started{};
+    std::shared_ptr<StopSignal> signal{};
+};
+
+/// Threads: any. The destructor joins the workers, so it waits for what they run.
+class WorkerPool {
+public:
+    using Steady = std::chrono::steady_clock;
+    /// Runs one attempt; must not throw. The id is filled in by the pool.
+    using Work = std::function<Resolved(std::size_t worker, const ClaimedTask&, const std::shared_ptr<StopSignal>&)>;
+
+    /// How busy the pool is, at one moment.
+    struct Load {
+        std::size_t idle = 0;  ///< workers without a task
+        std::size_t running = 0;
+        std::size_t ready = 0;      ///< claimed tasks that no worker has taken yet
+        std::int64_t ready_us = 0;  ///< how long those are expected to run, all together
+        std::size_t finished = 0;   ///< outcomes not yet taken
+        Steady::time_point oldest_ready = (Steady::time_point::max)();
+        bool crashed = false;      ///< running or ready: a task that has crashed a process
+        bool last_chance = false;  ///< running or ready: one that may crash only once more
+    };
+
+    /// `progress` is called without a lock when outcomes wait to be taken or workers run out of tasks.
+    WorkerPool(const void* engine, std::size_t workers, const Clock& clock, Work work, std::function<void()> progress)
+        : clock_(clock), work_(std::move(work)), progress_(std::move(progress)), slots_(workers) {
+        for (std::size_t i = 0; i < workers; ++i) {
+            threads_.push_back(start_thread(engine, fmt::format("backlite-w{}", i), [this, i] { run(i); }));
+        }
+    }
+    WorkerPool(const WorkerPool&) = delete;
+    WorkerPool& operator=(const WorkerPool&) = delete;
+    ~WorkerPool() {
+        {
+            const std::lock_guard lock(mutex_);
+            closing_ = true;
+        }
+        work_available_.notify_all();
+        threads_.clear();  // joins
+    }
+
+    /// Gives claimed tasks to the workers, which start them in this order.
+    void offer(std::vector<ClaimedTask> tasks) {
+        if (tasks.empty()) return;
+        const std::size_t count = tasks.size();
+        std::size_t idle = 0;
+        {
+            const std::lock_guard lock(mutex_);
+            const auto now = clock_.steady_now();
+            for (ClaimedTask& task : tasks) {
+                ready_us_ += task.cost_us;
+                ready_.push_back({std::move(task), now});
+            }
+            low_water_ = ready_.size() / 2;
+            idle = idle_;
+        }
+        if (count >= idle) {
+            work_available_.notify_all();
+            return;
+        }
+        for (std::size_t i = 0; i < count; ++i) work_available_.notify_one();
+    }
+
+    /// From now on no worker starts a task; those that run go on.
+    void hold() noexcept {
+        const std::lock_guard lock(mutex_);
+        held_ = true;
+    }
+
+    /// The outcomes since the last call, oldest first.
+    [[nodiscard]] std::vector<Finished> take_finished() {
+        const std::lock_guard lock(mutex_);
+        told_ = false;
+        return std::exchange(finished_, {});
+    }
+
+    /// Takes back the tasks that no worker has started and that `which(const ClaimedTask&, offered)` names.
+    template <class Which>
+    [[nodiscard]] std::vector<ClaimedTask> withdraw(Which&& which) {
+        std::vector<ClaimedTask> taken;
+        const std::lock_guard lock(mutex_);
+        std::deque<Ready> kept;
+        for (Ready& ready : ready_) {
+            if (which(std::as_const(ready.task), ready.offered)) {
+                ready_us_ -= ready.task.cost_us;
+                taken.push_back(std::move(ready.task));
+            } else {
+                kept.push_back(std::move(ready));
+            }
+        }
+        ready_ = std::move(kept);
+        return taken;
+    }
+
+    [[nodiscard]] Load load() const {
+        const std::lock_guard lock(mutex_);
+        Load load{.idle = idle_,
+                  .running = slots_.size() - idle_,
+                  .ready = ready_.size(),
+                  .ready_us = ready_us_,
+                  .finished = finished_.size()};
+        if (!ready_.empty()) load.oldest_ready = ready_.front().offered;
+        const auto add = [&load](const ClaimedTask& task) {
+            load.crashed = load.crashed || task.crashes > 0;
+            load.last_chance = load.last_chance || task.last_chance;
+        };
+        for (const Slot& slot : slots_) {
+            if (slot.signal) add(slot.task);
+        }
+        for (const Ready& ready : ready_) add(ready.task);
+        return load;
+    }
+
+    [[nodiscard]] std::vector<RunningTask> running() const {
+        std::vector<RunningTask> tasks;
+        const std::lock_guard lock(mutex_);
+        for (const Slot& slot : slots_) {
+            if (!slot.signal) continue;
+            tasks.push_back(
+                {slot.task.id, slot.task.claim, slot.task.queue, slot.task.crashes, slot.started, slot.signal});
+        }
+        return tasks;
+    }
+
+    /// Every claim in memory: running, or waiting for a worker. Outcomes that wait to be written are not among them.
+    [[nodiscard]] std::vector<std::pair<TaskId, std::int64_t>> claims() const {
+        std::vector<std::pair<TaskId, std::int64_t>> claims;
+        const std::lock_guard lock(mutex_);
+        for (const Slot& slot : slots_) {
+            if (slot.signal) claims.emplace_back(slot.task.id, slot.task.claim);
+        }
+        for (const Ready& ready : ready_) claims.emplace_back(ready.task.id, ready.task.claim);
+        return claims;
+    }
+
+    /// Asks running tasks that `which(const RunningTask&)` names to stop. Their stop callbacks run on this thread.
+    template <class Which>
+    void fire(StopReason reason, Which&& which) {
+        for (const RunningTask& task : running()) {
+            if (which(task)) task.signal->fire(reason);
+        }
+    }
+
+private:
+    struct Ready {
+        ClaimedTask task{};
+        Steady::time_point offered{};
+    };
+
+    /// What one worker runs. `task` is changed by its worker alone, under the lock, and read by it without.
+    struct Slot {
+        ClaimedTask task{};
+        Steady::time_point started{};
+        std::shared_ptr<StopSignal> signal{};  ///< null: idle
+    };
+
+    void run(std::size_t worker) noexcept {
+        Slot& slot = slots_[worker];
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            if (ready_.empty() || held_) {
+                if (closing_) return;
+                // Capped: glibc 2.36 can lose a signal (bug 25847).
+                work_available_.wait_for(lock, std::chrono::seconds{1});
+                continue;
+            }
+            slot.task = std::move(ready_.front().task);
+            ready_.pop_front();
+            ready_us_ -= slot.task.cost_us;
+            slot.started = clock_.steady_now();
+            slot.signal = std::make_shared<StopSignal>();
+            --idle_;
+            lock.unlock();
+            Finished finished{work_(worker, slot.task, slot.signal), slot.task.queue, slot.task.due};
+            lock.lock();
+            finished.resolved.id = std::move(slot.task.id);
+            finished_.push_back(std::move(finished));
+            slot.signal.reset();
+            ++idle_;
+            // One call for a batch: the next comes once this one's outcomes were taken.
+            if (told_ || ready_.size() > low_water_) continue;
+            told_ = true;
+            lock.unlock();
+            progress_();
+            lock.lock();
+        }
+    }
+
+    // constant after construction
+    const Clock& clock_;
+    const Work work_;
+    const std::function<void()> progress_;
+
+    mutable std::mutex mutex_{};
+    std::condition_variable work_available_{};
+    // guarded by mutex_
+    std::vector<Slot> slots_;
+    std::deque<Ready> ready_{};
+    std::int64_t ready_us_ = 0;
+    std::vector<Finished> finished_{};
+    std::size_t idle_ = slots_.size();
+    std::size_t low_water_ = 0;
+    bool told_ = false;
+    bool held_ = false;
+    bool closing_ = false;
+
+    std::vector<std::jthread> threads_{};
+};
+
+}  // namespace runtime
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// SQL that finds due tasks and claims them. The cost of a claim depends on the rows claimed and on the queues that have
+// due rows, not on what else is in the table.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <span>
+#include <string>
+#include <string_view>
+#include <unordered_set>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <backlite/records.hpp>
+#include <backlite/storage/statement.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace storage {
+
+/// No time: later than any due time.
+inline constexpr std::int64_t never = (std::numeric_limits<std::int64_t>::max)();
+
+/// One registered queue, and the due time of its oldest unclaimed task as far as this client knows it. Known too early,
+/// it costs a look; it must never be known too late.
+struct QueueHead {
+    std::string_view name{};  ///< the queue's own; lives as long as the registry
+    int max_crashes = 1;
+    std::int64_t cost_us = 0;  ///< how long one of its tasks is expected to run
+    std::int64_t due = never;
+};
+
+struct ClaimRequest {
+    std::int64_t now = 0;
+    std::int64_t owner = 0;
+    std::size_t limit = 0;
+    /// How many of the tasks claimed would start at once. A task that has crashed a process is claimed for those only.
+    std::size_t free_workers = 0;
+    /// How much expected work may be claimed beyond those.
+    std::int64_t ahead_us = 0;
+    /// Whether a task that has crashed a process runs in this client, and whether one that may crash only once more
+    /// does.
+    bool crashed_running = false;
+    bool bound_running = false;
+    std::size_t max_payload = 0;
+};
+
+struct ClaimResult {
+    std::vector<ClaimedTask> tasks{};  ///< oldest due first
+    bool held = false;                 ///< a due task was left because of the crash rules
+};
+
+class Claims {
+public:
+    explicit Claims(sqlite3* db) noexcept : db_(db) {}
+
+    /// Reads the heads anew. `heads` is sorted by name.
+    /// A loose index scan: one step per queue present, and no more steps than there are heads; if other queues use
+    /// those up, the remaining heads are looked at one by one.
+    void read_heads(std::span<QueueHead> heads) {
+        for (QueueHead& head : heads) head.due = never;
+        std::size_t next = 0;  // heads before this one are known
+        std::string seen;
+        for (std::size_t level = 0; level < heads.size() && next < heads.size(); ++level) {
+            Run run(db_, next_queue_, seen);
+            if (!run.step()) return;
+            seen = run.bytes(0);
+            while (next < heads.size() && heads[next].name < seen) ++next;
+            if (next < heads.size() && heads[next].name == seen) heads[next++].due = run.integer(1);
+        }
+        for (; next < heads.size(); ++next) read_head(heads[next]);
+    }
+
+    /// Claims up to `limit` due tasks, oldest due first over all queues, each under a new claim number, and brings the
+    /// heads of the queues it looked at up to date. REQUIRES: inside a write transaction.
+    /// Errors: StorageError; the caller rolls back.
+    ClaimResult claim(ClaimRequest request, std::span<QueueHead> heads) {
+        ClaimResult result;
+        std::unordered_set<std::int64_t> held;
+        std::vector<std::size_t> looked_at;
+        for (;;) {
+            const std::size_t missing = request.limit - result.tasks.size();
+            if (missing == 0) break;
+            const std::vector<Candidate> candidates = find(request.now, missing + held.size(), heads, looked_at);
+            bool more = false;
+            for (const Candidate& candidate : candidates) {
+                if (result.tasks.size() == request.limit) break;
+                if (held.contains(candidate.row)) continue;
+                const Taken taken = take(candidate, request, heads, result);
+                more = taken != Taken::too_much;
+                if (!more) break;
+                if (taken == Taken::held) held.insert(candidate.row);
+            }
+            if (!more || held.empty()) break;  // tasks that were left may hide later ones: look again behind them
+        }
+        result.held = !held.empty();
+        std::sort(looked_at.begin(), looked_at.end());
+        looked_at.erase(std::unique(looked_at.begin(), looked_at.end()), looked_at.end());
+        for (const std::size_t queue : looked_at) read_head_behind(heads[queue], held);
+        return result;
+    }
+
+private:
+    enum class Taken { yes, held, too_much };
+
+    struct Candidate {
+        std::int64_t due = 0;
+        std::int64_t row = 0;  ///< valid inside this transaction only
+        std::size_t queue = 0;
+        friend bool operator<(const Candidate& a, const Candidate& b) noexcept {
+            return std::pair{a.due, a.row} < std::pair{b.due, b.row};
+        }
+    };
+
+    /// The `limit` oldest due rows, from the index alone. A heap keeps the best so far, newest on top; a queue is
+    /// read until its rows are no better than that.
+    std::vector<Candidate> find(std::int64_t now, std::size_t limit, std::span<const QueueHead> heads,
+                                std::vector<std::size_t>& looked_at) {
+        std::vector<std::size_t> order;
+        for (std::size_t i = 0; i < heads.size(); ++i) {
+            if (heads[i].due <= now) order.push_back(i);
+        }
+        std::sort(order.begin(), order.end(),
+                  [&](std::size_t a, std::size_t b) { return heads[a].due < heads[b].due; });
+        std::vector<Candidate> best;
+        for (const std::size_t queue : order) {
+            if (best.size() == limit && heads[queue].due > best.front().due) break;
+            looked_at.push_back(queue);
+            Run run(db_, candidates_, heads[queue].name, now);
+            while (run.step()) {
+                const Candidate candidate{run.integer(1), run.integer(0), queue};
+                if (best.size() == limit) {
+                    if (!(candidate < best.front())) break;
+                    std::pop_heap(best.begin(), best.end());
+                    best.pop_back();
+                }
+                best.push_back(candidate);
+                std::push_heap(best.begin(), best.end());
+            }
+        }
+        std::sort_heap(best.begin(), best.end());
+        return best;
+    }
+
+    /// Claims one row, unless the crash rules say that it must wait, or it is more than may be claimed ahead.
+    Taken take(const Candidate& candidate, ClaimRequest& request, std::span<const QueueHead> heads,
+               ClaimResult& result) {
+        const std::int64_t cost = heads[candidate.queue].cost_us;
+        if (request.free_workers == 0 && cost > request.ahead_us) return Taken::too_much;
+        ClaimedTask task;
+        bool nameless = false;
+        {
+            Run run(db_, read_row_, candidate.row, static_cast<std::int64_t>(request.max_payload));
+            if (!run.step()) return Taken::yes;  // cannot be: the index named it
+            nameless = run.is_null(0);
+            task.id = TaskId::from_text(std::string{run.bytes(0)});
+            task.queue = candidate.queue;
+            task.due = candidate.due;
+            task.cost_us = cost;
+            task.claim = run.integer(1) + 1;
+            task.attempts = (std::max)(run.integer(2), std::int64_t{0});
+            task.crashes = (std::max)(run.integer(3), std::int64_t{0});
+            const auto size = static_cast<std::size_t>(run.integer(4));
+            if (size > request.max_payload) {
+                task.oversize = size;
+            } else {
+                task.payload = run.bytes(5);
+            }
+        }
+        const int bound = heads[candidate.queue].max_crashes;
+        const bool crashed = task.crashes > 0 && task.crashes < bound;  // at the bound it fails without running
+        const bool last_chance = task.crashes + 1 == bound;
+        if (last_chance && request.crashed_running) return Taken::held;
+        if (crashed && (request.bound_running || request.free_workers == 0)) return Taken::held;
+        if (nameless) {
+            // A text primary key may be NULL in SQLite; such a row gets a name that an outcome can be written by.
+            task.id = TaskId::from_text(fmt::format("unnamed-{}-{}", candidate.row, request.now));
+            Run(db_, name_row_, candidate.row, task.id.str()).change();
+        }
+        Run(db_, claim_row_, candidate.row, request.now, request.owner).change();
+        if (crashed) request.crashed_running = true;
+        if (crashed && last_chance) request.bound_running = task.last_chance = true;
+        if (request.free_workers > 0) {
+            --request.free_workers;
+        } else {
+            request.ahead_us -= cost;
+        }
+        result.tasks.push_back(std::move(task));
+        return Taken::yes;
+    }
+
+    void read_head(QueueHead& head) {
+        Run run(db_, head_, head.name);
+        head.due = run.step() ? run.integer(0) : never;
+    }
+
+    void read_head_behind(QueueHead& head, const std::unordered_set<std::int64_t>& held) {
+        Run run(db_, head_behind_, head.name);
+        head.due = never;
+        while (run.step()) {
+            if (held.contains(run.integer(0))) continue;
+            head.due = run.integer(1);
+            return;
+        }
+    }
+
+    sqlite3* db_;
+    Statement next_queue_{
+        "SELECT queue, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
+        "WHERE claimed_at IS NULL AND queue > ?1 ORDER BY queue, due LIMIT 1"};
+    Statement head_{
+        "SELECT due FROM backlite_tasks INDEXED BY backlite_tasks_due "
+        "WHERE claimed_at IS NULL AND queue = ?1 ORDER BY due LIMIT 1"};
+    Statement head_behind_{
+        "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
+        "WHERE claimed_at IS NULL AND queue = ?1 ORDER BY due"};
+    Statement candidates_{
+        "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
+        "WHERE claimed_at IS NULL AND queue = ?1 AND due <= ?2 ORDER BY due"};
+    Statement read_row_{
+        "SELECT id, claim, attempts, crashes, length(task), CASE WHEN length(task) <= ?2 THEN task END "
+        "FROM backlite_tasks WHERE rowid = ?1"};
+    Statement name_row_{"UPDATE backlite_tasks SET id = ?2 WHERE rowid = ?1"};
+    Statement claim_row_{
+        "UPDATE backlite_tasks SET claimed_at = ?2, owner = ?3, claim = claim + 1, lease = 0 WHERE rowid = ?1"};
+};
+
+}  // namespace storage
+}  // namespace v1
+}  // namespace backlite

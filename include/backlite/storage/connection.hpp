@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// One SQLite connection: opened, checked, set up, and its transactions.
+
+#include <chrono>
+#include <cstdint>
+#include <string>
+#include <utility>
+
+#include <SQLiteCpp/Database.h>
+#include <SQLiteCpp/Exception.h>
+#include <fmt/format.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include <backlite/config.hpp>
+#include <backlite/error.hpp>
+#include <backlite/storage/database_file.hpp>
+#include <backlite/storage/statement.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace storage {
+
+/// What a connection is for.
+enum class Role {
+    writer,  ///< the client's one connection for writes and checkpoints; waits for locks in slices of 10 ms
+    reader,  ///< short queries only; waits for locks up to busy_timeout
+};
+
+/// A SQLite connection with the settings that the library relies on.
+/// Threads: one at a time. Statements on it must be finalised before it goes.
+class Connection {
+public:
+    /// How long one call on the writer waits for another process's lock.
+    static constexpr Duration busy_slice{10};
+
+    /// Opens `config.database`, through `config.open` if set, and sets the connection up.
+    /// A file that it creates gets mode 0600. The file is in WAL mode afterwards.
+    /// Errors: ConfigError for a name or place that cannot work; StorageError when SQLite refuses the file.
+    /// Blocks up to busy_timeout.
+    Connection(const ClientConfig& config, Role role) : database_(open(config)) {
+        sqlite3* db = handle();
+        sqlite3_extended_result_codes(db, 1);
+        const char* name = sqlite3_db_filename(db, "main");
+        if (name == nullptr || *name == '\0') {
+            throw ConfigError(fmt::format("database \"{}\": the connection has no file", config.database));
+        }
+        file_ = resolve(name);
+        identity_ = identify(file_);
+        if (sqlite3_db_readonly(db, "main") != 0) {
+            throw StorageError(fmt::format("database \"{}\" cannot be written", config.database), SQLITE_READONLY);
+        }
+        set_up(config, role);
+    }
+
+    Connection(const Connection&) = delete;
+    Connection& operator=(const Connection&) = delete;
+
+    [[nodiscard]] sqlite3* handle() noexcept { return database_.getHandle(); }
+
+    /// The absolute name of the database's file.
+    [[nodiscard]] const std::string& file() const noexcept { return file_; }
+
+    /// Which file that was when the connection was opened.
+    [[nodiscard]] FileIdentity identity() const noexcept { return identity_; }
+
+    /// Whether the file's name now leads elsewhere. SQLite would go on writing into the old file.
+    [[nodiscard]] bool moved() const noexcept { return identity_ != FileIdentity{} && identify(file_) != identity_; }
+
+    [[nodiscard]] bool in_transaction() noexcept { return sqlite3_get_autocommit(handle()) == 0; }
+
+    /// Starts a write transaction. False if another connection kept the lock for the whole wait.
+    [[nodiscard]] bool try_begin() {
+        Run run(handle(), begin_);
+        const int code = step_code(run);
+        if (code == SQLITE_OK) return true;
+        if ((code & 0xff) == SQLITE_BUSY) return false;
+        throw_sqlite(handle(), "BEGIN IMMEDIATE");
+    }
+
+    /// Errors: StorageError; then everything is rolled back, except after an I/O error, when the commit may have landed
+    /// all the same (`added()` says unknown).
+    void commit() {
+        int code = SQLITE_OK;
+        {
+            Run run(handle(), commit_);
+            code = step_code(run);
+        }
+        if (code == SQLITE_OK) return;
+        const std::string what = fmt::format("COMMIT: {} (SQLite {})", sqlite3_errmsg(handle()), code);
+        rollback();
+        throw_sqlite(code, what, (code & 0xff) == SQLITE_IOERR ? Added::unknown : Added::no);
+    }
+
+    /// Ends the transaction if one is open: a failed statement may or may not have ended it.
+    void rollback() noexcept {
+        if (in_transaction()) sqlite3_exec(handle(), "ROLLBACK", nullptr, nullptr, nullptr);
+    }
+
+    /// A number that changes with each commit of another connection, in this process or another; own commits leave it.
+    [[nodiscard]] std::int64_t data_version() { return pragma(data_version_); }
+
+    /// A number that changes with each change of the schema.
+    [[nodiscard]] std::int64_t schema_version() { return pragma(schema_version_); }
+
+private:
+    static SQLite::Database open(const ClientConfig& config) {
+        check_database_name(config.database);
+        if (sqlite3_threadsafe() == 0) throw ConfigError("this SQLite was built without thread safety");
+        if (sqlite3_libversion_number() < 3037000) {
+            throw ConfigError(fmt::format("SQLite {} is too old: 3.37 is needed", sqlite3_libversion()));
+        }
+        try {
+            if (config.open) return config.open();
+            const bool created = !exists(config.database);
+            // "./" keeps a name from being taken for anything but a file.
+            const bool rooted = config.database.front() == '/';
+            SQLite::Database database(rooted ? config.database : "./" + config.database,
+                                      SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+            if (created) {
+                // SQLite gives -wal and -shm the mode that the database has when they are made.
+                ::chmod(config.database.c_str(), S_IRUSR | S_IWUSR);
+                execute(database.getHandle(), "PRAGMA auto_vacuum=INCREMENTAL");
+            }
+            return database;
+        } catch (const SQLite::Exception& error) {
+            throw_sqlite(error.getExtendedErrorCode() != 0 ? error.getExtendedErrorCode() : error.getErrorCode(),
+                         fmt::format("database \"{}\" cannot be opened: {}", config.database, error.what()));
+        }
+    }
+
+    void set_up(const ClientConfig& config, Role role) {
+        sqlite3* db = handle();
+        const auto until = std::chrono::steady_clock::now() + config.busy_timeout;
+        waits_ = role == Role::writer ? busy_slice : config.busy_timeout;
+        sqlite3_busy_handler(db, &Connection::on_busy, this);
+        try {
+            switch_to_wal(until);
+            sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+            execute(db, "PRAGMA trusted_schema=OFF");
+            execute(db, "PRAGMA secure_delete=OFF");  // Debian builds SQLite with it on: deletes write each freed page
+            execute(db, "PRAGMA journal_size_limit=67108864");
+            execute(db,
+                    config.durability == Durability::full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
+            if (role == Role::reader) {
+                execute(db, "PRAGMA wal_autocheckpoint=0");  // all our checkpoints run on the writer
+                execute(db, "PRAGMA query_only=ON");
+            }
+        } catch (const StorageError& error) {
+            throw_sqlite(error.extended_code(),
+                         fmt::format("database \"{}\" cannot be used: {}", config.database, error.what()));
+        }
+    }
+
+    void switch_to_wal(std::chrono::steady_clock::time_point until) {
+        Statement pragma("PRAGMA journal_mode=WAL");
+        for (;;) {
+            try {
+                Run run(handle(), pragma);
+                const std::string mode{run.step() ? run.bytes(0) : std::string_view{}};
+                if (mode == "wal") return;
+                throw StorageError(fmt::format("its journal mode is {} and cannot become wal", mode), SQLITE_ERROR);
+            } catch (const BusyError&) {
+                if (std::chrono::steady_clock::now() >= until) throw;
+            }
+            sqlite3_sleep(1);
+        }
+    }
+
+    /// Waits in equal steps: SQLite's own handler waits longer each time, so that newcomers overtake those who waited.
+    static int on_busy(void* self, int count) noexcept {
+        auto* connection = static_cast<Connection*>(self);
+        const auto now = std::chrono::steady_clock::now();
+        if (count == 0) connection->busy_since_ = now;
+        if (now - connection->busy_since_ >= connection->waits_) return 0;
+        sqlite3_sleep(1);
+        return 1;
+    }
+
+    int step_code(Run& run) noexcept {
+        try {
+            run.step();
+            return SQLITE_OK;
+        } catch (const StorageError& error) {
+            return error.extended_code();
+        } catch (...) {
+            return SQLITE_NOMEM;
+        }
+    }
+
+    std::int64_t pragma(Statement& statement) {
+        Run run(handle(), statement);
+        return run.step() ? run.integer(0) : 0;
+    }
+
+    SQLite::Database database_;
+    // constant after construction
+    std::string file_{};
+    FileIdentity identity_{};
+    Duration waits_{};
+    // the thread that uses the connection
+    std::chrono::steady_clock::time_point busy_since_{};
+    Statement begin_{"BEGIN IMMEDIATE"};
+    Statement commit_{"COMMIT"};
+    Statement data_version_{"PRAGMA data_version"};
+    Statement schema_version_{"PRAGMA schema_version"};
+};
+
+}  // namespace storage
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// SQL that writes what became of a claim. Every statement names the claim's number: a worker whose claim was taken
+// away changes nothing.
+
+#include <cstdint>
+#include <string>
+
+#include <sqlite3.h>
+
+#include <backlite/records.hpp>
+#include <backlite/storage/statement.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace storage {
+
+class Outcomes {
+public:
+    explicit Outcomes(sqlite3* db) noexcept : db_(db) {}
+
+    /// Writes one resolution. False if the claim is no longer held; then nothing is changed.
+    /// REQUIRES: inside a write transaction. Errors: StorageError; the caller rolls back.
+    [[nodiscard]] bool write(const Resolved& outcome) {
+        const std::string& id = outcome.id.str();
+        switch (outcome.resolution) {
+            case Resolution::complete:
+            case Resolution::fail:
+                if (outcome.keep_row && !keep(outcome)) return false;
+                return Run(db_, remove_, id, outcome.claim).change() == 1;
+            case Resolution::retry:
+                return Run(db_, retry_, id, outcome.claim, outcome.wait_until, outcome.executed_at, outcome.error,
+                           outcome.spends_attempt)
+                           .change() == 1;
+            case Resolution::snooze:
+                return Run(db_, snooze_, id, outcome.claim, outcome.wait_until, outcome.executed_at).change() == 1;
+            case Resolution::release: break;
+        }
+        return Run(db_, release_, id, outcome.claim).change() == 1;
+    }
+
+    /// Shows that the holder of a claim lives. False if the claim is no longer held.
+    [[nodiscard]] bool extend(const TaskId& id, std::int64_t claim) {
+        return Run(db_, extend_, id.str(), claim).change() == 1;
+    }
+
+private:
+    bool keep(const Resolved& outcome) {
+        const bool succeeded = outcome.resolution == Resolution::complete;
+        if (succeeded) {
+            return Run(db_, keep_, outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt,
+                       outcome.duration_us, succeeded, outcome.keep_payload, outcome.expires_at, nullptr)
+                       .change() == 1;
+        }
+        return Run(db_, keep_, outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt,
+                   outcome.duration_us, succeeded, outcome.keep_payload, outcome.expires_at, outcome.error)
+                   .change() == 1;
+    }
+
+    sqlite3* db_;
+    Statement remove_{"DELETE FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+    // OR REPLACE: a program may have given a task the id of an old one that is still kept.
+    Statement keep_{
+        "INSERT OR REPLACE INTO backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, "
+        "last_duration_micro, succeeded, task, expires_at, error) "
+        "SELECT id, created_at, queue, ?3, max(attempts, 0) + ?4, ?5, ?6, CASE WHEN ?7 THEN task END, ?8, ?9 "
+        "FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+    Statement retry_{
+        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, error = "
+        "?5, "
+        "attempts = max(attempts, 0) + ?6 WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+    Statement snooze_{
+        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4 "
+        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+    Statement release_{
+        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL "
+        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+    Statement extend_{
+        "UPDATE backlite_tasks SET lease = lease + 1 WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+};
+
+}  // namespace storage
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// SQL that only looks: what became of a task, and how many there are.
+
+#include <cstdint>
+#include <map>
+#include <string>
+#include <utility>
+
+#include <sqlite3.h>
+
+#include <backlite/records.hpp>
+#include <backlite/storage/statement.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace storage {
+
+class Reads {
+public:
+    explicit Reads(sqlite3* db) noexcept : db_(db) {}
+
+    /// One statement, so that a task on its way from one table to the other is seen in one of them.
+    [[nodiscard]] TaskStatus status(const TaskId& id) {
+        Run run(db_, status_, id.str());
+        return run.step() ? static_cast<TaskStatus>(run.integer(0)) : TaskStatus::not_found;
+    }
+
+    /// The counts at one moment, from indexes alone. Costs a step per unfinished task.
+    [[nodiscard]] TaskCounts counts(std::int64_t now) {
+        std::map<std::string, QueueCounts> queues;
+        execute(db_, "BEGIN");
+        try {
+            for (Run run(db_, unclaimed_, now); run.step();) {
+                QueueCounts& counts = queues[std::string{run.bytes(0)}];
+                counts.waiting = static_cast<std::uint64_t>(run.integer(1));
+                counts.scheduled = static_cast<std::uint64_t>(run.integer(2));
+                if (counts.waiting > 0) counts.oldest_due = from_ms(run.integer(3));
+            }
+            for (Run run(db_, claimed_); run.step();) {
+                queues[std::string{run.bytes(0)}].running = static_cast<std::uint64_t>(run.integer(1));
+            }
+        } catch (...) {
+            sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
+            throw;
+        }
+        execute(db_, "COMMIT");
+        TaskCounts result;
+        for (auto& [name, counts] : queues) {
+            counts.queue = name;
+            result.push_back(std::move(counts));
+        }
+        return result;
+    }
+
+private:
+    static_assert(static_cast<int>(TaskStatus::pending) == 0 && static_cast<int>(TaskStatus::running) == 1 &&
+                      static_cast<int>(TaskStatus::succeeded) == 2 && static_cast<int>(TaskStatus::failed) == 3,
+                  "status_ names these numbers");
+
+    sqlite3* db_;
+    Statement status_{
+        "SELECT claimed_at IS NOT NULL FROM backlite_tasks WHERE id = ?1 "
+        "UNION ALL SELECT iif(error IS NULL, 2, 3) FROM backlite_tasks_completed WHERE id = ?1 LIMIT 1"};
+    Statement unclaimed_{
+        "SELECT queue, count(*) FILTER (WHERE due <= ?1), count(*) FILTER (WHERE due > ?1), min(due) "
+        "FROM backlite_tasks INDEXED BY backlite_tasks_due WHERE claimed_at IS NULL GROUP BY queue"};
+    Statement claimed_{
+        "SELECT queue, count(*) FROM ("
+        "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_owner "
+        "WHERE owner IS NOT NULL AND claimed_at IS NOT NULL UNION ALL "
+        "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
+        "WHERE claimed_at IS NOT NULL AND owner IS NULL) GROUP BY queue"};
+};
+
+}  // namespace storage
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Every SQL statement that writes, on one connection: the boundary behind which another store could stand.
+
+#include <sqlite3.h>
+
+#include <backlite/storage/adds.hpp>
+#include <backlite/storage/claims.hpp>
+#include <backlite/storage/outcomes.hpp>
+#include <backlite/storage/upkeep.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace storage {
+
+/// Rows in, rows out: payloads are bytes, times are numbers, and nothing here knows of threads or JSON.
+/// Threads: those of its connection, one at a time. REQUIRES: goes before its connection does.
+struct Repository {
+    explicit Repository(sqlite3* db) noexcept : adds(db), claims(db), outcomes(db), upkeep(db) {}
+
+    Adds adds;
+    Claims claims;
+    Outcomes outcomes;
+    Upkeep upkeep;
+};
+
+}  // namespace storage
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Prepared statements on the raw sqlite3 interface: kept, bound, stepped, and always reset.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <backlite/error.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace storage {
+
+/// Throws the StorageError that fits SQLite's extended result code `code`.
+[[noreturn]] inline void throw_sqlite(int code, const std::string& what, Added added = Added::no) {
+    switch (code & 0xff) {
+        case SQLITE_BUSY:
+        case SQLITE_LOCKED:
+        case SQLITE_PROTOCOL: throw BusyError(what, code, added);
+        case SQLITE_FULL: throw FullError(what, code, added);
+        case SQLITE_CORRUPT:
+        case SQLITE_NOTADB: throw CorruptError(what, code, added);
+        default: throw StorageError(what, code, added);
+    }
+}
+
+/// The same, with the connection's own message.
+[[noreturn]] inline void throw_sqlite(sqlite3* db, const char* doing, Added added = Added::no) {
+    const int code = sqlite3_extended_errcode(db);
+    throw_sqlite(code, fmt::format("{}: {} (SQLite {})", doing, sqlite3_errmsg(db), code), added);
+}
+
+/// Whether a client must stop itself after this error: its file is damaged, moved or read-only, or a sync failed, after
+/// which the kernel may have dropped the pages that the next sync would report as written.
+[[nodiscard]] inline bool is_fatal(int extended_code) noexcept {
+    switch (extended_code) {
+        case SQLITE_IOERR_FSYNC:
+        case SQLITE_IOERR_DIR_FSYNC: return true;
+        default: break;
+    }
+    const int code = extended_code & 0xff;
+    return code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_READONLY;
+}
+
+/// A statement that is prepared at its first use and kept until its owner goes, which must be before its database.
+/// Threads: those of its connection, one at a time.
+class Statement {
+public:
+    /// `sql` lives as long as the program.
+    explicit Statement(const char* sql) noexcept : sql_(sql) {}
+    Statement(const Statement&) = delete;
+    Statement& operator=(const Statement&) = delete;
+    ~Statement() { sqlite3_finalize(statement_); }
+
+    [[nodiscard]] sqlite3_stmt* get(sqlite3* db) {
+        if (statement_ == nullptr &&
+            sqlite3_prepare_v3(db, sql_, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr) != SQLITE_OK) {
+            throw_sqlite(db, sql_);
+        }
+        return statement_;
+    }
+
+private:
+    const char* sql_;
+    sqlite3_stmt* statement_ = nullptr;
+};
+
+/// Bytes to be bound as a blob.
+struct Blob {
+    std::string_view bytes{};
+};
+
+/// One execution of a statement: binds `arguments` to ?1, ?2, …; the destructor resets it on every way out, so that no
+/// read transaction stays open. Bound text and bytes must live until then.
+class Run {
+public:
+    template <class... Arguments>
+    Run(sqlite3* db, Statement& statement, const Arguments&... arguments) : db_(db), statement_(statement.get(db)) {
+        int index = 0;
+        (bind(++index, arguments), ...);
+    }
+    Run(const Run&) = delete;
+    Run& operator=(const Run&) = delete;
+    ~Run() { sqlite3_reset(statement_); }
+
+    /// Whether there is a (next) row.
+    bool step() {
+        const int code = sqlite3_step(statement_);
+        if (code == SQLITE_ROW) return true;
+        if (code == SQLITE_DONE) return false;
+        throw_sqlite(db_, sqlite3_sql(statement_));
+    }
+
+    /// Runs a statement that returns no rows; the number of rows it changed.
+    int change() {
+        while (step()) {
+        }
+        return sqlite3_changes(db_);
+    }
+
+    [[nodiscard]] bool is_null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
+    [[nodiscard]] std::int64_t integer(int column) const { return sqlite3_column_int64(statement_, column); }
+    [[nodiscard]] std::optional<std::int64_t> optional_integer(int column) const {
+        if (is_null(column)) return std::nullopt;
+        return integer(column);
+    }
+    /// Text or bytes; valid until the next step.
+    [[nodiscard]] std::string_view bytes(int column) const {
+        const void* data = sqlite3_column_blob(statement_, column);
+        const int size = sqlite3_column_bytes(statement_, column);
+        return data == nullptr ? std::string_view{}
+                               : std::string_view{static_cast<const char*>(data), static_cast<std::size_t>(size)};
+    }
+
+private:
+    void bind(int index, std::int64_t value) { check(sqlite3_bind_int64(statement_, index, value)); }
+    void bind(int index, int value) { bind(index, std::int64_t{value}); }
+    void bind(int index, unsigned value) { bind(index, std::int64_t{value}); }
+    void bind(int index, bool value) { bind(index, std::int64_t{value ? 1 : 0}); }
+    void bind(int index, std::nullptr_t) { check(sqlite3_bind_null(statement_, index)); }
+    void bind(int index, const std::optional<std::int64_t>& value) {
+        if (value) {
+            bind(index, *value);
+        } else {
+            bind(index, nullptr);
+        }
+    }
+    void bind(int index, std::string_view text) {
+        // A null pointer would bind NULL, so empty text borrows a pointer.
+        const char* data = text.data() == nullptr ? "" : text.data();
+        check(sqlite3_bind_text64(statement_, index, data, text.size(), SQLITE_STATIC, SQLITE_UTF8));
+    }
+    void bind(int index, const std::string& text) { bind(index, std::string_view{text}); }
+    void bind(int index, Blob blob) {
+        const char* data = blob.bytes.data() == nullptr ? "" : blob.bytes.data();
+        check(sqlite3_bind_blob64(statement_, index, data, blob.bytes.size(), SQLITE_STATIC));
+    }
+
+    void check(int code) {
+        if (code != SQLITE_OK) {
+            sqlite3_reset(statement_);  // the destructor does not run when a constructor throws
+            throw_sqlite(db_, sqlite3_sql(statement_));
+        }
+    }
+
+    sqlite3* db_;
+    sqlite3_stmt* statement_;
+};
+
+/// Runs SQL that returns nothing of interest.
+inline void execute(sqlite3* db, const char* sql) {
+    if (sqlite3_exec(db, sql, nullptr, nullptr, nullptr) != SQLITE_OK) throw_sqlite(db, sql);
+}
+
+}  // namespace storage
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,159 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// SQL for the clients on a file, for taking back claims that nobody holds any more, and for deleting what has expired.
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <sqlite3.h>
+
+#include <backlite/records.hpp>
+#include <backlite/storage/statement.hpp>
+#include <backlite/version.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace storage {
+
+/// A claim as others see it.
+struct ForeignClaim {
+    TaskId id{};
+    std::int64_t claim = 0;
+    std::int64_t lease = 0;
+};
+
+/// All functions that write REQUIRE a write transaction; on a StorageError the caller rolls back.
+class Upkeep {
+public:
+    explicit Upkeep(sqlite3* db) noexcept : db_(db) {}
+
+    /// A number for a client that starts; never given twice on one file.
+    [[nodiscard]] std::int64_t next_owner() {
+        Run run(db_, next_owner_);
+        const std::int64_t owner = run.step() ? run.integer(0) : 0;
+        while (run.step()) {
+        }
+        return owner;
+    }
+
+    [[nodiscard]] std::vector<OwnerRow> owners() {
+        std::vector<OwnerRow> rows;
+        Run run(db_, owners_);
+        while (run.step()) {
+            rows.push_back({run.integer(0), static_cast<unsigned>(run.integer(1)),
+                            static_cast<unsigned>(run.integer(2)), std::string{run.bytes(3)}});
+        }
+        return rows;
+    }
+
+    void insert_owner(const OwnerRow& row, std::int64_t now) {
+        Run(db_, insert_owner_, row.owner, row.slot, row.workers, now, row.boot_id, version_number).change();
+    }
+
+    void delete_owner(std::int64_t owner) { Run(db_, delete_owner_, owner).change(); }
+
+    /// The id that the side file must carry; empty if none was written yet.
+    [[nodiscard]] std::string side_file_id() {
+        Run run(db_, side_file_id_);
+        return run.step() ? std::string{run.bytes(0)} : std::string{};
+    }
+
+    void set_side_file_id(std::string_view id) { Run(db_, set_side_file_id_, id).change(); }
+
+    /// The owners that hold claims, whether `backlite_clients` names them or not.
+    [[nodiscard]] std::vector<std::int64_t> claim_holders() {
+        std::vector<std::int64_t> owners;
+        std::int64_t last = (std::numeric_limits<std::int64_t>::min)();
+        for (;;) {
+            Run run(db_, next_holder_, last);
+            if (!run.step()) return owners;
+            last = run.integer(0);
+            owners.push_back(last);
+        }
+    }
+
+    [[nodiscard]] std::vector<ForeignClaim> claims_of(std::int64_t owner) {
+        std::vector<ForeignClaim> claims;
+        Run run(db_, claims_of_, owner);
+        while (run.step()) {
+            claims.push_back({TaskId::from_text(std::string{run.bytes(0)}), run.integer(1), run.integer(2)});
+        }
+        return claims;
+    }
+
+    /// Counts a process death inside the processor against a claim.
+    void count_crash(const ForeignClaim& claim) { Run(db_, count_crash_, claim.id.str(), claim.claim).change(); }
+
+    /// Gives back all claims of an owner; how many there were.
+    int release_all(std::int64_t owner) { return Run(db_, release_all_, owner).change(); }
+
+    /// Gives back one claim whose lease still reads as it did. False if it changed.
+    [[nodiscard]] bool release_unchanged(const ForeignClaim& claim) {
+        return Run(db_, release_unchanged_, claim.id.str(), claim.claim, claim.lease).change() == 1;
+    }
+
+    /// When the oldest claim without an owner was taken; nullopt: there is none.
+    [[nodiscard]] std::optional<std::int64_t> oldest_ownerless() {
+        Run run(db_, oldest_ownerless_);
+        if (!run.step()) return std::nullopt;
+        return run.integer(0);
+    }
+
+    /// Gives back the claims without an owner that were taken at `claimed_at` or before; how many there were.
+    int release_ownerless(std::int64_t claimed_at) { return Run(db_, release_ownerless_, claimed_at).change(); }
+
+    /// Deletes up to `limit` completed tasks that have expired, oldest first; how many there were.
+    int purge(std::int64_t now, int limit) { return Run(db_, purge_, now, limit).change(); }
+
+    /// When the next completed task expires; nullopt: none does.
+    [[nodiscard]] std::optional<std::int64_t> next_expiry() {
+        Run run(db_, next_expiry_);
+        if (!run.step()) return std::nullopt;
+        return run.integer(0);
+    }
+
+private:
+    sqlite3* db_;
+    Statement next_owner_{"UPDATE backlite_meta SET value = value + 1 WHERE key = 'last_owner' RETURNING value"};
+    Statement owners_{"SELECT owner, slot, workers, boot_id FROM backlite_clients"};
+    Statement insert_owner_{
+        "INSERT INTO backlite_clients (owner, slot, workers, started_at, boot_id, version) VALUES (?1, ?2, ?3, ?4, ?5, "
+        "?6)"};
+    Statement delete_owner_{"DELETE FROM backlite_clients WHERE owner = ?1"};
+    Statement side_file_id_{"SELECT value FROM backlite_meta WHERE key = 'side_file_id'"};
+    Statement set_side_file_id_{"INSERT OR REPLACE INTO backlite_meta (key, value) VALUES ('side_file_id', ?1)"};
+    Statement next_holder_{
+        "SELECT owner FROM backlite_tasks INDEXED BY backlite_tasks_owner "
+        "WHERE owner IS NOT NULL AND owner > ?1 ORDER BY owner LIMIT 1"};
+    Statement claims_of_{
+        "SELECT id, claim, lease FROM backlite_tasks INDEXED BY backlite_tasks_owner "
+        "WHERE owner IS NOT NULL AND owner = ?1"};
+    Statement count_crash_{"UPDATE backlite_tasks SET crashes = crashes + 1 WHERE id = ?1 AND claim = ?2"};
+    Statement release_all_{
+        "UPDATE backlite_tasks INDEXED BY backlite_tasks_owner SET claimed_at = NULL, owner = NULL "
+        "WHERE owner IS NOT NULL AND owner = ?1"};
+    Statement release_unchanged_{
+        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL "
+        "WHERE id = ?1 AND claim = ?2 AND lease = ?3 AND claimed_at IS NOT NULL"};
+    Statement oldest_ownerless_{
+        "SELECT claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
+        "WHERE claimed_at IS NOT NULL AND owner IS NULL ORDER BY claimed_at LIMIT 1"};
+    Statement release_ownerless_{
+        "UPDATE backlite_tasks INDEXED BY backlite_tasks_ownerless SET claimed_at = NULL "
+        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1"};
+    Statement purge_{
+        "DELETE FROM backlite_tasks_completed WHERE rowid IN (SELECT rowid FROM backlite_tasks_completed "
+        "INDEXED BY backlite_tasks_completed_expires WHERE expires_at IS NOT NULL AND expires_at <= ?1 "
+        "ORDER BY expires_at LIMIT ?2)"};
+    Statement next_expiry_{
+        "SELECT expires_at FROM backlite_tasks_completed INDEXED BY backlite_tasks_completed_expires "
+        "WHERE expires_at IS NOT NULL ORDER BY expires_at LIMIT 1"};
+};
+
+}  // namespace storage
+}  // namespace v1
+}  // namespace backlite
