@@ -22,9 +22,11 @@
 #include <backlite/error.hpp>
 #include <backlite/logger.hpp>
 #include <backlite/records.hpp>
+#include <backlite/runtime/claim_policy.hpp>
 #include <backlite/runtime/commit_watch.hpp>
 #include <backlite/runtime/due_times.hpp>
 #include <backlite/runtime/liveness.hpp>
+#include <backlite/runtime/look_schedule.hpp>
 #include <backlite/runtime/queue_registry.hpp>
 #include <backlite/runtime/worker_pool.hpp>
 #include <backlite/storage/group_commit.hpp>
@@ -59,7 +61,10 @@ public:
     using Steady = std::chrono::steady_clock;
 
     explicit Dispatcher(const DispatcherParts& parts)
-        : parts_(parts), patience_{(std::min)(parts.config.busy_timeout, write_slice), {}}, due_(parts.queues) {}
+        : parts_(parts),
+          patience_{write_slice, {}},
+          due_(parts.queues),
+          claims_(parts.config.num_workers) {}
     Dispatcher(const Dispatcher&) = delete;
     Dispatcher& operator=(const Dispatcher&) = delete;
 
@@ -122,11 +127,10 @@ public:
         taken_.refresh = true;
         for (;;) {
             take_signals();
-            guarded([&] { look(); });
-            guarded([&] { look_after_others(); });
-            guarded([&] { cycle(); });
-            warn_of_overdue_tasks();
+            if (taken_.stop) collect_everything();
             if (taken_.stop && nothing_left()) break;
+            if (!waits_to_retry()) work();
+            warn_of_overdue_tasks();
             sleep();
         }
         leave();
@@ -138,16 +142,10 @@ private:
     static constexpr Duration probe_interval{50};
     /// How long an unstarted claim may stay in memory while another client is alive.
     static constexpr Duration ready_limit{50};
-    /// How much expected work each worker may find claimed ahead.
-    static constexpr std::int64_t ahead_us_per_worker = 4'000;
-    static constexpr std::size_t first_ahead = 64;
-    static constexpr std::size_t most_ahead = 512;
     /// How long outcomes may wait while workers have more to do.
     static constexpr Duration linger{2};
     static constexpr int purge_chunk = 500;
     static constexpr Duration overdue_after = std::chrono::seconds{10};
-    static constexpr std::chrono::microseconds first_relook{200};
-    static constexpr std::chrono::microseconds last_relook{25'600};
 
     struct Signals {
         bool refresh = false;
@@ -162,6 +160,8 @@ private:
         bool purge = false;
         bool lapse = false;
         storage::ClaimRequest claim{};  ///< limit 0: none
+
+        [[nodiscard]] bool empty() const noexcept { return leases.empty() && !purge && !lapse && claim.limit == 0; }
     };
 
     /// What it found.
@@ -198,13 +198,26 @@ private:
     [[nodiscard]] Duration observation_interval() const {
         return (std::max)(parts_.config.release_after / 4, Duration{1});
     }
+    [[nodiscard]] Duration look_interval() const {
+        constexpr Duration most = std::chrono::seconds{1};
+        const Duration interval = parts_.config.watch_interval;
+        return parts_.watch.active() || interval == Duration::zero() ? most : (std::min)(interval, most);
+    }
+
+    void work() noexcept {
+        const bool good =
+            guarded([this] { look(); }) && guarded([this] { look_after_others(); }) && guarded([this] { cycle(); });
+        if (!good || failures_ == 0) return;
+        failures_ = 0;
+        parts_.log(LogLevel::info, "storage works again");
+    }
 
     /// Runs a step that may fail on SQLite: then nothing is lost, and it comes again after a pause.
     template <class Step>
-    void guarded(Step&& step) noexcept {
+    bool guarded(Step&& step) noexcept {
         try {
             step();
-            return;
+            return true;
         } catch (const StorageError& error) {
             note_failure(error.what(), error.extended_code());
         } catch (const std::exception& error) {
@@ -212,37 +225,32 @@ private:
         } catch (...) {
             note_failure("an exception that is no std::exception", 0);
         }
-        ++failures_;
+        return false;
+    }
+
+    void note_failure(std::string_view what, int code) noexcept {
+        if (++failures_ == 1) {  // one line for a row of them
+            parts_.log(LogLevel::failure, "storage error: the dispatcher tries again",
+                       {{"error", std::string{what}},
+                        {"code", fmt::to_string(code)},
+                        {"unwritten", fmt::to_string(unwritten_.size())}});
+        }
         const Duration pause = (std::min)(Duration{5} * (1 << (std::min)(failures_, 7)), Duration{500});
         retry_at_ = saturating_add(parts_.clock.steady_now(), pause);
     }
 
-    void note_failure(std::string_view what, int code) const {
-        if (failures_ > 0) return;  // once for a row of them
-        parts_.log(LogLevel::failure, "storage error: the dispatcher tries again",
-                   {{"error", std::string{what}},
-                    {"code", fmt::to_string(code)},
-                    {"unwritten", fmt::to_string(unwritten_.size())}});
-    }
+    [[nodiscard]] bool waits_to_retry() const { return failures_ > 0 && parts_.clock.steady_now() < retry_at_; }
 
-    /// Looks for commits of others: after a hint several times with growing pauses, since the event comes with the
-    /// first page of a commit, before it can be seen; once a second in any case.
+    /// Looks for commits of others; if there are any, reads anew what this client believes of the file.
     void look() {
         const auto now = parts_.clock.steady_now();
-        if (std::exchange(taken_.hint, false)) {
-            relook_pause_ = first_relook;
-            relook_at_ = now;
-        }
-        if (now >= relook_at_ || now >= next_look_) {
+        if (std::exchange(taken_.hint, false)) looks_.hint(now);
+        if (looks_.due(now)) {
             parts_.writes.look();  // calls refresh() if there are any
-            if (now >= relook_at_) {
-                relook_at_ = relook_pause_ > last_relook ? (Steady::time_point::max)() : now + relook_pause_;
-                relook_pause_ *= 2;
-            }
-            next_look_ = saturating_add(now, look_interval());
+            looks_.looked(now, look_interval());
             take_signals();
         }
-        if (!taken_.refresh || waits_to_retry()) return;
+        if (!taken_.refresh || taken_.abandon) return;
         due_.merge();
         std::vector<storage::QueueHead> heads;
         std::vector<OwnerRow> others;
@@ -261,14 +269,8 @@ private:
         ownerless_ = ownerless;
     }
 
-    [[nodiscard]] Duration look_interval() const {
-        const Duration interval = parts_.config.watch_interval;
-        if (parts_.watch.active() || interval == Duration::zero()) return std::chrono::seconds{1};
-        return (std::min)(interval, Duration{std::chrono::seconds{1}});
-    }
-
     void look_after_others() {
-        if (!parts_.liveness.others_known() || waits_to_retry()) return;
+        if (!parts_.liveness.others_known() || taken_.abandon) return;
         const auto now = parts_.clock.steady_now();
         if (now >= next_probe_) {
             next_probe_ = saturating_add(now, probe_interval);
@@ -284,13 +286,16 @@ private:
         if (taken_.refresh) look();
     }
 
+    /// One transaction, if there is anything to write or to claim.
     void cycle() {
-        collect();
-        if (taken_.abandon || waits_to_retry()) return;
+        if (taken_.abandon) return;
+        give_back_what_waits_too_long();
         due_.merge();
         const WorkerPool::Load load = parts_.pool.load();
         const Plan plan = make_plan(load);
-        if (unwritten_.empty() && plan.leases.empty() && !plan.purge && !plan.lapse && plan.claim.limit == 0) return;
+        const bool outcomes = !unwritten_.empty() || outcomes_at(load) <= parts_.clock.steady_now();
+        if (!outcomes && plan.empty()) return;
+        collect();
         Result result;
         parts_.writes.write(
             [&](storage::Repository& repository) {
@@ -298,29 +303,39 @@ private:
                 run(plan, repository, result);
             },
             patience_);
-        if (std::exchange(failures_, 0) > 0) {
-            parts_.log(LogLevel::info, "storage works again", {{"outcomes", fmt::to_string(unwritten_.size())}});
-        }
         settle(plan, result);
     }
 
-    /// Gathers what is to be written: outcomes, and claims to give back.
+    /// When outcomes should be written: at once, unless workers still have more than enough to do.
+    [[nodiscard]] static Steady::time_point outcomes_at(const WorkerPool::Load& load) noexcept {
+        if (load.finished == 0) return (Steady::time_point::max)();
+        return load.low ? load.oldest_finished : load.oldest_finished + linger;
+    }
+
     void collect() {
         for (Finished& finished : parts_.pool.take_finished()) {
-            measure(finished);
+            const Resolved& resolved = finished.resolved;
+            if (resolved.resolution != Resolution::release) {
+                due_.measured(finished.queue, resolved.duration_us);
+                claims_.measured(resolved.executed_at, resolved.duration_us);
+            }
             unwritten_.push_back(std::move(finished));
         }
-        if (taken_.stop) {
-            give_back(parts_.pool.withdraw([](const ClaimedTask&, Steady::time_point) { return true; }));
-        } else if (parts_.liveness.others_known()) {
-            // Somebody else may have a worker free for what waits here.
-            const auto limit = parts_.clock.steady_now() - ready_limit;
-            if (parts_.pool.load().oldest_ready > limit) return;
-            give_back(
-                parts_.pool.withdraw([&](const ClaimedTask&, Steady::time_point offered) { return offered <= limit; }));
-            ahead_from_ = to_ms(parts_.clock.now());
-            ahead_suspended_ = true;
-        }
+    }
+
+    void collect_everything() {
+        collect();
+        give_back(parts_.pool.withdraw([](const ClaimedTask&, Steady::time_point) { return true; }));
+    }
+
+    /// While another client is alive: it may have a worker free for what waits here.
+    void give_back_what_waits_too_long() {
+        if (taken_.stop || !parts_.liveness.others_known()) return;
+        const auto limit = parts_.clock.steady_now() - ready_limit;
+        if (parts_.pool.load().oldest_ready > limit) return;
+        give_back(
+            parts_.pool.withdraw([&](const ClaimedTask&, Steady::time_point offered) { return offered <= limit; }));
+        claims_.suspend(to_ms(parts_.clock.now()));
     }
 
     void give_back(std::vector<ClaimedTask> tasks) {
@@ -333,28 +348,6 @@ private:
         }
     }
 
-    void measure(const Finished& finished) {
-        if (finished.resolved.resolution == Resolution::release) return;
-        due_.measured(finished.queue, finished.resolved.duration_us);
-        const bool quick = finished.resolved.duration_us <= ahead_us_per_worker;
-        if (quick && finished.resolved.executed_at >= ahead_from_) ahead_suspended_ = false;
-    }
-
-    /// How much may be claimed now. The limit is 0 if workers and memory are full, or nothing is due.
-    [[nodiscard]] storage::ClaimRequest claimable(const WorkerPool::Load& load) const {
-        storage::ClaimRequest request;
-        if (taken_.stop) return request;
-        request.free_workers = load.idle > load.ready ? load.idle - load.ready : 0;
-        request.limit = request.free_workers;
-        if (!ahead_suspended_ && !held_ && load.ready * 2 <= ahead_) {
-            request.ahead_us =
-                ahead_us_per_worker * static_cast<std::int64_t>(parts_.config.num_workers) - load.ready_us;
-            const storage::QueueHead* head = due_.earliest();
-            if (head != nullptr && head->cost_us <= request.ahead_us) request.limit += ahead_ - load.ready;
-        }
-        return request;
-    }
-
     [[nodiscard]] Plan make_plan(const WorkerPool::Load& load) {
         Plan plan;
         const auto now = parts_.clock.steady_now();
@@ -363,6 +356,7 @@ private:
             next_lease_ = saturating_add(now, lease_interval());
             plan.leases = parts_.pool.claims();
         }
+        if (taken_.stop) return plan;
         if (now >= next_purge_) {
             plan.purge = purge_needed(wall);
             if (!plan.purge) next_purge_ = saturating_add(now, parts_.config.cleanup_interval);
@@ -370,11 +364,9 @@ private:
         plan.lapse = ownerless_ && saturating_add(*ownerless_, parts_.config.release_after) <= wall;
         const storage::QueueHead* head = due_.earliest();
         if (head == nullptr || head->due > wall) return plan;
-        plan.claim = claimable(load);
+        plan.claim = claims_.request(load, head);
         plan.claim.now = wall;
         plan.claim.owner = parts_.liveness.owner();
-        plan.claim.crashed_running = load.crashed;
-        plan.claim.bound_running = load.last_chance;
         plan.claim.max_payload = parts_.config.max_payload;
         return plan;
     }
@@ -392,8 +384,8 @@ private:
             if (!repository.outcomes.write(unwritten_[i].resolved)) result.lost_outcomes.push_back(i);
         }
         for (std::size_t i = 0; i < plan.leases.size(); ++i) {
-            if (!repository.outcomes.extend(plan.leases[i].first, plan.leases[i].second))
-                result.lost_leases.push_back(i);
+            const auto& [id, claim] = plan.leases[i];
+            if (!repository.outcomes.extend(id, claim)) result.lost_leases.push_back(i);
         }
         const std::int64_t wall = to_ms(parts_.clock.now());
         if (plan.purge) result.purged = repository.upkeep.purge(wall, purge_chunk);
@@ -429,11 +421,9 @@ private:
                        {{"claims", fmt::to_string(result.lapsed)}});
         }
         // A task that was held back may start once others have ended: its queue is looked at again then.
-        if (held_ && !written.empty()) taken_.refresh = true;
+        if (claims_.held() && !written.empty()) taken_.refresh = true;
         if (plan.claim.limit == 0) return;
-        held_ = result.claimed.held;
-        const bool starved = result.claimed.tasks.size() == plan.claim.limit && plan.claim.free_workers > 0;
-        if (starved && plan.claim.limit > plan.claim.free_workers) ahead_ = (std::min)(ahead_ * 2, most_ahead);
+        claims_.claimed(plan.claim, result.claimed);
         parts_.pool.offer(std::move(result.claimed.tasks));
     }
 
@@ -469,19 +459,15 @@ private:
             if (now - task.started < queue.timeout + overdue_after) continue;
             auto key = std::pair{task.id, task.claim};
             if (!overdue_.contains(key)) {
+                const auto running = std::chrono::duration_cast<std::chrono::seconds>(now - task.started);
                 parts_.log(
                     LogLevel::warning, "task ignores its timeout",
-                    {{"id", task.id.str()},
-                     {"queue", queue.name},
-                     {"running_s",
-                      fmt::to_string(std::chrono::duration_cast<std::chrono::seconds>(now - task.started).count())}});
+                    {{"id", task.id.str()}, {"queue", queue.name}, {"running_s", fmt::to_string(running.count())}});
             }
             overdue.insert(std::move(key));
         }
         overdue_ = std::move(overdue);
     }
-
-    [[nodiscard]] bool waits_to_retry() const { return failures_ > 0 && parts_.clock.steady_now() < retry_at_; }
 
     [[nodiscard]] bool nothing_left() const {
         const WorkerPool::Load load = parts_.pool.load();
@@ -493,12 +479,17 @@ private:
         std::int64_t interest = DueTimes::nothing;
         const Steady::time_point until = wake_time(now, interest);
         if (until <= now || !due_.doze(interest)) return;
-        std::unique_lock lock(mutex_);
-        // Capped at a second: glibc 2.36 can lose a signal (bug 25847), and the clocks may jump.
-        if (!signalled_) changed_.wait_for(lock, until - now);
+        wait_for(until - now);
     }
 
-    /// When there is something to do without being told. `interest`: adds that are due before it end the sleep.
+    /// Until something is signalled.
+    void wait_for(Steady::duration duration) {
+        std::unique_lock lock(mutex_);
+        if (!signalled_) changed_.wait_for(lock, duration);
+    }
+
+    /// When there is something to do without being told, a second from now at the latest: glibc 2.36 can lose a signal
+    /// (bug 25847), and the clocks may jump. `interest`: adds that are due before it end the sleep.
     [[nodiscard]] Steady::time_point wake_time(Steady::time_point now, std::int64_t& interest) const {
         Steady::time_point until = now + std::chrono::seconds{1};
         const auto at_most = [&until](Steady::time_point time) { until = (std::min)(until, time); };
@@ -507,17 +498,19 @@ private:
             return until;
         }
         const WorkerPool::Load load = parts_.pool.load();
+        if (load.running + load.ready > 0) at_most(next_lease_);
+        if (taken_.stop) {
+            if (load.finished > 0) at_most(now);
+            return until;
+        }
         const std::int64_t wall = to_ms(parts_.clock.now());
         const auto at_most_wall = [&](std::int64_t ms) {
             at_most(ms <= wall ? now : saturating_add(now, Duration{ms - wall}));
         };
         if (taken_.refresh) at_most(now);
-        if (load.finished > 0) at_most(load.ready > 0 && !taken_.stop ? now + linger : now);
-        if (taken_.stop) return until;
-        at_most(next_look_);
-        at_most(relook_at_);
+        at_most(outcomes_at(load));
+        at_most(looks_.next());
         at_most(next_purge_);
-        if (load.running + load.ready > 0) at_most(next_lease_);
         if (parts_.liveness.others_known()) {
             at_most(next_probe_);
             at_most(next_observation_);
@@ -525,7 +518,7 @@ private:
         }
         if (ownerless_) at_most_wall(saturating_add(*ownerless_, parts_.config.release_after));
         const storage::QueueHead* head = due_.earliest();
-        if (claimable(load).limit > 0) {
+        if (claims_.request(load, head).limit > 0) {
             interest = head == nullptr ? storage::never : head->due;
             if (head != nullptr) at_most_wall(head->due);
         }
@@ -539,13 +532,11 @@ private:
             parts_.log(LogLevel::failure, "outcome not written: the task may run again",
                        {{"id", finished.resolved.id.str()}, {"queue", parts_.queues[finished.queue].config().name}});
         }
+        const auto try_to_leave = [this] { parts_.liveness.leave(patience_); };
         bool left = false;
-        while (!left && !taken_.abandon) {
-            failures_ = 0;
-            guarded([&] {
-                parts_.liveness.leave(patience_);
-                left = true;
-            });
+        while (!taken_.abandon && !left) {
+            left = guarded(try_to_leave);
+            if (!left) wait_for(probe_interval);
             take_signals();
         }
         parts_.liveness.let_go();
@@ -561,23 +552,18 @@ private:
 
     // dispatcher thread only, but for DueTimes::lower
     DueTimes due_;
+    ClaimPolicy claims_;
+    LookSchedule looks_{};
     Signals taken_{};
     std::vector<Finished> unwritten_{};
     int failures_ = 0;
     Steady::time_point retry_at_{};
-    Steady::time_point next_look_{};
-    Steady::time_point relook_at_ = (Steady::time_point::max)();
-    std::chrono::microseconds relook_pause_ = first_relook;
     Steady::time_point next_probe_{};
     Steady::time_point next_observation_{};
     Steady::time_point next_lease_{};
     Steady::time_point next_purge_{};
     Steady::time_point next_overdue_look_{};
     std::optional<std::int64_t> ownerless_{};  ///< when the oldest claim without owner was taken
-    std::size_t ahead_ = first_ahead;          ///< how many tasks are claimed ahead at most
-    bool ahead_suspended_ = false;             ///< claims went back unstarted
-    std::int64_t ahead_from_ = 0;              ///< a quick task that started after this ends the suspension
-    bool held_ = false;                        ///< the last claim left a due task because of the crash rules
     std::set<std::pair<TaskId, std::int64_t>> overdue_{};
 
     mutable std::mutex mutex_{};

@@ -96,7 +96,9 @@ public:
                                                  std::move(hard_stop));
         const std::lock_guard lock(mutex_);
         session_ = std::move(session);
-        if (fatal_) session_->fail();  // it came while the session was not yet to be found
+        // What came while the session was not yet to be found:
+        session_->dispatcher().refresh();
+        if (fatal_) session_->fail();
     }
 
     bool stop(Duration patience) {

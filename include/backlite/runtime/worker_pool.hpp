@@ -58,6 +58,8 @@ public:
         std::size_t ready = 0;      ///< claimed tasks that no worker has taken yet
         std::int64_t ready_us = 0;  ///< how long those are expected to run, all together
         std::size_t finished = 0;   ///< outcomes not yet taken
+        bool low = true;            ///< few enough tasks are ready that it is time for more
+        Steady::time_point oldest_finished = (Steady::time_point::max)();
         Steady::time_point oldest_ready = (Steady::time_point::max)();
         bool crashed = false;      ///< running or ready: a task that has crashed a process
         bool last_chance = false;  ///< running or ready: one that may crash only once more
@@ -112,7 +114,7 @@ public:
     /// The outcomes since the last call, oldest first.
     [[nodiscard]] std::vector<Finished> take_finished() {
         const std::lock_guard lock(mutex_);
-        told_ = false;
+        told_first_ = told_low_ = false;
         return std::exchange(finished_, {});
     }
 
@@ -141,6 +143,8 @@ public:
                   .ready = ready_.size(),
                   .ready_us = ready_us_,
                   .finished = finished_.size()};
+        load.low = ready_.size() <= low_water_;
+        if (!finished_.empty()) load.oldest_finished = first_finished_;
         if (!ready_.empty()) load.oldest_ready = ready_.front().offered;
         const auto add = [&load](const ClaimedTask& task) {
             load.crashed = load.crashed || task.crashes > 0;
@@ -219,9 +223,14 @@ private:
             finished_.push_back(std::move(finished));
             slot.signal.reset();
             ++idle_;
-            // One call for a batch: the next comes once this one's outcomes were taken.
-            if (told_ || ready_.size() > low_water_) continue;
-            told_ = true;
+            // Two calls for a batch: when its first outcome is there, and when more tasks are needed.
+            const bool low = ready_.size() <= low_water_;
+            if (!std::exchange(told_first_, true)) {
+                first_finished_ = clock_.steady_now();
+            } else if (!low || told_low_) {
+                continue;
+            }
+            told_low_ = told_low_ || low;
             lock.unlock();
             progress_();
             lock.lock();
@@ -242,7 +251,9 @@ private:
     std::vector<Finished> finished_{};
     std::size_t idle_ = slots_.size();
     std::size_t low_water_ = 0;
-    bool told_ = false;
+    Steady::time_point first_finished_{};
+    bool told_first_ = false;
+    bool told_low_ = false;
     bool held_ = false;
     bool closing_ = false;
 

@@ -111,6 +111,7 @@ private:
         void (*run)(void*, Repository&);
         const Patience& patience;
         std::chrono::steady_clock::time_point deadline;
+        std::uint64_t refusals = 0;                // how often the file had been found locked when it came
         std::atomic<State> state{State::waiting};  // written under mutex_; read without it while yielding
         bool alone = false;                        // a commit failed: whose fault it was shows when each runs by itself
         bool committed = false;
@@ -133,6 +134,7 @@ private:
                             patience, saturating_add(std::chrono::steady_clock::now(), patience.busy_timeout)};
         std::unique_lock lock(mutex_);
         if (fatal_) throw StorageError(*fatal_);
+        operation.refusals = refusals_;
         waiting_.push_back(&operation);
         if (!led_) {
             led_ = true;
@@ -160,20 +162,21 @@ private:
             if (operation.state == State::waiting) {
                 if (gives_up_locked(operation)) return;
                 const auto left = std::chrono::ceil<Duration>(operation.deadline - std::chrono::steady_clock::now());
-                pause = (std::min)(pause, left);
+                pause = left > Duration::zero() ? (std::min)(pause, left) : Connection::busy_slice;
                 if (operation.patience.stop.stop_possible()) pause = (std::min)(pause, Connection::busy_slice);
             }
             operation.changed.wait_for(lock, pause);
         }
     }
 
-    /// Takes the operation out of the queue if its patience is over, or all hope.
+    /// Takes the operation out of the queue if its patience is over, or all hope. Time counts only once the file was
+    /// found locked: waiting for this process's own writes is no reason to give up.
     bool gives_up_locked(Operation& operation) {
         if (fatal_) {
             operation.error = std::make_exception_ptr(StorageError(*fatal_));
         } else if (operation.patience.stop.stop_requested()) {
             operation.error = std::make_exception_ptr(Cancelled("cancelled by the caller's stop token"));
-        } else if (std::chrono::steady_clock::now() >= operation.deadline) {
+        } else if (refusals_ > operation.refusals && std::chrono::steady_clock::now() >= operation.deadline) {
             operation.error = std::make_exception_ptr(
                 BusyError(fmt::format("database \"{}\" stayed locked by another connection for {} ms",
                                       connection_.file(), operation.patience.busy_timeout.count()),
@@ -203,6 +206,7 @@ private:
         try {
             if (writes && !connection_.try_begin()) {
                 lock.lock();
+                ++refusals_;
                 return;
             }
             look_around(found);
@@ -378,6 +382,7 @@ private:
     // guarded by mutex_
     bool led_ = false;
     std::deque<Operation*> waiting_{};
+    std::uint64_t refusals_ = 0;
     std::optional<StorageError> fatal_{};
 };
 

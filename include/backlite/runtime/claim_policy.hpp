@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// How many tasks to claim: what free workers can start, and a little ahead, so that they never wait for the database.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include <backlite/runtime/worker_pool.hpp>
+#include <backlite/storage/claims.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace runtime {
+
+/// Claims ahead are bounded by work, not by number: a few milliseconds for each worker, by the measured time of each
+/// queue's tasks; a queue that was not measured yet counts as slow, and is claimed for free workers only.
+/// Threads: the dispatcher's.
+class ClaimPolicy {
+public:
+    explicit ClaimPolicy(std::size_t workers) noexcept
+        : budget_us_(ahead_us_per_worker * static_cast<std::int64_t>(workers)) {}
+
+    /// What to ask of the storage layer, as far as it is about numbers. The limit is 0 if nothing may be claimed now.
+    /// `head`: the queue whose next task is due first; null if there is none.
+    [[nodiscard]] storage::ClaimRequest request(const WorkerPool::Load& load,
+                                                const storage::QueueHead* head) const noexcept {
+        storage::ClaimRequest request;
+        request.free_workers = load.idle > load.ready ? load.idle - load.ready : 0;
+        request.limit = request.free_workers;
+        request.crashed_running = load.crashed;
+        request.bound_running = load.last_chance;
+        if (suspended_ || held_ || load.ready * 2 > ahead_) return request;
+        const std::int64_t left_us = budget_us_ - load.ready_us;
+        if (head == nullptr || head->cost_us > left_us) return request;
+        request.ahead_us = left_us;
+        request.limit += ahead_ - load.ready;
+        return request;
+    }
+
+    /// What came of a request. Workers that ran dry although all that was asked for came get more the next time.
+    void claimed(const storage::ClaimRequest& request, const storage::ClaimResult& result) noexcept {
+        held_ = result.held;
+        const bool ahead = request.limit > request.free_workers;
+        const bool dry = request.free_workers > 0 && result.tasks.size() == request.limit;
+        if (ahead && dry) ahead_ = (std::min)(ahead_ * 2, most_ahead);
+    }
+
+    /// Claims went back unstarted, because somebody else may have a worker free for them: nothing is claimed ahead
+    /// until a task that started after `now` has shown that tasks are quick again.
+    void suspend(std::int64_t now) noexcept {
+        suspended_ = true;
+        since_ = now;
+    }
+
+    /// A task that started at `started` ran for `us`.
+    void measured(std::int64_t started, std::int64_t us) noexcept {
+        if (us <= ahead_us_per_worker && started > since_) suspended_ = false;
+    }
+
+    /// Whether the last claim left a due task because of the crash rules. Then nothing is claimed ahead, so that a
+    /// worker becomes free for it.
+    [[nodiscard]] bool held() const noexcept { return held_; }
+
+private:
+    /// How much expected work each worker may find waiting.
+    static constexpr std::int64_t ahead_us_per_worker = 4'000;
+    static constexpr std::size_t first_ahead = 64;
+    static constexpr std::size_t most_ahead = 512;
+
+    std::int64_t budget_us_;
+    std::size_t ahead_ = first_ahead;
+    bool held_ = false;
+    bool suspended_ = false;
+    std::int64_t since_ = 0;
+};
+
+}  // namespace runtime
+}  // namespace v1
+}  // namespace backlite
