@@ -67,13 +67,15 @@ public:
         if (const auto* fixed = std::get_if<Duration>(&rule_)) return *fixed;
         if (const auto* function = std::get_if<Function>(&rule_)) return (*function)(attempt);
         const auto& rule = std::get<ExponentialBackoff>(rule_);
+        if (rule.initial == Duration::zero()) return Duration::zero();  // below, zero times infinity is no number
         const auto most = static_cast<double>(rule.max.count());
         const double unit = static_cast<double>(random >> 11) / static_cast<double>(std::uint64_t{1} << 53);  // [0, 1)
         const double spread = 1.0 + rule.jitter * (2.0 * unit - 1.0);
         const double wait = static_cast<double>(rule.initial.count()) * std::pow(rule.factor, attempt - 1);
         // The cap comes before the spread too: waits at the cap spread downwards instead of meeting there.
         const double spread_wait = (wait < most ? wait : most) * spread;
-        return Duration{static_cast<Duration::rep>(std::ceil(spread_wait < most ? spread_wait : most))};
+        // The cap as it was given: as a double it may be more than a Duration holds.
+        return spread_wait < most ? Duration{static_cast<Duration::rep>(std::ceil(spread_wait))} : rule.max;
     }
 
     /// Errors: ConfigError naming the value that cannot work.

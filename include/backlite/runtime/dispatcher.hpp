@@ -7,10 +7,9 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <mutex>
 #include <optional>
-#include <set>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -24,9 +23,12 @@
 #include <backlite/records.hpp>
 #include <backlite/runtime/claim_policy.hpp>
 #include <backlite/runtime/commit_watch.hpp>
+#include <backlite/runtime/cycle.hpp>
 #include <backlite/runtime/due_times.hpp>
+#include <backlite/runtime/inbox.hpp>
 #include <backlite/runtime/liveness.hpp>
 #include <backlite/runtime/look_schedule.hpp>
+#include <backlite/runtime/overdue_watch.hpp>
 #include <backlite/runtime/queue_registry.hpp>
 #include <backlite/runtime/worker_pool.hpp>
 #include <backlite/storage/group_commit.hpp>
@@ -61,42 +63,22 @@ public:
     using Steady = std::chrono::steady_clock;
 
     explicit Dispatcher(const DispatcherParts& parts)
-        : parts_(parts),
-          patience_{write_slice, {}},
-          due_(parts.queues),
-          claims_(parts.config.num_workers) {}
+        : parts_(parts), patience_{write_slice, {}}, due_(parts.queues), claims_(parts.config.num_workers) {}
     Dispatcher(const Dispatcher&) = delete;
     Dispatcher& operator=(const Dispatcher&) = delete;
 
     /// An own commit added a task of `queue` that is due at `due`.
     void added(std::string_view queue, std::int64_t due) {
-        if (due_.lower(queue, due)) signal([](Signals&) {});
+        if (due_.lower(queue, due)) inbox_.wake();
     }
     /// Outcomes wait, or workers have run out of tasks.
-    void progress() {
-        signal([](Signals&) {});
-    }
-    /// Others have committed: what is known of the file is old.
-    void refresh() {
-        signal([](Signals& signals) { signals.refresh = true; });
-    }
-    /// Others may have committed, or may be about to.
-    void hint() {
-        signal([](Signals& signals) { signals.hint = true; });
-    }
-    /// Claim nothing more, write what ends, leave. REQUIRES: the pool is on hold.
-    void request_stop() {
-        signal([](Signals& signals) { signals.stop = true; });
-    }
-    /// Stop trying to write: end once no task runs. REQUIRES: the pool is on hold.
-    void abandon() {
-        signal([](Signals& signals) { signals.stop = signals.abandon = true; });
-    }
-
-    [[nodiscard]] bool stop_requested() const {
-        const std::lock_guard lock(mutex_);
-        return signals_.stop;
-    }
+    void progress() { inbox_.wake(); }
+    void refresh() { inbox_.refresh(); }
+    void hint() { inbox_.hint(); }
+    /// REQUIRES, as for abandon: the pool is on hold.
+    void request_stop() { inbox_.stop(); }
+    void abandon() { inbox_.abandon(); }
+    [[nodiscard]] bool stop_requested() const { return inbox_.stop_requested(); }
 
     /// Waits until `run` is over, at most until `deadline` on the real clock. Whether it is.
     [[nodiscard]] bool wait_until_ended(Steady::time_point deadline) const {
@@ -126,11 +108,11 @@ public:
         next_purge_ = parts_.config.cleanup_interval > Duration::zero() ? now : (Steady::time_point::max)();
         taken_.refresh = true;
         for (;;) {
-            take_signals();
+            inbox_.take(taken_);
             if (taken_.stop) collect_everything();
             if (taken_.stop && nothing_left()) break;
             if (!waits_to_retry()) work();
-            warn_of_overdue_tasks();
+            overdue_.look(parts_.pool, parts_.queues, parts_.log, parts_.clock.steady_now());
             sleep();
         }
         leave();
@@ -144,55 +126,6 @@ private:
     static constexpr Duration ready_limit{50};
     /// How long outcomes may wait while workers have more to do.
     static constexpr Duration linger{2};
-    static constexpr int purge_chunk = 500;
-    static constexpr Duration overdue_after = std::chrono::seconds{10};
-
-    struct Signals {
-        bool refresh = false;
-        bool hint = false;
-        bool stop = false;     // once set, it stays
-        bool abandon = false;  // once set, it stays
-    };
-
-    /// What one transaction is to do besides writing outcomes.
-    struct Plan {
-        std::vector<std::pair<TaskId, std::int64_t>> leases{};
-        bool purge = false;
-        bool lapse = false;
-        storage::ClaimRequest claim{};  ///< limit 0: none
-
-        [[nodiscard]] bool empty() const noexcept { return leases.empty() && !purge && !lapse && claim.limit == 0; }
-    };
-
-    /// What it found.
-    struct Result {
-        std::vector<std::size_t> lost_outcomes{};
-        std::vector<std::size_t> lost_leases{};
-        int purged = 0;
-        int lapsed = 0;
-        storage::ClaimResult claimed{};
-        std::vector<storage::QueueHead> heads{};
-    };
-
-    template <class Set>
-    void signal(Set&& set) {
-        {
-            const std::lock_guard lock(mutex_);
-            set(signals_);
-            signalled_ = true;
-        }
-        changed_.notify_one();
-    }
-
-    void take_signals() {
-        const std::lock_guard lock(mutex_);
-        taken_.refresh = taken_.refresh || signals_.refresh;
-        taken_.hint = taken_.hint || signals_.hint;
-        taken_.stop = signals_.stop;
-        taken_.abandon = signals_.abandon;
-        signals_ = {.stop = signals_.stop, .abandon = signals_.abandon};
-        signalled_ = false;
-    }
 
     [[nodiscard]] Duration lease_interval() const { return (std::max)(parts_.config.release_after / 3, Duration{1}); }
     [[nodiscard]] Duration observation_interval() const {
@@ -248,7 +181,7 @@ private:
         if (looks_.due(now)) {
             parts_.writes.look();  // calls refresh() if there are any
             looks_.looked(now, look_interval());
-            take_signals();
+            inbox_.take(taken_);
         }
         if (!taken_.refresh || taken_.abandon) return;
         due_.merge();
@@ -292,15 +225,15 @@ private:
         give_back_what_waits_too_long();
         due_.merge();
         const WorkerPool::Load load = parts_.pool.load();
-        const Plan plan = make_plan(load);
+        const CyclePlan plan = make_plan(load);
         const bool outcomes = !unwritten_.empty() || outcomes_at(load) <= parts_.clock.steady_now();
         if (!outcomes && plan.empty()) return;
         collect();
-        Result result;
+        const std::int64_t wall = to_ms(parts_.clock.now());
+        CycleResult result;
         parts_.writes.write(
             [&](storage::Repository& repository) {
-                result = {};
-                run(plan, repository, result);
+                result = run_cycle(repository, unwritten_, plan, due_.heads(), wall, parts_.config.release_after);
             },
             patience_);
         settle(plan, result);
@@ -348,8 +281,8 @@ private:
         }
     }
 
-    [[nodiscard]] Plan make_plan(const WorkerPool::Load& load) {
-        Plan plan;
+    [[nodiscard]] CyclePlan make_plan(const WorkerPool::Load& load) {
+        CyclePlan plan;
         const auto now = parts_.clock.steady_now();
         const std::int64_t wall = to_ms(parts_.clock.now());
         if (now >= next_lease_) {
@@ -378,26 +311,8 @@ private:
         return expiry && *expiry <= wall;
     }
 
-    /// Inside the transaction; may run several times.
-    void run(const Plan& plan, storage::Repository& repository, Result& result) const {
-        for (std::size_t i = 0; i < unwritten_.size(); ++i) {
-            if (!repository.outcomes.write(unwritten_[i].resolved)) result.lost_outcomes.push_back(i);
-        }
-        for (std::size_t i = 0; i < plan.leases.size(); ++i) {
-            const auto& [id, claim] = plan.leases[i];
-            if (!repository.outcomes.extend(id, claim)) result.lost_leases.push_back(i);
-        }
-        const std::int64_t wall = to_ms(parts_.clock.now());
-        if (plan.purge) result.purged = repository.upkeep.purge(wall, purge_chunk);
-        if (plan.lapse) {
-            result.lapsed = repository.upkeep.release_ownerless(saturating_add(wall, -parts_.config.release_after));
-        }
-        result.heads = due_.heads();
-        if (plan.claim.limit > 0) result.claimed = repository.claims.claim(plan.claim, result.heads);
-    }
-
     /// The transaction is committed.
-    void settle(const Plan& plan, Result& result) {
+    void settle(const CyclePlan& plan, CycleResult& result) {
         due_.set(std::move(result.heads));
         const std::vector<Finished> written = std::exchange(unwritten_, {});
         for (const std::size_t index : result.lost_outcomes) {
@@ -447,28 +362,6 @@ private:
         }
     }
 
-    /// Tasks whose token fired at their timeout ten seconds ago, and that run on.
-    void warn_of_overdue_tasks() {
-        const auto now = parts_.clock.steady_now();
-        if (now < next_overdue_look_) return;
-        next_overdue_look_ = saturating_add(now, std::chrono::seconds{1});
-        std::set<std::pair<TaskId, std::int64_t>> overdue;
-        for (const RunningTask& task : parts_.pool.running()) {
-            const QueueConfig& queue = parts_.queues[task.queue].config();
-            if (task.signal->reason() != StopReason::timeout) continue;
-            if (now - task.started < queue.timeout + overdue_after) continue;
-            auto key = std::pair{task.id, task.claim};
-            if (!overdue_.contains(key)) {
-                const auto running = std::chrono::duration_cast<std::chrono::seconds>(now - task.started);
-                parts_.log(
-                    LogLevel::warning, "task ignores its timeout",
-                    {{"id", task.id.str()}, {"queue", queue.name}, {"running_s", fmt::to_string(running.count())}});
-            }
-            overdue.insert(std::move(key));
-        }
-        overdue_ = std::move(overdue);
-    }
-
     [[nodiscard]] bool nothing_left() const {
         const WorkerPool::Load load = parts_.pool.load();
         return load.running == 0 && load.ready == 0 && load.finished == 0 && (unwritten_.empty() || taken_.abandon);
@@ -479,13 +372,7 @@ private:
         std::int64_t interest = DueTimes::nothing;
         const Steady::time_point until = wake_time(now, interest);
         if (until <= now || !due_.doze(interest)) return;
-        wait_for(until - now);
-    }
-
-    /// Until something is signalled.
-    void wait_for(Steady::duration duration) {
-        std::unique_lock lock(mutex_);
-        if (!signalled_) changed_.wait_for(lock, duration);
+        inbox_.sleep(until - now);
     }
 
     /// When there is something to do without being told, a second from now at the latest: glibc 2.36 can lose a signal
@@ -536,8 +423,8 @@ private:
         bool left = false;
         while (!taken_.abandon && !left) {
             left = guarded(try_to_leave);
-            if (!left) wait_for(probe_interval);
-            take_signals();
+            if (!left) inbox_.sleep(probe_interval);
+            inbox_.take(taken_);
         }
         parts_.liveness.let_go();
         const std::lock_guard lock(mutex_);
@@ -554,7 +441,7 @@ private:
     DueTimes due_;
     ClaimPolicy claims_;
     LookSchedule looks_{};
-    Signals taken_{};
+    Inbox::Signals taken_{};
     std::vector<Finished> unwritten_{};
     int failures_ = 0;
     Steady::time_point retry_at_{};
@@ -562,16 +449,14 @@ private:
     Steady::time_point next_observation_{};
     Steady::time_point next_lease_{};
     Steady::time_point next_purge_{};
-    Steady::time_point next_overdue_look_{};
     std::optional<std::int64_t> ownerless_{};  ///< when the oldest claim without owner was taken
-    std::set<std::pair<TaskId, std::int64_t>> overdue_{};
+    OverdueWatch overdue_{};
+
+    Inbox inbox_{};
 
     mutable std::mutex mutex_{};
-    std::condition_variable changed_{};
     mutable std::condition_variable ended_changed_{};
     // guarded by mutex_
-    Signals signals_{};
-    bool signalled_ = false;
     bool ended_ = false;
     bool clean_ = false;
 };

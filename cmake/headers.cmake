@@ -1,0 +1,32 @@
+# Every header under include/backlite, without ".hpp", in the order of the layers.
+# A header includes only headers that stand before it in this list: lower rank, or further left in its own rank.
+# The FILE_SET of the library and the test "layers" both read it.
+set(BACKLITE_HEADERS
+    # 0: no dependency on the rest
+    version fwd error fork clock logger id
+    # 1: what a task and a client are made of
+    config task records
+    # 2: one file, one connection
+    storage/database_file storage/statement storage/connection
+    # 3: tables, and every SQL statement
+    storage/schema storage/adds storage/claims storage/outcomes storage/upkeep storage/reads storage/repository
+    # 4: the one write path; who is alive; what a processor returns and sees
+    storage/group_commit storage/owner_lock open_transactions outcome context
+    # 5
+    queue
+    # 6: names to queues; threads
+    runtime/queue_registry runtime/due_times runtime/thread runtime/deadline_timer runtime/commit_watch
+    runtime/look_schedule runtime/liveness runtime/worker_pool runtime/overdue_watch runtime/inbox runtime/claim_policy runtime/cycle
+    # 7: one attempt
+    runtime/task_runner
+    # 8: what makes tasks run
+    runtime/dispatcher runtime/session runtime/engine
+    # 9
+    add_op transaction
+    # 10
+    client
+    # 11: the umbrella; nothing below is reached from it
+    backlite
+    # 12: for tests of programs that use the library
+    testing/manual_clock
+)

@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Tasks that run on although their token fired at their timeout: a thread cannot be killed, but it can be named.
+
+#include <chrono>
+#include <cstdint>
+#include <set>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <backlite/clock.hpp>
+#include <backlite/logger.hpp>
+#include <backlite/runtime/queue_registry.hpp>
+#include <backlite/runtime/worker_pool.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace runtime {
+
+/// Logs each such task once, ten seconds after its timeout. Threads: the dispatcher's.
+class OverdueWatch {
+public:
+    using Steady = std::chrono::steady_clock;
+
+    void look(const WorkerPool& pool, const QueueRegistry& queues, const Log& log, Steady::time_point now) {
+        if (now < next_look_) return;
+        next_look_ = saturating_add(now, std::chrono::seconds{1});
+        std::set<std::pair<TaskId, std::int64_t>> overdue;
+        for (const RunningTask& task : pool.running()) {
+            const QueueConfig& queue = queues[task.queue].config();
+            if (task.signal->reason() != StopReason::timeout) continue;
+            if (now < saturating_add(saturating_add(task.started, queue.timeout), grace)) continue;
+            auto key = std::pair{task.id, task.claim};
+            if (!overdue_.contains(key)) {
+                const auto running = std::chrono::duration_cast<std::chrono::seconds>(now - task.started);
+                log(LogLevel::warning, "task ignores its timeout",
+                    {{"id", task.id.str()}, {"queue", queue.name}, {"running_s", fmt::to_string(running.count())}});
+            }
+            overdue.insert(std::move(key));
+        }
+        overdue_ = std::move(overdue);
+    }
+
+private:
+    static constexpr Duration grace = std::chrono::seconds{10};
+
+    Steady::time_point next_look_{};
+    std::set<std::pair<TaskId, std::int64_t>> overdue_{};
+};
+
+}  // namespace runtime
+}  // namespace v1
+}  // namespace backlite
