@@ -124,7 +124,10 @@ template <class T>
         const nlohmann::json json(task);
         text = json.dump();
     } catch (const std::exception& error) {
-        throw EncodeError(fmt::format("queue \"{}\": a task cannot be encoded: {}", queue, error.what()), queue);
+        const char* why = error.what();
+        throw EncodeError(fmt::format("queue \"{}\": a task cannot be encoded: {}", queue,
+                                      why == nullptr ? "an exception without a text" : why),
+                          queue);
     } catch (...) {
         throw EncodeError(fmt::format("queue \"{}\": a task cannot be encoded: to_json threw no std::exception", queue),
                           queue);

@@ -22,9 +22,12 @@ struct CyclePlan {
     std::vector<std::pair<TaskId, std::int64_t>> leases{};  ///< claims to show a sign of life for
     bool purge = false;                                     ///< delete a chunk of what has expired
     bool lapse = false;                                     ///< give back claims without an owner that are too old
+    Duration undo_jump{};                                   ///< the wall clock was set back by this; zero: it was not
     storage::ClaimRequest claim{};                          ///< limit 0: none
 
-    [[nodiscard]] bool empty() const noexcept { return leases.empty() && !purge && !lapse && claim.limit == 0; }
+    [[nodiscard]] bool empty() const noexcept {
+        return leases.empty() && !purge && !lapse && undo_jump == Duration::zero() && claim.limit == 0;
+    }
 };
 
 /// What it found. Only to be believed once the transaction is committed.
@@ -33,12 +36,13 @@ struct CycleResult {
     std::vector<std::size_t> lost_leases{};    ///< indexes of leases whose claim was taken back
     int purged = 0;
     int lapsed = 0;
+    bool jump_undone = true;  ///< false: there may be more tasks
     storage::ClaimResult claimed{};
     std::vector<storage::QueueHead> heads{};
 };
 
-/// How many expired tasks one cycle deletes: a purge of any size lets other writes in between.
-inline constexpr int purge_chunk = 500;
+/// How many rows one cycle deletes or mends: upkeep of any size lets other writes in between.
+inline constexpr int upkeep_chunk = 500;
 
 /// Runs inside the transaction, perhaps several times: it reads what it is given and changes only the file.
 [[nodiscard]] inline CycleResult run_cycle(storage::Repository& repository, const std::vector<Finished>& outcomes,
@@ -52,8 +56,14 @@ inline constexpr int purge_chunk = 500;
         const auto& [id, claim] = plan.leases[i];
         if (!repository.outcomes.extend(id, claim)) result.lost_leases.push_back(i);
     }
-    if (plan.purge) result.purged = repository.upkeep.purge(wall, purge_chunk);
+    if (plan.purge) result.purged = repository.upkeep.purge(wall, upkeep_chunk);
     if (plan.lapse) result.lapsed = repository.upkeep.release_ownerless(saturating_add(wall, -release_after));
+    if (plan.undo_jump > Duration::zero()) {
+        for (const storage::QueueHead& head : heads) {
+            const int mended = repository.upkeep.undo_jump(head.name, wall, plan.undo_jump.count(), upkeep_chunk);
+            if (mended == upkeep_chunk) result.jump_undone = false;
+        }
+    }
     result.heads = heads;
     if (plan.claim.limit > 0) result.claimed = repository.claims.claim(plan.claim, result.heads);
     return result;

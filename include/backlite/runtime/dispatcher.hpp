@@ -22,6 +22,7 @@
 #include <backlite/logger.hpp>
 #include <backlite/records.hpp>
 #include <backlite/runtime/claim_policy.hpp>
+#include <backlite/runtime/clock_watch.hpp>
 #include <backlite/runtime/commit_watch.hpp>
 #include <backlite/runtime/cycle.hpp>
 #include <backlite/runtime/due_times.hpp>
@@ -63,7 +64,11 @@ public:
     using Steady = std::chrono::steady_clock;
 
     explicit Dispatcher(const DispatcherParts& parts)
-        : parts_(parts), patience_{write_slice, {}}, due_(parts.queues), claims_(parts.config.num_workers) {}
+        : parts_(parts),
+          patience_{write_slice, {}},
+          due_(parts.queues),
+          claims_(parts.config.num_workers),
+          clocks_(parts.clock) {}
     Dispatcher(const Dispatcher&) = delete;
     Dispatcher& operator=(const Dispatcher&) = delete;
 
@@ -111,6 +116,7 @@ public:
             inbox_.take(taken_);
             if (taken_.stop) collect_everything();
             if (taken_.stop && nothing_left()) break;
+            watch_the_clocks();
             if (!waits_to_retry()) work();
             overdue_.look(parts_.pool, parts_.queues, parts_.log, parts_.clock.steady_now());
             sleep();
@@ -170,6 +176,14 @@ private:
         }
         const Duration pause = (std::min)(Duration{5} * (1 << (std::min)(failures_, 7)), Duration{500});
         retry_at_ = saturating_add(parts_.clock.steady_now(), pause);
+    }
+
+    /// A wall clock that is set back must not leave tasks waiting for a time that they were due at already.
+    void watch_the_clocks() noexcept {
+        const Duration jump = clocks_.jump();
+        if (jump == Duration::zero()) return;
+        parts_.log(LogLevel::warning, "the wall clock was set", {{"by_ms", fmt::to_string(jump.count())}});
+        jump_back_ = (std::max)(jump_back_ - jump, Duration::zero());
     }
 
     [[nodiscard]] bool waits_to_retry() const { return failures_ > 0 && parts_.clock.steady_now() < retry_at_; }
@@ -295,6 +309,7 @@ private:
             if (!plan.purge) next_purge_ = saturating_add(now, parts_.config.cleanup_interval);
         }
         plan.lapse = ownerless_ && saturating_add(*ownerless_, parts_.config.release_after) <= wall;
+        plan.undo_jump = jump_back_;
         const storage::QueueHead* head = due_.earliest();
         if (head == nullptr || head->due > wall) return plan;
         plan.claim = claims_.request(load, head);
@@ -335,6 +350,10 @@ private:
             parts_.log(LogLevel::warning, "rescued claims of an unknown owner",
                        {{"claims", fmt::to_string(result.lapsed)}});
         }
+        if (plan.undo_jump > Duration::zero()) {
+            taken_.refresh = true;
+            if (result.jump_undone) jump_back_ = Duration::zero();
+        }
         // A task that was held back may start once others have ended: its queue is looked at again then.
         if (claims_.held() && !written.empty()) taken_.refresh = true;
         if (plan.claim.limit == 0) return;
@@ -357,7 +376,7 @@ private:
         if (purged > 0) {
             parts_.log(LogLevel::info, "purged expired tasks", {{"tasks", fmt::to_string(purged)}});
         }
-        if (purged < purge_chunk) {
+        if (purged < upkeep_chunk) {
             next_purge_ = saturating_add(parts_.clock.steady_now(), parts_.config.cleanup_interval);
         }
     }
@@ -441,6 +460,8 @@ private:
     DueTimes due_;
     ClaimPolicy claims_;
     LookSchedule looks_{};
+    ClockWatch clocks_;
+    Duration jump_back_{};  ///< how far the wall clock was set back, until its effect is undone
     Inbox::Signals taken_{};
     std::vector<Finished> unwritten_{};
     int failures_ = 0;

@@ -78,6 +78,7 @@ public:
     void register_queue(std::unique_ptr<QueueBase> queue) {
         check_fork("Client::register_queue");
         std::unique_lock lock(mutex_);
+        (void)clear_ended(lock);
         if (session_ || changing_) {
             throw ConfigError(fmt::format("queue \"{}\": queues are registered before start, or between stop and start",
                                           queue->config().name));
@@ -98,6 +99,7 @@ public:
         session_ = std::move(session);
         // What came while the session was not yet to be found:
         session_->dispatcher().refresh();
+        if (stop_asked_) session_->request_stop();
         if (fatal_) session_->fail();
     }
 
@@ -179,12 +181,16 @@ public:
         }
     }
 
-    /// Errors: ConfigError if the connection's main file is not this client's.
+    /// Errors: ConfigError if the connection's main file is not this client's, or has been opened through another hard
+    /// link: SQLite names the log after the database, and two logs damage the file (sqlite.org/howtocorrupt.html, 2.5).
     void check_own_file(sqlite3* db) const {
-        const char* file = sqlite3_db_filename(db, "main");
-        if (file != nullptr && storage::identify(file) == identity_) return;
-        throw ConfigError(fmt::format("tx: the connection is on \"{}\", the client on \"{}\"",
-                                      file == nullptr ? "" : file, config_.database));
+        const char* name = sqlite3_db_filename(db, "main");
+        const std::string file{name == nullptr ? "" : name};
+        const bool own = !file.empty() && storage::identify(file) == identity_;
+        if (own && (file == file_ || storage::identify(file + "-wal") == storage::identify(file_ + "-wal"))) return;
+        throw ConfigError(
+            fmt::format("tx: the connection is on \"{}\", the client on \"{}\"{}", file, config_.database,
+                        own ? ", which is a hard link to the same file: SQLite keeps a log per name" : ""));
     }
 
     [[nodiscard]] storage::FileIdentity identity() const noexcept { return identity_; }
@@ -268,18 +274,26 @@ private:
             }
             if (!session_) {
                 changing_ = true;
+                stop_asked_ = false;
                 return true;
             }
             if (!session_->dispatcher().stop_requested()) return false;
-            if (on_own_thread() || !session_->dispatcher().wait_until_ended({})) {
+            if (!clear_ended(lock)) {
                 throw ConfigError(
                     fmt::format("Client::start: the client is still stopping; running tasks: {}", running_locked()));
             }
-            std::shared_ptr<Session> ended = session_;
-            lock.unlock();
-            take_down(ended);
-            lock.lock();
         }
+    }
+
+    /// Takes down a session that has ended by itself. The lock is held at entry and at exit, not in between. False if
+    /// there is none, or this thread is one of its own.
+    [[nodiscard]] bool clear_ended(std::unique_lock<std::mutex>& lock) {
+        if (!session_ || on_own_thread() || !session_->dispatcher().wait_until_ended({})) return false;
+        std::shared_ptr<Session> ended = std::exchange(session_, nullptr);
+        lock.unlock();
+        ended.reset();  // joins its threads
+        lock.lock();
+        return true;
     }
 
     [[nodiscard]] std::string running_locked() const {
@@ -303,6 +317,7 @@ private:
         // Under the lock instead of on a copy: the last holder of a session joins its threads, of which this is one.
         const std::lock_guard lock(mutex_);
         if (session_) session_->request_stop();
+        stop_asked_ = changing_;  // for the session that is not yet to be found
         return !session_ && !changing_;
     }
 
@@ -355,6 +370,7 @@ private:
     IdGenerator ids_{};
     QueueRegistry queues_{};  // changed under mutex_, and only while there is no session
     storage::GroupCommit writes_;
+    const std::string file_ = writes_.connection().file();
     const storage::FileIdentity identity_ = writes_.connection().identity();
 
     std::mutex reader_mutex_{};
@@ -365,6 +381,7 @@ private:
     std::condition_variable changed_{};
     // guarded by mutex_
     bool changing_ = false;
+    bool stop_asked_ = false;
     bool fatal_ = false;
     std::shared_ptr<Session> session_{};
 };

@@ -78,11 +78,8 @@ public:
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
-    /// REQUIRES: `wait_until_ended` returned true, or the constructor threw.
-    ~Session() {
-        closing_ = true;
-        watch_.wake();
-    }
+    /// REQUIRES: `wait_until_ended` returned true.
+    ~Session() = default;
 
     [[nodiscard]] Dispatcher& dispatcher() noexcept { return dispatcher_; }
 
@@ -161,6 +158,18 @@ private:
         Joined(Liveness& liveness, Duration busy_timeout) { liveness.join({busy_timeout, {}}); }
     };
 
+    /// Ends the watch thread as it goes, also when the session's constructor throws: then no destructor of that runs.
+    struct EndsWatch {
+        explicit EndsWatch(Session& session) noexcept : session_(session) {}
+        EndsWatch(const EndsWatch&) = delete;
+        EndsWatch& operator=(const EndsWatch&) = delete;
+        ~EndsWatch() {
+            session_.closing_ = true;
+            session_.watch_.wake();
+        }
+        Session& session_;
+    };
+
     std::vector<std::unique_ptr<WorkerObserver>> make_observers(std::size_t workers) {
         std::vector<std::unique_ptr<WorkerObserver>> observers;
         for (std::size_t i = 0; i < workers; ++i) observers.push_back(std::make_unique<WorkerObserver>(*this, i));
@@ -192,6 +201,7 @@ private:
     std::vector<std::unique_ptr<WorkerObserver>> observers_;
     WorkerPool pool_;
     std::jthread watch_thread_;
+    const EndsWatch ends_watch_{*this};
     std::jthread dispatcher_thread_;
     std::stop_callback<HardStop> hard_stop_;
 };

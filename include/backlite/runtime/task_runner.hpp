@@ -249,7 +249,8 @@ private:
             call();
             return std::nullopt;
         } catch (const std::exception& error) {
-            return error.what();
+            const char* text = error.what();
+            return text == nullptr ? "an exception without a text" : text;
         } catch (...) {
             return "an exception that is no std::exception";
         }

@@ -68,20 +68,19 @@ public:
     /// `progress` is called without a lock when outcomes wait to be taken or workers run out of tasks.
     WorkerPool(const void* engine, std::size_t workers, const Clock& clock, Work work, std::function<void()> progress)
         : clock_(clock), work_(std::move(work)), progress_(std::move(progress)), slots_(workers) {
-        for (std::size_t i = 0; i < workers; ++i) {
-            threads_.push_back(start_thread(engine, fmt::format("backlite-w{}", i), [this, i] { run(i); }));
+        threads_.reserve(workers);
+        try {
+            for (std::size_t i = 0; i < workers; ++i) {
+                threads_.push_back(start_thread(engine, fmt::format("backlite-w{}", i), [this, i] { run(i); }));
+            }
+        } catch (...) {
+            close();  // no destructor runs, and the threads that were made would be waited for in vain
+            throw;
         }
     }
     WorkerPool(const WorkerPool&) = delete;
     WorkerPool& operator=(const WorkerPool&) = delete;
-    ~WorkerPool() {
-        {
-            const std::lock_guard lock(mutex_);
-            closing_ = true;
-        }
-        work_available_.notify_all();
-        threads_.clear();  // joins
-    }
+    ~WorkerPool() { close(); }
 
     /// Gives claimed tasks to the workers, which start them in this order.
     void offer(std::vector<ClaimedTask> tasks) {
@@ -199,6 +198,15 @@ private:
         Steady::time_point started{};
         std::shared_ptr<StopSignal> signal{};  ///< null: idle
     };
+
+    void close() noexcept {
+        {
+            const std::lock_guard lock(mutex_);
+            closing_ = true;
+        }
+        work_available_.notify_all();
+        threads_.clear();  // joins
+    }
 
     void run(std::size_t worker) noexcept {
         Slot& slot = slots_[worker];

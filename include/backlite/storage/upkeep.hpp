@@ -106,6 +106,13 @@ public:
     /// Gives back the claims without an owner that were taken at `claimed_at` or before; how many there were.
     int release_ownerless(std::int64_t claimed_at) { return Run(db_, release_ownerless_, claimed_at).change(); }
 
+    /// After the wall clock was set back to `now` by `jump`: up to `limit` tasks of a queue that were due, or would be
+    /// by now but for the jump, become so again. Those are tasks without a time of their own, and retries; a time that
+    /// a program asked for is left alone. How many there were.
+    int undo_jump(std::string_view queue, std::int64_t now, std::int64_t jump, int limit) {
+        return Run(db_, undo_jump_, queue, now, jump, limit).change();
+    }
+
     /// Deletes up to `limit` completed tasks that have expired, oldest first; how many there were.
     int purge(std::int64_t now, int limit) { return Run(db_, purge_, now, limit).change(); }
 
@@ -145,6 +152,12 @@ private:
     Statement release_ownerless_{
         "UPDATE backlite_tasks INDEXED BY backlite_tasks_ownerless SET claimed_at = NULL "
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1"};
+    Statement undo_jump_{
+        "UPDATE backlite_tasks SET created_at = min(created_at, ?2), wait_until = wait_until - ?3, "
+        "last_executed_at = min(last_executed_at, ?2) WHERE rowid IN ("
+        "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_due "
+        "WHERE claimed_at IS NULL AND queue = ?1 AND due > ?2 AND due <= ?2 + 2 * ?3 "
+        "AND (wait_until IS NULL OR last_executed_at > ?2) ORDER BY due LIMIT ?4)"};
     Statement purge_{
         "DELETE FROM backlite_tasks_completed WHERE rowid IN (SELECT rowid FROM backlite_tasks_completed "
         "INDEXED BY backlite_tasks_completed_expires WHERE expires_at IS NOT NULL AND expires_at <= ?1 "
