@@ -1,0 +1,3 @@
+// expect: something that nobody says
+// SPDX-License-Identifier: MIT
+int main() { return nothing; }  // the compiler quotes this line: something that nobody says

@@ -1,0 +1,5 @@
+// expect: deleted
+// SPDX-License-Identifier: MIT
+#include <backlite/backlite.hpp>
+
+void use(backlite::Client& client) { backlite::Client copy{client}; }

@@ -1,0 +1,16 @@
+// expect: backlite: this type is no task: it needs `static backlite::QueueConfig config()`
+// SPDX-License-Identifier: MIT
+#include <string>
+
+#include <nlohmann/json.hpp>
+
+#include <backlite/backlite.hpp>
+
+struct SendEmail {
+    std::string to;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(SendEmail, to)
+
+void process(backlite::Client& client) {
+    client.register_queue<SendEmail>([](const SendEmail&) {});
+}

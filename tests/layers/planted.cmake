@@ -1,0 +1,61 @@
+# Plants each kind of fault in a copy of the headers and demands that check.cmake finds it there.
+#     cmake -D ROOT=. -D WORK=build/planted -P tests/layers/planted.cmake
+cmake_minimum_required(VERSION 3.25)
+
+macro(fresh_copy)
+    file(REMOVE_RECURSE ${WORK})
+    file(COPY ${ROOT}/include DESTINATION ${WORK})
+    file(COPY ${ROOT}/cmake/headers.cmake DESTINATION ${WORK}/cmake)
+endmacro()
+
+function(expect_found what)
+    execute_process(
+        COMMAND ${CMAKE_COMMAND} -D ROOT=${WORK} -P ${CMAKE_CURRENT_LIST_DIR}/check.cmake
+        RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+    string(FIND "${output}" "${what}" at)
+    if(result EQUAL 0 OR at EQUAL -1)
+        message(FATAL_ERROR "Planted, not found: ${what}\nThe check said:\n${output}")
+    endif()
+    message(STATUS "found: ${what}")
+endfunction()
+
+fresh_copy()
+execute_process(
+    COMMAND ${CMAKE_COMMAND} -D ROOT=${WORK} -P ${CMAKE_CURRENT_LIST_DIR}/check.cmake
+    COMMAND_ERROR_IS_FATAL ANY OUTPUT_QUIET)
+
+include(${WORK}/cmake/headers.cmake)
+list(GET BACKLITE_HEADERS 0 lowest)
+list(GET BACKLITE_HEADERS 1 second)
+list(GET BACKLITE_HEADERS -1 highest)
+
+file(APPEND ${WORK}/include/backlite/${lowest}.hpp "#include <backlite/${highest}.hpp>\n")
+expect_found("${lowest}.hpp includes ${highest}.hpp, which is not below it")
+
+fresh_copy()
+file(APPEND ${WORK}/include/backlite/${lowest}.hpp "#  include <backlite/${second}.hpp>  // to the right in its rank\n")
+expect_found("${lowest}.hpp includes ${second}.hpp, which is not below it")
+
+fresh_copy()
+file(APPEND ${WORK}/include/backlite/${lowest}.hpp "#include <backlite/${lowest}.hpp>\n")
+expect_found("${lowest}.hpp includes ${lowest}.hpp, which is not below it")
+
+fresh_copy()
+file(APPEND ${WORK}/include/backlite/${highest}.hpp "#include \"${lowest}.hpp\"\n")
+expect_found("${highest}.hpp includes by a relative path")
+
+fresh_copy()
+file(WRITE ${WORK}/include/backlite/unlisted.hpp "// SPDX-License-Identifier: MIT\n#pragma once\n")
+expect_found("include/backlite/unlisted.hpp is not in cmake/headers.cmake")
+
+fresh_copy()
+file(APPEND ${WORK}/include/backlite/${highest}.hpp "#include <backlite/unheard_of.hpp>\n")
+expect_found("${highest}.hpp includes unheard_of.hpp, which is not in cmake/headers.cmake")
+
+fresh_copy()
+file(REMOVE ${WORK}/include/backlite/${highest}.hpp)
+expect_found("cmake/headers.cmake lists ${highest}, which does not exist")
+
+fresh_copy()
+file(WRITE ${WORK}/include/backlite/${highest}.hpp "// nothing else\n")
+expect_found("${highest}.hpp does not begin with its licence and #pragma once")
