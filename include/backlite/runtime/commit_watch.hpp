@@ -54,7 +54,12 @@ public:
     }
 
     /// Waits until the log is written to or `wake` is called, at most `cap`.
-    [[nodiscard]] Event wait(Duration cap) noexcept { return poll(cap, active()); }
+    [[nodiscard]] Event wait(Duration cap) noexcept {
+        if (active()) return poll(cap, true);
+        watch_again();
+        // A log that is there by now may have been written to before it was watched.
+        return active() ? Event{.written = true} : poll(cap, false);
+    }
 
     /// Waits for `wake` alone.
     [[nodiscard]] Event rest(Duration cap) noexcept { return poll(cap, false); }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <sqlite3.h>
 
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
@@ -117,7 +118,7 @@ public:
             if (taken_.stop) collect_everything();
             if (taken_.stop && nothing_left()) break;
             watch_the_clocks();
-            if (!waits_to_retry()) work();
+            if (!taken_.abandon && !waits_to_retry()) work();
             overdue_.look(parts_.pool, parts_.queues, parts_.log, parts_.clock.steady_now());
             sleep();
         }
@@ -148,7 +149,7 @@ private:
             guarded([this] { look(); }) && guarded([this] { look_after_others(); }) && guarded([this] { cycle(); });
         if (!good || failures_ == 0) return;
         failures_ = 0;
-        parts_.log(LogLevel::info, "storage works again");
+        if (std::exchange(failure_logged_, false)) parts_.log(LogLevel::info, "storage works again");
     }
 
     /// Runs a step that may fail on SQLite: then nothing is lost, and it comes again after a pause.
@@ -167,15 +168,19 @@ private:
         return false;
     }
 
+    /// One log line for a row of failures; a lock that others hold is worth one only after `busy_timeout`.
     void note_failure(std::string_view what, int code) noexcept {
-        if (++failures_ == 1) {  // one line for a row of them
+        const auto now = parts_.clock.steady_now();
+        if (++failures_ == 1) failing_since_ = now;
+        const bool brief = (code & 0xff) == SQLITE_BUSY && now - failing_since_ < parts_.config.busy_timeout;
+        if (!brief && !std::exchange(failure_logged_, true)) {
             parts_.log(LogLevel::failure, "storage error: the dispatcher tries again",
                        {{"error", std::string{what}},
                         {"code", fmt::to_string(code)},
                         {"unwritten", fmt::to_string(unwritten_.size())}});
         }
         const Duration pause = (std::min)(Duration{5} * (1 << (std::min)(failures_, 7)), Duration{500});
-        retry_at_ = saturating_add(parts_.clock.steady_now(), pause);
+        retry_at_ = saturating_add(now, pause);
     }
 
     /// A wall clock that is set back must not leave tasks waiting for a time that they were due at already.
@@ -300,8 +305,8 @@ private:
         const auto now = parts_.clock.steady_now();
         const std::int64_t wall = to_ms(parts_.clock.now());
         if (now >= next_lease_) {
-            next_lease_ = saturating_add(now, lease_interval());
             plan.leases = parts_.pool.claims();
+            if (plan.leases.empty()) next_lease_ = saturating_add(now, lease_interval());
         }
         if (taken_.stop) return plan;
         if (now >= next_purge_) {
@@ -343,6 +348,7 @@ private:
                 due_.note(finished.queue, finished.due);
             }
         }
+        if (!plan.leases.empty()) next_lease_ = saturating_add(parts_.clock.steady_now(), lease_interval());
         for (const std::size_t index : result.lost_leases) drop_claim(plan.leases[index]);
         if (plan.purge) note_purge(result.purged);
         if (plan.lapse) {
@@ -399,6 +405,7 @@ private:
     [[nodiscard]] Steady::time_point wake_time(Steady::time_point now, std::int64_t& interest) const {
         Steady::time_point until = now + std::chrono::seconds{1};
         const auto at_most = [&until](Steady::time_point time) { until = (std::min)(until, time); };
+        if (taken_.abandon) return until;
         if (failures_ > 0) {
             at_most(retry_at_);
             return until;
@@ -465,6 +472,8 @@ private:
     Inbox::Signals taken_{};
     std::vector<Finished> unwritten_{};
     int failures_ = 0;
+    bool failure_logged_ = false;
+    Steady::time_point failing_since_{};
     Steady::time_point retry_at_{};
     Steady::time_point next_probe_{};
     Steady::time_point next_observation_{};

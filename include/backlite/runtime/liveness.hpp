@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <sqlite3.h>
 
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
@@ -97,10 +98,17 @@ public:
         return lock_.record(static_cast<unsigned>(worker));
     }
 
-    /// Takes note of who else is there. For use inside a read or write of the group commit.
+    /// Takes note of who else is there. For use inside a read or write of the group commit, between join and leave.
+    /// Errors: StorageError that is fatal if this client is not in the list any more. Then nobody would notice its
+    /// death, and whoever starts takes its claims.
     [[nodiscard]] std::vector<OwnerRow> read_others(storage::Repository& repository) const {
         std::vector<OwnerRow> others = repository.upkeep.owners();
-        std::erase_if(others, [&](const OwnerRow& row) { return row.owner == owner_; });
+        if (std::erase_if(others, [&](const OwnerRow& row) { return row.owner == owner_; }) == 0) {
+            throw StorageError(
+                fmt::format("another client has taken this one for dead: \"{}\" was deleted or replaced under it",
+                            lock_.path()),
+                SQLITE_READONLY_DBMOVED);
+        }
         return others;
     }
     void set_others(std::vector<OwnerRow> others) { others_ = std::move(others); }

@@ -90,7 +90,7 @@ public:
         Found found;
         try {
             look_around(found);
-        } catch (const StorageError&) {
+        } catch (...) {
             note_fatal(std::current_exception(), found);  // anything else: the next look will tell
         }
         std::unique_lock lock(mutex_);
