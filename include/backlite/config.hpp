@@ -165,6 +165,7 @@ enum class Durability {
     return threads == 0 ? 1 : threads;
 }
 
+/// No time in it may be longer than 100 years.
 struct ClientConfig {
     /// The database's file name; required. Created if missing, in a folder that exists. No ":memory:", no "file:" URI.
     std::string database{};

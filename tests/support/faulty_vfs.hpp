@@ -101,7 +101,7 @@ private:
         methods.xDeviceCharacteristics = [](sqlite3_file* f) {
             return real(f)->pMethods->xDeviceCharacteristics(real(f));
         };
-        methods.xShmMap = [](sqlite3_file* f, int region, int size, int extend, void volatile** at) {
+        methods.xShmMap = [](sqlite3_file* f, int region, int size, int extend, volatile void** at) {
             return real(f)->pMethods->xShmMap(real(f), region, size, extend, at);
         };
         methods.xShmLock = [](sqlite3_file* f, int offset, int n, int flags) {

@@ -49,6 +49,14 @@ inline constexpr int upkeep_chunk = 500;
                                            const CyclePlan& plan, const std::vector<storage::QueueHead>& heads,
                                            std::int64_t wall, Duration release_after) {
     CycleResult result;
+    if (plan.undo_jump > Duration::zero()) {
+        // Before the outcomes: those say when to run again by the clock as it is now.
+        repository.upkeep.undo_jump_of_claims(wall);
+        for (const storage::QueueHead& head : heads) {
+            const int mended = repository.upkeep.undo_jump(head.name, wall, plan.undo_jump.count(), upkeep_chunk);
+            if (mended == upkeep_chunk) result.jump_undone = false;
+        }
+    }
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
         if (!repository.outcomes.write(outcomes[i].resolved)) result.lost_outcomes.push_back(i);
     }
@@ -58,12 +66,6 @@ inline constexpr int upkeep_chunk = 500;
     }
     if (plan.purge) result.purged = repository.upkeep.purge(wall, upkeep_chunk);
     if (plan.lapse) result.lapsed = repository.upkeep.release_ownerless(saturating_add(wall, -release_after));
-    if (plan.undo_jump > Duration::zero()) {
-        for (const storage::QueueHead& head : heads) {
-            const int mended = repository.upkeep.undo_jump(head.name, wall, plan.undo_jump.count(), upkeep_chunk);
-            if (mended == upkeep_chunk) result.jump_undone = false;
-        }
-    }
     result.heads = heads;
     if (plan.claim.limit > 0) result.claimed = repository.claims.claim(plan.claim, result.heads);
     return result;

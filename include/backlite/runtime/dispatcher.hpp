@@ -308,13 +308,13 @@ private:
             plan.leases = parts_.pool.claims();
             if (plan.leases.empty()) next_lease_ = saturating_add(now, lease_interval());
         }
+        plan.undo_jump = jump_back_;
         if (taken_.stop) return plan;
         if (now >= next_purge_) {
             plan.purge = purge_needed(wall);
             if (!plan.purge) next_purge_ = saturating_add(now, parts_.config.cleanup_interval);
         }
         plan.lapse = ownerless_ && saturating_add(*ownerless_, parts_.config.release_after) <= wall;
-        plan.undo_jump = jump_back_;
         const storage::QueueHead* head = due_.earliest();
         if (head == nullptr || head->due > wall) return plan;
         plan.claim = claims_.request(load, head);
@@ -335,6 +335,7 @@ private:
     void settle(const CyclePlan& plan, CycleResult& result) {
         due_.set(std::move(result.heads));
         const std::vector<Finished> written = std::exchange(unwritten_, {});
+        const std::int64_t wall = to_ms(parts_.clock.now());
         for (const std::size_t index : result.lost_outcomes) {
             parts_.log(LogLevel::warning, "outcome dropped: the claim was taken back",
                        {{"id", written[index].resolved.id.str()},
@@ -345,7 +346,7 @@ private:
             if (resolution == Resolution::retry || resolution == Resolution::snooze) {
                 due_.note(finished.queue, finished.resolved.wait_until);
             } else if (resolution == Resolution::release) {
-                due_.note(finished.queue, finished.due);
+                due_.note(finished.queue, (std::min)(finished.due, wall));  // the clock may have been set back since
             }
         }
         if (!plan.leases.empty()) next_lease_ = saturating_add(parts_.clock.steady_now(), lease_interval());

@@ -113,8 +113,9 @@ public:
         if (!session) return true;
         const EngineScope own(this);  // a stop callback that calls stop() must not wait for itself
         session->request_stop();
-        const bool in_time = session->dispatcher().wait_until_ended(saturating_add(Steady::now(), patience));
-        if (!in_time) {
+        bool in_time = true;
+        if (!session->dispatcher().wait_until_ended(saturating_add(Steady::now(), patience))) {
+            in_time = session->running().empty();  // what is left is to write, if anything
             session->request_hard_stop();
             if (!session->dispatcher().wait_until_ended(Steady::now() + std::chrono::seconds{1})) return false;
         }
@@ -246,14 +247,16 @@ private:
         storage::check_database_name(config.database);
         check(config.num_workers >= 1 && config.num_workers <= storage::OwnerLock::max_workers, "num_workers",
               "between 1 and 1024", config.num_workers);
-        check(config.release_after > Duration::zero(), "release_after", "above zero (ms)",
-              config.release_after.count());
-        check(config.cleanup_interval >= Duration::zero(), "cleanup_interval", "zero or more (ms)",
-              config.cleanup_interval.count());
-        check(config.busy_timeout >= Duration::zero(), "busy_timeout", "zero or more (ms)",
-              config.busy_timeout.count());
-        check(config.watch_interval >= Duration::zero(), "watch_interval", "zero or more (ms)",
-              config.watch_interval.count());
+        const auto check_time = [&](Duration time, Duration least, const char* field) {
+            constexpr Duration most = std::chrono::hours{24 * 365 * 100};  // far from where clocks overflow
+            check(time >= least && time <= most, field,
+                  least > Duration::zero() ? "above zero and at most 100 years (ms)" : "zero to 100 years (ms)",
+                  time.count());
+        };
+        check_time(config.release_after, Duration{1}, "release_after");
+        check_time(config.cleanup_interval, Duration::zero(), "cleanup_interval");
+        check_time(config.busy_timeout, Duration::zero(), "busy_timeout");
+        check_time(config.watch_interval, Duration::zero(), "watch_interval");
         check(config.max_payload > 0, "max_payload", "above zero", config.max_payload);
         return config;
     }

@@ -76,6 +76,8 @@ public:
         } else {
             process(attempt, queue, signal, observer);
         }
+        // Not after its end, though the wall clock was set back meanwhile.
+        attempt.resolved.executed_at = (std::min)(attempt.resolved.executed_at, to_ms(clock_.now()));
         return std::move(attempt.resolved);
     }
 
@@ -259,9 +261,11 @@ private:
     /// At most `max_error` bytes, cut between characters of UTF-8.
     static std::string cut(const std::string& text) {
         if (text.size() <= max_error) return text;
-        std::size_t end = max_error;
-        while (end > 0 && (static_cast<unsigned char>(text[end]) & 0xc0U) == 0x80U) --end;
-        return text.substr(0, end);
+        // A character has at most three bytes after its first: more of them are no UTF-8, and stay.
+        for (std::size_t end = max_error; end + 3 >= max_error; --end) {
+            if ((static_cast<unsigned char>(text[end]) & 0xc0U) != 0x80U) return text.substr(0, end);
+        }
+        return text.substr(0, max_error);
     }
 
     static std::string duration_text(const Resolved& resolved) {

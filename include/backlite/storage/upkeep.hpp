@@ -113,6 +113,10 @@ public:
         return Run(db_, undo_jump_, queue, now, jump, limit).change();
     }
 
+    /// The same for what is claimed, so that it does not wait for a time that it was due at already once it is given
+    /// back or fails.
+    void undo_jump_of_claims(std::int64_t now) { Run(db_, undo_jump_of_claims_, now).change(); }
+
     /// Deletes up to `limit` completed tasks that have expired, oldest first; how many there were.
     int purge(std::int64_t now, int limit) { return Run(db_, purge_, now, limit).change(); }
 
@@ -158,6 +162,9 @@ private:
         "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_due "
         "WHERE claimed_at IS NULL AND queue = ?1 AND due > ?2 AND due <= ?2 + 2 * ?3 "
         "AND (wait_until IS NULL OR last_executed_at > ?2) ORDER BY due LIMIT ?4)"};
+    Statement undo_jump_of_claims_{
+        "UPDATE backlite_tasks INDEXED BY backlite_tasks_owner "
+        "SET created_at = min(created_at, ?1), wait_until = min(wait_until, ?1) WHERE owner IS NOT NULL AND due > ?1"};
     Statement purge_{
         "DELETE FROM backlite_tasks_completed WHERE rowid IN (SELECT rowid FROM backlite_tasks_completed "
         "INDEXED BY backlite_tasks_completed_expires WHERE expires_at IS NOT NULL AND expires_at <= ?1 "

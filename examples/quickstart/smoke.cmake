@@ -1,0 +1,16 @@
+# Runs the program twice in a fresh folder: it must greet everybody, end by itself, and start again on the same file.
+file(REMOVE_RECURSE ${WORK})
+file(MAKE_DIRECTORY ${WORK})
+foreach(round RANGE 1 2)
+    execute_process(COMMAND ${PROGRAM} WORKING_DIRECTORY ${WORK} TIMEOUT 30
+        RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
+    if(NOT result STREQUAL 0)
+        message(FATAL_ERROR "exit code ${result}:\n${output}")
+    endif()
+    foreach(name IN ITEMS world SQLite future)
+        if(NOT output MATCHES "Hello, ${name}!\n")
+            message(FATAL_ERROR "${name} was not greeted:\n${output}")
+        endif()
+    endforeach()
+endforeach()
+file(REMOVE_RECURSE ${WORK})

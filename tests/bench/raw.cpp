@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: MIT
+#include "raw.hpp"
+
+#include <stdexcept>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <backlite/id.hpp>
+
+#include "stopwatch.hpp"
+#include "workload.hpp"
+
+namespace bench {
+
+RawDatabase::RawDatabase(const std::string& file, backlite::Durability durability) {
+    if (sqlite3_open_v2(file.c_str(), &db_, SQLITE_OPEN_READWRITE, nullptr) != SQLITE_OK) {
+        const std::string message = sqlite3_errmsg(db_);
+        sqlite3_close(db_);
+        throw std::runtime_error(fmt::format("{}: {}", file, message));
+    }
+    sqlite3_busy_timeout(db_, 5000);
+    execute("PRAGMA journal_mode=WAL");
+    execute(durability == backlite::Durability::full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
+    execute("PRAGMA secure_delete=OFF");
+    execute("PRAGMA trusted_schema=OFF");
+    execute("PRAGMA journal_size_limit=67108864");
+}
+
+RawDatabase::~RawDatabase() { sqlite3_close(db_); }
+
+void RawDatabase::execute(const std::string& sql) {
+    if (sqlite3_exec(db_, sql.c_str(), nullptr, nullptr, nullptr) != SQLITE_OK) {
+        throw std::runtime_error(fmt::format("{}: {}", sql, sqlite3_errmsg(db_)));
+    }
+}
+
+std::int64_t RawDatabase::number(const std::string& sql) {
+    RawStatement statement(*this, sql.c_str());
+    return statement.step() ? statement.integer(0) : 0;
+}
+
+RawStatement::RawStatement(const RawDatabase& database, const char* sql) : db_(database.handle()) {
+    if (sqlite3_prepare_v3(db_, sql, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr) != SQLITE_OK) fail();
+}
+
+void RawStatement::fail() const {
+    throw std::runtime_error(fmt::format("{}: {}", sqlite3_sql(statement_), sqlite3_errmsg(db_)));
+}
+
+std::vector<RawTask> raw_tasks(std::size_t first, std::size_t count) {
+    backlite::IdGenerator ids;
+    const std::int64_t now = now_ms();
+    std::vector<RawTask> tasks;
+    tasks.reserve(count);
+    for (std::size_t i = first; i < first + count; ++i) {
+        tasks.push_back({ids.next(now).str(), nlohmann::json(upload(i)).dump()});
+    }
+    return tasks;
+}
+
+RawInsert::RawInsert(const RawDatabase& database)
+    : begin_(database, "BEGIN IMMEDIATE"),
+      commit_(database, "COMMIT"),
+      insert_(database,
+              "INSERT INTO backlite_tasks (id, created_at, queue, task, wait_until) "
+              "VALUES (?1, ?2, 'upload', ?4, NULL)") {}
+
+std::int64_t RawInsert::commit_one(const RawTask& task, std::int64_t created_at) {
+    begin_.run();
+    run(task, created_at);
+    const std::int64_t committing = steady_ns();
+    commit_.run();
+    return committing;
+}
+
+void RawInsert::commit_each(std::span<const RawTask> tasks) {
+    for (const RawTask& task : tasks) commit_one(task, now_ms());
+}
+
+void RawInsert::commit_all(std::span<const RawTask> tasks, std::int64_t last_due) {
+    begin_.run();
+    std::size_t left = tasks.size();
+    for (const RawTask& task : tasks) run(task, last_due - static_cast<std::int64_t>(--left / 10));
+    commit_.run();
+}
+
+std::size_t claim_and_delete_all(const RawDatabase& database) {
+    constexpr std::size_t batch = 100;
+    constexpr std::int64_t owner = 1'000'000;
+    struct Claim {
+        std::string id{};
+        std::int64_t claim = 0;
+        std::string payload{};
+    };
+    RawStatement begin(database, "BEGIN IMMEDIATE");
+    RawStatement commit(database, "COMMIT");
+    RawStatement find(database,
+                      "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
+                      "WHERE claimed_at IS NULL AND queue = 'upload' AND due <= ?1 ORDER BY due LIMIT ?2");
+    RawStatement read(database, "SELECT id, claim, attempts, crashes, task FROM backlite_tasks WHERE rowid = ?1");
+    RawStatement claim(database,
+                       "UPDATE backlite_tasks SET claimed_at = ?2, owner = ?3, claim = claim + 1, lease = 0 "
+                       "WHERE rowid = ?1");
+    RawStatement remove(database, "DELETE FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL");
+
+    std::size_t deleted = 0;
+    std::vector<Claim> claimed;
+    std::vector<std::int64_t> rows;
+    for (;;) {
+        begin.run();
+        for (const Claim& done : claimed) {
+            remove.bind(1, std::string_view{done.id});
+            remove.bind(2, done.claim);
+            remove.run();
+            deleted += static_cast<std::size_t>(sqlite3_changes(database.handle()));
+        }
+        claimed.clear();
+        rows.clear();
+        const std::int64_t now = now_ms();
+        find.bind(1, now);
+        find.bind(2, static_cast<std::int64_t>(batch));
+        while (find.step()) rows.push_back(find.integer(0));
+        find.reset();
+        for (const std::int64_t row : rows) {
+            read.bind(1, row);
+            read.step();
+            claimed.push_back({std::string{read.bytes(0)}, read.integer(1) + 1, std::string{read.bytes(4)}});
+            read.reset();
+            claim.bind(1, row);
+            claim.bind(2, now);
+            claim.bind(3, owner);
+            claim.run();
+        }
+        commit.run();
+        if (claimed.empty()) return deleted;
+    }
+}
+
+}  // namespace bench

@@ -1,0 +1,655 @@
+// SPDX-License-Identifier: MIT
+// Several clients on one file: who holds a claim, who takes it back, and what becomes of a worker that lost one.
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <csignal>
+#include <cstdint>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <backlite/backlite.hpp>
+#include <backlite/testing/manual_clock.hpp>
+
+#include <backlite_catch.hpp>
+#include <temp_folder.hpp>
+
+#include "rig.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using namespace backlite_test;
+using backlite::Client;
+using backlite::ClientConfig;
+using backlite::Context;
+using backlite::Outcome;
+using backlite::StopReason;
+using backlite::TaskId;
+using backlite::TaskStatus;
+using backlite::testing::ManualClock;
+
+struct Work {
+    std::string name{};
+    static backlite::QueueConfig config() { return {.name = "work", .max_attempts = 3}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Work, name)
+
+// Only there to see that a client's dispatcher has come round: one type for each of two clients.
+struct PingA {
+    int number = 0;
+    static backlite::QueueConfig config() { return {.name = "ping_a"}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PingA, number)
+struct PingB {
+    int number = 0;
+    static backlite::QueueConfig config() { return {.name = "ping_b"}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(PingB, number)
+
+// Waits until the dispatcher of a client that registered `Ping` has looked around since the call.
+template <class Ping>
+class Rounds {
+public:
+    explicit Rounds(Client& client) : client_(client) {
+        client.register_queue<Ping>([this](const Ping& ping) { journal_.note(fmt::to_string(ping.number)); });
+    }
+
+    [[nodiscard]] bool pass() {
+        client_.add(Ping{++number_}).save();
+        return journal_.await(fmt::to_string(number_));
+    }
+
+private:
+    Client& client_;
+    int number_ = 0;
+    Journal journal_{};
+};
+
+void set_up(const std::string& file, const std::vector<Work>& tasks = {}) {
+    Client client{quick(file)};
+    client.add(tasks).save();
+}
+
+// Stops a process outside of its write transactions: one that holds the write lock would hold everybody up.
+void freeze_at_rest(Process& process, const std::string& file) {
+    SQLite::Database database(file, SQLite::OPEN_READWRITE);
+    for (;;) {
+        process.freeze();
+        try {
+            database.exec("BEGIN IMMEDIATE; ROLLBACK");
+            return;
+        } catch (const SQLite::Exception&) {
+            process.thaw();
+        }
+    }
+}
+
+// ---- the number of a claim ------------------------------------------------------------------------------------------
+
+TEST_CASE("claim: its number rises with each claim of the row and is never lowered") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    Journal journal;
+    Look look((set_up(file, {{"a"}}), file));
+    std::vector<std::int64_t> numbers;
+    Client client{quick(file)};
+    client.register_queue<Work>([&](Context& context, const Work&) -> Outcome {
+        const auto runs = journal.entries().size();
+        journal.note("run");
+        if (runs == 0) return Outcome::snooze(0ms);
+        if (runs == 1) throw std::runtime_error("once more");
+        if (runs == 2) {
+            while (!context.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
+            throw std::runtime_error("interrupted");
+        }
+        return Outcome::snooze(1h);
+    });
+    client.start();
+    REQUIRE(journal.await("run", 3));
+    CHECK(look.number("SELECT claim FROM backlite_tasks") == 3);
+    CHECK_FALSE(client.stop(0ms));
+    CHECK(eventually([&] { return client.stop(1h); }));
+    CHECK(look.tasks("claim = 3 AND claimed_at IS NULL") == 1);
+    client.start();
+    REQUIRE(journal.await("run", 4));
+    CHECK(client.stop(1h));
+    CHECK(look.tasks("claim = 4 AND claimed_at IS NULL") == 1);
+}
+
+TEST_CASE("claim: whatever a worker returns whose claim was taken changes nothing") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    set_up(file);
+    const std::vector<std::string> ways{"returns", "throws", "snoozes", "discards", "is stopped"};
+    for (const std::string& way : ways) {
+        INFO(way);
+        Journal journal;
+        Gate gate;
+        auto log = std::make_shared<LogBook>();
+        ClientConfig config = quick(file, 1);
+        config.logger = log;
+        Client client{config};
+        const OpensAtExit opens(gate);
+        client.register_queue<Work>([&](Context& context, const Work&) -> Outcome {
+            journal.note("inside");
+            gate.wait();
+            while (way == "is stopped" && !context.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
+            if (way == "throws" || way == "is stopped") throw std::runtime_error("late");
+            if (way == "snoozes") return Outcome::snooze(0ms);
+            if (way == "discards") return Outcome::discard("late");
+            return Outcome::success();
+        });
+        client.add(Work{"a"}).save();
+        client.start();
+        REQUIRE(journal.await("inside"));
+        // As another client does: the claim is given back, and taken again by somebody who does not say who it is.
+        Look look(file);
+        look.run("UPDATE backlite_tasks SET claim = claim + 1, owner = NULL, claimed_at = 9999999999999");
+        gate.open();
+        (void)client.stop(way == "is stopped" ? 0ms : 1h);
+        CHECK(eventually([&] { return client.stop(1h); }));
+        CHECK(log->count({"warning outcome dropped"}) == 1);
+        CHECK(
+            look.tasks("claim = 2 AND claimed_at = 9999999999999 AND attempts = 0 AND wait_until IS NULL AND error IS "
+                       "NULL AND last_executed_at IS NULL") == 1);
+        CHECK(look.completed() == 0);
+        look.run("DELETE FROM backlite_tasks");
+    }
+}
+
+TEST_CASE("claim: a worker that lost it is told at its next lease, and only that one") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    Journal journal;
+    Gate gate;
+    auto clock = std::make_shared<ManualClock>();
+    ClientConfig config = quick(file, 3);
+    config.clock = clock;
+    config.release_after = 30s;
+    Client client{config};
+    const OpensAtExit opens(gate);
+    Rounds<PingA> rounds(client);
+    client.register_queue<Work>([&](Context& context, const Work& work) {
+        const std::stop_callback told(context.stop_token(), [&] {
+            journal.note(work.name + " " + std::string{to_string(context.stop_reason())});
+        });
+        journal.note(work.name);
+        gate.wait();
+    });
+    client.add(Work{"loses"}, Work{"keeps"}).save();
+    client.start();
+    REQUIRE(journal.await("loses"));
+    REQUIRE(journal.await("keeps"));
+    Look look(file);
+    look.run("UPDATE backlite_tasks SET claim = claim + 1 WHERE CAST(task AS text) LIKE '%loses%'");
+    clock->advance(9s);
+    REQUIRE(rounds.pass());
+    CHECK(journal.entries().size() == 2);
+    clock->advance(1s);
+    REQUIRE(rounds.pass());
+    CHECK(journal.await("loses claim lost"));
+    CHECK(journal.entries().size() == 3);
+    CHECK(look.tasks("lease = 1") == 1);
+}
+
+// ---- one holder -----------------------------------------------------------------------------------------------------
+
+TEST_CASE("clients: several in several processes run each task once") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    constexpr int tasks = 400;
+    const auto work = [&](const Process::Inside& parent) {
+        parent.wait();
+        {
+            Client one{quick(file, 2)};
+            Client two{quick(file, 2)};
+            for (Client* client : {&one, &two}) {
+                client->register_queue<Work>(
+                    [&](Context& context, const Work&) { parent.say("ran " + context.task_id().str()); });
+                client->start();
+            }
+            while (!one.counts().empty()) std::this_thread::sleep_for(1ms);
+            if (!one.stop(1h) || !two.stop(1h)) ::_exit(5);
+        }
+        parent.say("done");
+    };
+    Process first(work);
+    Process second(work);
+    Process third(work);
+    set_up(file, std::vector<Work>(tasks, Work{"a"}));
+    const std::array<Process*, 3> processes{&first, &second, &third};
+    for (Process* process : processes) process->next();
+    std::multiset<std::string> ran;
+    int participants = 0;
+    for (Process* process : processes) {
+        REQUIRE(process->await("done"));
+        CHECK(process->join() == 0);
+        for (const std::string& line : process->lines()) {
+            if (line != "done") ran.insert(line);
+        }
+        if (process->lines().size() > 1) ++participants;
+    }
+    CHECK(ran.size() == tasks);
+    CHECK(std::set<std::string>(ran.begin(), ran.end()).size() == tasks);
+    CHECK(participants > 0);
+    Look look(file);
+    CHECK(look.tasks() == 0);
+    CHECK(look.number("SELECT count(*) FROM backlite_clients") == 0);
+    CHECK(look.integrity() == "ok");
+}
+
+TEST_CASE("clients: one that leaves is not taken for dead") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    auto log = std::make_shared<LogBook>();
+    ClientConfig config = quick(file);
+    config.logger = log;
+    Client stays{config};
+    Rounds<PingA> rounds(stays);
+    stays.start();
+    for (int i = 0; i < 20; ++i) {
+        Client leaves{quick(file)};
+        leaves.start();
+        CHECK(leaves.stop(1h));
+    }
+    REQUIRE(rounds.pass());
+    CHECK(log->count({"rescued"}) == 0);
+    CHECK(Look(file).number("SELECT count(*) FROM backlite_clients") == 1);
+}
+
+// ---- rescue ---------------------------------------------------------------------------------------------------------
+
+// Says that it is inside, and stays there.
+auto holds(const std::string& file, std::chrono::milliseconds release_after = 10min) {
+    return [file, release_after](const Process::Inside& parent) {
+        parent.wait();
+        ClientConfig config = quick(file, 1);
+        config.release_after = release_after;
+        Client client{config};
+        client.register_queue<Work>([&](Context& context, const Work&) {
+            parent.say("inside");
+            while (!context.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
+            parent.say("token fired: " + std::string{to_string(context.stop_reason())});
+        });
+        client.start();
+        parent.wait();
+        (void)client.stop(0ms);
+        parent.say("stopped");
+    };
+}
+
+TEST_CASE("rescue: a client that starts takes back what the dead hold before its first claim") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    Process dies(holds(file));
+    set_up(file, {{"held"}});
+    dies.next();
+    REQUIRE(dies.await("inside"));
+    dies.kill();
+    set_up(file, {{"younger"}});
+
+    Journal journal;
+    Client client{quick(file, 1)};
+    client.register_queue<Work>([&](const Work& work) { journal.note(work.name); });
+    client.start();
+    CHECK(journal.await("younger"));
+    CHECK(journal.entries() == std::vector<std::string>{"held", "younger"});
+}
+
+TEST_CASE("rescue: a living client notices a death within about a tenth of a second") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    constexpr std::size_t deaths = 5;
+    std::vector<std::unique_ptr<Process>> processes;
+    for (std::size_t i = 0; i < deaths; ++i) processes.push_back(std::make_unique<Process>(holds(file)));
+    set_up(file);
+
+    std::chrono::milliseconds best = patience;
+    for (std::size_t i = 0; i < deaths; ++i) {
+        Journal journal;
+        set_up(file, {{fmt::format("task {}", i)}});
+        processes[i]->next();
+        REQUIRE(processes[i]->await("inside"));
+        Client client{quick(file)};
+        Rounds<PingA> rounds(client);
+        client.register_queue<Work>([&](const Work&) { journal.note("rescued"); });
+        client.start();
+        REQUIRE(rounds.pass());
+        CHECK(journal.count("rescued") == 0);
+        const auto died = std::chrono::steady_clock::now();
+        processes[i]->kill();
+        REQUIRE(journal.await("rescued"));
+        const auto took = std::chrono::steady_clock::now() - died;
+        best = std::min(best, std::chrono::duration_cast<std::chrono::milliseconds>(took));
+        CHECK(client.stop(1h));
+    }
+    CHECK(best < 300ms);
+    CHECK(Look(file).number("SELECT max(owner) FROM backlite_clients") == 0);
+}
+
+TEST_CASE("rescue: three living clients give a dead one's claim back once, and count one crash") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    Process dies(holds(file));
+    set_up(file, {{"held"}});
+    dies.next();
+    REQUIRE(dies.await("inside"));
+    auto log = std::make_shared<LogBook>();
+    std::vector<std::unique_ptr<Client>> living;
+    for (int i = 0; i < 3; ++i) {
+        ClientConfig config = quick(file, 1);
+        config.logger = log;
+        living.push_back(std::make_unique<Client>(config));
+        living.back()->start();
+    }
+    dies.kill();
+    Look look(file);
+    CHECK(eventually([&] { return look.tasks("claimed_at IS NULL") == 1; }));
+    for (const auto& client : living) CHECK(client->stop(1h));
+    CHECK(look.tasks("crashes = 1 AND attempts = 0") == 1);
+    CHECK(log->count({"rescued a dead client's claims", "claims=1"}) == 1);
+    CHECK(log->count({"rescued"}) == 1);
+}
+
+TEST_CASE("rescue: a frozen owner's claim is not taken before release_after, is after it, and the owner is told") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    Process owner(holds(file, 600ms));
+    set_up(file, {{"held"}});
+    owner.next();
+    REQUIRE(owner.await("inside"));
+
+    Journal journal;
+    auto clock = std::make_shared<ManualClock>(std::chrono::system_clock::now());
+    ClientConfig config = quick(file);
+    config.clock = clock;
+    config.release_after = 600ms;
+    Client client{config};
+    Rounds<PingA> rounds(client);
+    client.register_queue<Work>([&](const Work&) { journal.note("taken"); });
+    client.start();
+    REQUIRE(rounds.pass());
+    freeze_at_rest(owner, file);
+
+    // The observer's clock stands still: the owner may be frozen as long as it likes.
+    std::this_thread::sleep_for(700ms);
+    REQUIRE(rounds.pass());
+    CHECK(journal.count("taken") == 0);
+    for (int quarter = 0; quarter < 4; ++quarter) {
+        clock->advance(149ms);
+        REQUIRE(rounds.pass());
+        CHECK(journal.count("taken") == 0);
+    }
+    for (int quarter = 0; quarter < 5; ++quarter) {
+        clock->advance(151ms);
+        REQUIRE(rounds.pass());
+    }
+    CHECK(journal.await("taken"));
+    Look look(file);
+    CHECK(eventually([&] { return look.tasks() == 0; }));
+
+    owner.thaw();
+    CHECK(owner.await("token fired: claim lost"));
+    owner.next();
+    CHECK(owner.await("stopped"));
+    CHECK(journal.count("taken") == 1);
+}
+
+TEST_CASE("rescue: an observer that was frozen itself gives the living time to show themselves") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    Process owner(holds(file));
+    set_up(file, {{"held"}});
+    owner.next();
+    REQUIRE(owner.await("inside"));
+    Journal journal;
+    auto clock = std::make_shared<ManualClock>(std::chrono::system_clock::now());
+    ClientConfig config = quick(file);
+    config.clock = clock;
+    Client client{config};
+    Rounds<PingA> rounds(client);
+    client.register_queue<Work>([&](const Work&) { journal.note("taken"); });
+    client.start();
+    for (int i = 0; i < 2; ++i) {
+        REQUIRE(rounds.pass());
+        clock->advance(config.release_after / 4);
+    }
+    clock->advance(24h);
+    REQUIRE(rounds.pass());
+    CHECK(journal.count("taken") == 0);
+    owner.next();
+    CHECK(owner.await("token fired: stopping"));
+}
+
+TEST_CASE("lease: a living client keeps its claim twenty times release_after") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    Journal journal;
+    Gate gate;
+    auto clock = std::make_shared<ManualClock>();
+    ClientConfig config = quick(file);
+    config.clock = clock;
+    config.release_after = 10s;
+    Client owner{config};
+    Client observer{config};
+    const OpensAtExit opens(gate);
+    Rounds<PingA> owner_rounds(owner);
+    Rounds<PingB> observer_rounds(observer);
+    for (Client* client : {&owner, &observer}) {
+        client->register_queue<Work>([&](Context& context, const Work&) {
+            journal.note("inside");
+            gate.wait();
+            journal.note(std::string{to_string(context.stop_reason())});
+        });
+    }
+    owner.add(Work{"long"}).save();
+    owner.start();
+    REQUIRE(journal.await("inside"));
+    observer.start();
+    for (int tenth = 0; tenth < 20 * 10; ++tenth) {
+        clock->advance(config.release_after / 10);
+        REQUIRE(owner_rounds.pass());
+        REQUIRE(observer_rounds.pass());
+    }
+    CHECK(journal.entries() == std::vector<std::string>{"inside"});
+    gate.open();
+    CHECK(journal.await("none"));
+    CHECK(owner.stop(1h));
+    CHECK(Look(file).tasks() == 0);
+}
+
+TEST_CASE("lease: a client that could not stop in time keeps extending those of the tasks that run on") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    Journal journal;
+    Gate gate;
+    auto clock = std::make_shared<ManualClock>();
+    ClientConfig config = quick(file);
+    config.clock = clock;
+    config.release_after = 10s;
+    Client owner{config};
+    Client observer{config};
+    const OpensAtExit opens(gate);
+    Rounds<PingB> observer_rounds(observer);
+    for (Client* client : {&owner, &observer}) {
+        client->register_queue<Work>([&](Context&, const Work&) {
+            journal.note("inside");
+            gate.wait();
+        });
+    }
+    owner.add(Work{"stubborn"}).save();
+    owner.start();
+    REQUIRE(journal.await("inside"));
+    observer.start();
+    REQUIRE_FALSE(owner.stop(0ms));
+    Look look(file);
+    for (int third = 0; third < 3 * 4; ++third) {
+        const std::int64_t lease = look.number("SELECT lease FROM backlite_tasks WHERE queue = 'work'");
+        clock->advance(config.release_after / 3 + 1ms);
+        owner.notify();
+        REQUIRE(
+            eventually([&] { return look.number("SELECT lease FROM backlite_tasks WHERE queue = 'work'") > lease; }));
+        REQUIRE(observer_rounds.pass());
+    }
+    CHECK(journal.entries().size() == 1);
+}
+
+TEST_CASE("lease: one that could not be written while the file was locked is written as soon as it is free") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    Journal journal;
+    Gate gate;
+    auto clock = std::make_shared<ManualClock>();
+    auto log = std::make_shared<LogBook>();
+    ClientConfig config = quick(file);
+    config.clock = clock;
+    config.logger = log;
+    config.release_after = 30s;
+    config.busy_timeout = 0ms;  // a locked file is worth a log line at once
+    Client client{config};
+    const OpensAtExit opens(gate);
+    client.register_queue<Work>([&](const Work&) {
+        journal.note("inside");
+        gate.wait();
+    });
+    client.add(Work{"long"}).save();
+    client.start();
+    REQUIRE(journal.await("inside"));
+    Look look(file);
+    {
+        const WriteLock others(file);
+        clock->advance(10s);
+        client.notify();
+        REQUIRE(log->await({"storage error"}));
+    }
+    clock->advance(1s);  // past the pause before the next try
+    client.notify();
+    CHECK(eventually([&] { return look.number("SELECT lease FROM backlite_tasks") == 1; }));
+}
+
+// ---- claims without an owner ----------------------------------------------------------------------------------------
+
+TEST_CASE("ownerless: a claim that does not say whose it is lapses at claimed_at plus release_after") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    set_up(file, {{"held"}});
+    auto clock = std::make_shared<ManualClock>(std::chrono::system_clock::now());
+    const std::int64_t now = backlite::to_ms(clock->now());
+    Look look(file);
+    // As Go backlite claims.
+    look.run(fmt::format("UPDATE backlite_tasks SET claimed_at = {}, attempts = 1", now));
+    Journal journal;
+    ClientConfig config = quick(file);
+    config.clock = clock;
+    Client client{config};
+    Rounds<PingA> rounds(client);
+    client.register_queue<Work>(
+        [&](Context& context, const Work&) { journal.note(fmt::format("attempt {}", context.attempt())); });
+    client.start();
+    clock->advance(config.release_after - 1ms);
+    REQUIRE(rounds.pass());
+    CHECK(look.tasks("queue = 'work' AND claimed_at IS NOT NULL") == 1);
+    clock->advance(1ms);
+    client.notify();
+    CHECK(journal.await("attempt 2"));
+}
+
+TEST_CASE("ownerless: what has lapsed is taken at start, and claims that appear later when they fall due") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    set_up(file, {{"old"}, {"new"}});
+    auto clock = std::make_shared<ManualClock>(std::chrono::system_clock::now());
+    const std::int64_t now = backlite::to_ms(clock->now());
+    ClientConfig config = quick(file);
+    config.clock = clock;
+    Look look(file);
+    look.run(fmt::format("UPDATE backlite_tasks SET claimed_at = {}", now - config.release_after.count()));
+    look.run(
+        "UPDATE backlite_tasks SET wait_until = 9999999999999, claimed_at = NULL WHERE CAST(task AS text) LIKE "
+        "'%new%'");
+    Journal journal;
+    Client client{config};
+    Rounds<PingA> rounds(client);
+    client.register_queue<Work>([&](const Work& work) { journal.note(work.name); });
+    client.start();
+    CHECK(journal.await("old"));
+    look.run(fmt::format("UPDATE backlite_tasks SET wait_until = NULL, claimed_at = {} WHERE queue = 'work'", now));
+    REQUIRE(rounds.pass());
+    CHECK(journal.count("new") == 0);
+    clock->advance(config.release_after);
+    client.notify();
+    CHECK(journal.await("new"));
+}
+
+// ---- the side file --------------------------------------------------------------------------------------------------
+
+TEST_CASE("side file: its deletion under a running client is noticed when another client starts") {
+    // The other one sees nobody's locks, so it takes the first for dead and its claims with it. The first cannot be
+    // rescued any more, so it must not go on.
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    Journal journal;
+    ClientConfig config = quick(file, 1);
+    config.on_fatal = [&](const backlite::Error& error) { journal.note(error.what()); };
+    Client first{config};
+    first.register_queue<Work>([&](Context& context, const Work& work) {
+        journal.note("first " + work.name);
+        while (!context.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
+        journal.note("first was told");
+    });
+    first.add(Work{"a"}).save();
+    first.start();
+    REQUIRE(journal.await("first a"));
+    REQUIRE(std::filesystem::remove(file + "-backlite"));
+
+    Client second{quick(file, 1)};
+    second.register_queue<Work>([&](const Work& work) { journal.note("second " + work.name); });
+    second.start();
+    CHECK(journal.await("second a"));
+    CHECK(journal.await("first was told"));
+    second.add(Work{"b"}).save();
+    CHECK(journal.await("second b"));
+    (void)first.stop(1h);
+    CHECK(second.stop(1h));
+    const std::vector<std::string> entries = journal.entries();
+    CHECK(std::any_of(entries.begin(), entries.end(),
+                      [&](const std::string& entry) { return entry.find("-backlite") != std::string::npos; }));
+    Look look(file);
+    CHECK(look.tasks() == 0);
+    CHECK(look.integrity() == "ok");
+}
+
+TEST_CASE("side file: its deletion harms no client that is alone") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    std::atomic<int> ran{0};
+    Client client{quick(file)};
+    client.register_queue<Work>([&](const Work&) { ++ran; });
+    client.start();
+    REQUIRE(std::filesystem::remove(file + "-backlite"));
+    client.add(Work{"a"}).save();
+    CHECK(eventually([&] { return ran == 1; }));
+    CHECK(client.stop(1h));
+    client.start();
+    client.add(Work{"b"}).save();
+    CHECK(eventually([&] { return ran == 2; }));
+    CHECK(client.stop(1h));
+}
+
+}  // namespace

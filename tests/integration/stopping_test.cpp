@@ -1,0 +1,829 @@
+// SPDX-License-Identifier: MIT
+// How clients start and stop, and what becomes of their tasks then.
+
+#include <atomic>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <span>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <dlfcn.h>
+#include <pthread.h>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <backlite/backlite.hpp>
+
+#include <backlite_catch.hpp>
+#include <temp_folder.hpp>
+
+#include "rig.hpp"
+
+// A sanitizer has its own pthread_create.
+#if defined(__has_feature)
+#if __has_feature(thread_sanitizer) || __has_feature(address_sanitizer)
+#define BACKLITE_TEST_MAKES_THREADS 0
+#endif
+#endif
+#if !defined(BACKLITE_TEST_MAKES_THREADS) && (defined(__SANITIZE_THREAD__) || defined(__SANITIZE_ADDRESS__))
+#define BACKLITE_TEST_MAKES_THREADS 0
+#endif
+#if !defined(BACKLITE_TEST_MAKES_THREADS)
+#define BACKLITE_TEST_MAKES_THREADS 1
+#endif
+
+namespace {
+
+using namespace std::chrono_literals;
+using namespace backlite_test;
+using backlite::Client;
+using backlite::ClientConfig;
+using backlite::ConfigError;
+using backlite::Context;
+using backlite::Outcome;
+using backlite::StopReason;
+using backlite::TaskId;
+using backlite::TaskStatus;
+
+// Decides, while one lives, whether the thread on which it lives can make another, and what happens right after.
+class ThreadMaking {
+public:
+    // `refuse` gets the number of the thread, from 0, and returns the error, 0 for none.
+    ThreadMaking(std::function<int(int)> refuse, std::function<void()> made)
+        : refuse_(std::move(refuse)), made_(std::move(made)) {
+        current() = this;
+    }
+    ThreadMaking(const ThreadMaking&) = delete;
+    ThreadMaking& operator=(const ThreadMaking&) = delete;
+    ~ThreadMaking() { current() = nullptr; }
+
+    static ThreadMaking*& current() {
+        static thread_local ThreadMaking* making = nullptr;
+        return making;
+    }
+
+    template <class Make>
+    int make(Make&& really) {
+        if (const int error = refuse_(number_++)) return error;
+        const int error = really();
+        if (error == 0) made_();
+        return error;
+    }
+
+private:
+    std::function<int(int)> refuse_;
+    std::function<void()> made_;
+    int number_ = 0;
+};
+
+// A task whose processor the test chooses.
+struct Job {
+    std::string name{};
+    static backlite::QueueConfig config() {
+        return {.name = "job", .max_attempts = 3, .retention = backlite::Retention{}};
+    }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Job, name)
+
+struct Other {
+    int number = 0;
+    static backlite::QueueConfig config() { return {.name = "other"}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Other, number)
+
+struct Throwing {
+    int kind = 0;
+    static backlite::QueueConfig config() {
+        return {.name = "throwing",
+                .max_attempts = 2,
+                .backoff = backlite::Backoff::custom([](int) -> backlite::Duration { throw 3; }),
+                .retention = backlite::Retention{}};
+    }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Throwing, kind)
+
+struct Unreadable {
+    static backlite::QueueConfig config() { return {.name = "unreadable"}; }
+};
+void to_json(nlohmann::json& json, const Unreadable&) { json = 1; }
+void from_json(const nlohmann::json&, Unreadable&) { throw 5; }
+
+// An exception that breaks the rules of its base.
+struct Mute : std::exception {
+    [[nodiscard]] const char* what() const noexcept override { return nullptr; }
+};
+
+// Waits until the token fires. False if it does not.
+bool fires(const std::stop_token& token) {
+    return eventually([&] { return token.stop_requested(); });
+}
+
+class Stopwatch {
+public:
+    [[nodiscard]] std::chrono::milliseconds elapsed() const {
+        return std::chrono::duration_cast<std::chrono::milliseconds>(std::chrono::steady_clock::now() - start_);
+    }
+
+private:
+    std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
+};
+
+TaskId add(Client& client, std::string name) { return client.add(Job{std::move(name)}).save().front(); }
+
+// Starts the client, which may still be ending; whether it could be started.
+bool start_at_last(Client& client) {
+    return eventually([&] {
+        try {
+            client.start();
+            return true;
+        } catch (const ConfigError&) {
+            return false;
+        }
+    });
+}
+
+}  // namespace
+
+#if BACKLITE_TEST_MAKES_THREADS
+extern "C" int pthread_create(pthread_t* thread, const pthread_attr_t* attributes, void* (*body)(void*),
+                              void* argument) noexcept {
+    using Create = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
+    static const auto create = reinterpret_cast<Create>(::dlsym(RTLD_NEXT, "pthread_create"));
+    const auto really = [&] { return create(thread, attributes, body, argument); };
+    return ThreadMaking::current() == nullptr ? really() : ThreadMaking::current()->make(really);
+}
+#endif
+
+namespace {
+
+// ---- stop -----------------------------------------------------------------------------------------------------------
+
+TEST_CASE("stop: claims that no worker has started go back as if they had never been taken") {
+    const TempFolder folder;
+    Journal journal;
+    Gate gate;
+    Client client{quick(folder.file("q.db"), 1)};
+    const OpensAtExit opens(gate);
+    client.register_queue<Job>([&](const Job& job) {
+        journal.note(job.name);
+        if (job.name == "slow") gate.wait();
+    });
+    std::vector<Job> jobs(40, Job{"quick"});
+    jobs[20].name = "slow";  // after enough quick ones that the rest is claimed ahead
+    client.add(jobs).save();
+    client.start();
+    REQUIRE(journal.await("slow"));
+    Look look(folder.file("q.db"));
+    REQUIRE(eventually([&] { return look.tasks("claimed_at IS NOT NULL") > 1; }));
+
+    std::optional<bool> stopped;
+    std::thread stopping([&] { stopped = client.stop(patience); });
+    CHECK(eventually([&] { return look.tasks("claimed_at IS NOT NULL") == 1; }));
+    gate.open();
+    stopping.join();
+
+    CHECK(stopped == true);
+    CHECK(journal.entries().size() == 21);
+    CHECK(look.tasks("claimed_at IS NULL AND owner IS NULL AND attempts = 0 AND crashes = 0 AND wait_until IS NULL") ==
+          19);
+    CHECK(look.completed("succeeded = 1") == 21);
+}
+
+TEST_CASE("stop: waits for running tasks and returns as soon as they have ended") {
+    const TempFolder folder;
+    Journal journal;
+    Gate gate;
+    auto log = std::make_shared<LogBook>();
+    ClientConfig config = quick(folder.file("q.db"));
+    config.logger = log;
+    Client client{config};
+    const OpensAtExit opens(gate);
+    client.register_queue<Job>([&](Context& context, const Job&) {
+        journal.note("inside");
+        gate.wait();
+        journal.note(context.stop_token().stop_requested() ? "asked to stop" : "left alone");
+    });
+    const TaskId id = add(client, "a");
+    client.start();
+    REQUIRE(journal.await("inside"));
+    std::optional<bool> stopped;
+    const Stopwatch watch;
+    std::thread stopping([&] { stopped = client.stop(1h); });
+    gate.open();
+    stopping.join();
+    CHECK(stopped == true);
+    CHECK(watch.elapsed() < patience);
+    CHECK(journal.count("left alone") == 1);
+    CHECK(client.status(id) == TaskStatus::succeeded);
+    CHECK(log->count({"task dispatcher stopping"}) == 1);
+}
+
+TEST_CASE("stop: after its patience it fires the tokens, and says that the tasks were late") {
+    const TempFolder folder;
+    Journal journal;
+    Client client{quick(folder.file("q.db"))};
+    client.register_queue<Job>([&](Context& context, const Job&) {
+        journal.note("inside");
+        if (fires(context.stop_token())) journal.note(std::string{to_string(context.stop_reason())});
+    });
+    const TaskId id = add(client, "a");
+    client.start();
+    REQUIRE(journal.await("inside"));
+    CHECK_FALSE(client.stop(30ms));
+    CHECK(journal.await("stopping"));
+    CHECK(start_at_last(client));
+    CHECK(client.status(id) == TaskStatus::succeeded);  // it returned, so it has succeeded
+}
+
+TEST_CASE("stop: gives tasks that ignore their token one second more, then returns") {
+    const TempFolder folder;
+    Journal journal;
+    Gate gate;
+    Client client{quick(folder.file("q.db"))};
+    const OpensAtExit opens(gate);
+    client.register_queue<Job>([&](const Job&) {
+        journal.note("inside");
+        gate.wait();
+    });
+    add(client, "a");
+    client.start();
+    REQUIRE(journal.await("inside"));
+    const Stopwatch watch;
+    CHECK_FALSE(client.stop(100ms));
+    CHECK(watch.elapsed() >= 1100ms);
+    CHECK(watch.elapsed() < 20s);
+}
+
+TEST_CASE("stop: start throws while tasks that ignored their token run, names them, and works once they have ended") {
+    const TempFolder folder;
+    Journal journal;
+    Gate gate;
+    Client client{quick(folder.file("q.db"))};
+    const OpensAtExit opens(gate);
+    client.register_queue<Job>([&](const Job& job) {
+        journal.note(job.name);
+        if (job.name == "stubborn") gate.wait();
+    });
+    const TaskId id = add(client, "stubborn");
+    client.start();
+    REQUIRE(journal.await("stubborn"));
+    REQUIRE_FALSE(client.stop(0ms));
+    CHECK_THROWS_WITH(client.start(), Catch::Contains(id.str()) && Catch::Contains("\"job\""));
+    CHECK_THROWS_AS(client.register_queue<Other>([](const Other&) {}), ConfigError);
+    CHECK_FALSE(client.stop(0ms));
+    CHECK(client.status(id) == TaskStatus::running);
+
+    gate.open();
+    CHECK(start_at_last(client));
+    CHECK(client.status(id) == TaskStatus::succeeded);
+    add(client, "next");
+    CHECK(journal.await("next"));
+    CHECK(journal.count("stubborn") == 1);
+}
+
+TEST_CASE("stop: once the late tasks have ended, queues can be registered without another stop") {
+    const TempFolder folder;
+    Journal journal;
+    Gate gate;
+    Client client{quick(folder.file("q.db"))};
+    const OpensAtExit opens(gate);
+    client.register_queue<Job>([&](const Job&) {
+        journal.note("inside");
+        gate.wait();
+    });
+    add(client, "stubborn");
+    client.start();
+    REQUIRE(journal.await("inside"));
+    REQUIRE_FALSE(client.stop(0ms));
+    gate.open();
+    CHECK(eventually([&] {
+        try {
+            client.register_queue<Other>([&](const Other&) { journal.note("other"); });
+            return true;
+        } catch (const ConfigError&) {
+            return false;
+        }
+    }));
+    client.start();
+    client.add(Other{}).save();
+    CHECK(journal.await("other"));
+}
+
+TEST_CASE("stop: a task that throws or retries because of it gives its claim back, with no attempt spent") {
+    const TempFolder folder;
+    Journal journal;
+    Client client{quick(folder.file("q.db"), 3)};
+    client.register_queue<Job>([&](Context& context, const Job& job) -> Outcome {
+        journal.note("inside");
+        fires(context.stop_token());
+        if (job.name == "throws") throw std::runtime_error("interrupted");
+        if (job.name == "retries") return Outcome::retry_in(1h, "interrupted");
+        return Outcome::success();
+    });
+    const TaskId throws = add(client, "throws");
+    const TaskId retries = add(client, "retries");
+    const TaskId returns = add(client, "returns");
+    client.start();
+    REQUIRE(journal.await("inside", 3));
+    CHECK_FALSE(client.stop(20ms));
+    CHECK(eventually([&] { return client.stop(patience); }));
+    CHECK(client.status(throws) == TaskStatus::pending);
+    CHECK(client.status(retries) == TaskStatus::pending);
+    CHECK(client.status(returns) == TaskStatus::succeeded);
+    Look look(folder.file("q.db"));
+    CHECK(look.tasks("claimed_at IS NULL AND attempts = 0 AND wait_until IS NULL AND crashes = 0") == 2);
+}
+
+TEST_CASE("stop: a task that fails during the patience has failed, and spends its attempt") {
+    const TempFolder folder;
+    Journal journal;
+    Gate gate;
+    Client client{quick(folder.file("q.db"))};
+    const OpensAtExit opens(gate);
+    client.register_queue<Job>([&](const Job&) {
+        journal.note("inside");
+        gate.wait();
+        throw std::runtime_error("broken");
+    });
+    add(client, "a");
+    client.start();
+    REQUIRE(journal.await("inside"));
+    std::thread stopping([&] { CHECK_NOTHROW(client.stop(1h)); });
+    gate.open();
+    stopping.join();
+    Look look(folder.file("q.db"));
+    CHECK(look.tasks("claimed_at IS NULL AND attempts = 1 AND error = 'broken'") == 1);
+}
+
+TEST_CASE("stop: false while outcomes are unwritten, which land once they can") {
+    const TempFolder folder;
+    Journal journal;
+    Gate gate;
+    Client client{quick(folder.file("q.db"))};
+    const OpensAtExit opens(gate);
+    client.register_queue<Job>([&](const Job&) {
+        journal.note("inside");
+        gate.wait();
+    });
+    const TaskId id = add(client, "a");
+    client.start();
+    REQUIRE(journal.await("inside"));
+    WriteLock others(folder.file("q.db"));
+    gate.open();
+    CHECK_FALSE(client.stop(50ms));
+    CHECK(client.status(id) == TaskStatus::running);
+    CHECK_THROWS_AS(client.start(), ConfigError);
+    others.release();
+    CHECK(eventually([&] { return client.status(id) == TaskStatus::succeeded; }));
+    CHECK(start_at_last(client));
+}
+
+TEST_CASE("stop: true at once on a client that is stopped") {
+    const TempFolder folder;
+    Client client{quick(folder.file("q.db"))};
+    const Stopwatch watch;
+    CHECK(client.stop(1h));
+    client.start();
+    CHECK(client.stop(1h));
+    CHECK(client.stop(1h));
+    CHECK(client.stop(0ms));
+    CHECK(watch.elapsed() < patience);
+}
+
+TEST_CASE("stop: without any patience it is still true if no task runs") {
+    const TempFolder folder;
+    Client client{quick(folder.file("q.db"))};
+    client.register_queue<Job>([](const Job&) {});
+    for (int round = 0; round < 5; ++round) {
+        client.start();
+        CHECK(client.stop(0ms));
+    }
+}
+
+TEST_CASE("stop: refuses a negative time") {
+    const TempFolder folder;
+    Client client{quick(folder.file("q.db"))};
+    client.start();
+    CHECK_THROWS_AS(client.stop(-1ms), ConfigError);
+    CHECK(client.stop(std::chrono::milliseconds::max()));
+}
+
+TEST_CASE("stop: inside a task it only asks, returns false, and the client can be started again") {
+    const TempFolder folder;
+    Journal journal;
+    Client client{quick(folder.file("q.db"))};
+    client.register_queue<Job>([&](Context& context, const Job& job) {
+        if (job.name == "stops") journal.note(context.client().stop(1h) ? "waited" : "asked");
+        journal.note(job.name);
+    });
+    const TaskId id = add(client, "stops");
+    client.start();
+    REQUIRE(journal.await("stops"));
+    CHECK(journal.count("asked") == 1);
+    CHECK(start_at_last(client));
+    CHECK(client.status(id) == TaskStatus::succeeded);
+    add(client, "next");
+    CHECK(journal.await("next"));
+}
+
+TEST_CASE("stop: one that the logger asks for at the dispatcher's first event is heeded") {
+    const TempFolder folder;
+    Journal journal;
+    std::atomic<Client*> client{nullptr};
+    ClientConfig config = quick(folder.file("q.db"));
+    config.logger = backlite::make_logger([&](auto, std::string_view message, auto) {
+        if (message == "task dispatcher started") journal.note(client.load()->stop(1h) ? "waited" : "asked");
+    });
+    Client under_test{config};
+    client = &under_test;
+    under_test.register_queue<Job>([&](const Job& job) { journal.note(job.name); });
+    under_test.start();
+    REQUIRE(journal.await("asked"));
+    CHECK(eventually([&] { return Look(folder.file("q.db")).number("SELECT count(*) FROM backlite_clients") == 0; }));
+    add(under_test, "a");
+    CHECK(under_test.stop(1h));
+    CHECK(journal.entries() == std::vector<std::string>{"asked"});
+}
+
+TEST_CASE("stop: from a stop callback, from the logger, and from two threads at once") {
+    const TempFolder folder;
+    Journal journal;
+    std::atomic<Client*> client{nullptr};
+    ClientConfig config = quick(folder.file("q.db"));
+    config.logger = backlite::make_logger([&](auto, std::string_view message, auto) {
+        if (message != "task processed") return;
+        client.load()->stop(1h);
+        journal.note("logger");
+    });
+    Client under_test{config};
+    client = &under_test;
+    under_test.register_queue<Job>([&](Context& context, const Job&) {
+        const std::stop_callback callback(context.stop_token(), [&] {
+            journal.note(context.client().stop(1h) ? "callback waited" : "callback asked");
+        });
+        journal.note("inside");
+        fires(context.stop_token());
+    });
+    add(under_test, "a");
+    under_test.start();
+    REQUIRE(journal.await("inside"));
+    std::thread one([&] { under_test.stop(10ms); });
+    std::thread two([&] { under_test.stop(10ms); });
+    one.join();
+    two.join();
+    CHECK(under_test.stop(1h));
+    CHECK(journal.count("callback asked") == 1);
+    CHECK(journal.count("logger") == 1);
+}
+
+// ---- start ----------------------------------------------------------------------------------------------------------
+
+TEST_CASE("start: a second one does nothing") {
+    const TempFolder folder;
+    Client client{quick(folder.file("q.db"), 3)};
+    client.start();
+    client.start();
+    Look look(folder.file("q.db"));
+    CHECK(look.number("SELECT count(*) FROM backlite_clients") == 1);
+    CHECK(client.stop(1h));
+    CHECK(look.number("SELECT count(*) FROM backlite_clients") == 0);
+}
+
+TEST_CASE("start: a client without queues runs, and leaves all tasks alone") {
+    const TempFolder folder;
+    Client client{quick(folder.file("q.db"))};
+    client.start();
+    const TaskId id = add(client, "a");
+    client.notify();
+    CHECK(client.stop(1h));
+    CHECK(client.status(id) == TaskStatus::pending);
+}
+
+TEST_CASE("start: its stop token is the hard stop") {
+    const TempFolder folder;
+    Journal journal;
+    Client client{quick(folder.file("q.db"), 1)};
+    client.register_queue<Job>([&](Context& context, const Job& job) {
+        journal.note(job.name);
+        if (job.name == "first" && fires(context.stop_token())) throw std::runtime_error("interrupted");
+    });
+    std::stop_source source;
+    const TaskId first = add(client, "first");
+    client.start(source.get_token());
+    REQUIRE(journal.await("first"));
+    const TaskId second = add(client, "second");
+    source.request_stop();
+    CHECK(eventually([&] { return client.status(first) == TaskStatus::pending; }));
+    CHECK(start_at_last(client));
+    CHECK(journal.await("first", 2));
+    CHECK_FALSE(client.stop(10ms));
+    CHECK(client.stop(1h));
+    CHECK(client.status(second) == TaskStatus::pending);
+}
+
+TEST_CASE("start: with a stop token that has fired, nothing stays started") {
+    const TempFolder folder;
+    Client client{quick(folder.file("q.db"))};
+    client.register_queue<Job>([](const Job&) {});
+    std::stop_source source;
+    source.request_stop();
+    client.start(source.get_token());
+    Look look(folder.file("q.db"));
+    CHECK(eventually([&] { return look.number("SELECT count(*) FROM backlite_clients") == 0; }));
+    client.start();
+    const TaskId id = add(client, "a");
+    CHECK(eventually([&] { return client.status(id) == TaskStatus::succeeded; }));
+}
+
+TEST_CASE("start: a task that another thread adds while the client starts is run") {
+    const TempFolder folder;
+    std::atomic<int> ran{0};
+    Client client{quick(folder.file("q.db"))};
+    client.register_queue<Job>([&](const Job&) { ++ran; });
+    int added = 0;
+    for (int round = 0; round < 60; ++round) {
+        std::atomic<bool> started{false};
+        int mine = 0;
+        std::thread producer([&] {
+            while (!started) {
+                client.add(Job{"a"}).save();
+                ++mine;
+            }
+        });
+        client.start();
+        started = true;
+        producer.join();
+        added += mine;
+        REQUIRE(eventually([&] { return ran == added; }));
+        REQUIRE(client.stop(1h));
+    }
+}
+
+TEST_CASE("start and stop: from many threads, any number of times, lose and double nothing") {
+    const TempFolder folder;
+    constexpr int threads = 6;
+    constexpr int rounds = 40;
+    std::atomic<int> ran{0};
+    Client client{quick(folder.file("q.db"))};
+    client.register_queue<Job>([&](const Job&) { ++ran; });
+    std::vector<std::thread> users;
+    for (int i = 0; i < threads; ++i) {
+        users.emplace_back([&, i] {
+            for (int round = 0; round < rounds; ++round) {
+                client.add(Job{"a"}).save();
+                if ((round + i) % 2 == 0) {
+                    try {
+                        client.start();
+                    } catch (const ConfigError&) {  // it still stops
+                    }
+                } else {
+                    client.stop(std::chrono::milliseconds{round % 3});
+                }
+            }
+        });
+    }
+    for (std::thread& user : users) user.join();
+    CHECK(start_at_last(client));
+    CHECK(eventually([&] { return ran == threads * rounds; }));
+    CHECK(client.stop(1h));
+    Look look(folder.file("q.db"));
+    CHECK(look.tasks() == 0);
+    CHECK(look.completed("succeeded = 1 AND attempts = 1") == threads * rounds);
+    CHECK(ran == threads * rounds);
+}
+
+#if BACKLITE_TEST_MAKES_THREADS
+TEST_CASE("start: without room for its threads it throws, and the client can be used and started later") {
+    const TempFolder folder;
+    Journal journal;
+    Client client{quick(folder.file("q.db"), 3)};
+    client.register_queue<Job>([&](const Job& job) { journal.note(job.name); });
+    int refused = 0;
+    for (bool started = false; !started; ++refused) {
+        INFO("the thread that could not be made: " << refused);
+        ThreadMaking making([&](int number) { return number == refused ? EAGAIN : 0; }, [] {});
+        try {
+            client.start();
+            started = true;
+        } catch (const std::system_error&) {
+        }
+        add(client, "a");
+    }
+    CHECK(refused > 4);
+    CHECK(journal.await("a", refused));
+    CHECK(client.stop(1h));
+    CHECK(Look(folder.file("q.db")).number("SELECT count(*) FROM backlite_clients") == 0);
+}
+
+TEST_CASE("start: what a task asks for before it has returned is heeded") {
+    const TempFolder folder;
+    Journal journal;
+    Client client{quick(folder.file("q.db"), 1)};
+    client.register_queue<Job>([&](Context& context, const Job& job) {
+        if (job.name == "stops") context.client().stop(1h);
+        journal.note(job.name);
+    });
+    add(client, "stops");
+    {
+        ThreadMaking making([](int) { return 0; }, [&] { (void)journal.await_for("stops", 300ms); });
+        client.start();
+    }
+    REQUIRE(journal.count("stops") == 1);
+    CHECK(eventually([&] { return Look(folder.file("q.db")).number("SELECT count(*) FROM backlite_clients") == 0; }));
+}
+
+TEST_CASE("start: a task added after the first look at the file and before it has returned is run") {
+    const TempFolder folder;
+    Journal journal;
+    Client client{quick(folder.file("q.db"), 1)};
+    client.register_queue<Job>([&](const Job& job) { journal.note(job.name); });
+    add(client, "first");
+    bool added = false;
+    {
+        ThreadMaking making([](int) { return 0; },
+                            [&] {
+                                if (added || !journal.await_for("first", 300ms)) return;
+                                add(client, "second");
+                                added = true;
+                            });
+        client.start();
+    }
+    REQUIRE(added);
+    CHECK(journal.await("second"));
+}
+#endif
+
+// ---- the end of a client --------------------------------------------------------------------------------------------
+
+TEST_CASE("Client: the destructor fires the tokens and waits for what ignores them, saying so each second") {
+    const TempFolder folder;
+    Journal journal;
+    Gate gate;
+    auto log = std::make_shared<LogBook>();
+    ClientConfig config = quick(folder.file("q.db"));
+    config.logger = log;
+    auto client = std::make_unique<Client>(config);
+    const OpensAtExit opens(gate);
+    client->register_queue<Job>([&](Context& context, const Job&) {
+        journal.note("inside");
+        if (fires(context.stop_token())) journal.note("asked");
+        gate.wait();
+        journal.note("left");
+    });
+    const TaskId id = add(*client, "stubborn");
+    client->start();
+    REQUIRE(journal.await("inside"));
+    std::thread destroying([&] { client.reset(); });
+    CHECK(journal.await("asked"));
+    CHECK(log->await({"waiting for a task to end", id.str(), "queue=job"}, 2));
+    CHECK(journal.count("left") == 0);
+    gate.open();
+    destroying.join();
+    CHECK(journal.count("left") == 1);
+    Client later{quick(folder.file("q.db"))};
+    CHECK(later.status(id) == TaskStatus::succeeded);
+}
+
+TEST_CASE("Client: the destructor gives up outcomes that cannot be written, names them, and they run again") {
+    const TempFolder folder;
+    Journal journal;
+    Gate gate;
+    auto log = std::make_shared<LogBook>();
+    ClientConfig config = quick(folder.file("q.db"));
+    config.logger = log;
+    config.busy_timeout = 200ms;
+    auto client = std::make_unique<Client>(config);
+    const OpensAtExit opens(gate);
+    client->register_queue<Job>([&](const Job&) {
+        journal.note("inside");
+        gate.wait();
+    });
+    const TaskId id = add(*client, "a");
+    client->start();
+    REQUIRE(journal.await("inside"));
+    {
+        // The lock that the outcome needs is held by this very thread.
+        const WriteLock own(folder.file("q.db"));
+        gate.open();
+        const Stopwatch watch;
+        client.reset();
+        CHECK(watch.elapsed() >= config.busy_timeout);
+        CHECK(watch.elapsed() < patience);
+    }
+    CHECK(log->count({"outcome not written", id.str(), "queue=job"}) == 1);
+    Client later{config};
+    later.register_queue<Job>(
+        [&](Context& context, const Job&) { journal.note(fmt::format("attempt {}", context.attempt())); });
+    CHECK(later.status(id) == TaskStatus::running);
+    later.start();
+    CHECK(journal.await("attempt 1"));
+    CHECK(later.stop(1h));
+    CHECK(Look(folder.file("q.db")).completed("attempts = 1") == 1);
+}
+
+TEST_CASE("Client: destroyed inside its own task, its engine outlives it until that task ends") {
+    const TempFolder folder;
+    Journal journal;
+    auto log = std::make_shared<LogBook>();
+    ClientConfig config = quick(folder.file("q.db"));
+    config.logger = log;
+    auto client = std::make_unique<Client>(config);
+    client->register_queue<Job>([&](Context& context, const Job& job) {
+        if (job.name != "last") return;
+        journal.note("inside");
+        client.reset();
+        journal.note("destroyed");
+        try {
+            context.client().notify();
+            journal.note("still there");
+        } catch (const ConfigError&) {
+            journal.note("gone");
+        }
+        // The rest of the end happens on another thread: this task is asked to stop as any other.
+        if (fires(context.stop_token())) journal.note("asked");
+    });
+    const TaskId id = add(*client, "last");
+    client->start();
+    REQUIRE(journal.await("asked"));
+    CHECK(journal.entries() == std::vector<std::string>{"inside", "destroyed", "gone", "asked"});
+    CHECK(log->await({"task dispatcher stopping"}));
+    Client later{quick(folder.file("q.db"))};
+    CHECK(eventually([&] { return later.status(id) == TaskStatus::succeeded; }));
+    // Its threads are gone once the logger has one owner fewer.
+    CHECK(eventually([&] { return log.use_count() == 2; }));
+}
+
+TEST_CASE("Client: destroyed in its own stop callback while other tasks run") {
+    const TempFolder folder;
+    Journal journal;
+    auto log = std::make_shared<LogBook>();
+    ClientConfig config = quick(folder.file("q.db"));
+    config.logger = log;
+    auto client = std::make_unique<Client>(config);
+    client->register_queue<Job>([&](Context& context, const Job& job) {
+        if (job.name == "destroys") {
+            const std::stop_callback callback(context.stop_token(), [&] { client.reset(); });
+            journal.note("inside");
+            fires(context.stop_token());
+            return;
+        }
+        journal.note("inside");
+        fires(context.stop_token());
+    });
+    std::stop_source source;
+    add(*client, "destroys");
+    add(*client, "waits");
+    client->start(source.get_token());
+    REQUIRE(journal.await("inside", 2));
+    source.request_stop();
+    CHECK(log->await({"task dispatcher stopping"}));
+    CHECK(eventually([&] { return log.use_count() == 2; }));
+    CHECK(Look(folder.file("q.db")).completed("succeeded = 1") == 2);
+}
+
+// ---- exceptions -----------------------------------------------------------------------------------------------------
+
+TEST_CASE("exceptions of tasks, backoffs, codecs and loggers are contained: the worker lives on") {
+    const TempFolder folder;
+    Journal journal;
+    std::atomic<int> events{0};
+    ClientConfig config = quick(folder.file("q.db"), 1);
+    config.logger = backlite::make_logger([&](auto, auto, auto) {
+        ++events;
+        throw std::runtime_error("the logger is broken");
+    });
+    Client client{config};
+    client.register_queue<Job>([&](const Job& job) { journal.note(job.name); });
+    client.register_queue<Unreadable>([](const Unreadable&) {});
+    client.register_queue<Throwing>([&](const Throwing& task) {
+        journal.note(fmt::format("throwing {}", task.kind));
+        if (task.kind == 0) throw std::runtime_error("a standard one");
+        if (task.kind == 1) throw "text";
+        if (task.kind == 2) throw std::string{"a string"};
+        throw Mute{};
+    });
+    client.add(Throwing{0}, Throwing{1}, Throwing{2}, Throwing{3}, Unreadable{}).save();
+    client.start();
+    for (int kind = 0; kind < 4; ++kind) CHECK(journal.await(fmt::format("throwing {}", kind), 2));
+    add(client, "after all that");
+    CHECK(journal.await("after all that"));
+    CHECK(client.stop(1h));
+    Look look(folder.file("q.db"));
+    CHECK(look.completed("queue = 'throwing' AND succeeded = 0 AND attempts = 2 AND error IS NOT NULL") == 4);
+    CHECK(look.completed("queue = 'unreadable' AND succeeded = 0 AND error IS NOT NULL") == 1);
+    CHECK(look.tasks() == 0);
+    CHECK(events > 0);
+}
+
+}  // namespace

@@ -1,0 +1,489 @@
+// SPDX-License-Identifier: MIT
+// What clients do when the file is locked, full, damaged, moved or gone.
+
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <cstdint>
+#include <cstdlib>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <SQLiteCpp/SQLiteCpp.h>
+#include <fmt/format.h>
+#include <sqlite3.h>
+#include <nlohmann/json.hpp>
+
+#include <backlite/backlite.hpp>
+
+#include <backlite_catch.hpp>
+#include <temp_folder.hpp>
+
+#include "rig.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using namespace backlite_test;
+using backlite::Added;
+using backlite::BusyError;
+using backlite::Cancelled;
+using backlite::Client;
+using backlite::ClientConfig;
+using backlite::ConfigError;
+using backlite::Context;
+using backlite::CorruptError;
+using backlite::FullError;
+using backlite::StorageError;
+using backlite::TaskId;
+using backlite::TaskStatus;
+
+struct Work {
+    std::string name{};
+    std::string ballast{};
+    static backlite::QueueConfig config() {
+        return {.name = "work", .retention = backlite::Retention{.data = backlite::RetainData{}}};
+    }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Work, name, ballast)
+
+struct Timed {
+    std::string name{};
+    static backlite::QueueConfig config() { return {.name = "timed", .timeout = 100ms}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Timed, name)
+
+// Nobody registers it.
+struct Stray {
+    int number = 0;
+    static backlite::QueueConfig config() { return {.name = "stray"}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Stray, number)
+
+// Counts how often it is read: a thread that turns without sleeping reads it thousands of times a second.
+class CountingClock final : public backlite::Clock {
+public:
+    [[nodiscard]] std::chrono::steady_clock::time_point steady_now() const noexcept override {
+        ++reads_;
+        return std::chrono::steady_clock::now();
+    }
+    [[nodiscard]] int reads_during(std::chrono::milliseconds time) const {
+        const int before = reads_;
+        std::this_thread::sleep_for(time);
+        return reads_ - before;
+    }
+
+private:
+    mutable std::atomic<int> reads_{0};
+};
+
+// Overwrites a part of a file from another process: closing a descriptor of it here would drop SQLite's locks.
+void overwrite(const std::string& file, off_t offset, std::size_t size) {
+    static const std::array<char, 65536> garbage = [] {
+        std::array<char, 65536> bytes{};
+        bytes.fill('\x5a');
+        return bytes;
+    }();
+    const pid_t pid = ::fork();
+    if (pid == 0) {
+        const int fd = ::open(file.c_str(), O_WRONLY | O_CLOEXEC);
+        ::_exit(fd >= 0 && ::pwrite(fd, garbage.data(), size, offset) == static_cast<ssize_t>(size) ? 0 : 1);
+    }
+    int status = 0;
+    while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+    }
+    REQUIRE(WIFEXITED(status));
+    REQUIRE(WEXITSTATUS(status) == 0);
+}
+
+// A client, what it logs, and what it calls fatal.
+struct Scene {
+    explicit Scene(const std::function<void(ClientConfig&)>& change = [](ClientConfig&) {}) {
+        config.logger = log;
+        config.on_fatal = [this](const backlite::Error& error) {
+            journal.note("fatal");
+            reason = error.what();
+        };
+        change(config);
+    }
+    Scene(const Scene&) = delete;
+    Scene& operator=(const Scene&) = delete;
+
+    TempFolder folder{};
+    const std::string file = folder.file("q.db");
+    std::shared_ptr<LogBook> log = std::make_shared<LogBook>();
+    ClientConfig config = quick(file);
+    Journal journal{};
+    std::string reason{};  // before the journal's "fatal"
+};
+
+// What holds for each client that has stopped itself.
+void check_stopped_itself(Scene& scene, std::unique_ptr<Client>& client) {
+    CHECK(scene.log->await({"error the client stops itself"}));
+    CHECK(scene.log->await({"task dispatcher stopping"}));
+    CHECK_THROWS_AS(client->add(Work{"too late"}).save(), StorageError);
+    (void)client->stop(1h);
+    CHECK(client->stop(0ms));
+    CHECK_THROWS_AS(client->start(), StorageError);
+    client.reset();
+    CHECK(scene.journal.count("fatal") == 1);
+    CHECK(scene.log->count({"error the client stops itself"}) == 1);
+}
+
+// ---- locked ---------------------------------------------------------------------------------------------------------
+
+TEST_CASE("locked: outcomes are kept and written later, timeouts fire meanwhile, and nothing runs twice") {
+    Scene scene([](ClientConfig& config) { config.busy_timeout = 100ms; });
+    Gate gate;
+    Client client{scene.config};
+    const OpensAtExit opens(gate);
+    client.register_queue<Work>([&](const Work& work) {
+        scene.journal.note(work.name);
+        gate.wait();
+    });
+    client.register_queue<Timed>([&](Context& context, const Timed&) {
+        scene.journal.note("timed");
+        gate.wait();
+        scene.journal.note("armed");
+        while (!context.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
+        scene.journal.note(std::string{to_string(context.stop_reason())});
+    });
+    const TaskId work = client.add(Work{"work", ""}).save().front();
+    const TaskId timed = client.add(Timed{}).save().front();
+    client.start();
+    REQUIRE(scene.journal.await("work"));
+    REQUIRE(scene.journal.await("timed"));
+    {
+        const WriteLock others(scene.file);
+        gate.open();
+        CHECK(scene.journal.await("timeout"));
+        CHECK(scene.log->await({"error storage error"}));
+        CHECK(client.status(work) == TaskStatus::running);
+        CHECK(client.status(timed) == TaskStatus::running);
+    }
+    CHECK(eventually([&] { return client.status(work) == TaskStatus::succeeded; }));
+    CHECK(eventually([&] { return client.status(timed) == TaskStatus::not_found; }));
+    CHECK(scene.log->await({"info storage works again"}));
+    CHECK(client.stop(1h));
+    CHECK(scene.journal.count("work") == 1);
+    CHECK(scene.journal.count("timed") == 1);
+    CHECK(scene.journal.count("fatal") == 0);
+}
+
+TEST_CASE("locked: an add gives up after busy_timeout or when its stop token fires, and adds nothing") {
+    Scene scene([](ClientConfig& config) { config.busy_timeout = 150ms; });
+    Client client{scene.config};
+    {
+        const WriteLock others(scene.file);
+        CHECK_THROWS_AS(client.add(Work{"a", ""}).save(), BusyError);
+        std::stop_source source;
+        std::thread firing([&] { source.request_stop(); });
+        CHECK_THROWS_AS(client.add(Work{"b", ""}).stop_token(source.get_token()).save(), Cancelled);
+        firing.join();
+    }
+    CHECK(client.counts().empty());
+    CHECK_NOTHROW(client.add(Work{"c", ""}).save());
+}
+
+TEST_CASE("locked: with a busy_timeout of zero a client works as long as nobody is in its way") {
+    Scene scene([](ClientConfig& config) { config.busy_timeout = 0ms; });
+    std::atomic<int> ran{0};
+    Client client{scene.config};
+    client.register_queue<Work>([&](const Work&) { ++ran; });
+    client.start();
+    std::vector<std::thread> producers;
+    std::atomic<int> refused{0};
+    for (int i = 0; i < 4; ++i) {
+        producers.emplace_back([&] {
+            for (int round = 0; round < 50; ++round) {
+                try {
+                    client.add(Work{"a", ""}).save();
+                } catch (const BusyError&) {
+                    ++refused;
+                }
+            }
+        });
+    }
+    for (std::thread& producer : producers) producer.join();
+    CHECK(refused == 0);
+    CHECK(eventually([&] { return ran == 200; }));
+    {
+        const WriteLock others(scene.file);
+        CHECK_THROWS_AS(client.add(Work{"b", ""}).save(), BusyError);
+    }
+    CHECK(client.stop(1h));
+}
+
+TEST_CASE("locked: after a lock that blocked only looks at the file, the dispatcher sleeps again") {
+    auto clock = std::make_shared<CountingClock>();
+    Scene scene([&](ClientConfig& config) {
+        config.clock = clock;
+        config.busy_timeout = 200ms;
+    });
+    Client client{scene.config};
+    client.register_queue<Work>([](const Work&) {});
+    client.start();
+    {
+        WriteLock others(scene.file);
+        // Writes that wait for the lock, and looks at the file behind them that give up.
+        std::atomic<bool> over{false};
+        std::thread adding([&] {
+            while (!over) {
+                try {
+                    client.add(Stray{}).save();
+                } catch (const BusyError&) {
+                }
+            }
+        });
+        CHECK(eventually([&] {
+            client.notify();
+            return scene.log->count({"error storage error"}) > 0;
+        }));
+        over = true;
+        others.release();
+        adding.join();
+    }
+    CHECK(scene.log->await({"info storage works again"}));
+    CHECK(clock->reads_during(300ms) < 2000);
+    CHECK(client.stop(1h));
+}
+
+TEST_CASE("locked: a start that cannot write throws, and works once it can") {
+    Scene scene([](ClientConfig& config) { config.busy_timeout = 100ms; });
+    std::atomic<int> ran{0};
+    Client client{scene.config};
+    client.register_queue<Work>([&](const Work&) { ++ran; });
+    client.add(Work{"a", ""}).save();
+    {
+        const WriteLock others(scene.file);
+        CHECK_THROWS_AS(client.start(), BusyError);
+        CHECK(client.stop(1h));
+    }
+    client.start();
+    CHECK(eventually([&] { return ran == 1; }));
+    CHECK(client.stop(1h));
+}
+
+// ---- full -----------------------------------------------------------------------------------------------------------
+
+TEST_CASE("full: adds throw FullError, and outcomes land once there is room again") {
+    Scene scene;
+    scene.config.open = [&] {
+        SQLite::Database database(scene.file, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+        database.exec("PRAGMA max_page_count=100");
+        return database;
+    };
+    Gate gate;
+    Client client{scene.config};
+    const OpensAtExit opens(gate);
+    client.register_queue<Work>([&](const Work& work) {
+        scene.journal.note(work.name);
+        gate.wait();
+    });
+    const std::string ballast(40'000, 'x');
+    const TaskId id = client.add(Work{"a", ballast}).save().front();
+    client.start();
+    REQUIRE(scene.journal.await("a"));
+    Look host(scene.file);
+    host.run("CREATE TABLE filler (bytes blob); INSERT INTO filler VALUES (zeroblob(500000))");
+
+    try {
+        client.add(Work{"b", ballast}).save();
+        FAIL("it was added");
+    } catch (const FullError& error) {
+        CHECK(error.added() == Added::no);
+        CHECK(error.queue() == "work");
+        CHECK(error.code() == SQLITE_FULL);
+    }
+    gate.open();
+    CHECK(scene.log->await({"error storage error", "code=13"}));
+    CHECK(client.status(id) == TaskStatus::running);
+    CHECK_FALSE(client.stop(0ms));
+
+    host.run("DELETE FROM filler");
+    CHECK(eventually([&] { return client.status(id) == TaskStatus::succeeded; }));
+    CHECK(eventually([&] { return client.stop(1h); }));
+    CHECK_NOTHROW(client.add(Work{"b", ballast}).save());
+    client.start();
+    CHECK(scene.journal.await("b"));
+    CHECK(client.stop(1h));
+    CHECK(scene.journal.count("a") == 1);
+    CHECK(scene.journal.count("fatal") == 0);
+    CHECK(host.completed("attempts = 1 AND length(task) > 40000") == 2);
+}
+
+// ---- moved, deleted, damaged, read-only -----------------------------------------------------------------------------
+
+TEST_CASE("fatal: a file that is deleted under a started client") {
+    Scene scene;
+    auto client = std::make_unique<Client>(scene.config);
+    client->register_queue<Work>([](const Work&) {});
+    client->start();
+    REQUIRE(std::filesystem::remove(scene.file));
+    CHECK(scene.journal.await("fatal"));
+    CHECK(scene.reason.find(scene.file) != std::string::npos);
+    check_stopped_itself(scene, client);
+}
+
+TEST_CASE("fatal: a file that is replaced under a started client, whose add notices") {
+    Scene scene;
+    Scene donor;
+    { const Client other{donor.config}; }
+    auto client = std::make_unique<Client>(scene.config);
+    client->register_queue<Work>([](const Work&) {});
+    client->start();
+    std::filesystem::rename(donor.file, scene.file);
+    // The look for this is taken at most every tenth of a second: a write that comes before it may still go to the old
+    // file, as it would have a moment earlier.
+    CHECK(eventually([&] {
+        try {
+            client->add(Work{"a", ""}).save();
+            return false;
+        } catch (const StorageError&) {
+            return true;
+        }
+    }));
+    CHECK(scene.journal.await("fatal"));
+    check_stopped_itself(scene, client);
+}
+
+TEST_CASE("fatal: a file that is deleted under a client that was not started") {
+    Scene scene;
+    auto client = std::make_unique<Client>(scene.config);
+    REQUIRE(std::filesystem::remove(scene.file));
+    CHECK_THROWS_AS(client->start(), StorageError);
+    CHECK_THROWS_AS(client->add(Work{"a", ""}).save(), StorageError);
+    CHECK(scene.journal.count("fatal") == 1);
+    CHECK(client->stop(1h));
+}
+
+TEST_CASE("fatal: a damaged page, and the running task is asked to stop") {
+    Scene scene;
+    auto client = std::make_unique<Client>(scene.config);
+    client->register_queue<Work>([&](Context& context, const Work&) {
+        scene.journal.note("inside");
+        while (!context.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
+        scene.journal.note(std::string{to_string(context.stop_reason())});
+    });
+    client->add(Work{"a", ""}).save();
+    client->start();
+    REQUIRE(scene.journal.await("inside"));
+    {
+        Look host(scene.file);
+        host.run("CREATE TABLE host (x)");
+        const auto page = host.number("SELECT rootpage FROM sqlite_schema WHERE name = 'backlite_tasks_due'");
+        const auto size = host.number("PRAGMA page_size");
+        host.run("PRAGMA wal_checkpoint(TRUNCATE)");
+        overwrite(scene.file, static_cast<off_t>((page - 1) * size), static_cast<std::size_t>(size));
+        host.run("INSERT INTO host VALUES (1)");  // others look at the file again
+    }
+    CHECK(scene.journal.await("fatal"));
+    CHECK(scene.journal.await("stopping"));
+    check_stopped_itself(scene, client);
+}
+
+TEST_CASE("fatal: a connection that became read-only") {
+    Scene scene;
+    std::atomic<sqlite3*> writer{nullptr};
+    scene.config.open = [&] {
+        SQLite::Database database(scene.file, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+        sqlite3* none = nullptr;
+        writer.compare_exchange_strong(none, database.getHandle());
+        return database;
+    };
+    auto client = std::make_unique<Client>(scene.config);
+    client->register_queue<Work>([](const Work&) {});
+    client->start();
+    REQUIRE(sqlite3_exec(writer, "PRAGMA query_only=ON", nullptr, nullptr, nullptr) == SQLITE_OK);
+    CHECK_THROWS_AS(client->add(Work{"a", ""}).save(), StorageError);
+    CHECK(scene.journal.await("fatal"));
+    check_stopped_itself(scene, client);
+}
+
+TEST_CASE("fatal: on_fatal may stop the client, use it, and throw") {
+    Scene scene;
+    std::unique_ptr<Client> client;
+    scene.config.on_fatal = [&](const backlite::Error&) {
+        (void)client->stop(1h);
+        try {
+            client->add(Work{"a", ""}).save();
+        } catch (const StorageError&) {
+            scene.journal.note("refused");
+        }
+        scene.journal.note("fatal");
+        throw std::runtime_error("on_fatal is broken");
+    };
+    client = std::make_unique<Client>(scene.config);
+    client->register_queue<Work>([](const Work&) {});
+    client->start();
+    REQUIRE(std::filesystem::remove(scene.file));
+    // On this thread, if it is the first to notice: then stop waits for the dispatcher's end.
+    CHECK(eventually([&] {
+        try {
+            client->add(Work{"a", ""}).save();
+            return false;
+        } catch (const StorageError&) {
+            return true;
+        }
+    }));
+    CHECK(scene.journal.await("fatal"));
+    CHECK(scene.journal.count("refused") == 1);
+    CHECK(scene.log->await({"on_fatal threw"}));
+    check_stopped_itself(scene, client);
+}
+
+TEST_CASE("fatal: while a task ignores its token, the dispatcher neither turns idly nor calls the file well") {
+    auto clock = std::make_shared<CountingClock>();
+    Scene scene([&](ClientConfig& config) {
+        config.clock = clock;
+        config.release_after = 30ms;
+    });
+    Gate gate;
+    auto client = std::make_unique<Client>(scene.config);
+    const OpensAtExit opens(gate);
+    client->register_queue<Work>([&](Context& context, const Work&) {
+        scene.journal.note("inside");
+        while (!context.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
+        scene.journal.note("asked");
+        gate.wait();
+    });
+    client->add(Work{"a", ""}).save();
+    client->start();
+    REQUIRE(scene.journal.await("inside"));
+    REQUIRE(std::filesystem::remove(scene.file));
+    REQUIRE(scene.journal.await("fatal"));
+    REQUIRE(scene.journal.await("asked"));
+    CHECK(clock->reads_during(300ms) < 2000);
+    CHECK(scene.log->count({"storage works again"}) == 0);
+    gate.open();
+    CHECK(scene.log->await({"error outcome not written"}));
+    check_stopped_itself(scene, client);
+}
+
+TEST_CASE("fatal: two clients on one file notice its loss each for itself") {
+    Scene scene;
+    auto one = std::make_unique<Client>(scene.config);
+    auto two = std::make_unique<Client>(scene.config);
+    one->start();
+    two->start();
+    REQUIRE(std::filesystem::remove(scene.file));
+    CHECK(scene.journal.await("fatal", 2));
+    one.reset();
+    two.reset();
+    CHECK(scene.journal.count("fatal") == 2);
+}
+
+}  // namespace

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT
+#include <chrono>
+
+#include <backlite/outcome.hpp>
+
+#include <backlite_catch.hpp>
+
+namespace {
+
+using namespace backlite;
+using namespace std::chrono_literals;
+using Kind = Outcome::Kind;
+
+TEST_CASE("Outcome: a success has neither reason nor wait") {
+    const Outcome outcome = Outcome::success();
+    CHECK(outcome.kind() == Kind::success);
+    CHECK(outcome.reason().empty());
+    CHECK(outcome.wait() == 0ms);
+}
+
+TEST_CASE("Outcome: a retry has a reason") {
+    const Outcome outcome = Outcome::retry("no such host");
+    CHECK(outcome.kind() == Kind::retry);
+    CHECK(outcome.reason() == "no such host");
+}
+
+TEST_CASE("Outcome: a retry may have a wait of its own") {
+    const Outcome outcome = Outcome::retry_in(90s, "no such host");
+    CHECK(outcome.kind() == Kind::retry_in);
+    CHECK(outcome.reason() == "no such host");
+    CHECK(outcome.wait() == 90s);
+}
+
+TEST_CASE("Outcome: a snooze has a wait") {
+    const Outcome outcome = Outcome::snooze(2h);
+    CHECK(outcome.kind() == Kind::snooze);
+    CHECK(outcome.wait() == 2h);
+}
+
+TEST_CASE("Outcome: a discard has a reason") {
+    const Outcome outcome = Outcome::discard("no such order");
+    CHECK(outcome.kind() == Kind::discard);
+    CHECK(outcome.reason() == "no such order");
+}
+
+TEST_CASE("Outcome: a negative wait counts as none") {
+    CHECK(Outcome::snooze(-5s).wait() == 0ms);
+    CHECK(Outcome::retry_in(-1ms, "x").wait() == 0ms);
+    CHECK(Outcome::snooze((Duration::min)()).wait() == 0ms);
+}
+
+}  // namespace

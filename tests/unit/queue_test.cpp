@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <backlite/config.hpp>
+#include <backlite/context.hpp>
+#include <backlite/error.hpp>
+#include <backlite/id.hpp>
+#include <backlite/outcome.hpp>
+#include <backlite/queue.hpp>
+
+#include <backlite_catch.hpp>
+#include <message_of.hpp>
+
+namespace {
+
+using namespace backlite;
+using backlite_test::message_of;
+using Kind = Outcome::Kind;
+
+struct Letter {
+    std::string to{};
+    static QueueConfig config() { return {.name = "letters", .max_attempts = 4}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Letter, to)
+
+struct Broken {
+    int n = 0;
+    static QueueConfig config() { return {.name = "broken", .max_attempts = 0}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Broken, n)
+
+/// Moves, and does not copy.
+struct Parcel {
+    std::unique_ptr<int> weight{};
+    static QueueConfig config() { return {.name = "parcels"}; }
+};
+[[maybe_unused]] void to_json(nlohmann::json& json, const Parcel& task) { json = *task.weight; }
+[[maybe_unused]] void from_json(const nlohmann::json& json, Parcel& task) {
+    task.weight = std::make_unique<int>(json.get<int>());
+}
+
+/// Runs one payload through a queue.
+Outcome run(QueueBase& queue, const std::string& payload) {
+    const ClientSlot client(nullptr);
+    const TaskId id = TaskId::from_text("some-id");
+    const std::string name = "letters";
+    const StopSignal stop;
+    Context context({client, id, name, 3, 4, stop, {}});
+    return queue.decode(payload)->run(context);
+}
+
+template <class F>
+std::unique_ptr<QueueBase> letters(F processor) {
+    return Queue<Letter>(std::move(processor)).release();
+}
+
+constexpr const char* to_ann = R"({"to":"ann"})";
+
+TEST_CASE("Queue: knows the configuration of its task type") {
+    const Queue<Letter> queue([](const Letter&) {});
+    CHECK(queue.config().name == "letters");
+    CHECK(queue.config().max_attempts == 4);
+    CHECK(letters([](const Letter&) {})->config().name == "letters");
+}
+
+TEST_CASE("Queue: a processor gets the task that the payload holds") {
+    std::string seen;
+    const auto queue = letters([&](const Letter& letter) { seen = letter.to; });
+    CHECK(run(*queue, to_ann).kind() == Kind::success);
+    CHECK(seen == "ann");
+}
+
+TEST_CASE("Queue: a processor that asks for the context gets the attempt's") {
+    int attempt = 0;
+    const auto queue = letters([&](Context& context, const Letter&) { attempt = context.attempt(); });
+    CHECK(run(*queue, to_ann).kind() == Kind::success);
+    CHECK(attempt == 3);
+}
+
+TEST_CASE("Queue: an outcome that a processor returns is handed on") {
+    const auto queue = letters([](const Letter&) { return Outcome::discard("unwanted"); });
+    const Outcome outcome = run(*queue, to_ann);
+    CHECK(outcome.kind() == Kind::discard);
+    CHECK(outcome.reason() == "unwanted");
+    const auto with_context = letters([](Context&, const Letter&) { return Outcome::retry("later"); });
+    CHECK(run(*with_context, to_ann).kind() == Kind::retry);
+}
+
+TEST_CASE("Queue: what a processor throws is handed on") {
+    const auto queue = letters([](const Letter&) { throw std::out_of_range("too far"); });
+    CHECK_THROWS_AS(run(*queue, to_ann), std::out_of_range);
+}
+
+TEST_CASE("Queue: a payload that cannot be read is an exception, and no call") {
+    bool called = false;
+    const auto queue = letters([&](const Letter&) { called = true; });
+    CHECK_THROWS(run(*queue, "no letter"));
+    CHECK_FALSE(called);
+}
+
+TEST_CASE("Queue: a generic processor that could do both gets the context") {
+    int arguments = 0;
+    const auto queue = letters([&](auto&&... all) { arguments = sizeof...(all); });
+    CHECK(run(*queue, to_ann).kind() == Kind::success);
+    CHECK(arguments == 2);
+}
+
+TEST_CASE("Queue: a processor may take the task by value, and change its own state") {
+    std::vector<int> counts;
+    const auto queue = letters([&counts, calls = 0](Letter) mutable { counts.push_back(++calls); });
+    (void)run(*queue, to_ann);
+    (void)run(*queue, to_ann);
+    CHECK(counts == std::vector<int>{1, 2});
+}
+
+TEST_CASE("Queue: a processor may be a function, an object, or something that only moves") {
+    struct Object {
+        void operator()(const Letter&) const {}
+    };
+    void (*function)(const Letter&) = [](const Letter&) {};
+    CHECK(run(*letters(function), to_ann).kind() == Kind::success);
+    CHECK(run(*letters(Object{}), to_ann).kind() == Kind::success);
+    CHECK(run(*letters([owned = std::make_unique<int>(1)](const Letter&) { (void)*owned; }), to_ann).kind() ==
+          Kind::success);
+}
+
+TEST_CASE("Queue: an empty std::function is a ConfigError naming the queue") {
+    CHECK(message_of<ConfigError>([] { const Queue<Letter> queue(std::function<void(const Letter&)>{}); }) ==
+          "queue \"letters\": its processor is empty");
+}
+
+TEST_CASE("Queue: a null function pointer is a ConfigError") {
+    void (*nothing)(const Letter&) = nullptr;
+    CHECK_THROWS_AS(Queue<Letter>(nothing), ConfigError);
+}
+
+TEST_CASE("Queue: a configuration that cannot work is a ConfigError") {
+    CHECK_THROWS_AS(Queue<Broken>([](const Broken&) {}), ConfigError);
+}
+
+TEST_CASE("Queue: tasks need not be copied") {
+    int weight = 0;
+    const auto queue = Queue<Parcel>([&](const Parcel& parcel) { weight = *parcel.weight; }).release();
+    CHECK(run(*queue, "17").kind() == Kind::success);
+    CHECK(weight == 17);
+}
+
+TEST_CASE("ProcessorOf: what takes another task, nothing, or returns something else is none") {
+    STATIC_REQUIRE(ProcessorOf<void (*)(const Letter&), Letter>);
+    STATIC_REQUIRE(ProcessorOf<Outcome (*)(Context&, const Letter&), Letter>);
+    STATIC_REQUIRE_FALSE(ProcessorOf<void (*)(const Parcel&), Letter>);
+    STATIC_REQUIRE_FALSE(ProcessorOf<void (*)(), Letter>);
+    STATIC_REQUIRE_FALSE(ProcessorOf<int (*)(const Letter&), Letter>);
+    STATIC_REQUIRE_FALSE(ProcessorOf<void (*)(Letter&), Letter>);
+}
+
+}  // namespace

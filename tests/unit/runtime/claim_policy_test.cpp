@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+#include <cstddef>
+#include <cstdint>
+
+#include <backlite/runtime/claim_policy.hpp>
+#include <backlite/runtime/worker_pool.hpp>
+#include <backlite/storage/claims.hpp>
+
+#include <backlite_catch.hpp>
+
+namespace {
+
+using namespace backlite;
+using runtime::ClaimPolicy;
+using storage::ClaimRequest;
+using storage::ClaimResult;
+using storage::QueueHead;
+using Load = runtime::WorkerPool::Load;
+
+const QueueHead quick{.name = "quick", .cost_us = 10};
+const QueueHead slow{.name = "slow", .cost_us = 1'000'000};
+
+/// A result of so many tasks.
+ClaimResult result_of(std::size_t count, bool held = false) {
+    ClaimResult result;
+    result.tasks.resize(count);
+    result.held = held;
+    return result;
+}
+
+TEST_CASE("ClaimPolicy: asks for as many tasks as workers are free, where tasks are slow") {
+    const ClaimPolicy policy(4);
+    const ClaimRequest request = policy.request({.idle = 3, .running = 1}, &slow);
+    CHECK(request.limit == 3);
+    CHECK(request.free_workers == 3);
+    CHECK(request.ahead_us == 0);
+}
+
+TEST_CASE("ClaimPolicy: a worker for whom a task is ready is not free") {
+    const ClaimPolicy policy(4);
+    CHECK(policy.request({.idle = 3, .ready = 2}, &slow).free_workers == 1);
+    CHECK(policy.request({.idle = 3, .ready = 9}, &slow).free_workers == 0);
+}
+
+TEST_CASE("ClaimPolicy: asks for nothing where no worker is free and tasks are slow") {
+    const ClaimPolicy policy(4);
+    CHECK(policy.request({.idle = 0, .running = 4}, &slow).limit == 0);
+    CHECK(policy.request({.idle = 0, .running = 4}, nullptr).limit == 0);
+}
+
+TEST_CASE("ClaimPolicy: asks for more ahead where tasks are quick, by their work") {
+    const ClaimPolicy policy(4);
+    const ClaimRequest request = policy.request({.idle = 0, .running = 4}, &quick);
+    CHECK(request.free_workers == 0);
+    CHECK(request.limit > 0);
+    CHECK(request.ahead_us == 16'000);
+}
+
+TEST_CASE("ClaimPolicy: work that waits already is taken off the budget") {
+    const ClaimPolicy policy(1);
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_us = 1'000}, &quick).ahead_us == 3'000);
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_us = 3'995}, &quick).limit == 0);
+}
+
+TEST_CASE("ClaimPolicy: asks for nothing more while half of what it may hold is ready") {
+    const ClaimPolicy policy(1);
+    CHECK(policy.request({.running = 1, .ready = 32}, &quick).limit > 0);
+    CHECK(policy.request({.running = 1, .ready = 33}, &quick).limit == 0);
+}
+
+TEST_CASE("ClaimPolicy: holds more once workers ran dry although all came, up to a bound") {
+    ClaimPolicy policy(1);
+    const Load dry{.idle = 1};
+    std::size_t last = 0;
+    for (int i = 0; i < 10; ++i) {
+        const ClaimRequest request = policy.request(dry, &quick);
+        CHECK(request.limit >= last);
+        last = request.limit;
+        policy.claimed(request, result_of(request.limit));
+    }
+    CHECK(last == 1 + 512);
+}
+
+TEST_CASE("ClaimPolicy: does not hold more because there was no more to claim") {
+    ClaimPolicy policy(1);
+    const ClaimRequest request = policy.request({.idle = 1}, &quick);
+    policy.claimed(request, result_of(request.limit - 1));
+    CHECK(policy.request({.idle = 1}, &quick).limit == request.limit);
+}
+
+TEST_CASE("ClaimPolicy: after claims went back it asks for free workers only") {
+    ClaimPolicy policy(4);
+    policy.suspend(1000);
+    const ClaimRequest request = policy.request({.idle = 1, .running = 3}, &quick);
+    CHECK(request.limit == 1);
+    CHECK(request.ahead_us == 0);
+}
+
+TEST_CASE("ClaimPolicy: a quick task that started after claims went back ends that") {
+    ClaimPolicy policy(4);
+    policy.suspend(1000);
+    policy.measured(1000, 10);
+    CHECK(policy.request({.running = 4}, &quick).limit == 0);
+    policy.measured(1001, 1'000'000);
+    CHECK(policy.request({.running = 4}, &quick).limit == 0);
+    policy.measured(1001, 10);
+    CHECK(policy.request({.running = 4}, &quick).limit > 0);
+}
+
+TEST_CASE("ClaimPolicy: while a task is held back nothing is claimed ahead, so that a worker becomes free") {
+    ClaimPolicy policy(4);
+    policy.claimed({}, result_of(0, true));
+    CHECK(policy.held());
+    CHECK(policy.request({.running = 4}, &quick).limit == 0);
+    CHECK(policy.request({.idle = 1, .running = 3}, &quick).limit == 1);
+    policy.claimed({}, result_of(0));
+    CHECK_FALSE(policy.held());
+    CHECK(policy.request({.running = 4}, &quick).limit > 0);
+}
+
+TEST_CASE("ClaimPolicy: tells the storage layer which crashed tasks run") {
+    const ClaimPolicy policy(4);
+    CHECK_FALSE(policy.request({.idle = 4}, &slow).crashed_running);
+    CHECK(policy.request({.idle = 4, .crashed = true}, &slow).crashed_running);
+    CHECK(policy.request({.idle = 4, .last_chance = true}, &slow).bound_running);
+}
+
+}  // namespace

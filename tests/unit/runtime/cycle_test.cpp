@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: MIT
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <backlite/id.hpp>
+#include <backlite/records.hpp>
+#include <backlite/runtime/cycle.hpp>
+#include <backlite/runtime/worker_pool.hpp>
+#include <backlite/storage/claims.hpp>
+#include <backlite/storage/repository.hpp>
+
+#include <backlite_catch.hpp>
+#include <test_database.hpp>
+
+namespace {
+
+using namespace backlite;
+using namespace std::chrono_literals;
+using backlite_test::TestDatabase;
+using runtime::CyclePlan;
+using runtime::CycleResult;
+using runtime::Finished;
+using storage::QueueHead;
+
+constexpr std::int64_t now = 1'000'000;
+
+/// One cycle of a client that registered the queue `mail`.
+struct Shop : TestDatabase {
+    CycleResult run() {
+        CycleResult result;
+        write([&](storage::Repository& all) { result = runtime::run_cycle(all, outcomes, plan, heads, now, 10min); });
+        return result;
+    }
+
+    void finish(const std::string& id, std::int64_t claim) {
+        Finished finished;
+        finished.resolved.id = TaskId::from_text(id);
+        finished.resolved.claim = claim;
+        finished.resolved.resolution = Resolution::complete;
+        outcomes.push_back(std::move(finished));
+    }
+
+    std::vector<Finished> outcomes{};
+    CyclePlan plan{};
+    std::vector<QueueHead> heads{{.name = "mail", .max_crashes = 3, .due = 0}};
+};
+
+TEST_CASE("CyclePlan: is empty until there is something to do") {
+    CHECK(CyclePlan{}.empty());
+    CHECK_FALSE(CyclePlan{.purge = true}.empty());
+    CHECK_FALSE(CyclePlan{.lapse = true}.empty());
+    CHECK_FALSE(CyclePlan{.undo_jump = 1ms}.empty());
+    CHECK_FALSE(CyclePlan{.claim = {.limit = 1}}.empty());
+    CHECK_FALSE(CyclePlan{.leases = {{TaskId::from_text("a"), 1}}}.empty());
+}
+
+TEST_CASE("run_cycle: without a plan it changes nothing and keeps the heads") {
+    Shop shop;
+    shop.add({.id = "a"});
+    const CycleResult result = shop.run();
+    CHECK(result.claimed.tasks.empty());
+    REQUIRE(result.heads.size() == 1);
+    CHECK(result.heads[0].due == 0);
+    CHECK(shop.query("SELECT claimed_at FROM backlite_tasks") == "NULL");
+}
+
+TEST_CASE("run_cycle: writes outcomes, and names those whose claim was taken back") {
+    Shop shop;
+    shop.add({.id = "a", .claim = 1, .claimed_at = 5, .owner = 1});
+    shop.add({.id = "b", .claim = 2, .claimed_at = 5, .owner = 9});
+    shop.finish("b", 1);
+    shop.finish("a", 1);
+    shop.finish("gone", 1);
+    const CycleResult result = shop.run();
+    CHECK(result.lost_outcomes == std::vector<std::size_t>{0, 2});
+    CHECK(shop.query("SELECT id FROM backlite_tasks") == "b");
+}
+
+TEST_CASE("run_cycle: extends leases, and names those whose claim was taken back") {
+    Shop shop;
+    shop.add({.id = "a", .claim = 1, .claimed_at = 5, .owner = 1});
+    shop.plan.leases = {{TaskId::from_text("gone"), 1}, {TaskId::from_text("a"), 1}};
+    const CycleResult result = shop.run();
+    CHECK(result.lost_leases == std::vector<std::size_t>{0});
+    CHECK(shop.query("SELECT lease FROM backlite_tasks") == "1");
+}
+
+TEST_CASE("run_cycle: claims after it wrote, so that a task that goes back can be claimed at once") {
+    Shop shop;
+    shop.add({.id = "a", .claim = 1, .claimed_at = 5, .owner = 1});
+    shop.finish("a", 1);
+    shop.outcomes[0].resolved.resolution = Resolution::release;
+    shop.plan.claim = {.now = now, .owner = 1, .limit = 5, .free_workers = 5, .max_payload = 100};
+    const CycleResult result = shop.run();
+    REQUIRE(result.claimed.tasks.size() == 1);
+    CHECK(result.claimed.tasks[0].claim == 2);
+    CHECK(result.heads[0].due == storage::never);
+}
+
+TEST_CASE("run_cycle: purges a chunk of what has expired") {
+    Shop shop;
+    shop.execute(
+        fmt::format("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) "
+                    "INSERT INTO backlite_tasks_completed (id, created_at, queue, attempts, expires_at) "
+                    "SELECT i, 1, 'mail', 1, {} FROM n",
+                    runtime::upkeep_chunk + 3, now));
+    shop.plan.purge = true;
+    CHECK(shop.run().purged == runtime::upkeep_chunk);
+    CHECK(shop.run().purged == 3);
+}
+
+TEST_CASE("run_cycle: claims without owner lapse after release_after") {
+    Shop shop;
+    shop.add({.id = "old", .claimed_at = now - 600'000});
+    shop.add({.id = "new", .claimed_at = now - 599'999});
+    shop.plan.lapse = true;
+    CHECK(shop.run().lapsed == 1);
+    CHECK(shop.query("SELECT id FROM backlite_tasks WHERE claimed_at IS NULL") == "old");
+}
+
+TEST_CASE("run_cycle: mends due times after the clock was set back, in its own queues, and says when it is done") {
+    Shop shop;
+    for (int i = 0; i < runtime::upkeep_chunk + 1; ++i) shop.add({.id = fmt::to_string(i), .created_at = now + 5});
+    shop.add({.id = "foreign", .queue = "print", .created_at = now + 5});
+    shop.plan.undo_jump = 1s;
+    CHECK_FALSE(shop.run().jump_undone);
+    CHECK(shop.run().jump_undone);
+    CHECK(shop.query("SELECT id FROM backlite_tasks WHERE due > 1000000") == "foreign");
+}
+
+TEST_CASE("run_cycle: may run again after a rollback, with the same result") {
+    Shop shop;
+    shop.add({.id = "a", .claim = 1, .claimed_at = 5, .owner = 1});
+    shop.add({.id = "b"});
+    shop.finish("a", 1);
+    shop.plan.claim = {.now = now, .owner = 1, .limit = 5, .free_workers = 5, .max_payload = 100};
+    REQUIRE(shop.connection.try_begin());
+    const CycleResult first = runtime::run_cycle(shop.repository, shop.outcomes, shop.plan, shop.heads, now, 10min);
+    shop.connection.rollback();
+    const CycleResult second = shop.run();
+    CHECK(first.claimed.tasks.size() == 1);
+    REQUIRE(second.claimed.tasks.size() == 1);
+    CHECK(second.claimed.tasks[0].claim == 1);
+    CHECK(second.lost_outcomes.empty());
+}
+
+}  // namespace

@@ -1,0 +1,357 @@
+// SPDX-License-Identifier: MIT
+#include <chrono>
+#include <filesystem>
+#include <fstream>
+#include <stdexcept>
+#include <string>
+#include <thread>
+
+#include <SQLiteCpp/Database.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include <backlite/config.hpp>
+#include <backlite/error.hpp>
+#include <backlite/storage/connection.hpp>
+#include <backlite/storage/statement.hpp>
+
+#include <backlite_catch.hpp>
+#include <events.hpp>
+#include <message_of.hpp>
+#include <temp_folder.hpp>
+#include <test_database.hpp>
+
+namespace {
+
+using namespace backlite;
+using namespace std::chrono_literals;
+using backlite_test::contains;
+using backlite_test::execute;
+using backlite_test::Gate;
+using backlite_test::message_of;
+using backlite_test::query;
+using backlite_test::quick_config;
+using backlite_test::TempFolder;
+using storage::Connection;
+using storage::Role;
+namespace fs = std::filesystem;
+
+unsigned mode_of(const std::string& file) {
+    struct stat status {};
+    if (::stat(file.c_str(), &status) != 0) return 0;
+    return status.st_mode & 0777U;
+}
+
+SQLite::Database host(const std::string& file) {
+    return SQLite::Database(file, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+}
+
+TEST_CASE("Connection: makes a file that is not there, for its owner alone") {
+    const TempFolder folder;
+    const std::string file = folder.file("app.db");
+    Connection connection(quick_config(file), Role::writer);
+    execute(connection.handle(), "CREATE TABLE t (n)");
+    CHECK(mode_of(file) == 0600);
+    CHECK(mode_of(file + "-wal") == 0600);
+    CHECK(mode_of(file + "-shm") == 0600);
+}
+
+TEST_CASE("Connection: a file that is there keeps its mode") {
+    const TempFolder folder;
+    const std::string file = folder.file("app.db");
+    execute(host(file).getHandle(), "CREATE TABLE t (n)");
+    fs::permissions(file, fs::perms{0640});
+    const Connection connection(quick_config(file), Role::writer);
+    CHECK(mode_of(file) == 0640);
+}
+
+TEST_CASE("Connection: a file that it makes gives freed pages back on request") {
+    const TempFolder folder;
+    Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    CHECK(query(connection.handle(), "PRAGMA auto_vacuum") == "2");
+}
+
+TEST_CASE("Connection: a file that is there keeps its way to vacuum") {
+    const TempFolder folder;
+    execute(host(folder.file("app.db")).getHandle(), "CREATE TABLE t (n)");
+    Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    CHECK(query(connection.handle(), "PRAGMA auto_vacuum") == "0");
+}
+
+TEST_CASE("Connection: the file is in WAL mode, whatever it was before") {
+    const TempFolder folder;
+    execute(host(folder.file("app.db")).getHandle(), "CREATE TABLE t (n)");
+    Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    CHECK(query(connection.handle(), "PRAGMA journal_mode") == "wal");
+    CHECK(query(host(folder.file("app.db")).getHandle(), "PRAGMA journal_mode") == "wal");
+}
+
+TEST_CASE("Connection: full durability syncs each commit, process durability does not") {
+    const TempFolder folder;
+    ClientConfig config = quick_config(folder.file("app.db"));
+    Connection process(config, Role::writer);
+    CHECK(query(process.handle(), "PRAGMA synchronous") == "1");
+    config.durability = Durability::full;
+    Connection full(config, Role::writer);
+    CHECK(query(full.handle(), "PRAGMA synchronous") == "2");
+}
+
+TEST_CASE("Connection: trusts no schema, overwrites no freed page, and bounds the log") {
+    const TempFolder folder;
+    Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    CHECK(query(connection.handle(), "PRAGMA trusted_schema") == "0");
+    CHECK(query(connection.handle(), "PRAGMA secure_delete") == "0");
+    CHECK(query(connection.handle(), "PRAGMA journal_size_limit") == "67108864");
+}
+
+TEST_CASE("Connection: is defensive") {
+    const TempFolder folder;
+    Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    int on = 0;
+    sqlite3_db_config(connection.handle(), SQLITE_DBCONFIG_DEFENSIVE, -1, &on);
+    CHECK(on == 1);
+}
+
+TEST_CASE("Connection: a reader cannot write, and never makes a checkpoint") {
+    const TempFolder folder;
+    Connection writer(quick_config(folder.file("app.db")), Role::writer);
+    Connection reader(quick_config(folder.file("app.db")), Role::reader);
+    CHECK_THROWS(execute(reader.handle(), "CREATE TABLE t (n)"));
+    CHECK(query(reader.handle(), "PRAGMA wal_autocheckpoint") == "0");
+    CHECK(query(writer.handle(), "PRAGMA wal_autocheckpoint") == "1000");
+}
+
+TEST_CASE("Connection: tells extended error codes") {
+    const TempFolder folder;
+    Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    execute(connection.handle(), "CREATE TABLE t (n UNIQUE); INSERT INTO t VALUES (1)");
+    int code = 0;
+    try {
+        storage::execute(connection.handle(), "INSERT INTO t VALUES (1)");
+    } catch (const StorageError& error) {
+        code = error.extended_code();
+    }
+    CHECK(code == SQLITE_CONSTRAINT_UNIQUE);
+}
+
+TEST_CASE("Connection: knows the file's name behind links") {
+    const TempFolder folder;
+    execute(host(folder.file("app.db")).getHandle(), "CREATE TABLE t (n)");
+    fs::create_symlink(folder.file("app.db"), folder.file("link.db"));
+    const Connection connection(quick_config(folder.file("link.db")), Role::writer);
+    CHECK(connection.file() == folder.file("app.db"));
+    CHECK(connection.identity() == storage::identify(folder.file("app.db")));
+}
+
+TEST_CASE("Connection: a file in its place is not moved") {
+    const TempFolder folder;
+    const Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    CHECK_FALSE(connection.moved());
+}
+
+TEST_CASE("Connection: a file that was renamed is moved, until it is back") {
+    const TempFolder folder;
+    const Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    fs::rename(folder.file("app.db"), folder.file("other.db"));
+    CHECK(connection.moved());
+    fs::rename(folder.file("other.db"), folder.file("app.db"));
+    CHECK_FALSE(connection.moved());
+}
+
+TEST_CASE("Connection: a file that was deleted, or another in its place, is moved") {
+    const TempFolder folder;
+    const Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    std::ofstream(folder.file("new.db")) << "";
+    fs::remove(folder.file("app.db"));
+    CHECK(connection.moved());
+    fs::rename(folder.file("new.db"), folder.file("app.db"));
+    CHECK(connection.moved());
+}
+
+TEST_CASE("Connection: a file that is no database is a CorruptError naming it") {
+    const TempFolder folder;
+    std::ofstream(folder.file("app.db")) << std::string(4096, 'x');
+    const std::string what =
+        message_of<CorruptError>([&] { const Connection c(quick_config(folder.file("app.db")), Role::writer); });
+    CHECK(contains(what, folder.file("app.db")));
+    CHECK(contains(what, "not a database"));
+}
+
+TEST_CASE("Connection: a name that cannot work is a ConfigError") {
+    const TempFolder folder;
+    CHECK_THROWS_AS(Connection(quick_config(""), Role::writer), ConfigError);
+    CHECK_THROWS_AS(Connection(quick_config(folder.file("missing/app.db")), Role::writer), ConfigError);
+}
+
+TEST_CASE("Connection: is opened by the host's function where there is one") {
+    const TempFolder folder;
+    ClientConfig config = quick_config(folder.file("app.db"));
+    int calls = 0;
+    config.open = [&] {
+        ++calls;
+        SQLite::Database database = host(config.database);
+        execute(database.getHandle(), "PRAGMA cache_size=77");
+        return database;
+    };
+    Connection connection(config, Role::writer);
+    CHECK(calls == 1);
+    CHECK(query(connection.handle(), "PRAGMA cache_size") == "77");
+    CHECK(query(connection.handle(), "PRAGMA journal_mode") == "wal");
+}
+
+TEST_CASE("Connection: a host's function that opens no file is a ConfigError") {
+    const TempFolder folder;
+    ClientConfig config = quick_config(folder.file("app.db"));
+    config.open = [] { return host(":memory:"); };
+    CHECK(message_of<ConfigError>([&] { const Connection c(config, Role::writer); }) ==
+          "database \"" + config.database + "\": the connection has no file");
+}
+
+TEST_CASE("Connection: a host's function that opens for reading only is a StorageError that says so") {
+    const TempFolder folder;
+    ClientConfig config = quick_config(folder.file("app.db"));
+    execute(host(config.database).getHandle(), "CREATE TABLE t (n)");
+    config.open = [&] { return SQLite::Database(config.database, SQLite::OPEN_READONLY); };
+    CHECK(message_of<StorageError>([&] { const Connection c(config, Role::writer); }) ==
+          "database \"" + config.database + "\" cannot be written");
+}
+
+TEST_CASE("Connection: what SQLiteCpp throws in a host's function is a StorageError") {
+    const TempFolder folder;
+    ClientConfig config = quick_config(folder.file("app.db"));
+    config.open = [&] { return SQLite::Database(folder.file("missing.db"), SQLite::OPEN_READWRITE); };
+    const std::string what = message_of<StorageError>([&] { const Connection c(config, Role::writer); });
+    CHECK(contains(what, "database \"" + config.database + "\" cannot be opened: "));
+}
+
+TEST_CASE("Connection: what else a host's function throws reaches the host") {
+    const TempFolder folder;
+    ClientConfig config = quick_config(folder.file("app.db"));
+    config.open = []() -> SQLite::Database { throw std::out_of_range("no key"); };
+    CHECK_THROWS_AS(Connection(config, Role::writer), std::out_of_range);
+}
+
+TEST_CASE("Connection: a file that cannot be in WAL mode is refused") {
+    const TempFolder folder;
+    ClientConfig config = quick_config(folder.file("app.db"));
+    config.open = [&] {
+        // This VFS has no shared memory.
+        return SQLite::Database(config.database, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE, 0, "unix-dotfile");
+    };
+    const std::string what = message_of<StorageError>([&] { const Connection c(config, Role::writer); });
+    CHECK(contains(what, "its journal mode is delete and cannot become wal"));
+}
+
+TEST_CASE("Connection: a file that stays locked while it is to become WAL is a BusyError after busy_timeout") {
+    const TempFolder folder;
+    ClientConfig config = quick_config(folder.file("app.db"));
+    config.busy_timeout = 20ms;
+    SQLite::Database other = host(config.database);
+    execute(other.getHandle(), "CREATE TABLE t (n); BEGIN EXCLUSIVE");
+    CHECK_THROWS_AS(Connection(config, Role::writer), BusyError);
+}
+
+TEST_CASE("Connection: waits for a lock that ends before busy_timeout while the file is to become WAL") {
+    const TempFolder folder;
+    ClientConfig config = quick_config(folder.file("app.db"));
+    config.busy_timeout = 20s;
+    SQLite::Database other = host(config.database);
+    execute(other.getHandle(), "CREATE TABLE t (n); BEGIN EXCLUSIVE");
+    Gate opened;
+    config.open = [&] {
+        SQLite::Database database = host(config.database);
+        opened.open();
+        return database;
+    };
+    std::string mode;
+    std::jthread opener([&] {
+        Connection connection(config, Role::writer);
+        mode = query(connection.handle(), "PRAGMA journal_mode");
+    });
+    CHECK(opened.pass());
+    execute(other.getHandle(), "COMMIT");
+    opener.join();
+    CHECK(mode == "wal");
+}
+
+TEST_CASE("Connection: begins a write transaction, and commits it") {
+    const TempFolder folder;
+    Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    CHECK_FALSE(connection.in_transaction());
+    REQUIRE(connection.try_begin());
+    CHECK(connection.in_transaction());
+    execute(connection.handle(), "CREATE TABLE t (n)");
+    connection.commit();
+    CHECK_FALSE(connection.in_transaction());
+    CHECK(query(host(folder.file("app.db")).getHandle(), "SELECT count(*) FROM t") == "0");
+}
+
+TEST_CASE("Connection: a begin fails softly while another holds the write lock, and works afterwards") {
+    const TempFolder folder;
+    Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    SQLite::Database other = host(folder.file("app.db"));
+    execute(other.getHandle(), "BEGIN IMMEDIATE");
+    CHECK_FALSE(connection.try_begin());
+    CHECK_FALSE(connection.in_transaction());
+    execute(other.getHandle(), "ROLLBACK");
+    CHECK(connection.try_begin());
+}
+
+TEST_CASE("Connection: a begin inside of a transaction is a StorageError") {
+    const TempFolder folder;
+    Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    REQUIRE(connection.try_begin());
+    CHECK_THROWS_AS(connection.try_begin(), StorageError);
+}
+
+TEST_CASE("Connection: a commit that fails rolls everything back and says that nothing was added") {
+    const TempFolder folder;
+    Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    execute(connection.handle(),
+            "PRAGMA foreign_keys=ON; CREATE TABLE parent (id INTEGER PRIMARY KEY); "
+            "CREATE TABLE child (parent REFERENCES parent DEFERRABLE INITIALLY DEFERRED)");
+    REQUIRE(connection.try_begin());
+    execute(connection.handle(), "INSERT INTO child VALUES (1)");
+    int code = 0;
+    Added added = Added::unknown;
+    try {
+        connection.commit();
+    } catch (const StorageError& error) {
+        code = error.extended_code();
+        added = error.added();
+    }
+    CHECK(code == SQLITE_CONSTRAINT_FOREIGNKEY);
+    CHECK(added == Added::no);
+    CHECK_FALSE(connection.in_transaction());
+    CHECK(query(connection.handle(), "SELECT count(*) FROM child") == "0");
+}
+
+TEST_CASE("Connection: a rollback without transaction does nothing") {
+    const TempFolder folder;
+    Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    connection.rollback();
+    CHECK_FALSE(connection.in_transaction());
+}
+
+TEST_CASE("Connection: the data version changes with others' commits, not with own ones") {
+    const TempFolder folder;
+    Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    const auto first = connection.data_version();
+    execute(connection.handle(), "CREATE TABLE t (n)");
+    CHECK(connection.data_version() == first);
+    execute(host(folder.file("app.db")).getHandle(), "INSERT INTO t VALUES (1)");
+    CHECK(connection.data_version() != first);
+}
+
+TEST_CASE("Connection: the schema version changes with the schema, not with the rows") {
+    const TempFolder folder;
+    Connection connection(quick_config(folder.file("app.db")), Role::writer);
+    execute(connection.handle(), "CREATE TABLE t (n)");
+    const auto first = connection.schema_version();
+    execute(host(folder.file("app.db")).getHandle(), "INSERT INTO t VALUES (1)");
+    CHECK(connection.schema_version() == first);
+    execute(host(folder.file("app.db")).getHandle(), "ALTER TABLE t ADD COLUMN m");
+    CHECK(connection.schema_version() != first);
+}
+
+}  // namespace

@@ -1,0 +1,282 @@
+// SPDX-License-Identifier: MIT
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <backlite/id.hpp>
+#include <backlite/records.hpp>
+#include <backlite/storage/outcomes.hpp>
+
+#include <backlite_catch.hpp>
+#include <test_database.hpp>
+
+namespace {
+
+using namespace backlite;
+using backlite_test::TaskRow;
+using backlite_test::TestDatabase;
+
+const TaskId id = TaskId::from_text("a");
+constexpr std::int64_t claim = 3;
+
+/// A task in its third claim, by owner 1.
+TaskRow claimed_row() {
+    return {.id = "a", .payload = R"({"n":1})", .attempts = 1, .claim = claim, .claimed_at = 2000, .owner = 1};
+}
+
+bool write(TestDatabase& database, const Resolved& outcome) {
+    bool written = false;
+    database.write([&](storage::Repository& repository) { written = repository.outcomes.write(outcome); });
+    return written;
+}
+
+bool extend(TestDatabase& database, const TaskId& task, std::int64_t number) {
+    bool extended = false;
+    database.write([&](storage::Repository& repository) { extended = repository.outcomes.extend(task, number); });
+    return extended;
+}
+
+/// Everything in both tables.
+std::string content(TestDatabase& database) {
+    return database.query("SELECT * FROM backlite_tasks") + "\n--\n" +
+           database.query("SELECT * FROM backlite_tasks_completed");
+}
+
+Resolved resolved(Resolution resolution) { return {.id = id, .claim = claim, .resolution = resolution}; }
+
+Resolved success() {
+    Resolved outcome = resolved(Resolution::complete);
+    outcome.spends_attempt = true;
+    outcome.executed_at = 2500;
+    outcome.duration_us = 1234;
+    return outcome;
+}
+
+Resolved failure() {
+    Resolved outcome = success();
+    outcome.resolution = Resolution::fail;
+    outcome.error = "no such host";
+    return outcome;
+}
+
+TEST_CASE("Outcomes: a success that is not kept leaves nothing") {
+    TestDatabase database;
+    database.add(claimed_row());
+    CHECK(write(database, success()));
+    CHECK(content(database) == "\n--\n");
+}
+
+TEST_CASE("Outcomes: a success that is kept is a row as the Go library writes it") {
+    TestDatabase database;
+    database.add(claimed_row());
+    Resolved outcome = success();
+    outcome.keep_row = true;
+    outcome.expires_at = 99'000;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT count(*) FROM backlite_tasks") == "0");
+    CHECK(database.query("SELECT id, created_at, queue, last_executed_at, attempts, last_duration_micro, succeeded, "
+                         "task, expires_at, error FROM backlite_tasks_completed") ==
+          "a|1000|mail|2500|2|1234|1|NULL|99000|NULL");
+}
+
+TEST_CASE("Outcomes: a failure that is kept is a row with its error") {
+    TestDatabase database;
+    database.add(claimed_row());
+    Resolved outcome = failure();
+    outcome.keep_row = true;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT id, created_at, queue, last_executed_at, attempts, last_duration_micro, succeeded, "
+                         "task, expires_at, error FROM backlite_tasks_completed") ==
+          "a|1000|mail|2500|2|1234|0|NULL|NULL|no such host");
+}
+
+TEST_CASE("Outcomes: a failure without words still is one") {
+    TestDatabase database;
+    database.add(claimed_row());
+    Resolved outcome = failure();
+    outcome.keep_row = true;
+    outcome.error = "";
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT error IS NULL FROM backlite_tasks_completed") == "0");
+}
+
+TEST_CASE("Outcomes: a failure that is not kept leaves nothing") {
+    TestDatabase database;
+    database.add(claimed_row());
+    CHECK(write(database, failure()));
+    CHECK(content(database) == "\n--\n");
+}
+
+TEST_CASE("Outcomes: a kept row never says NULL where the Go library reads a number") {
+    TestDatabase database;
+    database.add(claimed_row());
+    Resolved outcome = resolved(Resolution::fail);  // as for a task that was given up before it ran
+    outcome.keep_row = true;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT last_executed_at, last_duration_micro, succeeded, attempts FROM "
+                         "backlite_tasks_completed") == "0|0|0|1");
+}
+
+TEST_CASE("Outcomes: a payload is kept when the outcome says so") {
+    TestDatabase database;
+    database.add(claimed_row());
+    Resolved outcome = success();
+    outcome.keep_row = outcome.keep_payload = true;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT task, typeof(task) FROM backlite_tasks_completed") == R"({"n":1}|blob)");
+}
+
+TEST_CASE("Outcomes: a kept row replaces one that an earlier task of that id left") {
+    TestDatabase database;
+    database.execute(
+        "INSERT INTO backlite_tasks_completed (id, created_at, queue, attempts, error) VALUES ('a', 1, 'old', 9, 'x')");
+    database.add(claimed_row());
+    Resolved outcome = success();
+    outcome.keep_row = true;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT queue, attempts, error FROM backlite_tasks_completed") == "mail|2|NULL");
+}
+
+TEST_CASE("Outcomes: attempts are counted only where one was spent") {
+    TestDatabase database;
+    database.add(claimed_row());
+    Resolved outcome = failure();
+    outcome.keep_row = true;
+    outcome.spends_attempt = false;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT attempts FROM backlite_tasks_completed") == "1");
+}
+
+TEST_CASE("Outcomes: attempts that somebody else made negative count from zero") {
+    TestDatabase database;
+    TaskRow row = claimed_row();
+    row.attempts = -5;
+    database.add(row);
+    Resolved outcome = success();
+    outcome.keep_row = true;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT attempts FROM backlite_tasks_completed") == "1");
+}
+
+TEST_CASE("Outcomes: a retry frees the task for later and keeps the error") {
+    TestDatabase database;
+    database.add(claimed_row());
+    Resolved outcome = failure();
+    outcome.resolution = Resolution::retry;
+    outcome.wait_until = 8000;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT claimed_at, owner, claim, wait_until, due, last_executed_at, attempts, error, task "
+                         "FROM backlite_tasks") == R"(NULL|NULL|3|8000|8000|2500|2|no such host|{"n":1})");
+    CHECK(database.query("SELECT count(*) FROM backlite_tasks_completed") == "0");
+}
+
+TEST_CASE("Outcomes: a retry that spends nothing counts nothing") {
+    TestDatabase database;
+    database.add(claimed_row());
+    Resolved outcome = resolved(Resolution::retry);
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT attempts FROM backlite_tasks") == "1");
+}
+
+TEST_CASE("Outcomes: a snooze frees the task for later and spends nothing") {
+    TestDatabase database;
+    database.add(claimed_row());
+    Resolved outcome = resolved(Resolution::snooze);
+    outcome.wait_until = 8000;
+    outcome.executed_at = 2500;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT claimed_at, owner, claim, wait_until, last_executed_at, attempts, error FROM "
+                         "backlite_tasks") == "NULL|NULL|3|8000|2500|1|NULL");
+}
+
+TEST_CASE("Outcomes: a release frees the task as if it had never been taken, but for the claim's number") {
+    TestDatabase database;
+    TaskRow row = claimed_row();
+    row.wait_until = 1500;
+    database.add(row);
+    CHECK(write(database, resolved(Resolution::release)));
+    CHECK(database.query("SELECT claimed_at, owner, claim, wait_until, last_executed_at, attempts, crashes FROM "
+                         "backlite_tasks") == "NULL|NULL|3|1500|NULL|1|0");
+}
+
+TEST_CASE("Outcomes: nothing of an outcome lands under another claim's number") {
+    for (const Resolution resolution :
+         {Resolution::complete, Resolution::fail, Resolution::retry, Resolution::snooze, Resolution::release}) {
+        for (const std::int64_t number : {claim - 1, claim + 1}) {
+            TestDatabase database;
+            database.add(claimed_row());
+            const std::string before = content(database);
+            Resolved outcome = resolved(resolution);
+            outcome.claim = number;
+            outcome.keep_row = true;
+            CHECK_FALSE(write(database, outcome));
+            CHECK(content(database) == before);
+        }
+    }
+}
+
+TEST_CASE("Outcomes: nothing of an outcome lands once the claim was given back") {
+    for (const Resolution resolution :
+         {Resolution::complete, Resolution::fail, Resolution::retry, Resolution::snooze, Resolution::release}) {
+        TestDatabase database;
+        TaskRow row = claimed_row();
+        row.claimed_at = row.owner = std::nullopt;
+        database.add(row);
+        const std::string before = content(database);
+        Resolved outcome = resolved(resolution);
+        outcome.keep_row = true;
+        CHECK_FALSE(write(database, outcome));
+        CHECK(content(database) == before);
+    }
+}
+
+TEST_CASE("Outcomes: nothing of an outcome lands once the task is gone") {
+    TestDatabase database;
+    Resolved outcome = success();
+    outcome.keep_row = true;
+    CHECK_FALSE(write(database, outcome));
+    CHECK(content(database) == "\n--\n");
+}
+
+TEST_CASE("Outcomes: one that was written cannot be written again") {
+    TestDatabase database;
+    database.add(claimed_row());
+    Resolved outcome = success();
+    outcome.keep_row = true;
+    REQUIRE(write(database, outcome));
+    CHECK_FALSE(write(database, outcome));
+    CHECK(database.query("SELECT attempts FROM backlite_tasks_completed") == "2");
+}
+
+TEST_CASE("Outcomes: other tasks stay as they are") {
+    TestDatabase database;
+    database.add(claimed_row());
+    TaskRow other = claimed_row();
+    other.id = "b";
+    database.add(other);
+    CHECK(write(database, success()));
+    CHECK(database.query("SELECT id, claimed_at, owner FROM backlite_tasks") == "b|2000|1");
+}
+
+TEST_CASE("Outcomes: a sign of life raises the lease and nothing else") {
+    TestDatabase database;
+    database.add(claimed_row());
+    CHECK(extend(database, id, claim));
+    CHECK(extend(database, id, claim));
+    CHECK(database.query("SELECT lease, claim, claimed_at, owner FROM backlite_tasks") == "2|3|2000|1");
+}
+
+TEST_CASE("Outcomes: a sign of life for a claim that is no longer held changes nothing") {
+    TestDatabase database;
+    TaskRow row = claimed_row();
+    database.add(row);
+    row.id = "released";
+    row.claimed_at = row.owner = std::nullopt;
+    database.add(row);
+    CHECK_FALSE(extend(database, id, claim - 1));
+    CHECK_FALSE(extend(database, TaskId::from_text("released"), claim));
+    CHECK_FALSE(extend(database, TaskId::from_text("gone"), claim));
+    CHECK(database.query("SELECT sum(lease) FROM backlite_tasks") == "0");
+}
+
+}  // namespace

@@ -1,0 +1,309 @@
+// SPDX-License-Identifier: MIT
+#include <cstddef>
+#include <exception>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <backlite/config.hpp>
+#include <backlite/error.hpp>
+#include <backlite/task.hpp>
+
+#include <backlite_catch.hpp>
+#include <message_of.hpp>
+
+namespace task_test::shop {
+
+// A task in a namespace of its own: the hooks stand beside it and are found through it.
+struct SendInvoice {
+    std::string to{};
+    int order = 0;
+    bool urgent = true;  // came later than the first payloads
+
+    static backlite::QueueConfig config() { return {.name = "send_invoice", .max_attempts = 5}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(SendInvoice, to, order, urgent)
+
+struct StrictInvoice {
+    std::string to{};
+
+    static backlite::QueueConfig config() { return {.name = "strict_invoice"}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(StrictInvoice, to)
+
+}  // namespace task_test::shop
+
+namespace task_test::vendor {
+
+// A type that cannot be edited.
+struct Point {
+    int x = 0;
+    int y = 0;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Point, x, y)
+
+}  // namespace task_test::vendor
+
+template <>
+struct backlite::TaskTraits<task_test::vendor::Point> {
+    static backlite::QueueConfig config() { return {.name = "points"}; }
+};
+
+namespace {
+
+using namespace backlite;
+namespace shop = task_test::shop;
+namespace vendor = task_test::vendor;
+using backlite_test::contains;
+using backlite_test::message_of;
+
+// A task that is also a range of something else.
+struct Numbers : std::vector<int> {
+    using std::vector<int>::vector;
+    static QueueConfig config() { return {.name = "numbers"}; }
+};
+
+struct ThrowsStd {
+    static QueueConfig config() { return {.name = "throws"}; }
+};
+[[maybe_unused]] void to_json(nlohmann::json&, const ThrowsStd&) { throw std::logic_error("no printer"); }
+[[maybe_unused]] void from_json(const nlohmann::json&, ThrowsStd&) { throw std::logic_error("no reader"); }
+
+struct ThrowsInt {
+    static QueueConfig config() { return {.name = "throws_int"}; }
+};
+[[maybe_unused]] void to_json(nlohmann::json&, const ThrowsInt&) { throw 7; }
+[[maybe_unused]] void from_json(const nlohmann::json&, ThrowsInt&) { throw 7; }
+
+// Nests as deep as it is told.
+struct Nested {
+    std::size_t levels = 0;
+    static QueueConfig config() { return {.name = "nested"}; }
+};
+[[maybe_unused]] void to_json(nlohmann::json& json, const Nested& task) {
+    json = 1;
+    for (std::size_t i = 0; i < task.levels; ++i) {
+        nlohmann::json outer = i % 2 == 0 ? nlohmann::json::array() : nlohmann::json::object();
+        if (outer.is_array()) {
+            outer.push_back(std::move(json));
+        } else {
+            outer["x"] = std::move(json);
+        }
+        json = std::move(outer);
+    }
+}
+[[maybe_unused]] void from_json(const nlohmann::json& json, Nested& task) {
+    for (const nlohmann::json* inner = &json; inner->is_structured(); inner = &inner->front()) ++task.levels;
+}
+
+struct NoConfig {
+    int n = 0;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NoConfig, n)
+struct NoJson {
+    static QueueConfig config() { return {.name = "no_json"}; }
+};
+struct NoDefault {
+    explicit NoDefault(int) {}
+    static QueueConfig config() { return {.name = "no_default"}; }
+};
+[[maybe_unused]] void to_json(nlohmann::json&, const NoDefault&) {}
+[[maybe_unused]] void from_json(const nlohmann::json&, NoDefault&) {}
+
+std::string nested_arrays(std::size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); }
+
+TEST_CASE("Task: is a type with a configuration, JSON hooks, a default constructor and a move") {
+    STATIC_REQUIRE(Task<shop::SendInvoice>);
+    STATIC_REQUIRE_FALSE(Task<NoConfig>);
+    STATIC_REQUIRE_FALSE(Task<NoJson>);
+    STATIC_REQUIRE_FALSE(Task<NoDefault>);
+    STATIC_REQUIRE_FALSE(Task<int>);
+    STATIC_REQUIRE_FALSE(Task<const shop::SendInvoice&>);
+}
+
+TEST_CASE("Task: a foreign type becomes one through TaskTraits") {
+    STATIC_REQUIRE(Task<vendor::Point>);
+    CHECK(queue_config<vendor::Point>().name == "points");
+}
+
+TEST_CASE("TaskRange: is a range of tasks, unless it is a task itself") {
+    STATIC_REQUIRE(TaskRange<std::vector<shop::SendInvoice>>);
+    STATIC_REQUIRE(TaskRange<const std::vector<vendor::Point>&>);
+    STATIC_REQUIRE(TaskRange<shop::SendInvoice[3]>);
+    STATIC_REQUIRE_FALSE(TaskRange<std::vector<int>>);
+    STATIC_REQUIRE_FALSE(TaskRange<shop::SendInvoice>);
+    STATIC_REQUIRE(Task<Numbers>);
+    STATIC_REQUIRE_FALSE(TaskRange<Numbers>);
+}
+
+TEST_CASE("queue_config: is what the type says, read once") {
+    static int reads = 0;
+    struct Counted {
+        static QueueConfig config() {
+            ++reads;
+            return {.name = "counted", .max_attempts = 4};
+        }
+    };
+    CHECK(queue_config<Counted>().max_attempts == 4);
+    CHECK(queue_config<Counted>().name == "counted");
+    CHECK(reads == 1);
+}
+
+TEST_CASE("queue_config: one that cannot work is refused at every call until it can") {
+    static std::string name;
+    struct Unnamed {
+        static QueueConfig config() { return {.name = name}; }
+    };
+    CHECK_THROWS_AS(queue_config<Unnamed>(), ConfigError);
+    CHECK_THROWS_AS(queue_config<Unnamed>(), ConfigError);
+    name = "named at last";
+    CHECK(queue_config<Unnamed>().name == "named at last");
+}
+
+TEST_CASE("encode: writes compact JSON by the hooks of the type's own namespace") {
+    CHECK(encode(shop::SendInvoice{"ann@example.org", 7, false}, "q") ==
+          R"({"order":7,"to":"ann@example.org","urgent":false})");
+}
+
+TEST_CASE("encode: writes a foreign type by its own hooks") {
+    CHECK(encode(vendor::Point{1, 2}, "q") == R"({"x":1,"y":2})");
+}
+
+TEST_CASE("encode: a task that is also a range is one value") { CHECK(encode(Numbers{1, 2, 3}, "q") == "[1,2,3]"); }
+
+TEST_CASE("encode: text keeps its characters") {
+    CHECK(encode(shop::StrictInvoice{"Zoë \"€\" 🦊"}, "q") == "{\"to\":\"Zoë \\\"€\\\" 🦊\"}");
+}
+
+TEST_CASE("encode: text that is not UTF-8 is an EncodeError about the queue") {
+    const shop::StrictInvoice task{"caf\xe9"};
+    std::string queue;
+    std::string what;
+    try {
+        (void)encode(task, "bills");
+    } catch (const EncodeError& error) {
+        queue = error.queue();
+        what = error.what();
+    }
+    CHECK(queue == "bills");
+    CHECK(contains(what, "queue \"bills\": a task cannot be encoded: "));
+    CHECK(contains(what, "UTF-8"));
+}
+
+TEST_CASE("encode: what to_json throws is told in an EncodeError") {
+    CHECK(message_of<EncodeError>([] { (void)encode(ThrowsStd{}, "q"); }) ==
+          "queue \"q\": a task cannot be encoded: no printer");
+}
+
+TEST_CASE("encode: a to_json that throws no std::exception is an EncodeError") {
+    CHECK(message_of<EncodeError>([] { (void)encode(ThrowsInt{}, "q"); }) ==
+          "queue \"q\": a task cannot be encoded: to_json threw no std::exception");
+}
+
+TEST_CASE("encode: JSON may nest as deep as the limit") {
+    CHECK(json_depth(encode(Nested{max_json_depth}, "q")) == max_json_depth);
+}
+
+TEST_CASE("encode: JSON that nests deeper than the limit is an EncodeError") {
+    CHECK(message_of<EncodeError>([] { (void)encode(Nested{max_json_depth + 1}, "q"); }) ==
+          "queue \"q\": a task cannot be encoded: its JSON nests deeper than 256");
+}
+
+TEST_CASE("decode: reads what encode wrote") {
+    const auto task = decode<shop::SendInvoice>(encode(shop::SendInvoice{"Zoë", -3, false}, "q"));
+    CHECK(task.to == "Zoë");
+    CHECK(task.order == -3);
+    CHECK_FALSE(task.urgent);
+    CHECK(decode<vendor::Point>(encode(vendor::Point{4, 5}, "q")).y == 5);
+    CHECK(decode<Numbers>(encode(Numbers{6, 7}, "q")) == Numbers{6, 7});
+    CHECK(decode<Nested>(encode(Nested{max_json_depth}, "q")).levels == max_json_depth);
+}
+
+TEST_CASE("decode: a field that came later keeps its default in old payloads") {
+    const auto task = decode<shop::SendInvoice>(R"({"to":"ann","order":7})");
+    CHECK(task.order == 7);
+    CHECK(task.urgent);
+}
+
+TEST_CASE("decode: a field that went is passed over") {
+    CHECK(decode<shop::StrictInvoice>(R"({"to":"ann","cc":["bob"]})").to == "ann");
+}
+
+TEST_CASE("decode: a missing field without default cannot be read") {
+    CHECK_THROWS_AS(decode<shop::StrictInvoice>("{}"), std::exception);
+}
+
+TEST_CASE("decode: a field of another type cannot be read") {
+    CHECK_THROWS_AS(decode<shop::SendInvoice>(R"({"to":17})"), std::exception);
+}
+
+TEST_CASE("decode: white space around the JSON does not matter") {
+    CHECK(decode<shop::StrictInvoice>("\n {\"to\":\"ann\"} \r\n").to == "ann");
+}
+
+TEST_CASE("decode: what is no JSON cannot be read") {
+    for (const char* payload : {"", " ", "{", "{}}", "to", "{\"to\":\"ann\"} x", "\xff", "{\"to\":\"ann"}) {
+        INFO(payload);
+        CHECK_THROWS_AS(decode<shop::StrictInvoice>(payload), std::exception);
+    }
+}
+
+TEST_CASE("decode: JSON of another kind cannot be read") {
+    for (const char* payload : {"null", "[]", "17", "\"ann\"", "true"}) {
+        INFO(payload);
+        CHECK_THROWS_AS(decode<shop::StrictInvoice>(payload), std::exception);
+    }
+}
+
+TEST_CASE("decode: hands on what from_json throws") {
+    CHECK_THROWS_AS(decode<ThrowsStd>("{}"), std::logic_error);
+    CHECK_THROWS_AS(decode<ThrowsInt>("{}"), int);
+}
+
+TEST_CASE("decode: JSON that nests deeper than the limit is refused before it is parsed") {
+    for (const std::size_t depth : {std::size_t{257}, std::size_t{10'000}, std::size_t{1'000'000}}) {
+        CHECK(message_of<std::runtime_error>([&] { (void)decode<Nested>(nested_arrays(depth)); }) ==
+              "its JSON nests deeper than 256");
+    }
+}
+
+TEST_CASE("decode: a million brackets that are never closed are refused") {
+    CHECK_THROWS_AS(decode<Nested>(std::string(1'000'000, '[')), std::runtime_error);
+    std::string objects;
+    for (int i = 0; i < 200'000; ++i) objects += "{\"x\":";
+    CHECK_THROWS_AS(decode<Nested>(objects), std::runtime_error);
+}
+
+TEST_CASE("json_depth: counts arrays and objects alike") {
+    CHECK(json_depth("") == 0);
+    CHECK(json_depth("17") == 0);
+    CHECK(json_depth("[]") == 1);
+    CHECK(json_depth("{}") == 1);
+    CHECK(json_depth(R"({"a":[{"b":1}]})") == 3);
+    CHECK(json_depth(nested_arrays(1000)) == 1000);
+}
+
+TEST_CASE("json_depth: is the deepest of several branches") {
+    CHECK(json_depth("[[],[[]],[]]") == 3);
+    CHECK(json_depth(R"({"a":[],"b":{"c":{"d":[]}},"e":1})") == 4);
+}
+
+TEST_CASE("json_depth: brackets inside strings do not count") {
+    CHECK(json_depth(R"("[[[[")") == 0);
+    CHECK(json_depth(R"({"[[":"{{"})") == 1);
+    CHECK(json_depth(R"(["a\"[[[["])") == 1);
+    CHECK(json_depth(R"(["a\\",[1]])") == 2);
+    CHECK(json_depth(R"(["\\\"[",[]])") == 2);
+}
+
+TEST_CASE("json_depth: survives text that is no JSON") {
+    CHECK(json_depth("]]]]") == 0);
+    CHECK(json_depth("]]][") == 1);
+    CHECK(json_depth("\"") == 0);
+    CHECK(json_depth("\"\\") == 0);
+}
+
+}  // namespace
