@@ -2,6 +2,7 @@
 #pragma once
 // Where the library's events go: an interface, a printer to stderr, an adapter for any callable.
 
+#include <algorithm>
 #include <cstdio>
 #include <functional>
 #include <initializer_list>
@@ -55,7 +56,9 @@ public:
         line += ' ';
         line += field.key;
         line += '=';
-        const bool plain = !field.value.empty() && field.value.find_first_of(" \"=\\\n\r\t") == std::string::npos;
+        const auto control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == '\x7f'; };
+        const bool plain = !field.value.empty() && field.value.find_first_of(" \"=\\") == std::string::npos &&
+                           std::none_of(field.value.begin(), field.value.end(), control);
         if (plain) {
             line += field.value;
             continue;
@@ -68,7 +71,8 @@ public:
                 case '\n': line += "\\n"; break;
                 case '\r': line += "\\r"; break;
                 case '\t': line += "\\t"; break;
-                default: line += c;
+                // A terminal must not obey what an error text says.
+                default: line += control(c) ? fmt::format("\\x{:02x}", static_cast<unsigned>(c)) : std::string(1, c);
             }
         }
         line += '"';

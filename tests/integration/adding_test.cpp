@@ -489,7 +489,7 @@ TEST_CASE("add: a time that cannot be stored is refused by save, and named") {
     CHECK(contains(message_of<ConfigError>([&] { (void)test.client.add(Email{}).wait(-1ms).save(); }), "-1 ms"));
     CHECK(contains(
         message_of<ConfigError>([&] { (void)test.client.add(Email{}).wait(backlite::Duration::max()).save(); }),
-        fmt::to_string(backlite::Duration::max().count())));
+        "9223372036854775807 ms"));
     CHECK(
         contains(message_of<ConfigError>([&] { (void)test.client.add(Email{}).at(backlite::TimePoint{-1ms}).save(); }),
                  "-1 ms"));
@@ -497,9 +497,9 @@ TEST_CASE("add: a time that cannot be stored is refused by save, and named") {
 }
 
 TEST_CASE("add: the chain functions come in any order, on an op of any kind") {
+    std::stop_source source;
     Adding test;
     SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
-    std::stop_source source;
     SQLite::Transaction transaction(db, SQLite::TransactionBehavior::IMMEDIATE);
     (void)test.client.add(Email{}).stop_token(source.get_token()).wait(1s).tx(db).save();
     (void)test.client.add(Email{}).tx(db).stop_token(source.get_token()).wait(1s).save();
@@ -582,6 +582,8 @@ TEST_CASE("add: all tasks of one save are added or none, also when SQLite refuse
 }
 
 TEST_CASE("add: one call that SQLite refuses takes no other caller's tasks down") {
+    std::atomic<int> refused{0};
+    std::atomic<int> others{0};
     Adding test;
     SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
     db.exec(
@@ -589,8 +591,6 @@ TEST_CASE("add: one call that SQLite refuses takes no other caller's tasks down"
         "BEGIN SELECT raise(ABORT, 'refused'); END");
     constexpr int threads = 4;
     constexpr int rounds = 25;
-    std::atomic<int> refused{0};
-    std::atomic<int> others{0};
     {
         std::vector<std::jthread> running;
         for (int i = 0; i < threads; ++i) {
@@ -979,10 +979,10 @@ TEST_CASE("Transaction: any client of the process on that file counts as the sam
 }
 
 TEST_CASE("Transaction: add on another thread waits until it has ended") {
-    Adding test({.busy_timeout = 1h});
-    SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
     Events<bool> started;
     Events<std::size_t> saved;
+    Adding test({.busy_timeout = 1h});
+    SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
     std::jthread other;
     {
         Transaction tx{test.client, db};
@@ -1033,9 +1033,9 @@ TEST_CASE("add: busy_timeout zero does not wait for a lock at all, and works wit
 }
 
 TEST_CASE("add: waits for a lock that is let go in time") {
+    Events<std::size_t> saved;
     Adding test({.busy_timeout = 1h});
     LockHolder holder(test.file);
-    Events<std::size_t> saved;
     const std::jthread other([&] { saved.add(test.client.add(Email{}).save().size()); });
     CHECK_FALSE(saved.wait_for(1, 50ms));
     holder.release();
@@ -1043,8 +1043,8 @@ TEST_CASE("add: waits for a lock that is let go in time") {
 }
 
 TEST_CASE("add: a token that has fired before save cancels it") {
-    Adding test;
     std::stop_source source;
+    Adding test;
     source.request_stop();
     try {
         (void)test.client.add(Email{}).stop_token(source.get_token()).save();
@@ -1060,10 +1060,10 @@ TEST_CASE("add: a token that has fired before save cancels it") {
 }
 
 TEST_CASE("add: a token that fires while save waits for a lock cancels it, and nothing is added") {
-    Adding test({.busy_timeout = 1h});
-    LockHolder holder(test.file);
     std::stop_source source;
     Events<bool> cancelled;
+    Adding test({.busy_timeout = 1h});
+    LockHolder holder(test.file);
     const std::jthread other([&] {
         try {
             (void)test.client.add(Email{}, Resize{}).stop_token(source.get_token()).save();
@@ -1081,10 +1081,10 @@ TEST_CASE("add: a token that fires while save waits for a lock cancels it, and n
 }
 
 TEST_CASE("add: a token that fires cancels one who waits behind another, who goes on waiting") {
-    Adding test({.busy_timeout = 1h});
-    LockHolder holder(test.file);
     std::stop_source source;
     Events<std::string> ended;
+    Adding test({.busy_timeout = 1h});
+    LockHolder holder(test.file);
     const std::jthread patient([&] { ended.add(fmt::format("saved {}", test.client.add(Email{}).save().size())); });
     CHECK_FALSE(ended.wait_for(1, 20ms));
     const std::jthread hasty([&] {
@@ -1100,8 +1100,8 @@ TEST_CASE("add: a token that fires cancels one who waits behind another, who goe
 }
 
 TEST_CASE("add: a token that does not fire changes nothing") {
-    Adding test;
     std::stop_source source;
+    Adding test;
     CHECK(test.client.add(Email{}).stop_token(source.get_token()).save().size() == 1);
     source.request_stop();
     CHECK(rows_in(test.file).size() == 1);
@@ -1116,8 +1116,8 @@ TEST_CASE("add: a file without tables says what to do") {
 }
 
 TEST_CASE("add: works on a started client and on one that was stopped") {
-    Adding test;
     Events<std::string> seen;
+    Adding test;
     test.client.register_queue<Email>([&](const Email& email) { seen.add(email.to); });
     test.client.start();
     (void)test.client.add(Email{"started"}).save();

@@ -504,9 +504,9 @@ nlohmann::json nested(std::size_t depth) {
 }
 
 TEST_CASE("Encoding: JSON that nests as deep as it can be read again is taken, one level more is refused") {
+    Events<std::size_t> seen;
     const TempFolder folder;
     Client client{{.database = folder.file("x.db")}};
-    Events<std::size_t> seen;
     client.register_queue<Any>([&](const Any& task) { seen.add(task.value.size()); });
     client.start();
     (void)client.add(Any{nested(backlite::max_json_depth)}).save();
@@ -527,8 +527,8 @@ struct Kept {
 Kept run_payload(const std::string& payload, std::size_t max_payload = std::size_t{64} << 20U) {
     const TempFolder folder;
     const std::string file = folder.file("x.db");
-    Client client{{.database = file, .num_workers = 1, .max_payload = max_payload}};
     Events<int> seen;
+    Client client{{.database = file, .num_workers = 1, .max_payload = max_payload}};
     client.register_queue<Good>([&](const Good& task) { seen.add(task.n); });
     client.register_queue<Any>([&](const Any&) { seen.add(-1); });
     client.register_queue<Throwing>([&](const Throwing&) { seen.add(-2); });
@@ -596,10 +596,10 @@ TEST_CASE("Payload: one above max_payload fails at once without being read, and 
 }
 
 TEST_CASE("Payload: one of exactly max_payload runs") {
+    Events<int> seen;
     const TempFolder folder;
     const std::string file = folder.file("x.db");
     Client client{{.database = file, .max_payload = 100}};
-    Events<int> seen;
     client.register_queue<Good>([&](const Good& task) { seen.add(task.n); });
     client.start();
     SQLite::Database db(file, SQLite::OPEN_READWRITE, 10'000);
@@ -611,10 +611,10 @@ TEST_CASE("Payload: one of exactly max_payload runs") {
 }
 
 TEST_CASE("Payload: fields that are missing or unknown are no error") {
+    Events<int> seen;
     const TempFolder folder;
     const std::string file = folder.file("x.db");
     Client client{{.database = file, .num_workers = 1}};
-    Events<int> seen;
     client.register_queue<Good>([&](const Good& task) { seen.add(task.n); });
     client.start();
     SQLite::Database db(file, SQLite::OPEN_READWRITE, 10'000);
@@ -628,10 +628,10 @@ TEST_CASE("Payload: fields that are missing or unknown are no error") {
 // Queues that nobody registered.
 
 TEST_CASE("Unregistered: rows of other queues stay untouched whatever they hold, and are counted") {
+    Events<int> seen;
     const TempFolder folder;
     const std::string file = folder.file("x.db");
     Client client{{.database = file, .num_workers = 2, .release_after = 1ms}};
-    Events<int> seen;
     client.register_queue<Good>([&](const Good& task) { seen.add(task.n); });
     SQLite::Database db(file, SQLite::OPEN_READWRITE, 10'000);
     db.exec(
@@ -666,9 +666,9 @@ TEST_CASE("Unregistered: rows of other queues stay untouched whatever they hold,
 }
 
 TEST_CASE("Unregistered: its tasks run once a client has registered the queue") {
+    Events<int> seen;
     const TempFolder folder;
     const std::string file = folder.file("x.db");
-    Events<int> seen;
     Client first{{.database = file}};
     first.start();
     const TaskId id = first.add(Good{{7}}).save().at(0);

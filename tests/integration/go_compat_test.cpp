@@ -430,13 +430,13 @@ TEST_CASE("Rows of others: no number in a time or a count does harm") {
 }
 
 TEST_CASE("Rows of others: written by the sqlite3 shell while the client runs, they run") {
+    Events<int> seen;
     if (std::system("command -v sqlite3 >/dev/null 2>&1") != 0) {
         WARN("the sqlite3 shell is not installed");
         return;
     }
     const TempFolder folder;
     const std::string file = folder.file("x.db");
-    Events<int> seen;
     Client client{{.database = file, .num_workers = 1}};
     client.register_queue<Order>([&](const Order& order) { seen.add(order.id); });
     client.start();

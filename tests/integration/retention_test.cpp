@@ -232,8 +232,8 @@ TEST_CASE("Retention: no column that Go reads as never NULL is NULL") {
 }
 
 TEST_CASE("Retention: a snoozed or retried task leaves no row before its end") {
-    Retaining test;
     Events<int> seen;
+    Retaining test;
     test.client.register_queue<Task<Keep::payload>>([&](Context& context, const Task<Keep::payload>&) {
         seen.add(context.attempt());
         return seen.count() == 1 ? Outcome::retry("again") : Outcome::snooze(1h);
@@ -374,9 +374,9 @@ TEST_CASE("Purge: never, with a cleanup_interval of zero") {
 }
 
 TEST_CASE("Purge: tasks run while thousands of rows are purged, and both come to an end") {
+    Events<int> seen;
     Retaining test;
     insert_expired(test.file, 5000, 1);
-    Events<int> seen;
     test.client.register_queue<Task<Keep::nothing>>([&](const Task<Keep::nothing>& task) { seen.add(task.n); });
     test.client.start();
     for (int n = 0; n < 20; ++n) (void)test.client.add(Task<Keep::nothing>{n}).save();

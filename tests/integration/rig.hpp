@@ -68,9 +68,9 @@ public:
     }
 
     /// The same, for what may never come.
-    [[nodiscard]] bool await_for(std::string_view entry, std::chrono::milliseconds time) const {
+    [[nodiscard]] bool await_for(std::string_view entry, std::chrono::milliseconds time, int times = 1) const {
         std::unique_lock lock(mutex_);
-        return changed_.wait_for(lock, time, [&] { return count_locked(entry) > 0; });
+        return changed_.wait_for(lock, time, [&] { return count_locked(entry) >= times; });
     }
 
     /// Waits until there are this many entries of any kind.

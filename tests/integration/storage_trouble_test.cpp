@@ -30,6 +30,7 @@
 #include <backlite/backlite.hpp>
 
 #include <backlite_catch.hpp>
+#include <faulty_vfs.hpp>
 #include <temp_folder.hpp>
 
 #include "rig.hpp"
@@ -174,8 +175,8 @@ TEST_CASE("locked: outcomes are kept and written later, timeouts fire meanwhile,
         CHECK(client.status(work) == TaskStatus::running);
         CHECK(client.status(timed) == TaskStatus::running);
     }
-    CHECK(eventually([&] { return client.status(work) == TaskStatus::succeeded; }));
-    CHECK(eventually([&] { return client.status(timed) == TaskStatus::not_found; }));
+    REQUIRE(eventually([&] { return client.status(work) == TaskStatus::succeeded; }));
+    REQUIRE(eventually([&] { return client.status(timed) == TaskStatus::not_found; }));
     CHECK(scene.log->await({"info storage works again"}));
     CHECK(client.stop(1h));
     CHECK(scene.journal.count("work") == 1);
@@ -325,6 +326,54 @@ TEST_CASE("full: adds throw FullError, and outcomes land once there is room agai
     CHECK(host.completed("attempts = 1 AND length(task) > 40000") == 2);
 }
 
+// ---- failing disks --------------------------------------------------------------------------------------------------
+
+TEST_CASE("io: an add whose commit fails may be in the file, and outcomes are tried again until they land") {
+    FaultyVfs vfs{"faulty"};
+    Scene scene;
+    scene.config.open = [&] { return vfs.connect(scene.file); };
+    Gate gate;
+    Client client{scene.config};
+    const OpensAtExit opens(gate);
+    client.register_queue<Work>([&](const Work& work) {
+        scene.journal.note(work.name);
+        gate.wait();
+    });
+    const TaskId id = client.add(Work{"a", ""}).save().front();
+    client.start();
+    REQUIRE(scene.journal.await("a"));
+    vfs.fail_writes(SQLITE_IOERR_WRITE);
+    try {
+        client.add(Stray{}).save();
+        FAIL("it was added");
+    } catch (const StorageError& error) {
+        CHECK(error.added() == Added::unknown);
+        CHECK(error.extended_code() == SQLITE_IOERR_WRITE);
+        CHECK(error.queue() == "stray");
+    }
+    gate.open();
+    REQUIRE(scene.log->await({"error storage error"}));
+    vfs.fail_writes(SQLITE_OK);
+    CHECK(eventually([&] { return client.status(id) == TaskStatus::succeeded; }));
+    CHECK(client.stop(1h));
+    CHECK(scene.journal.entries() == std::vector<std::string>{"a"});
+    CHECK(Look(scene.file).integrity() == "ok");
+}
+
+TEST_CASE("fatal: a failed sync, after which the kernel may have dropped what it did not write") {
+    FaultyVfs vfs{"faulty"};
+    Scene scene([](ClientConfig& config) { config.durability = backlite::Durability::full; });
+    scene.config.open = [&] { return vfs.connect(scene.file); };
+    auto client = std::make_unique<Client>(scene.config);
+    client->register_queue<Work>([](const Work&) {});
+    client->start();
+    vfs.fail_syncs(SQLITE_IOERR_FSYNC);
+    CHECK_THROWS_AS(client->add(Stray{}).save(), StorageError);
+    REQUIRE(scene.journal.await("fatal"));
+    vfs.fail_syncs(SQLITE_OK);
+    check_stopped_itself(scene, client);
+}
+
 // ---- moved, deleted, damaged, read-only -----------------------------------------------------------------------------
 
 TEST_CASE("fatal: a file that is deleted under a started client") {
@@ -333,7 +382,7 @@ TEST_CASE("fatal: a file that is deleted under a started client") {
     client->register_queue<Work>([](const Work&) {});
     client->start();
     REQUIRE(std::filesystem::remove(scene.file));
-    CHECK(scene.journal.await("fatal"));
+    REQUIRE(scene.journal.await("fatal"));
     CHECK(scene.reason.find(scene.file) != std::string::npos);
     check_stopped_itself(scene, client);
 }
@@ -356,7 +405,7 @@ TEST_CASE("fatal: a file that is replaced under a started client, whose add noti
             return true;
         }
     }));
-    CHECK(scene.journal.await("fatal"));
+    REQUIRE(scene.journal.await("fatal"));
     check_stopped_itself(scene, client);
 }
 
@@ -390,7 +439,7 @@ TEST_CASE("fatal: a damaged page, and the running task is asked to stop") {
         overwrite(scene.file, static_cast<off_t>((page - 1) * size), static_cast<std::size_t>(size));
         host.run("INSERT INTO host VALUES (1)");  // others look at the file again
     }
-    CHECK(scene.journal.await("fatal"));
+    REQUIRE(scene.journal.await("fatal"));
     CHECK(scene.journal.await("stopping"));
     check_stopped_itself(scene, client);
 }
@@ -409,7 +458,7 @@ TEST_CASE("fatal: a connection that became read-only") {
     client->start();
     REQUIRE(sqlite3_exec(writer, "PRAGMA query_only=ON", nullptr, nullptr, nullptr) == SQLITE_OK);
     CHECK_THROWS_AS(client->add(Work{"a", ""}).save(), StorageError);
-    CHECK(scene.journal.await("fatal"));
+    REQUIRE(scene.journal.await("fatal"));
     check_stopped_itself(scene, client);
 }
 
@@ -439,7 +488,7 @@ TEST_CASE("fatal: on_fatal may stop the client, use it, and throw") {
             return true;
         }
     }));
-    CHECK(scene.journal.await("fatal"));
+    REQUIRE(scene.journal.await("fatal"));
     CHECK(scene.journal.count("refused") == 1);
     CHECK(scene.log->await({"on_fatal threw"}));
     check_stopped_itself(scene, client);

@@ -252,11 +252,11 @@ TEST_CASE("Waking: goes on after others have checkpointed, truncated the log, or
 }
 
 TEST_CASE("Waking: tasks that a started client adds for another client's queue start soon there") {
+    Events<int> seen;
     const TempFolder folder;
     const std::string file = new_file(folder);
     Waiting test(file);
     Client other{{.database = file, .num_workers = 1}};
-    Events<int> seen;
     other.register_queue<Unregistered>([&](const Unregistered& task) { seen.add(task.n); });
     other.start();
     CHECK(test.latency([&] { (void)other.add(Ping{}).save(); }) < soon);
@@ -287,9 +287,9 @@ TEST_CASE("Waking: nothing of a transaction starts before its commit, and nothin
 }
 
 TEST_CASE("Waking: a scheduled task starts at its time, not before") {
+    Events<backlite::TimePoint> entered;
     const TempFolder folder;
     const std::string file = new_file(folder);
-    Events<backlite::TimePoint> entered;
     Client client{{.database = file, .num_workers = 1}};
     client.register_queue<Ping>([&](const Ping&) { entered.add(std::chrono::system_clock::now()); });
     client.start();
@@ -327,8 +327,8 @@ TEST_CASE("Waking: a task that is due before those known already does not wait b
 }
 
 TEST_CASE("Waking: notify is harmless at any time, from any thread, however often") {
-    const TempFolder folder;
     Events<int> seen;
+    const TempFolder folder;
     Client client{{.database = folder.file("x.db"), .num_workers = 2}};
     client.register_queue<Ping>([&](const Ping& task) {
         seen.add(task.n);

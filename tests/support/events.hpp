@@ -12,6 +12,8 @@
 #include <vector>
 
 namespace backlite_test {
+// Inline, so that other test files of the same program may use these names for something else.
+inline namespace events {
 
 /// How long a test waits for what must happen: far longer than a loaded machine needs.
 inline constexpr std::chrono::seconds patience{20};
@@ -106,4 +108,5 @@ template <class Holds>
     return true;
 }
 
+}  // namespace events
 }  // namespace backlite_test

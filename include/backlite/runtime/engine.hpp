@@ -258,6 +258,8 @@ private:
         check_time(config.busy_timeout, Duration::zero(), "busy_timeout");
         check_time(config.watch_interval, Duration::zero(), "watch_interval");
         check(config.max_payload > 0, "max_payload", "above zero", config.max_payload);
+        // Connections are opened later too, when the program may have changed its working folder.
+        if (!config.database.starts_with('/')) config.database = storage::resolve(".") + '/' + config.database;
         return config;
     }
 

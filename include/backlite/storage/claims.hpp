@@ -175,7 +175,7 @@ private:
         }
         const int bound = heads[candidate.queue].max_crashes;
         const bool crashed = task.crashes > 0 && task.crashes < bound;  // at the bound it fails without running
-        const bool last_chance = task.crashes + 1 == bound;
+        const bool last_chance = task.crashes == bound - 1;
         if (last_chance && request.crashed_running) return Taken::held;
         if (crashed && (request.bound_running || request.free_workers == 0)) return Taken::held;
         if (nameless) {

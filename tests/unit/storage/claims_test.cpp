@@ -284,6 +284,17 @@ TEST_CASE("Claims: counts that somebody else made negative read as zero") {
     CHECK(result.tasks[0].crashes == 0);
 }
 
+TEST_CASE("Claims: counts that somebody else made as large as they can be are handed over as they are") {
+    constexpr auto most = (std::numeric_limits<std::int64_t>::max)();
+    Shop shop;
+    shop.add({.id = "a", .attempts = most, .crashes = most});
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 1);
+    CHECK(result.tasks[0].attempts == most);
+    CHECK(result.tasks[0].crashes == most);
+    CHECK_FALSE(result.tasks[0].last_chance);
+}
+
 TEST_CASE("Claims: due times at the ends of the number range neither break nor start") {
     Shop shop;
     shop.add({.id = "first", .created_at = (std::numeric_limits<std::int64_t>::min)()});
