@@ -935,7 +935,7 @@ TEST_CASE("Transaction: BusyError when another connection keeps the lock for lon
     CHECK(test.client.add(Email{}).save().size() == 1);
 }
 
-TEST_CASE("Transaction: the caller may end it by SQL; then it cannot be committed again") {
+TEST_CASE("Transaction: the caller may end it by SQL, and then it cannot be committed again") {
     Adding test;
     SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
     {

@@ -1235,7 +1235,7 @@ TEST_CASE("Exceptions: a logger that throws anything harms nothing") {
     CHECK(calls > 40);
 }
 
-TEST_CASE("Exceptions: on_fatal may throw; it is called once, and the client has stopped itself") {
+TEST_CASE("Exceptions: on_fatal may throw: it is called once, and the client has stopped itself") {
     Events<std::string> fatal;
     Events<int> seen;
     const auto logger = std::make_shared<RecordingLogger>();

@@ -362,6 +362,15 @@ TEST_CASE("stop: a task that fails during the patience has failed, and spends it
     client.start();
     REQUIRE(journal.await("inside"));
     std::thread stopping([&] { CHECK_NOTHROW(client.stop(1h)); });
+    // Once the stop is under way, start() says so: the task must not end, and be claimed again, before that.
+    REQUIRE(eventually([&] {
+        try {
+            client.start();
+            return false;
+        } catch (const backlite::ConfigError&) {
+            return true;
+        }
+    }));
     gate.open();
     stopping.join();
     Look look(folder.file("q.db"));

@@ -201,6 +201,7 @@ private:
             parts_.writes.look();  // calls refresh() if there are any
             looks_.looked(now, look_interval());
             inbox_.take(taken_);
+            if (taken_.stop) inbox_.wake();  // a stop is seen to at the start of a round: no sleep before the next
         }
         if (!taken_.refresh || taken_.abandon) return;
         due_.merge();
