@@ -103,6 +103,7 @@ std::string not_refused(std::string_view name, Call&& call) {
 }
 
 TEST_CASE("fork: every call on a started client throws ForkError in the child, also while other threads use it") {
+    REQUIRE(backlite::encode(Other{}, "other") == "{\"number\":0}");  // what the children try to register is a task
     const TempFolder folder;
     const std::string file = folder.file("q.db");
     std::atomic<int> ran{0};
@@ -270,10 +271,10 @@ TEST_CASE("fork: a child that comes back out of the processor ends, and the task
     });
     client.start();
     client.add(Work{"returns"}, Work{"throws"}).save();
-    CHECK(journal.await("returns 1"));
-    CHECK(journal.await("throws 1"));
+    REQUIRE(journal.await_size(2));
     CHECK(client.stop(1h));
-    CHECK(journal.entries().size() == 2);
+    CHECK(journal.count("returns 1") == 1);
+    CHECK(journal.count("throws 1") == 1);
     CHECK(Look(file).completed("succeeded = 1 AND attempts = 1") == 2);
 }
 

@@ -36,6 +36,7 @@
 #include <backlite/runtime/thread.hpp>
 #include <backlite/storage/adds.hpp>
 #include <backlite/storage/connection.hpp>
+#include <backlite/storage/database_file.hpp>
 #include <backlite/storage/group_commit.hpp>
 #include <backlite/storage/owner_lock.hpp>
 #include <backlite/storage/reads.hpp>
