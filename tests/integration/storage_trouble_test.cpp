@@ -115,8 +115,8 @@ struct Scene {
     explicit Scene(const std::function<void(ClientConfig&)>& change = [](ClientConfig&) {}) {
         config.logger = log;
         config.on_fatal = [this](const backlite::Error& error) {
-            journal.note("fatal");
             reason = error.what();
+            journal.note("fatal");
         };
         change(config);
     }

@@ -18,11 +18,9 @@
 #include <backlite_catch.hpp>
 #include <message_of.hpp>
 
-namespace {
+namespace queue_test {
 
-using namespace backlite;
-using backlite_test::message_of;
-using Kind = Outcome::Kind;
+using backlite::QueueConfig;
 
 struct Letter {
     std::string to{};
@@ -35,6 +33,16 @@ struct Broken {
     static QueueConfig config() { return {.name = "broken", .max_attempts = 0}; }
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Broken, n)
+
+}  // namespace queue_test
+
+namespace {
+
+using namespace backlite;
+using backlite_test::message_of;
+using queue_test::Broken;
+using queue_test::Letter;
+using Kind = Outcome::Kind;
 
 /// Moves, and does not copy.
 struct Parcel {

@@ -47,6 +47,15 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Point, x, y)
 
 }  // namespace task_test::vendor
 
+namespace task_test {
+
+struct NoConfig {
+    int n = 0;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NoConfig, n)
+
+}  // namespace task_test
+
 template <>
 struct backlite::TaskTraits<task_test::vendor::Point> {
     static backlite::QueueConfig config() { return {.name = "points"}; }
@@ -59,6 +68,7 @@ namespace shop = task_test::shop;
 namespace vendor = task_test::vendor;
 using backlite_test::contains;
 using backlite_test::message_of;
+using task_test::NoConfig;
 
 // A task that is also a range of something else.
 struct Numbers : std::vector<int> {
@@ -99,10 +109,6 @@ struct Nested {
     for (const nlohmann::json* inner = &json; inner->is_structured(); inner = &inner->front()) ++task.levels;
 }
 
-struct NoConfig {
-    int n = 0;
-};
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(NoConfig, n)
 struct NoJson {
     static QueueConfig config() { return {.name = "no_json"}; }
 };
