@@ -277,7 +277,7 @@ TEST_CASE("open: may set pragmas and make the file as the host wants it") {
     CHECK(number(file, "PRAGMA auto_vacuum") == 1);
 }
 
-TEST_CASE("open: what it throws is a StorageError if SQLite's, and passes otherwise; the next call works") {
+TEST_CASE("open: what it throws is a StorageError if SQLite's, and passes otherwise, and the next call works") {
     const TempFolder folder;
     const std::string file = folder.file("x.db");
     int calls = 0;
