@@ -947,7 +947,7 @@ TEST_CASE("Transaction: the caller may end it by SQL, and then it cannot be comm
 }
 
 TEST_CASE("Transaction: add without tx on its thread throws at once instead of waiting for itself") {
-    Adding test({.busy_timeout = 1h});
+    Adding test({.busy_timeout = 10s});
     SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
     {
         Transaction tx{test.client, db};
@@ -964,10 +964,10 @@ TEST_CASE("Transaction: add without tx on its thread throws at once instead of w
 }
 
 TEST_CASE("Transaction: any client of the process on that file counts as the same") {
-    Adding test({.busy_timeout = 1h});
+    Adding test({.busy_timeout = 10s});
     const std::string link = test.folder.file("link.db");
     std::filesystem::create_symlink(test.file, link);
-    Client second{{.database = link, .busy_timeout = 1h}};
+    Client second{{.database = link, .busy_timeout = 10s}};
     Client elsewhere{{.database = test.folder.file("elsewhere.db")}};
     SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
     Transaction tx{test.client, db};

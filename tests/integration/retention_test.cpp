@@ -266,8 +266,7 @@ TEST_CASE("Retention: the id of an old kept task may come again") {
 
 // Given up.
 
-TEST_CASE(
-    "Given up: a task that cannot be read is kept with payload and error for seven days if its queue keeps nothing") {
+TEST_CASE("Given up: an unreadable task is kept with payload and error for seven days if its queue keeps nothing") {
     Retaining test;
     const std::int64_t start = backlite::to_ms(test.clock->now());
     test.client.register_queue<Task<Keep::nothing>>([](const Task<Keep::nothing>&) {});

@@ -72,7 +72,8 @@ struct Stray {
     int number = 0;
     static backlite::QueueConfig config() { return {.name = "stray"}; }
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Stray, number)
+void to_json(nlohmann::json& json, const Stray& stray) { json = stray.number; }
+[[maybe_unused]] void from_json(const nlohmann::json& json, Stray& stray) { json.get_to(stray.number); }
 
 // Counts how often it is read: a thread that turns without sleeping reads it thousands of times a second.
 class CountingClock final : public backlite::Clock {

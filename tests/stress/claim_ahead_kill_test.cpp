@@ -13,6 +13,7 @@
 #include <cstdlib>
 #include <random>
 #include <string>
+#include <system_error>
 #include <thread>
 #include <unordered_map>
 #include <unordered_set>
@@ -45,8 +46,8 @@ using backlite::storage::RecordView;
 using Steady = std::chrono::steady_clock;
 
 constexpr std::size_t kills = 20;
-constexpr std::uint64_t tasks_per_life = 1'500;  // a process that was not killed by then runs no more of them
-constexpr std::uint64_t tasks = kills * tasks_per_life + 2'000;
+constexpr std::uint64_t tasks_per_life = 1'000;  // a process that was not killed by then runs no more of them
+constexpr std::uint64_t tasks = kills * tasks_per_life + 1'000;
 constexpr unsigned workers = 3;
 
 struct Small {
@@ -111,7 +112,8 @@ backlite::ClientConfig config(const std::string& database) {
 class Life {
 public:
     Life(const std::string& database, const RunLog& log) : pid_(::fork()) {
-        if (pid_ != 0) return;
+        if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
+        if (pid_ > 0) return;
         ::prctl(PR_SET_PDEATHSIG, SIGKILL);
         try {
             std::atomic<std::uint64_t> entered{0};
@@ -227,7 +229,7 @@ TEST_CASE("claiming ahead: twenty kills lose no task, spend no attempt, and repe
     std::vector<InFlight> rounds;
     for (std::size_t kill = 0; kill < kills; ++kill) {
         const std::size_t before = log.size();
-        const std::size_t target = before + 1 + random() % 1'000;
+        const std::size_t target = before + 1 + random() % 700;
         const std::chrono::microseconds more{random() % 3'000};
         {
             Life life(database, log);
@@ -284,9 +286,8 @@ TEST_CASE("claiming ahead: twenty kills lose no task, spend no attempt, and repe
         backlite::Client client{config(database)};
         client.register_queue<Small>([&log](const Small& task) { work(log, task); });
         client.start();
-        const auto until = Steady::now() + 30s;
-        while (!client.counts().empty() && Steady::now() < until) std::this_thread::sleep_for(5ms);
-        CHECK(client.stop(10s));
+        while (!client.counts().empty()) std::this_thread::sleep_for(5ms);  // the test's own timeout is the limit
+        CHECK(client.stop(1h));
     }
     const Remains remains = look(database);
     CHECK(remains.rows.empty());

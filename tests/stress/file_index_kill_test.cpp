@@ -139,6 +139,7 @@ public:
                                                    "--workers",  workers.c_str(), nullptr};
         const int output = ::open(log_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
         pid_ = ::fork();
+        if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
         if (pid_ == 0) {
             // So that root, too, meets files that cannot be read. Fails for others, who do without.
             ::prctl(PR_CAPBSET_DROP, CAP_DAC_OVERRIDE, 0, 0, 0);

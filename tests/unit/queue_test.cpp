@@ -20,17 +20,15 @@
 
 namespace queue_test {
 
-using backlite::QueueConfig;
-
 struct Letter {
     std::string to{};
-    static QueueConfig config() { return {.name = "letters", .max_attempts = 4}; }
+    static backlite::QueueConfig config() { return {.name = "letters", .max_attempts = 4}; }
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Letter, to)
 
 struct Broken {
     int n = 0;
-    static QueueConfig config() { return {.name = "broken", .max_attempts = 0}; }
+    static backlite::QueueConfig config() { return {.name = "broken", .max_attempts = 0}; }
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Broken, n)
 

@@ -33,7 +33,8 @@ namespace runtime {
 ///
 /// A living owner may hang. Its claims are taken back only if their leases were seen unchanged for `release_after` on
 /// this observer's own steady clock, over several looks: an observer that was itself suspended sees one long pause, and
-/// gives the others time to show themselves.
+/// gives the others time to show themselves. A lease that nobody could write, because somebody else held the file's
+/// lock, says nothing: the observer must have been able to write, one look before, what it wants the owner to write.
 /// Threads: one at a time (who starts, then the dispatcher); `record` and `owner` from any.
 class Liveness {
 public:
@@ -162,7 +163,11 @@ public:
             },
             patience);
         sightings_ = std::move(seen);
-        if (hung.empty()) return 0;
+        const bool doubts = std::any_of(sightings_.begin(), sightings_.end(), [](const auto& entry) {
+            return !entry.second.writable && entry.second.looks >= looks_needed - 1;
+        });
+        if (hung.empty() && !doubts) return 0;
+        for (auto& [key, sighting] : sightings_) sighting.writable = false;  // unless the write below succeeds
         int released = 0;
         writes_.write(
             [&](storage::Repository& repository) {
@@ -172,6 +177,7 @@ public:
                 }
             },
             patience);
+        for (auto& [key, sighting] : sightings_) sighting.writable = sighting.looks >= looks_needed - 1;
         for (const storage::ForeignClaim& claim : hung) {
             log_(LogLevel::warning, "task rescued",
                  {{"id", claim.id.str()}, {"reason", "its owner lives but gave no sign for release_after"}});
@@ -186,6 +192,7 @@ private:
         std::int64_t lease = 0;
         Steady::time_point since{};
         int looks = 0;
+        bool writable = false;  ///< this observer could write to the file at one of these looks
     };
 
     struct Rescue {
@@ -274,8 +281,10 @@ private:
         if (before != sightings_.end() && before->second.lease == claim.lease) {
             sighting.since = before->second.since;
             sighting.looks = before->second.looks + 1;
+            sighting.writable = before->second.writable;
         }
-        const bool hangs = sighting.looks >= looks_needed && now - sighting.since >= release_after_;
+        const bool hangs =
+            sighting.looks >= looks_needed && now - sighting.since >= release_after_ && sighting.writable;
         seen.emplace(std::move(key), sighting);
         if (hangs) hung.push_back(std::move(claim));
     }
