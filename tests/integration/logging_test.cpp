@@ -180,6 +180,23 @@ TEST_CASE("Log: a wall clock that is set is told") {
     CHECK(test.told("warning the wall clock was set by_ms=-90000"));
 }
 
+TEST_CASE("Log: a second writer is told once if this SQLite has the WAL-reset bug, and a lone one never") {
+    Logging test;
+    const std::string_view warning = "several connections write to the file, and this SQLite has the WAL-reset bug";
+    test.client.register_queue<Work>([](const Work&) {});
+    test.client.start();
+    (void)test.client.add(Work{}).save();
+    REQUIRE(test.told("task processed"));
+    CHECK(lines_of(*test.logger, warning).empty());
+    SQLite::Database other(test.file, SQLite::OPEN_READWRITE, 10'000);
+    for (int round = 0; round < 3; ++round) {
+        other.exec("CREATE TABLE IF NOT EXISTS mine (n); INSERT INTO mine VALUES (1)");
+        (void)test.client.add(Work{}).save();  // each leader looks for commits of others
+    }
+    CHECK(lines_of(*test.logger, warning).size() ==
+          (backlite::storage::has_wal_reset_bug(sqlite3_libversion_number()) ? 1 : 0));
+}
+
 TEST_CASE("Log: what cannot be written is told as error, and that it works again") {
     Events<int> seen;
     backlite_test::Gate gate;

@@ -3,6 +3,7 @@
 // The shared state that a Client is a handle on: the connections, the queues, and the session while it is started.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
@@ -57,7 +58,7 @@ public:
           clock_(config_.clock ? config_.clock : std::make_shared<Clock>()),
           log_(config_.logger),
           client_(client),
-          writes_(config_, {[this] { refresh(); }, [this](const StorageError& error) { on_fatal(error); }}) {
+          writes_(config_, {[this] { foreign_commit(); }, [this](const StorageError& error) { on_fatal(error); }}) {
         if (config_.auto_install) storage::Schema::install(writes_.connection(), config_.busy_timeout);
     }
     Engine(const Engine&) = delete;
@@ -223,6 +224,15 @@ private:
         storage::Reads reads;
     };
 
+    /// Another connection writes to the file, which not every SQLite is safe with: that is told once.
+    void foreign_commit() {
+        if (storage::has_wal_reset_bug(sqlite3_libversion_number()) && !foreign_writer_told_.exchange(true)) {
+            log_(LogLevel::warning, "several connections write to the file, and this SQLite has the WAL-reset bug",
+                 {{"sqlite", sqlite3_libversion()}, {"mended_in", "3.44.6, 3.50.7, 3.51.3"}});
+        }
+        refresh();
+    }
+
     /// Other threads wait while one takes the engine from one state to another.
     class ChangeScope {
     public:
@@ -374,6 +384,7 @@ private:
 
     ClientSlot client_;
     IdGenerator ids_{};
+    std::atomic<bool> foreign_writer_told_{false};
     QueueRegistry queues_{};  // changed under mutex_, and only while there is no session
     storage::GroupCommit writes_;
     const std::string file_ = writes_.connection().file();

@@ -28,6 +28,15 @@ enum class Role {
     reader,  ///< short queries only; waits for locks up to busy_timeout
 };
 
+/// Whether this version of SQLite (as sqlite3_libversion_number gives it) has the WAL-reset bug: when one connection
+/// checkpoints while another commits and starts the log anew, a later checkpoint may leave out part of a transaction.
+/// One connection alone is safe. Source: sqlite.org/wal.html#walresetbug.
+[[nodiscard]] constexpr bool has_wal_reset_bug(int version) noexcept {
+    const bool mended = version >= 3'051'003 || (version >= 3'050'007 && version < 3'051'000) ||
+                        (version >= 3'044'006 && version < 3'045'000);
+    return !mended;
+}
+
 /// A SQLite connection with the settings that the library relies on.
 /// Threads: one at a time. Statements on it must be finalised before it goes.
 class Connection {

@@ -354,4 +354,16 @@ TEST_CASE("Connection: the schema version changes with the schema, not with the 
     CHECK(connection.schema_version() != first);
 }
 
+TEST_CASE("Connection: the versions of SQLite with the WAL-reset bug are known") {
+    using storage::has_wal_reset_bug;
+    for (const int affected : {3'007'000, 3'040'001, 3'044'005, 3'045'000, 3'050'006, 3'051'000, 3'051'002}) {
+        CAPTURE(affected);
+        CHECK(has_wal_reset_bug(affected));
+    }
+    for (const int mended : {3'044'006, 3'044'999, 3'050'007, 3'051'003, 3'053'000, 4'000'000}) {
+        CAPTURE(mended);
+        CHECK_FALSE(has_wal_reset_bug(mended));
+    }
+}
+
 }  // namespace
