@@ -1,6 +1,5 @@
 # Thread sanitizer: cmake -C cmake/tsan.cmake -S . -B build/tsan
 include(${CMAKE_CURRENT_LIST_DIR}/dev.cmake)
 set(CMAKE_VERIFY_INTERFACE_HEADER_SETS OFF CACHE BOOL "Compile each header alone" FORCE)
-set(CMAKE_CXX_FLAGS_DEBUG "-O1 -g1" CACHE STRING "Flags of this kind of build" FORCE)
 set(CMAKE_CXX_FLAGS "-fsanitize=thread -fno-omit-frame-pointer" CACHE STRING "Flags of every kind of build")
 set(BACKLITE_TEST_TIMEOUT 300 CACHE STRING "Seconds that one test may take")
