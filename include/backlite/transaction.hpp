@@ -3,6 +3,7 @@
 // Transaction: a write transaction on the host's own connection, that tasks can be added in.
 
 #include <chrono>
+#include <optional>
 #include <thread>
 #include <utility>
 
@@ -35,6 +36,8 @@ public:
         sqlite3* db = database_.getHandle();
         engine_.check_own_file(db);
         if (sqlite3_get_autocommit(db) == 0) throw ConfigError("Transaction: one is open on this connection already");
+        // Now: without memory the transaction could not be ended by a statement that is yet to be prepared.
+        static_cast<void>(rollback_.emplace("ROLLBACK").get(db));
         begin(db);
         OpenTransactions::instance().add(engine_.identity(), thread_);
         open_ = true;
@@ -64,7 +67,7 @@ public:
     void rollback() noexcept {
         if (!open_ || engine_.forked()) return;
         sqlite3* db = database_.getHandle();
-        if (sqlite3_get_autocommit(db) == 0) sqlite3_exec(db, "ROLLBACK", nullptr, nullptr, nullptr);
+        if (sqlite3_get_autocommit(db) == 0) static_cast<void>(sqlite3_step(rollback_->get(db)));
         end();
     }
 
@@ -82,6 +85,7 @@ private:
     }
 
     void end() noexcept {
+        rollback_.reset();
         OpenTransactions::instance().remove(engine_.identity(), thread_);
         open_ = false;
     }
@@ -89,6 +93,7 @@ private:
     runtime::Engine& engine_;
     SQLite::Database& database_;
     const std::thread::id thread_ = std::this_thread::get_id();
+    std::optional<storage::Statement> rollback_{};  // none once it has ended
     bool open_ = false;
 };
 

@@ -170,16 +170,25 @@ public:
         check_own_file(db);
         if (sqlite3_get_autocommit(db) != 0) throw ConfigError("tx(db): no transaction is open on this connection");
         name(tasks, now);
+        // Prepared now: without memory they could not be once they are needed.
+        storage::Statement release("RELEASE backlite_add");
+        storage::Statement undo("ROLLBACK TO backlite_add");
+        storage::Statement undo_all("ROLLBACK");
+        for (storage::Statement* statement : {&release, &undo, &undo_all}) static_cast<void>(statement->get(db));
         storage::execute(db, "SAVEPOINT backlite_add");
         try {
             storage::Adds(db).insert(tasks, now, wait_until);
-            storage::execute(db, "RELEASE backlite_add");
+            storage::Run(db, release).change();
         } catch (const StorageError& error) {
+            const auto done = [db](storage::Statement& statement) {
+                const int code = sqlite3_step(statement.get(db));
+                return sqlite3_reset(statement.get(db)) == SQLITE_OK && code == SQLITE_DONE;
+            };
+            if (sqlite3_get_autocommit(db) == 0 && !(done(undo) && done(release))) done(undo_all);
             if (sqlite3_get_autocommit(db) != 0) {
                 storage::throw_sqlite(error.extended_code(),
                                       fmt::format("{}; SQLite has rolled back the whole transaction", error.what()));
             }
-            sqlite3_exec(db, "ROLLBACK TO backlite_add; RELEASE backlite_add", nullptr, nullptr, nullptr);
             throw;
         }
     }

@@ -104,7 +104,9 @@ public:
 
     /// Ends the transaction if one is open: a failed statement may or may not have ended it.
     void rollback() noexcept {
-        if (in_transaction()) sqlite3_exec(handle(), "ROLLBACK", nullptr, nullptr, nullptr);
+        if (!in_transaction()) return;
+        Run run(handle(), rollback_);
+        static_cast<void>(step_code(run));
     }
 
     /// A number that changes with each commit of another connection, in this process or another; own commits leave it.
@@ -156,6 +158,8 @@ private:
                 execute(db, "PRAGMA wal_autocheckpoint=0");  // all our checkpoints run on the writer
                 execute(db, "PRAGMA query_only=ON");
             }
+            // Now: without memory a transaction could not be ended by statements that are yet to be prepared.
+            for (Statement* statement : {&commit_, &rollback_}) static_cast<void>(statement->get(db));
         } catch (const StorageError& error) {
             throw_sqlite(error.extended_code(),
                          fmt::format("database \"{}\" cannot be used: {}", config.database, error.what()));
@@ -212,6 +216,7 @@ private:
     std::chrono::steady_clock::time_point busy_since_{};
     Statement begin_{"BEGIN IMMEDIATE"};
     Statement commit_{"COMMIT"};
+    Statement rollback_{"ROLLBACK"};
     Statement data_version_{"PRAGMA data_version"};
     Statement schema_version_{"PRAGMA schema_version"};
 };

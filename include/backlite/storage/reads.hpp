@@ -29,22 +29,13 @@ public:
     /// The counts at one moment, from indexes alone. Costs a step per unfinished task.
     [[nodiscard]] TaskCounts counts(std::int64_t now) {
         std::map<std::string, QueueCounts> queues;
-        execute(db_, "BEGIN");
-        try {
-            for (Run run(db_, unclaimed_, now); run.step();) {
-                QueueCounts& counts = queues[std::string{run.bytes(0)}];
-                counts.waiting = static_cast<std::uint64_t>(run.integer(1));
-                counts.scheduled = static_cast<std::uint64_t>(run.integer(2));
-                if (counts.waiting > 0) counts.oldest_due = from_ms(run.integer(3));
-            }
-            for (Run run(db_, claimed_); run.step();) {
-                queues[std::string{run.bytes(0)}].running = static_cast<std::uint64_t>(run.integer(1));
-            }
-        } catch (...) {
-            sqlite3_exec(db_, "ROLLBACK", nullptr, nullptr, nullptr);
-            throw;
+        for (Run run(db_, counts_, now); run.step();) {
+            QueueCounts& counts = queues[std::string{run.bytes(0)}];
+            counts.waiting += static_cast<std::uint64_t>(run.integer(1));
+            counts.scheduled += static_cast<std::uint64_t>(run.integer(2));
+            counts.running += static_cast<std::uint64_t>(run.integer(3));
+            if (run.integer(1) > 0) counts.oldest_due = from_ms(run.integer(4));
         }
-        execute(db_, "COMMIT");
         TaskCounts result;
         for (auto& [name, counts] : queues) {
             counts.queue = name;
@@ -62,11 +53,10 @@ private:
     Statement status_{
         "SELECT claimed_at IS NOT NULL FROM backlite_tasks WHERE id = ?1 "
         "UNION ALL SELECT iif(error IS NULL, 2, 3) FROM backlite_tasks_completed WHERE id = ?1 LIMIT 1"};
-    Statement unclaimed_{
-        "SELECT queue, count(*) FILTER (WHERE due <= ?1), count(*) FILTER (WHERE due > ?1), min(due) "
-        "FROM backlite_tasks INDEXED BY backlite_tasks_due WHERE claimed_at IS NULL GROUP BY queue"};
-    Statement claimed_{
-        "SELECT queue, count(*) FROM ("
+    Statement counts_{
+        "SELECT queue, count(*) FILTER (WHERE due <= ?1), count(*) FILTER (WHERE due > ?1), 0, min(due) "
+        "FROM backlite_tasks INDEXED BY backlite_tasks_due WHERE claimed_at IS NULL GROUP BY queue "
+        "UNION ALL SELECT queue, 0, 0, count(*), NULL FROM ("
         "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_owner "
         "WHERE owner IS NOT NULL AND claimed_at IS NOT NULL UNION ALL "
         "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
