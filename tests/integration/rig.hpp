@@ -307,7 +307,14 @@ public:
         return true;
     }
 
-    /// What the child has said so far, as far as it was waited for.
+    /// Reads what the child has said by now; of one that was killed, all that it ever said.
+    void catch_up() {
+        const auto until = std::chrono::steady_clock::now() + (reaped_ ? patience : 1ms);
+        while (read_more(until)) {
+        }
+    }
+
+    /// What the child has said so far, as far as it was read.
     [[nodiscard]] const std::vector<std::string>& lines() const noexcept { return lines_; }
 
     [[nodiscard]] pid_t pid() const noexcept { return pid_; }
