@@ -107,8 +107,8 @@ public:
     int release_ownerless(std::int64_t claimed_at) { return Run(db_, release_ownerless_, claimed_at).change(); }
 
     /// After the wall clock was set back to `now` by `jump`: up to `limit` tasks of a queue that were due, or would be
-    /// by now but for the jump, become so again. Those are tasks without a time of their own, and retries; a time that
-    /// a program asked for is left alone. How many there were.
+    /// by now but for the jump, become so again. Those are tasks without a time of their own, or whose time had passed
+    /// when they were added, and retries; a later time that a program asked for is left alone. How many there were.
     int undo_jump(std::string_view queue, std::int64_t now, std::int64_t jump, int limit) {
         return Run(db_, undo_jump_, queue, now, jump, limit).change();
     }
@@ -157,11 +157,12 @@ private:
         "UPDATE backlite_tasks INDEXED BY backlite_tasks_ownerless SET claimed_at = NULL "
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1"};
     Statement undo_jump_{
-        "UPDATE backlite_tasks SET created_at = min(created_at, ?2), wait_until = wait_until - ?3, "
+        "UPDATE backlite_tasks SET created_at = min(created_at, ?2), "
+        "wait_until = CASE WHEN last_executed_at > ?2 THEN wait_until - ?3 ELSE min(wait_until, ?2) END, "
         "last_executed_at = min(last_executed_at, ?2) WHERE rowid IN ("
         "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_due "
         "WHERE claimed_at IS NULL AND queue = ?1 AND due > ?2 AND due <= ?2 + 2 * ?3 "
-        "AND (wait_until IS NULL OR last_executed_at > ?2) ORDER BY due LIMIT ?4)"};
+        "AND (wait_until IS NULL OR wait_until <= created_at OR last_executed_at > ?2) ORDER BY due LIMIT ?4)"};
     Statement undo_jump_of_claims_{
         "UPDATE backlite_tasks INDEXED BY backlite_tasks_owner "
         "SET created_at = min(created_at, ?1), wait_until = min(wait_until, ?1) WHERE owner IS NOT NULL AND due > ?1"};

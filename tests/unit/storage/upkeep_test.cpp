@@ -238,6 +238,15 @@ TEST_CASE("Upkeep: a task that was due before the clock was set back is due agai
     CHECK(database.query("SELECT created_at, due FROM backlite_tasks") == "50000|50000");
 }
 
+TEST_CASE("Upkeep: a task for a time that had passed is due again after the clock was set back") {
+    TestDatabase database;
+    database.add({.id = "at once", .created_at = now + 800, .wait_until = now + 800});
+    database.add({.id = "for long ago", .created_at = now + 800, .wait_until = 7});
+    CHECK(undo_jump(database) == 2);
+    CHECK(database.query("SELECT created_at, wait_until, due FROM backlite_tasks ORDER BY id") ==
+          "50000|50000|50000\n50000|7|50000");
+}
+
 TEST_CASE("Upkeep: a retry waits no longer because the clock was set back") {
     TestDatabase database;
     add_retry(database, "a", now + 900, now + 1400);  // half a second after it failed
