@@ -172,6 +172,7 @@ private:
             try {
                 Run run(handle(), pragma);
                 const std::string mode{run.step() ? run.bytes(0) : std::string_view{}};
+                static_cast<void>(run.step());  // the switch is committed, or not, as the statement ends
                 if (mode == "wal") return;
                 throw StorageError(fmt::format("its journal mode is {} and cannot become wal", mode), SQLITE_ERROR);
             } catch (const BusyError&) {

@@ -17,6 +17,7 @@
 
 #include <backlite_catch.hpp>
 #include <events.hpp>
+#include <faulty_vfs.hpp>
 #include <message_of.hpp>
 #include <temp_folder.hpp>
 #include <test_database.hpp>
@@ -240,6 +241,29 @@ TEST_CASE("Connection: a file that cannot be in WAL mode is refused") {
     };
     const std::string what = message_of<StorageError>([&] { const Connection c(config, Role::writer); });
     CHECK(contains(what, "its journal mode is delete and cannot become wal"));
+}
+
+TEST_CASE("Connection: a switch to WAL that did not reach the file is a StorageError") {
+    backlite_test::FaultyVfs vfs("faulty-switch");
+    vfs.imitate_syncs(0us);
+    bool met = true;
+    for (unsigned nth = 1; met && nth < 1000; ++nth) {
+        INFO("call " << nth);
+        const TempFolder folder;
+        ClientConfig config = quick_config(folder.file("app.db"));
+        config.open = [&] { return vfs.connect(config.database); };
+        { execute(host(config.database).getHandle(), "CREATE TABLE t (n)"); }
+        vfs.arm({.nth = nth});
+        try {
+            const Connection connection(config, Role::writer);
+            vfs.disarm();
+            CHECK(query(host(config.database).getHandle(), "PRAGMA journal_mode") == "wal");
+        } catch (const StorageError&) {
+            vfs.disarm();
+        }
+        met = vfs.met();
+    }
+    CHECK_FALSE(met);
 }
 
 TEST_CASE("Connection: a file that stays locked while it is to become WAL is a BusyError after busy_timeout") {
