@@ -88,6 +88,7 @@ struct Resolved {
     std::int64_t executed_at = 0;  ///< when the attempt started
     std::int64_t duration_us = 0;
     std::int64_t wait_until = 0;               ///< retry, snooze: when it runs again
+    std::optional<Duration> wait{};            ///< retry, snooze: how long after its end, at most
     std::optional<std::int64_t> expires_at{};  ///< kept rows; nullopt: never
     std::string error{};                       ///< retry, fail
 };

@@ -28,6 +28,7 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
+#include <backlite/testing/manual_clock.hpp>
 
 #include <backlite_catch.hpp>
 #include <faulty_vfs.hpp>
@@ -183,6 +184,35 @@ TEST_CASE("locked: outcomes are kept and written later, timeouts fire meanwhile,
     CHECK(scene.journal.count("work") == 1);
     CHECK(scene.journal.count("timed") == 1);
     CHECK(scene.journal.count("fatal") == 0);
+}
+
+TEST_CASE("locked: an outcome that could not be written before the clock was set back delays no attempt") {
+    const auto clock = std::make_shared<backlite::testing::ManualClock>();
+    Scene scene([&](ClientConfig& config) { config.clock = clock; });
+    Gate gate;
+    Client client{scene.config};
+    const OpensAtExit opens(gate);
+    client.register_queue<Work>([&](const Work&) {
+        scene.journal.note("inside");
+        gate.wait();
+        scene.journal.note("out");
+        return backlite::Outcome::snooze(5s);
+    });
+    static_cast<void>(client.add(Work{"work", ""}).save());
+    client.start();
+    REQUIRE(scene.journal.await("inside"));
+    {
+        const WriteLock others(scene.file);
+        gate.open();
+        REQUIRE(scene.journal.await("out"));
+        std::this_thread::sleep_for(20ms);  // the outcome is made by the clock as it was
+        clock->jump(-24h);
+    }
+    CHECK(eventually([&] {
+        clock->advance(100ms);
+        client.notify();
+        return scene.journal.count("inside") > 1;
+    }));
 }
 
 TEST_CASE("locked: an add gives up after busy_timeout or when its stop token fires, and adds nothing") {

@@ -250,6 +250,7 @@ private:
         if (!outcomes && plan.empty()) return;
         collect();
         const std::int64_t wall = to_ms(parts_.clock.now());
+        for (Finished& finished : unwritten_) hold_to_clock(finished.resolved, wall);
         CycleResult result;
         parts_.writes.write(
             [&](storage::Repository& repository) {
@@ -274,6 +275,12 @@ private:
             }
             unwritten_.push_back(std::move(finished));
         }
+    }
+
+    /// The wall clock may have been set back since the attempt ended: its times are no later than they would be by now.
+    static void hold_to_clock(Resolved& resolved, std::int64_t wall) noexcept {
+        resolved.executed_at = (std::min)(resolved.executed_at, wall);
+        if (resolved.wait) resolved.wait_until = (std::min)(resolved.wait_until, saturating_add(wall, *resolved.wait));
     }
 
     void collect_everything() {

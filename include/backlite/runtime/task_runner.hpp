@@ -177,12 +177,14 @@ private:
         resolved.spends_attempt = true;
         resolved.error = cut(reason);
         resolved.wait_until = saturating_add(to_ms(clock_.now()), wait);
+        resolved.wait = wait;
         log_failure(attempt, attempt.config.max_attempts - attempt.number, reason);
     }
 
     void snooze(Attempt& attempt, Duration wait) {
         attempt.resolved.resolution = Resolution::snooze;
         attempt.resolved.wait_until = saturating_add(to_ms(clock_.now()), wait);
+        attempt.resolved.wait = wait;
         if (!log_) return;
         log_(LogLevel::info, "task snoozed",
              {{"id", attempt.task.id.str()},
