@@ -390,6 +390,9 @@ Op random_op(std::mt19937_64& random) {
 
 class Library {
 public:
+    // How long the clients may take to come to rest.
+    static inline std::chrono::milliseconds patience = 15s;
+
     Library() : host_(create(file_), SQLite::OPEN_READWRITE, 10'000) {
         open(0, 0b111111);
         open(1, 0b001010);
@@ -445,14 +448,14 @@ public:
                                "OR EXISTS (SELECT 1 FROM backlite_tasks WHERE claimed_at <= {} AND owner IS NULL) "
                                "OR EXISTS (SELECT 1 FROM backlite_tasks_completed WHERE expires_at <= {})",
                                served, model.now, model.now - release_after, model.now));
-        const auto until = Steady::now() + 10s;
+        const auto until = Steady::now() + patience;
         auto nudge = Steady::now() + 300ms;
         for (int round = 0;; ++round) {
             busy.reset();
             if (!busy.executeStep()) return false;
             if (busy.getColumn(0).getInt() == 0) return true;
             const auto now = Steady::now();
-            if (now > until) return false;
+            if (now > until && round > 5'000) return false;  // not because the whole machine stood still
             if (now > nudge) {
                 // A write that met our own lock is tried again after a pause of the steady clock, which stands still.
                 nudge = now + 300ms;
@@ -948,6 +951,7 @@ std::optional<std::string> failure(const std::vector<Op>& ops) {
 // Drops operations, in ever smaller pieces, as long as the rest still fails.
 std::vector<Op> shrink(std::vector<Op> ops, std::string& what) {
     const auto until = Steady::now() + 12s;
+    Library::patience = 1s;
     for (std::size_t piece = ops.size() / 2; piece > 0;) {
         bool dropped = false;
         for (std::size_t from = 0; from < ops.size() && Steady::now() < until;) {
