@@ -9,6 +9,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <exception>
 #include <filesystem>
 #include <functional>
@@ -81,7 +82,7 @@ public:
     virtual void disarm() = 0;
     [[nodiscard]] virtual bool met() const = 0;
     [[nodiscard]] virtual std::uint64_t calls() const = 0;
-    [[nodiscard]] virtual std::string what() const = 0;
+    [[nodiscard]] virtual std::string what() const = 0;  // of the first call that failed
 };
 
 class Disk final : public Source {
@@ -275,6 +276,8 @@ public:
         gate.open();
         if (source_.met() && source_.what() == "sync") std::this_thread::sleep_for(5ms);  // until on_fatal was called
         check_host();
+        if (client) check_mode();
+        if (source_.met() && !calls_.empty() && client && !registered_) check_copy();
         if (stopped) check_stopped();
         const bool fatal = fatals > 0;
         if (fatal && client) {
@@ -288,6 +291,8 @@ public:
             if (!attempt([this] { client = std::make_unique<Client>(config); })) return problem("cannot open");
         }
         if (!attempt([this] { client->install(); })) problem("cannot install");
+        calls_.push_back({{"succeeds at last"}, Call::Told::added, std::nullopt, Call::Told::refused});
+        if (!attempt([&] { (void)client->add(Job{"succeeds at last"}).save(); })) problem("cannot add");
         if (!eventually([this] {
                 try {
                     start();
@@ -299,8 +304,6 @@ public:
             })) {
             problem("cannot start");
         }
-        calls_.push_back({{"succeeds at last"}, Call::Told::added, std::nullopt, Call::Told::refused});
-        if (!attempt([&] { (void)client->add(Job{"succeeds at last"}).save(); })) problem("cannot add");
         bool drained = false;
         if (!eventually([&] { return attempt([&] { drained = client->counts().empty(); }) && drained; })) {
             problem("the tasks do not end");
@@ -377,6 +380,27 @@ private:
         if (own_transaction_) roll_back(host->getHandle());
         if (sqlite3_get_autocommit(host->getHandle()) == 0) problem("the host's connection is still in a transaction");
         host.reset();
+    }
+
+    void check_mode() {
+        const std::string mode = connect_plainly().execAndGet("PRAGMA journal_mode").getString();
+        if (mode != "wal") problem("the client is open, and the journal mode is {}", mode);
+    }
+
+    // What another process would find if this one died now. Copied by another process: closing a descriptor of the
+    // files here would drop SQLite's locks.
+    void check_copy() {
+        const TempFolder copy;
+        const std::string& file = config.database;
+        const std::string to = copy.file("app.db");
+        const int status = std::system(fmt::format("cp '{}' '{}' && cp '{}-wal' '{}-wal'", file, to, file, to).c_str());
+        if (status != 0) return problem("the files cannot be copied");
+        SQLite::Database database(to, SQLite::OPEN_READWRITE);
+        database.exec("PRAGMA synchronous=OFF");
+        std::map<std::string, std::pair<bool, int>> found;
+        SQLite::Statement rows(database, "SELECT json_extract(CAST(task AS TEXT), '$.name') FROM backlite_tasks");
+        while (rows.executeStep()) found.emplace(rows.getColumn(0).getString(), std::pair(false, 0));
+        for (const Call& call : calls_) check_call(database, call, found);
     }
 
     void check_stopped() {
@@ -631,7 +655,7 @@ bool one_round(const Operation& operation, const TempFolder& files, FaultyVfs& v
     if (scene.fatals > 0) ++tally.fatal;
     scene.recover_and_check();
     INFO("operation: " << operation.name << ", call " << nth << " fails" << (met ? ": " + source.what() : ""));
-    CHECK(scene.problems() == "");
+    REQUIRE(scene.problems() == "");
     return met;
 }
 
@@ -663,7 +687,7 @@ void sweep(const char* name, std::size_t rounds, FaultyVfs& vfs, Source& source)
         fmt::print("  {:<38} {:>5} calls, {:>5} rounds, met {}, {} fatal\n", operation.name, calls, tally.tried,
                    tally.met, tally.fatal);
         std::fflush(stdout);
-        CHECK(2 * met >= chosen.size());
+        CHECK(5 * met >= chosen.size());  // how many calls there are depends on what is written together
     }
 }
 
