@@ -33,7 +33,7 @@
 #include <message_of.hpp>
 #include <temp_folder.hpp>
 
-#include "rig.hpp"
+#include "../integration/rig.hpp"
 
 namespace {
 

@@ -41,7 +41,7 @@
 #include <harness.hpp>
 #include <temp_folder.hpp>
 
-#include "rig.hpp"
+#include "../integration/rig.hpp"
 
 namespace {
 
