@@ -163,7 +163,7 @@ private:
             task.queue = candidate.queue;
             task.due = candidate.due;
             task.cost_us = cost;
-            task.claim = run.integer(1) + 1;
+            task.claim = (std::min)(run.integer(1), never - 1) + 1;  // as claim_row_ does
             task.attempts = (std::max)(run.integer(2), std::int64_t{0});
             task.crashes = (std::max)(run.integer(3), std::int64_t{0});
             const auto size = static_cast<std::size_t>(run.integer(4));
@@ -227,8 +227,11 @@ private:
         "SELECT id, claim, attempts, crashes, length(task), CASE WHEN length(task) <= ?2 THEN task END "
         "FROM backlite_tasks WHERE rowid = ?1"};
     Statement name_row_{"UPDATE backlite_tasks SET id = ?2 WHERE rowid = ?1"};
+    // The largest number stays as it is: it cannot be raised, and a row that others gave it must not keep all the
+    // others of a batch from being claimed.
     Statement claim_row_{
-        "UPDATE backlite_tasks SET claimed_at = ?2, owner = ?3, claim = claim + 1, lease = 0 WHERE rowid = ?1"};
+        "UPDATE backlite_tasks SET claimed_at = ?2, owner = ?3, claim = min(claim, 9223372036854775806) + 1, lease = 0 "
+        "WHERE rowid = ?1"};
 };
 
 }  // namespace storage

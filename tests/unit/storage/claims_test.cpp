@@ -295,6 +295,19 @@ TEST_CASE("Claims: counts that somebody else made as large as they can be are ha
     CHECK_FALSE(result.tasks[0].last_chance);
 }
 
+TEST_CASE("Claims: a claim number that cannot be raised keeps nothing else from being claimed") {
+    Shop shop;
+    shop.add({.id = "a", .claim = never});
+    shop.add({.id = "b", .claim = never - 1});
+    shop.add({.id = "c"});
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 3);
+    CHECK(result.tasks[0].claim == never);
+    CHECK(result.tasks[1].claim == never);
+    CHECK(shop.query("SELECT id, claim FROM backlite_tasks ORDER BY id") ==
+          "a|9223372036854775807\nb|9223372036854775807\nc|1");
+}
+
 TEST_CASE("Claims: due times at the ends of the number range neither break nor start") {
     Shop shop;
     shop.add({.id = "first", .created_at = (std::numeric_limits<std::int64_t>::min)()});

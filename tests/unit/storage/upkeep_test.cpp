@@ -127,6 +127,15 @@ TEST_CASE("Upkeep: a crash is counted against the claim in which it happened, an
     CHECK(database.query("SELECT id, crashes, attempts FROM backlite_tasks ORDER BY id") == "a|1|0\nb|0|0");
 }
 
+TEST_CASE("Upkeep: a crash counts although somebody else made the count negative") {
+    TestDatabase database;
+    database.add({.id = "a", .crashes = -5, .claim = 4, .claimed_at = 5, .owner = 9});
+    database.write([](storage::Repository& repository) {
+        repository.upkeep.count_crash({TaskId::from_text("a"), 4, 0});
+    });
+    CHECK(database.query("SELECT crashes FROM backlite_tasks") == "1");
+}
+
 TEST_CASE("Upkeep: all claims of an owner go back, those of others stay") {
     TestDatabase database;
     database.add({.id = "a", .attempts = 2, .claim = 4, .claimed_at = 5, .owner = 9});
