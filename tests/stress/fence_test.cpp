@@ -263,7 +263,7 @@ struct Count {
 void run_timed(const std::string& file, Count* counts, const Process::Inside& parent) {
     parent.wait();
     backlite::ClientConfig config = backlite_test::quick(file, 4);
-    config.release_after = 600ms;
+    config.release_after = 1s;
     backlite::Client client{config};
     client.register_queue<Timed>([&](const Timed& task) {
         ++counts[task.number].entered;
@@ -276,7 +276,7 @@ void run_timed(const std::string& file, Count* counts, const Process::Inside& pa
 }
 
 TEST_CASE("fence: while another program keeps the file locked no task runs twice and no outcome is lost") {
-    const Harness harness("fence: locked", 5);
+    const Harness harness("fence: locked", 4);
     std::mt19937_64 random(harness.seed());
     const backlite_test::TempFolder folder;
     const std::string file = folder.file("app.db");
@@ -289,7 +289,7 @@ TEST_CASE("fence: while another program keeps the file locked no task runs twice
         // Long ones, far longer than the lease; and short ones, some of which end while the file is locked.
         std::vector<Timed> tasks(timed_tasks);
         for (std::size_t i = 0; i < timed_tasks; ++i) {
-            tasks[i] = {i, i < 4 ? 4'000 : static_cast<int>(random() % 200)};
+            tasks[i] = {i, i < 4 ? 5'000 : static_cast<int>(random() % 200)};
         }
         backlite::Client client{backlite_test::quick(file)};
         (void)client.add(tasks).save();
@@ -309,12 +309,12 @@ TEST_CASE("fence: while another program keeps the file locked no task runs twice
         INFO("BACKLITE_SEED=" << harness.seed() << ", round " << round);
         {
             const WriteLock lock(file);
-            std::this_thread::sleep_for(std::chrono::milliseconds{200 + random() % 1'300});
+            std::this_thread::sleep_for(std::chrono::milliseconds{300 + random() % 1'700});
             const std::int64_t now = all(&Count::left) - look.completed();
             unwritten += now;
             hit += now > 0 ? 1U : 0U;
         }
-        std::this_thread::sleep_for(std::chrono::milliseconds{50 + random() % 100});
+        std::this_thread::sleep_for(std::chrono::milliseconds{150 + random() % 250});
     }
     INFO("BACKLITE_SEED=" << harness.seed());
     CHECK(eventually([&] { return look.tasks() == 0; }));

@@ -179,8 +179,9 @@ private:
                         {"code", fmt::to_string(code)},
                         {"unwritten", fmt::to_string(unwritten_.size())}});
         }
-        const Duration pause = (std::min)(Duration{5} * (1 << (std::min)(failures_, 7)), Duration{500});
-        retry_at_ = saturating_add(now, pause);
+        // Never so long that others see two chances to write pass without a lease of ours, and take us for hung.
+        const Duration most = std::clamp(parts_.config.release_after / 8, Duration{10}, Duration{500});
+        retry_at_ = saturating_add(now, (std::min)(Duration{5} * (1 << (std::min)(failures_, 7)), most));
     }
 
     /// A wall clock that is set back must not leave tasks waiting for a time that they were due at already.
