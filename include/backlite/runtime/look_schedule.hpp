@@ -12,7 +12,8 @@ inline namespace v1 {
 namespace runtime {
 
 /// At a steady interval, and after a hint several times with growing pauses: the file event comes with the first page
-/// of a commit, before the commit can be seen. The series is not cut short by a find: a second commit may be behind it.
+/// of a commit, before the commit can be seen: on a slow disk, long before. The series is not cut short by a find: a
+/// second commit may be behind it.
 /// Threads: the dispatcher's.
 class LookSchedule {
 public:
@@ -36,7 +37,7 @@ public:
 
 private:
     static constexpr std::chrono::microseconds first_pause{200};
-    static constexpr std::chrono::microseconds last_pause{25'600};
+    static constexpr std::chrono::microseconds last_pause{409'600};
 
     Steady::time_point regular_{};
     Steady::time_point after_hint_ = (Steady::time_point::max)();

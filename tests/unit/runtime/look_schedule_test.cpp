@@ -47,9 +47,9 @@ TEST_CASE("LookSchedule: after a hint looks follow with growing pauses, and end"
         now = next;
         looks.looked(now, 10s);
     }
-    CHECK(count == 9);
-    CHECK(now - start >= 50ms);
-    CHECK(now - start <= 60ms);
+    CHECK(count == 13);
+    CHECK(now - start >= 800ms);
+    CHECK(now - start <= 850ms);
 }
 
 TEST_CASE("LookSchedule: another hint begins anew") {
