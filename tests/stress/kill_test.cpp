@@ -396,7 +396,14 @@ private:
     void look_after(Death& death, const std::vector<std::size_t>& slots) {
         SQLite::Database database = connect();
         database.exec("BEGIN");
-        const std::map<std::int64_t, std::vector<RecordView>> dead = read_dead(database);
+        std::map<std::int64_t, std::vector<RecordView>> dead = read_dead(database);
+        if (dead.empty() && lives_.size() > 1) {
+            // A survivor that is rescuing holds the dead one's lock: let it finish, and then look.
+            database.exec("COMMIT");
+            std::this_thread::sleep_for(300ms);
+            database.exec("BEGIN");
+            dead = read_dead(database);
+        }
         const std::vector<Row> rows = read_rows(database);
         const std::uint64_t completed_from = last_completed_.size();
         read_completed(database);
