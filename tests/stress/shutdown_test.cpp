@@ -247,7 +247,10 @@ public:
             const auto target = 4 + below(number_of_tasks / 2);
             REQUIRE(eventually([&] { return entered() >= target; }));
             std::this_thread::sleep_for(std::chrono::microseconds{below(1'500)});
-            moments.note(in_flight());
+            // A moment at which much is going on, if there is one soon.
+            Moments::InFlight now = in_flight();
+            for (int i = 0; i < 10 && (now.claimed == 0 || now.committing == 0); ++i) now = in_flight();
+            moments.note(now);
             end();
             if (other) {
                 watchdog_.expect("the other client's stop", 10s + slack);
