@@ -154,7 +154,7 @@ private:
         Ms earliest = 0;  // a little before
         Ms length = 0;    // a backoff's
         Ms forward = 0;   // how far the wall clock was set ahead since
-        Ms ran = 0;       // how long the attempt before it may have run
+        Ms ran = 0;       // how long the attempt before it may have run, on the wall clock
         bool set_back = false;
         Ms small_back = 0;  // and back, by less than the backoff
     };
@@ -324,7 +324,7 @@ private:
         wait.earliest = steady_ - passed_;
         wait.forward = std::max(jumped_, Ms{0});
         wait.set_back = jumped_ < 0;
-        wait.ran = passed_;
+        wait.ran = passed_ + wait.forward;
         if (jumped_ < 0 && small(-jumped_, length)) wait.small_back = -jumped_;
         return wait;
     }
