@@ -108,7 +108,7 @@ public:
     [[nodiscard]] std::uint64_t looks() const noexcept { return looks_; }
 
     // More looks than a round of the dispatcher and the rest of one before take.
-    static constexpr std::uint64_t enough = 8;
+    static constexpr std::uint64_t enough = 16;
 
 private:
     backlite::testing::ManualClock manual_{};
