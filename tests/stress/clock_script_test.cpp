@@ -424,7 +424,7 @@ private:
 };
 
 TEST_CASE("clock: random scripts of jumps start no task early or twice and stall none") {
-    const Harness harness("clock scripts", 60);
+    const Harness harness("clock scripts", 10);
     std::mt19937_64 random(harness.seed());
     Totals totals;
     for (std::size_t round = 0; round < harness.rounds(); ++round) {
@@ -441,7 +441,7 @@ TEST_CASE("clock: random scripts of jumps start no task early or twice and stall
 }
 
 TEST_CASE("clock: jumps fire no timeout and lose no lease while a task runs") {
-    const Harness harness("clock and running tasks", 20);
+    const Harness harness("clock and running tasks", 10);
     std::mt19937_64 random(harness.seed());
     constexpr Ms release_after = minute;
     std::size_t fired_in_time = 0;
