@@ -3,7 +3,7 @@
 // Transaction: a write transaction on the host's own connection, that tasks can be added in.
 
 #include <chrono>
-#include <optional>
+#include <memory>
 #include <thread>
 #include <utility>
 
@@ -37,14 +37,18 @@ public:
         engine_.check_own_file(db);
         if (sqlite3_get_autocommit(db) == 0) throw ConfigError("Transaction: one is open on this connection already");
         // Now: without memory the transaction could not be ended by a statement that is yet to be prepared.
-        static_cast<void>(rollback_.emplace("ROLLBACK").get(db));
+        static_cast<void>(rollback_->get(db));
         begin(db);
         OpenTransactions::instance().add(engine_.identity(), thread_);
         open_ = true;
     }
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
-    ~Transaction() { rollback(); }
+    ~Transaction() {
+        rollback();
+        // Another thread may have held one of SQLite's locks when the process forked: finalising would wait for it.
+        if (engine_.forked()) static_cast<void>(rollback_.release());
+    }
 
     [[nodiscard]] SQLite::Database& database() noexcept { return database_; }
 
@@ -93,7 +97,7 @@ private:
     runtime::Engine& engine_;
     SQLite::Database& database_;
     const std::thread::id thread_ = std::this_thread::get_id();
-    std::optional<storage::Statement> rollback_{};  // none once it has ended
+    std::unique_ptr<storage::Statement> rollback_ = std::make_unique<storage::Statement>("ROLLBACK");
     bool open_ = false;
 };
 

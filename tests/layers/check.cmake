@@ -16,6 +16,7 @@ if(NOT copy STREQUAL "${BACKLITE_HEADERS}")
 endif()
 
 file(GLOB_RECURSE found RELATIVE ${ROOT}/include ${ROOT}/include/*)
+list(REMOVE_ITEM found backlite/README.md)
 foreach(file IN LISTS found)
     if(NOT file MATCHES "^backlite/(.+)\\.hpp$" OR NOT CMAKE_MATCH_1 IN_LIST BACKLITE_HEADERS)
         fault("include/${file} is not in cmake/headers.cmake")
