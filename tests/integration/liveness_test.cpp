@@ -86,20 +86,6 @@ void set_up(const std::string& file, const std::vector<Work>& tasks = {}) {
     client.add(tasks).save();
 }
 
-// Stops a process outside of its write transactions: one that holds the write lock would hold everybody up.
-void freeze_at_rest(Process& process, const std::string& file) {
-    SQLite::Database database(file, SQLite::OPEN_READWRITE);
-    for (;;) {
-        process.freeze();
-        try {
-            database.exec("BEGIN IMMEDIATE; ROLLBACK");
-            return;
-        } catch (const SQLite::Exception&) {
-            process.thaw();
-        }
-    }
-}
-
 // ---- the number of a claim ------------------------------------------------------------------------------------------
 
 TEST_CASE("claim: its number rises with each claim of the row and is never lowered") {

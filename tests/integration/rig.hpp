@@ -383,4 +383,18 @@ private:
     return config;
 }
 
+/// Stops a process outside of its write transactions: one that holds the write lock would hold everybody up.
+inline void freeze_at_rest(Process& process, const std::string& file) {
+    SQLite::Database database(file, SQLite::OPEN_READWRITE);
+    for (;;) {
+        process.freeze();
+        try {
+            database.exec("BEGIN IMMEDIATE; ROLLBACK");
+            return;
+        } catch (const SQLite::Exception&) {
+            process.thaw();
+        }
+    }
+}
+
 }  // namespace backlite_test

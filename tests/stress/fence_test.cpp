@@ -142,20 +142,6 @@ void serve(const std::string& file, Shared& shared, int self, const Process::Ins
     for (;;) ::pause();
 }
 
-// Stops a process outside of its write transactions: one that holds the write lock would hold everybody up.
-void freeze_at_rest(Process& process, const std::string& file) {
-    SQLite::Database database(file, SQLite::OPEN_READWRITE);
-    for (;;) {
-        process.freeze();
-        try {
-            database.exec("BEGIN IMMEDIATE; ROLLBACK");
-            return;
-        } catch (const SQLite::Exception&) {
-            process.thaw();
-        }
-    }
-}
-
 // All that an outcome changes; the lease is the peer's to raise.
 std::string state_of(Look& look, const std::string& id) {
     std::string state;

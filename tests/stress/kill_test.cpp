@@ -52,7 +52,6 @@ using Steady = std::chrono::steady_clock;
 
 constexpr std::uint64_t adds_per_round = 3'000;  // processes that are not killed by then add no more
 constexpr std::int64_t most_waiting = 300;
-constexpr unsigned producers = 2;
 constexpr std::size_t most_processes = 3;
 
 struct Job {
@@ -139,7 +138,7 @@ void run(Board& board, std::size_t slot, std::uint32_t life, const backlite::Con
     ++board.entries[slot];
     ++board.inside[slot];
     // Some work, so that a kill finds tasks inside and others that wait for a worker.
-    std::this_thread::sleep_for(std::chrono::microseconds{job.number % 4'000});
+    std::this_thread::sleep_for(std::chrono::microseconds{job.number % 1'500});
     const bool fails = fails_once(job.number) && context.attempt() == 1;
     if (!fails) --board.waiting;
     attempt.left_by[slot] = life;
@@ -166,7 +165,7 @@ void produce(backlite::Client& client, Board& board, const Process::Inside& pare
 
 // Adds and runs tasks until it is killed.
 void live(const std::string& file, Board& board, std::size_t slot, std::uint32_t life, unsigned workers,
-          std::uint64_t seed, const Process::Inside& parent) {
+          unsigned producers, std::uint64_t seed, const Process::Inside& parent) {
     backlite::ClientConfig config{.database = file, .num_workers = workers};
     config.durability = seed % 2 == 0 ? backlite::Durability::process : backlite::Durability::full;
     config.open = [&] {
@@ -343,7 +342,8 @@ private:
         board_->committing[slot] = 0;
         board_->inside[slot] = 0;
         lives_[slot] = std::make_unique<Process>([this, slot, life, seed](const Process::Inside& parent) {
-            live(file_, *board_, slot, life, workers_, seed, parent);
+            // Not so many that the file is hardly ever free to claim.
+            live(file_, *board_, slot, life, workers_, lives_.size() == 1 ? 2 : 1, seed, parent);
         });
         heard_[slot] = 0;
     }
@@ -352,7 +352,7 @@ private:
     void wait_for_a_commit(std::size_t slot) const {
         const auto start = Steady::now();
         const auto here = [&] {
-            const bool busy = board_->inside[slot] == workers_ || Steady::now() > start + 50ms;
+            const bool busy = board_->inside[slot] == workers_ || Steady::now() > start + 300ms;
             return busy && board_->committing[slot] != 0;
         };
         while (!here() && Steady::now() < start + 500ms) {
@@ -680,11 +680,9 @@ TEST_CASE("kill: three processes lose no acknowledged add and survivors run what
         "{} deaths were rescued before the look or came before the start\n",
         delays.size(), percentile(delays, 0.5), percentile(delays, 0.99), percentile(delays, 1), unseen);
     INFO("BACKLITE_SEED=" << harness.seed());
-    // A tenth of a second on a quiet machine. This bound is for one on which processes wait for their turn.
-    CHECK(percentile(delays, 0.99) < 10'000);
-    CHECK(4 * unseen <= 3 * harness.rounds());
-    // Printed, not demanded: where three processes wait for one slow disk, hardly a claim stays in memory.
-    moments.print();
+    CHECK(percentile(delays, 0.99) < 2'000);  // a tenth of a second on a quiet machine
+    CHECK(5 * unseen <= 2 * harness.rounds());
+    moments.check();
 }
 
 }  // namespace
