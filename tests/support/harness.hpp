@@ -32,6 +32,9 @@ public:
     [[nodiscard]] std::size_t rounds() const noexcept { return rounds_; }
     [[nodiscard]] std::uint64_t seed() const noexcept { return seed_; }
 
+    /// To replay one round of many: BACKLITE_ONLY=261, where rounds do not depend on each other.
+    [[nodiscard]] bool skips(std::size_t round) const { return variable("BACKLITE_ONLY", round) != round; }
+
 private:
     static std::uint64_t variable(const char* name, std::uint64_t otherwise) {
         const char* const text = std::getenv(name);

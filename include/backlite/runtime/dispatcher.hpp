@@ -246,12 +246,15 @@ private:
         give_back_what_waits_too_long();
         due_.merge();
         const WorkerPool::Load load = parts_.pool.load();
-        const CyclePlan plan = make_plan(load);
+        CyclePlan plan = make_plan(load);
         const bool outcomes = !unwritten_.empty() || outcomes_at(load) <= parts_.clock.steady_now();
         if (!outcomes && plan.empty()) return;
         collect();
+        // One time for all that the cycle does, read after the outcomes came: if the wall clock is set back meanwhile,
+        // a retry that is made to wait by the new time is not due by the old.
         const std::int64_t wall = to_ms(parts_.clock.now());
         for (Finished& finished : unwritten_) hold_to_clock(finished.resolved, wall);
+        plan.claim.now = wall;
         CycleResult result;
         parts_.writes.write(
             [&](storage::Repository& repository) {
@@ -327,7 +330,6 @@ private:
         const storage::QueueHead* head = due_.earliest();
         if (head == nullptr || head->due > wall) return plan;
         plan.claim = claims_.request(load, head);
-        plan.claim.now = wall;
         plan.claim.owner = parts_.liveness.owner();
         plan.claim.max_payload = parts_.config.max_payload;
         return plan;

@@ -108,7 +108,8 @@ public:
 
     /// After the wall clock was set back to `now` by `jump`: up to `limit` tasks of a queue that were due, or would be
     /// by now but for the jump, become so again. Those are tasks without a time of their own, or whose time had passed
-    /// when they were added, and retries; a later time that a program asked for is left alone. How many there were.
+    /// when they were added, and retries from before the jump; a later time that a program asked for, or that an
+    /// attempt since the jump did, is left alone. How many tasks were changed.
     int undo_jump(std::string_view queue, std::int64_t now, std::int64_t jump, int limit) {
         return Run(db_, undo_jump_, queue, now, jump, limit).change();
     }
@@ -158,7 +159,8 @@ private:
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1"};
     Statement undo_jump_{
         "UPDATE backlite_tasks SET created_at = min(created_at, ?2), "
-        "wait_until = CASE WHEN last_executed_at > ?2 THEN wait_until - ?3 ELSE min(wait_until, ?2) END, "
+        "wait_until = CASE WHEN last_executed_at IS NULL THEN min(wait_until, ?2) "
+        "WHEN last_executed_at > ?2 THEN wait_until - ?3 ELSE wait_until END, "
         "last_executed_at = min(last_executed_at, ?2) WHERE rowid IN ("
         "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_due "
         "WHERE claimed_at IS NULL AND queue = ?1 AND due > ?2 AND due <= ?2 + 2 * ?3 "

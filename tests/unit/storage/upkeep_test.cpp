@@ -269,6 +269,15 @@ TEST_CASE("Upkeep: a retry from after the clock was set back keeps its time") {
     CHECK(undo_jump(database) == 0);
 }
 
+TEST_CASE("Upkeep: a retry of a task from before the clock was set back keeps its time") {
+    TestDatabase database;
+    database.add({.id = "a", .created_at = now + 900, .wait_until = now + 400, .attempts = 1});
+    database.execute(fmt::format("UPDATE backlite_tasks SET last_executed_at = {}", now));
+    CHECK(undo_jump(database) == 1);
+    CHECK(database.query("SELECT created_at, wait_until, due FROM backlite_tasks") == "50000|50400|50400");
+    CHECK(undo_jump(database) == 0);
+}
+
 TEST_CASE("Upkeep: a time that a program asked for is left alone when the clock is set back") {
     TestDatabase database;
     database.add({.id = "a", .created_at = now - 5, .wait_until = now + 500});
