@@ -10,7 +10,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <new>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -18,7 +17,6 @@
 #include <thread>
 #include <vector>
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <SQLiteCpp/SQLiteCpp.h>
@@ -29,6 +27,7 @@
 
 #include <backlite_catch.hpp>
 #include <harness.hpp>
+#include <shared_memory.hpp>
 #include <temp_folder.hpp>
 
 #include "../integration/rig.hpp"
@@ -42,6 +41,7 @@ using backlite_test::eventually;
 using backlite_test::Harness;
 using backlite_test::Look;
 using backlite_test::Process;
+using backlite_test::SharedMemory;
 using backlite_test::WriteLock;
 using Steady = std::chrono::steady_clock;
 
@@ -76,26 +76,7 @@ struct Round {
 
 struct Shared {
     std::array<std::atomic<int>, 2> dropped{};  // outcomes that the fence kept out, by process
-    std::size_t rounds = 0;
     Round* round = nullptr;
-};
-
-// Memory that forked processes share, zeroed.
-class SharedMemory {
-public:
-    explicit SharedMemory(std::size_t size) : size_(size) {
-        at_ = ::mmap(nullptr, size_, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-        if (at_ == MAP_FAILED) throw std::runtime_error("mmap");
-    }
-    SharedMemory(const SharedMemory&) = delete;
-    SharedMemory& operator=(const SharedMemory&) = delete;
-    ~SharedMemory() { ::munmap(at_, size_); }
-
-    [[nodiscard]] void* at(std::size_t offset) const noexcept { return static_cast<std::byte*>(at_) + offset; }
-
-private:
-    std::size_t size_;
-    void* at_ = nullptr;
 };
 
 void wait_for(const std::atomic<bool>& flag) {
@@ -166,11 +147,10 @@ TEST_CASE("fence: a worker frozen past its lease changes nothing when it goes on
     std::mt19937_64 random(harness.seed());
     const backlite_test::TempFolder folder;
     const std::string file = folder.file("app.db");
-    const SharedMemory memory(sizeof(Shared) + 64 + harness.rounds() * sizeof(Round));
-    Shared& shared = *::new (memory.at(0)) Shared;
-    shared.rounds = harness.rounds();
-    shared.round = static_cast<Round*>(memory.at((sizeof(Shared) + 63) / 64 * 64));
-    std::uninitialized_value_construct_n(shared.round, shared.rounds);
+    const SharedMemory<Shared> memory;
+    const SharedMemory<Round> rounds(harness.rounds());
+    Shared& shared = *memory;
+    shared.round = rounds.get();
 
     std::vector<std::unique_ptr<Process>> processes;
     for (int self : {0, 1}) {
@@ -266,9 +246,8 @@ TEST_CASE("fence: while another program keeps the file locked no task runs twice
     std::mt19937_64 random(harness.seed());
     const backlite_test::TempFolder folder;
     const std::string file = folder.file("app.db");
-    const SharedMemory memory(timed_tasks * sizeof(Count));
-    Count* const counts = static_cast<Count*>(memory.at(0));
-    std::uninitialized_value_construct_n(counts, timed_tasks);
+    const SharedMemory<Count> memory(timed_tasks);
+    Count* const counts = memory.get();
     std::array<Process, 2> processes{Process([&](const Process::Inside& parent) { run_timed(file, counts, parent); }),
                                      Process([&](const Process::Inside& parent) { run_timed(file, counts, parent); })};
     {

@@ -12,17 +12,14 @@
 #include <cstdlib>
 #include <limits>
 #include <memory>
-#include <new>
 #include <optional>
 #include <random>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <SQLiteCpp/SQLiteCpp.h>
@@ -33,6 +30,7 @@
 
 #include <backlite_catch.hpp>
 #include <harness.hpp>
+#include <shared_memory.hpp>
 #include <temp_folder.hpp>
 
 #include "../integration/rig.hpp"
@@ -81,23 +79,6 @@ struct Ward {
     std::array<std::atomic<int>, most_tasks> left{};
 };
 
-class SharedWard {
-public:
-    SharedWard() : at_(::mmap(nullptr, sizeof(Ward), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) {
-        if (at_ == MAP_FAILED) throw std::runtime_error("mmap");
-        ward_ = ::new (at_) Ward;
-    }
-    SharedWard(const SharedWard&) = delete;
-    SharedWard& operator=(const SharedWard&) = delete;
-    ~SharedWard() { ::munmap(at_, sizeof(Ward)); }
-
-    [[nodiscard]] Ward& operator*() const noexcept { return *ward_; }
-
-private:
-    void* at_;
-    Ward* ward_ = nullptr;
-};
-
 // Runs tasks until none is left, or until one of them kills it.
 void work(const std::string& file, Ward& ward, std::size_t how, std::chrono::milliseconds fuse) {
     backlite::Client client{backlite_test::quick(file, 4)};
@@ -143,7 +124,7 @@ TEST_CASE("poison: a task that kills its process fails after max_crashes deaths 
                               << (alone ? ", alone" : ", beside others") << ", after " << fuse.count() << " ms");
         const backlite_test::TempFolder folder;
         const std::string file = folder.file("app.db");
-        const SharedWard ward;
+        const backlite_test::SharedMemory<Ward> ward;
         std::vector<Dose> doses{{0, static_cast<int>(Kind::poison)}};
         if (!alone) {
             for (std::size_t i = 1; i <= 3; ++i) doses.push_back({i, static_cast<int>(Kind::long_one)});
@@ -170,7 +151,7 @@ TEST_CASE("poison: a task that kills its process fails after max_crashes deaths 
         Look look(file);
         REQUIRE(result == 0);
         REQUIRE(lives == max_crashes + 1);
-        REQUIRE((*ward).entered[0] == max_crashes);
+        REQUIRE(ward->entered[0] == max_crashes);
         REQUIRE(look.tasks() == 0);
         REQUIRE(look.completed("succeeded = 0 AND attempts = 0 AND task IS NOT NULL AND error LIKE '%died 3 times%' "
                                "AND json_extract(CAST(task AS TEXT), '$.kind') = 2") == 1);

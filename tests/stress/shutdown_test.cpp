@@ -16,7 +16,6 @@
 #include <filesystem>
 #include <memory>
 #include <mutex>
-#include <new>
 #include <random>
 #include <set>
 #include <stdexcept>
@@ -27,7 +26,6 @@
 #include <utility>
 #include <vector>
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <SQLiteCpp/SQLiteCpp.h>
@@ -41,6 +39,7 @@
 #include <backlite_catch.hpp>
 #include <faulty_vfs.hpp>
 #include <harness.hpp>
+#include <shared_memory.hpp>
 #include <temp_folder.hpp>
 
 #include "../integration/rig.hpp"
@@ -747,15 +746,14 @@ void program(const std::string& database, Shared& shared, std::size_t target, bo
 TEST_CASE("shutdown: leaving main with a client on the stack and work in flight") {
     const Harness harness("leaving main", 20);
     std::mt19937_64 random(harness.seed());
-    void* const memory = ::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
-    REQUIRE(memory != MAP_FAILED);
     std::size_t busy = 0;
     std::size_t unstarted = 0;
     for (std::size_t i = 0; i < harness.rounds(); ++i) {
         INFO("BACKLITE_SEED=" << harness.seed() << " round " << i);
         const TempFolder folder;
         const std::string database = folder.file("app.db");
-        auto& shared = *new (memory) Shared{};
+        const backlite_test::SharedMemory<Shared> memory;
+        Shared& shared = *memory;
         const std::size_t target = 1 + random() % 50;
         const bool throws = random() % 4 == 0;
         Process process([&](const Process::Inside&) {
@@ -784,7 +782,6 @@ TEST_CASE("shutdown: leaving main with a client on the stack and work in flight"
         }
         if (numbers.size() < shared.entered.size()) ++unstarted;
     }
-    ::munmap(memory, sizeof(Shared));
     fmt::print("  {} rounds, a task was running in {}, some were not started in {}\n", harness.rounds(), busy,
                unstarted);
     CHECK(2 * busy >= harness.rounds());

@@ -11,7 +11,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <new>
 #include <random>
 #include <stdexcept>
 #include <string>
@@ -20,7 +19,6 @@
 #include <utility>
 #include <vector>
 
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include <SQLiteCpp/SQLiteCpp.h>
@@ -32,6 +30,7 @@
 
 #include <backlite_catch.hpp>
 #include <harness.hpp>
+#include <shared_memory.hpp>
 #include <temp_folder.hpp>
 
 #include "../integration/rig.hpp"
@@ -61,23 +60,6 @@ struct Shared {
     std::atomic<Way> way{Way::own_call};
     std::atomic<std::int64_t> committed{0};  // when the last add had returned
     std::atomic<int> sync_us{0};             // how much longer a sync takes
-};
-
-class SharedPage {
-public:
-    SharedPage() : at_(::mmap(nullptr, sizeof(Shared), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0)) {
-        if (at_ == MAP_FAILED) throw std::runtime_error("mmap");
-        shared_ = ::new (at_) Shared;
-    }
-    SharedPage(const SharedPage&) = delete;
-    SharedPage& operator=(const SharedPage&) = delete;
-    ~SharedPage() { ::munmap(at_, sizeof(Shared)); }
-
-    [[nodiscard]] Shared& operator*() const noexcept { return *shared_; }
-
-private:
-    void* at_;
-    Shared* shared_ = nullptr;
 };
 
 // SQLite's own VFS under another name, whose syncs take as long as the test says. Its files are the real ones but for
@@ -209,8 +191,8 @@ Delays run(const Harness& harness, std::uint64_t slow_in) {
     std::mt19937_64 random(harness.seed());
     const backlite_test::TempFolder folder;
     const std::string file = folder.file("app.db");
-    const SharedPage page;
-    Shared& shared = *page;
+    const backlite_test::SharedMemory<Shared> memory;
+    Shared& shared = *memory;
     const SlowDisk disk(shared);
     Process other([&](const Process::Inside& parent) { add_there(file, shared, parent); });
     std::vector<std::atomic<std::int64_t>> entered(harness.rounds());
