@@ -222,6 +222,15 @@ TEST_CASE("stop: waits for running tasks and returns as soon as they have ended"
     std::optional<bool> stopped;
     const Stopwatch watch;
     std::thread stopping([&] { stopped = client.stop(1h); });
+    const auto refuses_start = [&] {
+        try {
+            client.start();
+            return false;
+        } catch (const ConfigError&) {
+            return true;
+        }
+    };
+    CHECK(eventually(refuses_start));  // the stop has begun
     gate.open();
     stopping.join();
     CHECK(stopped == true);

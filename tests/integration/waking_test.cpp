@@ -144,6 +144,11 @@ struct Waiting {
         std::vector<Steady::duration> times;
         for (std::size_t round = 0; round < rounds; ++round) {
             const std::size_t before = entered.count();
+            // What a commit of its own looks at would show it this one too.
+            REQUIRE(backlite_test::events::eventually([this] {
+                const auto counts = client.counts();
+                return counts.empty() || counts[0].running == 0;
+            }));
             const auto start = Steady::now();
             commit();
             REQUIRE(entered.wait_for(before + 1));
