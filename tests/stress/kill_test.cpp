@@ -272,9 +272,10 @@ public:
         if (!slots.empty()) look_after(of_all, slots, Survivors::going);
         for (auto& life : lives_) life.reset();
         {
+            const std::uint32_t life = ++last_life_;
             backlite::Client client{{.database = file_, .num_workers = workers_}};
             client.register_queue<Job>(
-                [&](backlite::Context& context, const Job& job) { run(*board_, 0, ++last_life_, context, job); });
+                [&, life](backlite::Context& context, const Job& job) { run(*board_, 0, life, context, job); });
             client.start();
             if (!backlite_test::eventually([&] { return client.counts().empty(); })) complain("tasks are left");
             if (!client.stop(1h)) complain("the last client did not stop");
