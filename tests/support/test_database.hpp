@@ -54,6 +54,22 @@ inline void execute(sqlite3* db, const std::string& sql) {
     }
 }
 
+/// Takes STRICT and NOT NULL from our tables, so that every column takes values of any type, as those of a damaged file
+/// may hold them. Errors: std::runtime_error.
+inline void loosen(SQLite::Database& stranger) {
+    sqlite3* db = stranger.getHandle();
+    execute(db, "PRAGMA writable_schema=ON");
+    execute(db,
+            "UPDATE sqlite_schema SET sql = replace(replace(replace(replace(sql, 'STRICT', ''), "
+            "'PRIMARY KEY NOT NULL', 'PRIMARY KEY'), 'integer NOT NULL', 'integer'), ' NOT NULL,', ',') "
+            "WHERE type = 'table' AND name LIKE 'backlite%'");
+    execute(db, "PRAGMA schema_version=" + std::to_string(std::stoll(query(db, "PRAGMA schema_version")) + 1));
+    execute(db, "PRAGMA writable_schema=RESET");
+    if (query(db, "SELECT sum(strict) FROM pragma_table_list WHERE name LIKE 'backlite%'") != "0") {
+        throw std::runtime_error("the tables have kept STRICT");
+    }
+}
+
 /// A row of backlite_tasks.
 struct TaskRow {
     std::optional<std::string> id{};

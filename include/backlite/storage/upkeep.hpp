@@ -67,12 +67,13 @@ public:
     /// The owners that hold claims, whether `backlite_clients` names them or not.
     [[nodiscard]] std::vector<std::int64_t> claim_holders() {
         std::vector<std::int64_t> owners;
-        std::int64_t last = (std::numeric_limits<std::int64_t>::min)();
+        std::int64_t least = (std::numeric_limits<std::int64_t>::min)();  // a row of others may hold any number
         for (;;) {
-            Run run(db_, next_holder_, last);
+            Run run(db_, next_holder_, least);
             if (!run.step()) return owners;
-            last = run.integer(0);
-            owners.push_back(last);
+            owners.push_back(run.integer(0));
+            if (owners.back() == (std::numeric_limits<std::int64_t>::max)()) return owners;
+            least = owners.back() + 1;
         }
     }
 
@@ -138,9 +139,10 @@ private:
     Statement delete_owner_{"DELETE FROM backlite_clients WHERE owner = ?1"};
     Statement side_file_id_{"SELECT value FROM backlite_meta WHERE key = 'side_file_id'"};
     Statement set_side_file_id_{"INSERT OR REPLACE INTO backlite_meta (key, value) VALUES ('side_file_id', ?1)"};
+    // The upper bound leaves out what is no number, as a damaged file may hold it: the search would never get past it.
     Statement next_holder_{
         "SELECT owner FROM backlite_tasks INDEXED BY backlite_tasks_owner "
-        "WHERE owner IS NOT NULL AND owner > ?1 ORDER BY owner LIMIT 1"};
+        "WHERE owner IS NOT NULL AND owner BETWEEN ?1 AND 9223372036854775807 ORDER BY owner LIMIT 1"};
     Statement claims_of_{
         "SELECT id, claim, lease FROM backlite_tasks INDEXED BY backlite_tasks_owner "
         "WHERE owner IS NOT NULL AND owner = ?1"};

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <vector>
 
@@ -101,6 +102,26 @@ TEST_CASE("Upkeep: the holders of claims are named once each, in the list of cli
     database.add({.id = "e", .claimed_at = 5});
     database.add({.id = "f"});
     CHECK(database.repository.upkeep.claim_holders() == std::vector<std::int64_t>{-4, 2, 9});
+}
+
+TEST_CASE("Upkeep: a holder of claims is named whatever its number") {
+    constexpr std::int64_t least = (std::numeric_limits<std::int64_t>::min)();
+    constexpr std::int64_t most = (std::numeric_limits<std::int64_t>::max)();
+    TestDatabase database;
+    database.add({.id = "a", .claimed_at = 5, .owner = least});
+    database.add({.id = "b", .claimed_at = 5, .owner = most});
+    database.add({.id = "c", .claimed_at = 5, .owner = least + 1});
+    CHECK(database.repository.upkeep.claim_holders() == std::vector<std::int64_t>{least, least + 1, most});
+}
+
+TEST_CASE("Upkeep: a holder that is no number, as a damaged file may hold it, is nobody") {
+    TestDatabase database;
+    SQLite::Database stranger = database.stranger();
+    backlite_test::loosen(stranger);
+    stranger.exec(
+        "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at, owner) VALUES "
+        "('a', 1, 'mail', x'7b7d', 5, 'text'), ('b', 1, 'mail', x'7b7d', 5, x'00'), ('c', 1, 'mail', x'7b7d', 5, 7)");
+    CHECK(database.repository.upkeep.claim_holders() == std::vector<std::int64_t>{7});
 }
 
 TEST_CASE("Upkeep: the claims of an owner are its alone, with number and lease") {
