@@ -211,15 +211,17 @@ private:
     }
 
     sqlite3* db_;
+    // The bound on due leaves out what is no number, as a damaged file may hold it: taken for 0 it would be due for
+    // ever, and never be found by a claim.
     Statement next_queue_{
         "SELECT queue, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
-        "WHERE claimed_at IS NULL AND queue > ?1 ORDER BY queue, due LIMIT 1"};
+        "WHERE claimed_at IS NULL AND queue > ?1 AND due <= 9223372036854775807 ORDER BY queue, due LIMIT 1"};
     Statement head_{
         "SELECT due FROM backlite_tasks INDEXED BY backlite_tasks_due "
-        "WHERE claimed_at IS NULL AND queue = ?1 ORDER BY due LIMIT 1"};
+        "WHERE claimed_at IS NULL AND queue = ?1 AND due <= 9223372036854775807 ORDER BY due LIMIT 1"};
     Statement head_behind_{
         "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
-        "WHERE claimed_at IS NULL AND queue = ?1 ORDER BY due"};
+        "WHERE claimed_at IS NULL AND queue = ?1 AND due <= 9223372036854775807 ORDER BY due"};
     Statement candidates_{
         "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
         "WHERE claimed_at IS NULL AND queue = ?1 AND due <= ?2 ORDER BY due"};

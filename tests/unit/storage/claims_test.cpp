@@ -6,6 +6,7 @@
 #include <string_view>
 #include <vector>
 
+#include <SQLiteCpp/Database.h>
 #include <fmt/format.h>
 
 #include <backlite/records.hpp>
@@ -571,6 +572,23 @@ TEST_CASE("Claims: queue names are ordered by their bytes, as the heads are") {
     }
     CHECK(shop.read_heads() == "Z 1, a 2, z 3, \xc3\xa4 4, \xf0\x9f\xa6\x8a 5");
     CHECK(shop.claimed() == "Z a z \xc3\xa4 \xf0\x9f\xa6\x8a");
+}
+
+TEST_CASE("Claims: a due time that is no number, as a damaged file may hold it, is never taken for due") {
+    for (const char* value : {"NULL", "'text'", "x'00'"}) {
+        INFO(value);
+        Shop shop{"mail", "print"};
+        SQLite::Database stranger = shop.stranger();
+        backlite_test::loosen(stranger);
+        stranger.exec(
+            fmt::format("INSERT INTO backlite_tasks (id, created_at, queue, task) VALUES ('a', {0}, 'mail', x'7b7d'), "
+                        "('b', {0}, 'print', x'7b7d'), ('c', 700, 'print', x'7b7d')",
+                        value));
+        CHECK(shop.read_heads() == "mail never, print 700");
+        CHECK(shop.claimed() == "c");
+        CHECK(shop.heads[0].due == never);
+        CHECK(shop.heads[1].due == never);
+    }
 }
 
 }  // namespace
