@@ -153,9 +153,11 @@ private:
     Statement release_unchanged_{
         "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL "
         "WHERE id = ?1 AND claim = ?2 AND lease = ?3 AND claimed_at IS NOT NULL"};
+    // The bound leaves out what is no number, as a damaged file may hold it: such a claim never lapses.
     Statement oldest_ownerless_{
         "SELECT claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
-        "WHERE claimed_at IS NOT NULL AND owner IS NULL ORDER BY claimed_at LIMIT 1"};
+        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= 9223372036854775807 "
+        "ORDER BY claimed_at LIMIT 1"};
     Statement release_ownerless_{
         "UPDATE backlite_tasks INDEXED BY backlite_tasks_ownerless SET claimed_at = NULL "
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1"};

@@ -203,6 +203,19 @@ TEST_CASE("Upkeep: the oldest claim without owner is found") {
     CHECK(database.repository.upkeep.oldest_ownerless() == 20);
 }
 
+TEST_CASE("Upkeep: a claim without owner whose time is no number, as a damaged file may hold it, never lapses") {
+    TestDatabase database;
+    SQLite::Database stranger = database.stranger();
+    backlite_test::loosen(stranger);
+    stranger.exec(
+        "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at) VALUES ('a', 1, 'mail', x'7b7d', "
+        "'text')");
+    CHECK(database.repository.upkeep.oldest_ownerless() == std::nullopt);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.release_ownerless(1'000'000); }) == 0);
+}
+
+}
+
 TEST_CASE("Upkeep: claims without owner lapse by their time, others do not") {
     TestDatabase database;
     database.add({.id = "a", .claim = 1, .claimed_at = 10, .owner = 1});
