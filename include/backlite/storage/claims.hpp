@@ -17,6 +17,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <backlite/error.hpp>
 #include <backlite/records.hpp>
 #include <backlite/storage/statement.hpp>
 
@@ -79,7 +80,7 @@ public:
 
     /// Claims up to `limit` due tasks, oldest due first over all queues, each under a new claim number, and brings the
     /// heads of the queues it looked at up to date. REQUIRES: inside a write transaction.
-    /// Errors: StorageError; the caller rolls back.
+    /// Errors: StorageError; the caller rolls back. CorruptError if the index contradicts the table.
     ClaimResult claim(ClaimRequest request, std::span<QueueHead> heads) {
         ClaimResult result;
         std::unordered_set<std::int64_t> held;
@@ -157,7 +158,10 @@ private:
         bool nameless = false;
         {
             Run run(db_, read_row_, candidate.row, static_cast<std::int64_t>(request.max_payload));
-            if (!run.step()) return Taken::yes;  // cannot be: the index named it
+            if (!run.step()) {
+                // The index would name it again for ever.
+                throw CorruptError("an index of backlite_tasks names a task that does not wait", SQLITE_CORRUPT_INDEX);
+            }
             nameless = run.is_null(0);
             task.id = TaskId::from_text(std::string{run.bytes(0)});
             task.queue = candidate.queue;
@@ -227,7 +231,7 @@ private:
         "WHERE claimed_at IS NULL AND queue = ?1 AND due <= ?2 ORDER BY due"};
     Statement read_row_{
         "SELECT id, claim, attempts, crashes, length(task), CASE WHEN length(task) <= ?2 THEN task END "
-        "FROM backlite_tasks WHERE rowid = ?1"};
+        "FROM backlite_tasks WHERE rowid = ?1 AND claimed_at IS NULL"};
     Statement name_row_{"UPDATE backlite_tasks SET id = ?2 WHERE rowid = ?1"};
     // The largest number stays as it is: it cannot be raised, and a row that others gave it must not keep all the
     // others of a batch from being claimed.

@@ -9,6 +9,7 @@
 #include <SQLiteCpp/Database.h>
 #include <fmt/format.h>
 
+#include <backlite/error.hpp>
 #include <backlite/records.hpp>
 #include <backlite/storage/claims.hpp>
 
@@ -588,6 +589,26 @@ TEST_CASE("Claims: a due time that is no number, as a damaged file may hold it, 
         CHECK(shop.claimed() == "c");
         CHECK(shop.heads[0].due == never);
         CHECK(shop.heads[1].due == never);
+    }
+}
+
+TEST_CASE("Claims: an index that names a task which does not wait is a damaged file, not a task to run again") {
+    for (const char* change : {"UPDATE backlite_tasks SET claimed_at = 5, owner = 3", "DELETE FROM backlite_tasks"}) {
+        INFO(change);
+        Shop shop;
+        shop.add({.id = "a"});
+        {
+            // The table changes while the index is not in the schema.
+            SQLite::Database stranger = shop.stranger();
+            stranger.exec("PRAGMA writable_schema=ON");
+            stranger.exec("CREATE TEMP TABLE kept AS SELECT * FROM sqlite_schema WHERE name = 'backlite_tasks_due'");
+            stranger.exec("DELETE FROM sqlite_schema WHERE name = 'backlite_tasks_due'");
+            stranger.exec("PRAGMA writable_schema=RESET");
+            stranger.exec(change);
+            stranger.exec("PRAGMA writable_schema=ON");
+            stranger.exec("INSERT INTO sqlite_schema SELECT * FROM temp.kept");
+        }
+        CHECK_THROWS_AS(shop.claim(), CorruptError);
     }
 }
 
