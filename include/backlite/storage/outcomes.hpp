@@ -59,16 +59,20 @@ private:
 
     sqlite3* db_;
     Statement remove_{"DELETE FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+    // Here and below a number at its end stays there or begins anew: SQLite would refuse the sum, which is no
+    // integer any more, and with it all that the transaction writes.
     // OR REPLACE: a program may have given a task the id of an old one that is still kept.
     Statement keep_{
         "INSERT OR REPLACE INTO backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, "
         "last_duration_micro, succeeded, task, expires_at, error) "
-        "SELECT id, created_at, queue, ?3, max(attempts, 0) + ?4, ?5, ?6, CASE WHEN ?7 THEN task END, ?8, ?9 "
+        "SELECT id, created_at, queue, ?3, min(max(attempts, 0), 9223372036854775807 - ?4) + ?4, ?5, ?6, "
+        "CASE WHEN ?7 THEN task END, ?8, ?9 "
         "FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement retry_{
         "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, error = "
         "?5, "
-        "attempts = max(attempts, 0) + ?6 WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+        "attempts = min(max(attempts, 0), 9223372036854775807 - ?6) + ?6 "
+        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement snooze_{
         "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
@@ -76,7 +80,8 @@ private:
         "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement extend_{
-        "UPDATE backlite_tasks SET lease = lease + 1 WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+        "UPDATE backlite_tasks SET lease = iif(lease = 9223372036854775807, 0, lease + 1) "
+        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
 };
 
 }  // namespace storage

@@ -3,6 +3,8 @@
 #include <optional>
 #include <string>
 
+#include <fmt/format.h>
+
 #include <backlite/id.hpp>
 #include <backlite/records.hpp>
 #include <backlite/storage/outcomes.hpp>
@@ -277,6 +279,29 @@ TEST_CASE("Outcomes: a sign of life for a claim that is no longer held changes n
     CHECK_FALSE(extend(database, TaskId::from_text("released"), claim));
     CHECK_FALSE(extend(database, TaskId::from_text("gone"), claim));
     CHECK(database.query("SELECT sum(lease) FROM backlite_tasks") == "0");
+}
+
+TEST_CASE("Outcomes: a lease that cannot be raised begins anew, and is a sign of life all the same") {
+    TestDatabase database;
+    database.add(claimed_row());
+    database.execute("UPDATE backlite_tasks SET lease = 9223372036854775807");
+    CHECK(extend(database, id, claim));
+    CHECK(database.query("SELECT lease FROM backlite_tasks") == "0");
+}
+
+TEST_CASE("Outcomes: attempts that cannot be raised stay, and the outcome is written") {
+    for (const Resolution resolution : {Resolution::retry, Resolution::fail}) {
+        TestDatabase database;
+        database.add(claimed_row());
+        database.execute("UPDATE backlite_tasks SET attempts = 9223372036854775807");
+        Resolved outcome = resolved(resolution);
+        outcome.spends_attempt = outcome.keep_row = true;
+        bool written = false;
+        database.write([&](storage::Repository& repository) { written = repository.outcomes.write(outcome); });
+        CHECK(written);
+        const char* const table = resolution == Resolution::retry ? "backlite_tasks" : "backlite_tasks_completed";
+        CHECK(database.query(fmt::format("SELECT attempts FROM {}", table)) == "9223372036854775807");
+    }
 }
 
 }  // namespace
