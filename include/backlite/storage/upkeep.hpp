@@ -166,7 +166,7 @@ private:
     Statement undo_jump_{
         "UPDATE backlite_tasks SET created_at = min(created_at, ?2), "
         "wait_until = CASE WHEN last_executed_at IS NULL THEN min(wait_until, ?2) "
-        "WHEN last_executed_at > ?2 THEN wait_until - ?3 ELSE wait_until END, "
+        "WHEN last_executed_at > ?2 THEN max(wait_until, ?3 - 9223372036854775807) - ?3 ELSE wait_until END, "
         "last_executed_at = min(last_executed_at, ?2) WHERE rowid IN ("
         "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_due "
         "WHERE claimed_at IS NULL AND queue = ?1 AND due > ?2 AND due <= ?2 + 2 * ?3 "

@@ -223,6 +223,12 @@ TEST_CASE("Upkeep: a claim without owner whose time is no number, as a damaged f
     CHECK(write(database, [](Upkeep& upkeep) { return upkeep.release_ownerless(1'000'000); }) == 0);
 }
 
+TEST_CASE("Upkeep: undoing a jump bears the least time that a row can wait for") {
+    TestDatabase database;
+    database.add({.id = "a", .created_at = 1'500, .wait_until = (std::numeric_limits<std::int64_t>::min)()});
+    database.execute("UPDATE backlite_tasks SET last_executed_at = 1500");
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.undo_jump("mail", 1'000, 1'000, 10); }) == 1);
+    CHECK(database.query("SELECT due FROM backlite_tasks") == "1000");
 }
 
 TEST_CASE("Upkeep: claims without owner lapse by their time, others do not") {
