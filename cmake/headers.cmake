@@ -3,7 +3,7 @@
 # The FILE_SET of the library and the test "layers" both read it.
 set(BACKLITE_HEADERS
     # 0: no dependency on the rest
-    version fwd error fork clock logger id
+    version fwd format random error fork clock logger id
     # 1: what a task and a client are made of
     config task records
     # 2: one file, one connection

@@ -13,10 +13,10 @@
 #include <vector>
 
 #include <SQLiteCpp/Database.h>
-#include <fmt/format.h>
 
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
+#include <backlite/format.hpp>
 #include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
 #include <backlite/records.hpp>
@@ -115,9 +115,9 @@ public:
             std::string payload = encode(task, queue);
             if (payload.size() > engine_->config().max_payload) {
                 throw EncodeError(
-                    fmt::format("queue \"{}\": a task has {} bytes of JSON, more than ClientConfig::max_payload "
-                                "({})",
-                                queue, payload.size(), engine_->config().max_payload),
+                    detail::format("queue \"{}\": a task has {} bytes of JSON, more than ClientConfig::max_payload "
+                                   "({})",
+                                   {queue, payload.size(), engine_->config().max_payload}),
                     queue);
             }
             tasks_.push_back({{}, queue, std::move(payload)});
@@ -133,13 +133,13 @@ private:
         if (wait_) {
             const std::int64_t due = saturating_add(now, *wait_);
             if (*wait_ < Duration::zero() || due == (std::numeric_limits<std::int64_t>::max)()) {
-                throw ConfigError(fmt::format("AddOp::wait: {} ms is negative or too long", wait_->count()));
+                throw ConfigError(detail::format("AddOp::wait: {} ms is negative or too long", {wait_->count()}));
             }
             return due;
         }
         if (at_) {
             const std::int64_t due = to_ms(*at_);
-            if (due < 0) throw ConfigError(fmt::format("AddOp::at: {} ms is before 1970", due));
+            if (due < 0) throw ConfigError(detail::format("AddOp::at: {} ms is before 1970", {due}));
             return due;
         }
         return std::nullopt;

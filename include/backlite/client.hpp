@@ -5,7 +5,6 @@
 #include <memory>
 #include <ranges>
 #include <stop_token>
-#include <thread>
 #include <type_traits>
 #include <utility>
 
@@ -17,6 +16,7 @@
 #include <backlite/queue.hpp>
 #include <backlite/records.hpp>
 #include <backlite/runtime/engine.hpp>
+#include <backlite/runtime/thread.hpp>
 #include <backlite/task.hpp>
 #include <backlite/transaction.hpp>
 
@@ -48,7 +48,7 @@ public:
             return;
         }
         engine_->client().clear();
-        std::thread([engine = std::move(engine_)] { engine->shut_down(); }).detach();
+        runtime::start_thread(nullptr, "backlite-end", [engine = std::move(engine_)] { engine->shut_down(); }).detach();
     }
 
     /// Creates the tables, or migrates them from an older version. Does nothing if they are up to date.

@@ -13,12 +13,10 @@
 #include <string>
 #include <thread>
 #include <utility>
-#include <variant>
-
-#include <fmt/format.h>
 
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
+#include <backlite/format.hpp>
 #include <backlite/logger.hpp>
 
 namespace SQLite {
@@ -45,10 +43,13 @@ public:
     /// The same wait each time; any chrono duration converts, rounded up to milliseconds.
     template <class Rep, class Period>
     Backoff(std::chrono::duration<Rep, Period> fixed)  // NOLINT(google-explicit-constructor): `.backoff = 5s`
-        : rule_(std::chrono::ceil<Duration>(fixed)) {}
+        : fixed_(std::chrono::ceil<Duration>(fixed)) {}
 
+    /// Each wait is longer than the one before, by the rule. Errors: none here; a rule that cannot work is a
+    /// ConfigError when the queue is registered or first added to.
     [[nodiscard]] static Backoff exponential(ExponentialBackoff rule) {
         Backoff backoff;
+        backoff.kind_ = Kind::exponential;
         backoff.rule_ = rule;
         return backoff;
     }
@@ -57,16 +58,17 @@ public:
     /// several at once. If it throws or returns a negative time, the task waits one second.
     [[nodiscard]] static Backoff custom(std::function<Duration(int attempt)> wait) {
         Backoff backoff;
-        backoff.rule_ = std::move(wait);
+        backoff.kind_ = Kind::custom;
+        backoff.custom_ = std::move(wait);
         return backoff;
     }
 
     /// The wait after attempt number `attempt` (from 1) failed. `random` spreads an exponential wait.
     /// Errors: what a custom function throws; std::bad_function_call if it is empty.
     [[nodiscard]] Duration delay(int attempt, std::uint64_t random = 0) const {
-        if (const auto* fixed = std::get_if<Duration>(&rule_)) return *fixed;
-        if (const auto* function = std::get_if<Function>(&rule_)) return (*function)(attempt);
-        const auto& rule = std::get<ExponentialBackoff>(rule_);
+        if (kind_ == Kind::fixed) return fixed_;
+        if (kind_ == Kind::custom) return custom_(attempt);
+        const ExponentialBackoff& rule = rule_;
         if (rule.initial == Duration::zero()) return Duration::zero();  // below, zero times infinity is no number
         const auto most = static_cast<double>(rule.max.count());
         const double unit = static_cast<double>(random >> 11) / static_cast<double>(std::uint64_t{1} << 53);  // [0, 1)
@@ -80,35 +82,39 @@ public:
 
     /// Errors: ConfigError naming the value that cannot work.
     void check(const std::string& queue) const {
-        if (const auto* fixed = std::get_if<Duration>(&rule_)) {
-            if (*fixed < Duration::zero()) {
-                throw ConfigError(fmt::format("queue \"{}\": backoff is negative: {} ms", queue, fixed->count()));
+        if (kind_ == Kind::fixed) {
+            if (fixed_ < Duration::zero()) {
+                throw ConfigError(detail::format("queue \"{}\": backoff is negative: {} ms", {queue, fixed_.count()}));
             }
             return;
         }
-        if (const auto* function = std::get_if<Function>(&rule_)) {
-            if (!*function) throw ConfigError(fmt::format("queue \"{}\": the custom backoff is empty", queue));
+        if (kind_ == Kind::custom) {
+            if (!custom_) throw ConfigError(detail::format("queue \"{}\": the custom backoff is empty", {queue}));
             return;
         }
-        const auto& rule = std::get<ExponentialBackoff>(rule_);
+        const ExponentialBackoff& rule = rule_;
         if (rule.initial < Duration::zero() || rule.max < Duration::zero()) {
             throw ConfigError(
-                fmt::format("queue \"{}\": exponential backoff has a negative time: initial {} ms, max {} ms", queue,
-                            rule.initial.count(), rule.max.count()));
+                detail::format("queue \"{}\": exponential backoff has a negative time: initial {} ms, max {} ms",
+                               {queue, rule.initial.count(), rule.max.count()}));
         }
         if (!(rule.factor >= 1.0) || !std::isfinite(rule.factor)) {
             throw ConfigError(
-                fmt::format("queue \"{}\": exponential backoff has a factor below 1: {}", queue, rule.factor));
+                detail::format("queue \"{}\": exponential backoff has a factor below 1: {}", {queue, rule.factor}));
         }
         if (!(rule.jitter >= 0.0 && rule.jitter <= 1.0)) {
-            throw ConfigError(fmt::format("queue \"{}\": jitter is not between 0 and 1: {}", queue, rule.jitter));
+            throw ConfigError(detail::format("queue \"{}\": jitter is not between 0 and 1: {}", {queue, rule.jitter}));
         }
     }
 
 private:
-    using Function = std::function<Duration(int)>;
+    enum class Kind { fixed, exponential, custom };
 
-    std::variant<Duration, ExponentialBackoff, Function> rule_{Duration::zero()};
+    // Of the rules the one that `kind_` names counts. No std::variant: it would double what this header costs.
+    Kind kind_ = Kind::fixed;
+    Duration fixed_{};
+    ExponentialBackoff rule_{};
+    std::function<Duration(int)> custom_{};
 };
 
 /// Which finished tasks keep their payload.
@@ -137,17 +143,19 @@ struct QueueConfig {
         if (name.empty()) throw ConfigError("a queue has an empty name: set QueueConfig::name");
         if (name.find('\0') != std::string::npos) throw ConfigError("a queue's name holds a NUL character");
         if (max_attempts < 1) {
-            throw ConfigError(fmt::format("queue \"{}\": max_attempts is {}, must be at least 1", name, max_attempts));
+            throw ConfigError(
+                detail::format("queue \"{}\": max_attempts is {}, must be at least 1", {name, max_attempts}));
         }
         if (max_crashes < 1) {
-            throw ConfigError(fmt::format("queue \"{}\": max_crashes is {}, must be at least 1", name, max_crashes));
+            throw ConfigError(
+                detail::format("queue \"{}\": max_crashes is {}, must be at least 1", {name, max_crashes}));
         }
         if (timeout < Duration::zero()) {
-            throw ConfigError(fmt::format("queue \"{}\": timeout is negative: {} ms", name, timeout.count()));
+            throw ConfigError(detail::format("queue \"{}\": timeout is negative: {} ms", {name, timeout.count()}));
         }
         if (retention && retention->duration < Duration::zero()) {
             throw ConfigError(
-                fmt::format("queue \"{}\": retention is negative: {} ms", name, retention->duration.count()));
+                detail::format("queue \"{}\": retention is negative: {} ms", {name, retention->duration.count()}));
         }
         backoff.check(name);
     }

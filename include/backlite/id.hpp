@@ -8,7 +8,6 @@
 #include <cstdint>
 #include <functional>
 #include <mutex>
-#include <random>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +15,8 @@
 #include <fmt/format.h>
 
 #include <backlite/error.hpp>
+#include <backlite/format.hpp>
+#include <backlite/random.hpp>
 
 namespace backlite {
 inline namespace v1 {
@@ -30,7 +31,7 @@ public:
     /// The id in `text`, a UUID in its 36-character form; letters may be of either case and are kept as given.
     /// Errors: ConfigError naming the text if it is no UUID.
     [[nodiscard]] static TaskId parse(std::string_view text) {
-        if (!is_uuid(text)) throw ConfigError(fmt::format("not a task id: \"{}\"", text.substr(0, 64)));
+        if (!is_uuid(text)) throw ConfigError(detail::format("not a task id: \"{}\"", {text.substr(0, 64)}));
         return TaskId{std::string{text}};
     }
 
@@ -67,12 +68,6 @@ private:
 /// Threads: any.
 class IdGenerator {
 public:
-    IdGenerator() {
-        std::random_device device;
-        std::seed_seq seed{device(), device(), device(), device(), device(), device()};
-        random_.seed(seed);
-    }
-
     [[nodiscard]] TaskId next(std::int64_t now_ms) {
         const std::lock_guard lock(mutex_);
         return next_locked(now_ms);
@@ -92,10 +87,10 @@ private:
         const auto now = static_cast<std::uint64_t>(now_ms < 0 ? 0 : now_ms) & 0xffff'ffff'ffffU;
         if (now > ms_) {
             ms_ = now;
-            high_ = random_() & 0x7ff;  // the top bit stays clear, so that a millisecond has room to count
-            low_ = random_() & low_mask;
+            high_ = random() & 0x7ff;  // the top bit stays clear, so that a millisecond has room to count
+            low_ = random() & low_mask;
         } else {
-            low_ += (random_() & 0xffff'ffffU) + 1;
+            low_ += (random() & 0xffff'ffffU) + 1;
             if (low_ > low_mask) {
                 low_ &= low_mask;
                 if (++high_ > 0xfff) {
@@ -106,6 +101,8 @@ private:
         }
         return TaskId::from_text(text_of(ms_, high_, low_));
     }
+
+    std::uint64_t random() noexcept { return detail::random_of(random_state_ += detail::random_step); }
 
     static std::string text_of(std::uint64_t ms, std::uint64_t high, std::uint64_t low) {
         const std::uint64_t first = ms << 16 | 0x7000U | high;                   // version 7
@@ -125,7 +122,7 @@ private:
 
     std::mutex mutex_;
     // guarded by mutex_
-    std::mt19937_64 random_{};
+    std::uint64_t random_state_ = detail::random_seed();
     std::uint64_t ms_ = 0;
     std::uint64_t high_ = 0;
     std::uint64_t low_ = 0;

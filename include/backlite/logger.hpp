@@ -12,8 +12,6 @@
 #include <string_view>
 #include <utility>
 
-#include <fmt/format.h>
-
 namespace backlite {
 inline namespace v1 {
 
@@ -71,8 +69,14 @@ public:
                 case '\n': line += "\\n"; break;
                 case '\r': line += "\\r"; break;
                 case '\t': line += "\\t"; break;
-                // A terminal must not obey what an error text says.
-                default: line += control(c) ? fmt::format("\\x{:02x}", static_cast<unsigned>(c)) : std::string(1, c);
+                default:
+                    if (control(c)) {  // a terminal must not obey what an error text says
+                        line += "\\x";
+                        line += "0123456789abcdef"[static_cast<unsigned char>(c) >> 4];
+                        line += "0123456789abcdef"[c & 0xf];
+                    } else {
+                        line += c;
+                    }
             }
         }
         line += '"';
@@ -88,7 +92,9 @@ public:
 
     void log(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
         if (level < least_) return;
-        const std::string line = fmt::format("{:<7} {}\n", to_string(level), format_event(message, fields));
+        std::string line{to_string(level)};
+        line.resize(8, ' ');
+        line.append(format_event(message, fields)) += '\n';
         std::fwrite(line.data(), 1, line.size(), stderr);
     }
 

@@ -12,6 +12,7 @@
 
 #include <backlite/config.hpp>
 #include <backlite/context.hpp>
+#include <backlite/format.hpp>
 #include <backlite/outcome.hpp>
 #include <backlite/task.hpp>
 
@@ -69,7 +70,7 @@ public:
         static_assert(std::copy_constructible<F> || std::move_constructible<F>);
         if constexpr (requires { static_cast<bool>(processor == nullptr); }) {
             if (processor == nullptr) {
-                throw ConfigError(fmt::format("queue \"{}\": its processor is empty", queue_config<T>().name));
+                throw ConfigError(detail::format("queue \"{}\": its processor is empty", {queue_config<T>().name}));
             }
         }
         impl_ = std::make_unique<Impl<F>>(std::move(processor));

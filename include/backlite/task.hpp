@@ -11,11 +11,11 @@
 #include <string_view>
 #include <type_traits>
 
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
+#include <backlite/format.hpp>
 
 namespace backlite {
 inline namespace v1 {
@@ -125,17 +125,17 @@ template <class T>
         text = json.dump();
     } catch (const std::exception& error) {
         const char* why = error.what();
-        throw EncodeError(fmt::format("queue \"{}\": a task cannot be encoded: {}", queue,
-                                      why == nullptr ? "an exception without a text" : why),
+        throw EncodeError(detail::format("queue \"{}\": a task cannot be encoded: {}",
+                                         {queue, why == nullptr ? "an exception without a text" : why}),
                           queue);
     } catch (...) {
-        throw EncodeError(fmt::format("queue \"{}\": a task cannot be encoded: to_json threw no std::exception", queue),
-                          queue);
+        throw EncodeError(
+            detail::format("queue \"{}\": a task cannot be encoded: to_json threw no std::exception", {queue}), queue);
     }
     if (json_depth(text) > max_json_depth) {
-        throw EncodeError(
-            fmt::format("queue \"{}\": a task cannot be encoded: its JSON nests deeper than {}", queue, max_json_depth),
-            queue);
+        throw EncodeError(detail::format("queue \"{}\": a task cannot be encoded: its JSON nests deeper than {}",
+                                         {queue, max_json_depth}),
+                          queue);
     }
     return text;
 }
@@ -145,7 +145,7 @@ template <class T>
 template <class T>
 [[nodiscard]] T decode(std::string_view payload) {
     if (json_depth(payload) > max_json_depth) {
-        throw std::runtime_error(fmt::format("its JSON nests deeper than {}", max_json_depth));
+        throw std::runtime_error(detail::format("its JSON nests deeper than {}", {max_json_depth}));
     }
     T task{};
     const nlohmann::json json = nlohmann::json::parse(payload);

@@ -8,7 +8,6 @@
 #include <utility>
 
 #include <SQLiteCpp/Database.h>
-#include <fmt/format.h>
 #include <sqlite3.h>
 
 #include <backlite/add_op.hpp>

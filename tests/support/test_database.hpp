@@ -122,9 +122,10 @@ public:
         backlite::storage::Statement insert_nameless(
             "INSERT INTO backlite_tasks (id, queue, created_at, wait_until, task, attempts, crashes, claim, "
             "claimed_at, owner) VALUES (NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
-        backlite::storage::Run(connection.handle(), row.id ? insert : insert_nameless, row.id.value_or(""), row.queue,
-                               row.created_at, row.wait_until, backlite::storage::Blob{row.payload}, row.attempts,
-                               row.crashes, row.claim, row.claimed_at, row.owner)
+        backlite::storage::Run(
+            connection.handle(), row.id ? insert : insert_nameless,
+            {row.id.value_or(""), row.queue, row.created_at, row.wait_until, backlite::storage::Blob{row.payload},
+             row.attempts, row.crashes, row.claim, row.claimed_at, row.owner})
             .change();
     }
 

@@ -14,7 +14,6 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
 #include <sqlite3.h>
 
 #include <backlite/clock.hpp>
@@ -107,7 +106,7 @@ public:
     void run() noexcept {
         parts_.log(
             LogLevel::info, "task dispatcher started",
-            {{"workers", fmt::to_string(parts_.config.num_workers)}, {"queues", fmt::to_string(parts_.queues.size())}});
+            {{"workers", std::to_string(parts_.config.num_workers)}, {"queues", std::to_string(parts_.queues.size())}});
         const auto now = parts_.clock.steady_now();
         next_lease_ = saturating_add(now, lease_interval());
         next_observation_ = saturating_add(now, observation_interval());
@@ -176,8 +175,8 @@ private:
         if (!brief && !std::exchange(failure_logged_, true)) {
             parts_.log(LogLevel::failure, "storage error: the dispatcher tries again",
                        {{"error", std::string{what}},
-                        {"code", fmt::to_string(code)},
-                        {"unwritten", fmt::to_string(unwritten_.size())}});
+                        {"code", std::to_string(code)},
+                        {"unwritten", std::to_string(unwritten_.size())}});
         }
         // Never so long that others see two chances to write pass without a lease of ours, and take us for hung.
         const Duration most = std::clamp(parts_.config.release_after / 8, Duration{10}, Duration{500});
@@ -188,7 +187,7 @@ private:
     void watch_the_clocks() noexcept {
         const Duration jump = clocks_.jump();
         if (jump == Duration::zero()) return;
-        parts_.log(LogLevel::warning, "the wall clock was set", {{"by_ms", fmt::to_string(jump.count())}});
+        parts_.log(LogLevel::warning, "the wall clock was set", {{"by_ms", std::to_string(jump.count())}});
         jump_back_ = (std::max)(jump_back_ - jump, Duration::zero());
     }
 
@@ -366,7 +365,7 @@ private:
         if (plan.lapse) {
             taken_.refresh = true;
             parts_.log(LogLevel::warning, "rescued claims of an unknown owner",
-                       {{"claims", fmt::to_string(result.lapsed)}});
+                       {{"claims", std::to_string(result.lapsed)}});
         }
         if (plan.undo_jump > Duration::zero()) {
             taken_.refresh = true;
@@ -385,14 +384,14 @@ private:
             return task.id == claim.first && task.claim == claim.second;
         };
         parts_.log(LogLevel::warning, "claim lost",
-                   {{"id", claim.first.str()}, {"claim", fmt::to_string(claim.second)}});
+                   {{"id", claim.first.str()}, {"claim", std::to_string(claim.second)}});
         (void)parts_.pool.withdraw(is_it);
         parts_.pool.fire(StopReason::claim_lost, is_it);
     }
 
     void note_purge(int purged) {
         if (purged > 0) {
-            parts_.log(LogLevel::info, "purged expired tasks", {{"tasks", fmt::to_string(purged)}});
+            parts_.log(LogLevel::info, "purged expired tasks", {{"tasks", std::to_string(purged)}});
         }
         if (purged < upkeep_chunk) {
             next_purge_ = saturating_add(parts_.clock.steady_now(), parts_.config.cleanup_interval);

@@ -18,7 +18,6 @@
 #include <vector>
 
 #include <SQLiteCpp/Database.h>
-#include <fmt/format.h>
 #include <sqlite3.h>
 
 #include <backlite/clock.hpp>
@@ -26,6 +25,7 @@
 #include <backlite/context.hpp>
 #include <backlite/error.hpp>
 #include <backlite/fork.hpp>
+#include <backlite/format.hpp>
 #include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
 #include <backlite/logger.hpp>
@@ -82,8 +82,8 @@ public:
         std::unique_lock lock(mutex_);
         (void)clear_ended(lock);
         if (session_ || changing_) {
-            throw ConfigError(fmt::format("queue \"{}\": queues are registered before start, or between stop and start",
-                                          queue->config().name));
+            throw ConfigError(detail::format(
+                "queue \"{}\": queues are registered before start, or between stop and start", {queue->config().name}));
         }
         queues_.add(std::move(queue));
     }
@@ -108,7 +108,7 @@ public:
     bool stop(Duration patience) {
         check_fork("Client::stop");
         if (patience < Duration::zero()) {
-            throw ConfigError(fmt::format("Client::stop: the time is negative: {} ms", patience.count()));
+            throw ConfigError(detail::format("Client::stop: the time is negative: {} ms", {patience.count()}));
         }
         if (on_own_thread()) return request_stop();
         std::shared_ptr<Session> session = session_to_stop();
@@ -186,8 +186,9 @@ public:
             };
             if (sqlite3_get_autocommit(db) == 0 && !(done(undo) && done(release))) done(undo_all);
             if (sqlite3_get_autocommit(db) != 0) {
-                storage::throw_sqlite(error.extended_code(),
-                                      fmt::format("{}; SQLite has rolled back the whole transaction", error.what()));
+                storage::throw_sqlite(
+                    error.extended_code(),
+                    detail::format("{}; SQLite has rolled back the whole transaction", {error.what()}));
             }
             throw;
         }
@@ -201,8 +202,9 @@ public:
         const bool own = !file.empty() && storage::identify(file) == identity_;
         if (own && (file == file_ || storage::identify(file + "-wal") == storage::identify(file_ + "-wal"))) return;
         throw ConfigError(
-            fmt::format("tx: the connection is on \"{}\", the client on \"{}\"{}", file, config_.database,
-                        own ? ", which is a hard link to the same file: SQLite keeps a log per name" : ""));
+            detail::format("tx: the connection is on \"{}\", the client on \"{}\"{}",
+                           {file, config_.database,
+                            own ? ", which is a hard link to the same file: SQLite keeps a log per name" : ""}));
     }
 
     [[nodiscard]] storage::FileIdentity identity() const noexcept { return identity_; }
@@ -261,8 +263,8 @@ private:
     static ClientConfig checked(ClientConfig config) {
         const auto check = [&config](bool good, const char* field, const char* rule, auto value) {
             if (good) return;
-            throw ConfigError(fmt::format("client on \"{}\": ClientConfig::{} is {}, must be {}", config.database,
-                                          field, value, rule));
+            throw ConfigError(detail::format("client on \"{}\": ClientConfig::{} is {}, must be {}",
+                                             {config.database, field, value, rule}));
         };
         storage::check_database_name(config.database);
         check(config.num_workers >= 1 && config.num_workers <= storage::OwnerLock::max_workers, "num_workers",
@@ -304,8 +306,8 @@ private:
             }
             if (!session_->dispatcher().stop_requested()) return false;
             if (!clear_ended(lock)) {
-                throw ConfigError(
-                    fmt::format("Client::start: the client is still stopping; running tasks: {}", running_locked()));
+                throw ConfigError(detail::format("Client::start: the client is still stopping; running tasks: {}",
+                                                 {running_locked()}));
             }
         }
     }
@@ -324,8 +326,8 @@ private:
     [[nodiscard]] std::string running_locked() const {
         std::string text;
         for (const RunningTask& task : session_->running()) {
-            text += fmt::format("{}{} of queue \"{}\"", text.empty() ? "" : ", ", task.id,
-                                queues_[task.queue].config().name);
+            text += detail::format("{}{} of queue \"{}\"",
+                                   {text.empty() ? "" : ", ", task.id.str(), queues_[task.queue].config().name});
         }
         return text.empty() ? "none" : text;
     }
@@ -377,7 +379,7 @@ private:
             if (session_) session_->fail();
         }
         log_(LogLevel::failure, "the client stops itself: its file cannot be used any more",
-             {{"error", error.what()}, {"code", fmt::to_string(error.extended_code())}});
+             {{"error", error.what()}, {"code", std::to_string(error.extended_code())}});
         try {
             if (config_.on_fatal) config_.on_fatal(error);
         } catch (...) {

@@ -6,16 +6,15 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
 #include <sqlite3.h>
 
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
+#include <backlite/format.hpp>
 #include <backlite/logger.hpp>
 #include <backlite/records.hpp>
 #include <backlite/storage/group_commit.hpp>
@@ -106,8 +105,8 @@ public:
         std::vector<OwnerRow> others = repository.upkeep.owners();
         if (std::erase_if(others, [&](const OwnerRow& row) { return row.owner == owner_; }) == 0) {
             throw StorageError(
-                fmt::format("another client has taken this one for dead: \"{}\" was deleted or replaced under it",
-                            lock_.path()),
+                detail::format("another client has taken this one for dead: \"{}\" was deleted or replaced under it",
+                               {lock_.path()}),
                 SQLITE_READONLY_DBMOVED);
         }
         return others;
@@ -148,7 +147,7 @@ public:
 
     /// Looks at the leases of others, and gives back the claims of those that hang; how many that were.
     int observe(const Patience& patience) {
-        std::map<Key, Sighting> seen;
+        std::vector<Sighting> seen;
         const auto now = clock_.steady_now();
         std::vector<storage::ForeignClaim> hung;
         writes_.read(
@@ -163,11 +162,11 @@ public:
             },
             patience);
         sightings_ = std::move(seen);
-        const bool doubts = std::any_of(sightings_.begin(), sightings_.end(), [](const auto& entry) {
-            return !entry.second.writable && entry.second.looks >= looks_needed - 1;
+        const bool doubts = std::any_of(sightings_.begin(), sightings_.end(), [](const Sighting& sighting) {
+            return !sighting.writable && sighting.looks >= looks_needed - 1;
         });
         if (hung.empty() && !doubts) return 0;
-        for (auto& [key, sighting] : sightings_) sighting.writable = false;  // unless the write below succeeds
+        for (Sighting& sighting : sightings_) sighting.writable = false;  // unless the write below succeeds
         int released = 0;
         writes_.write(
             [&](storage::Repository& repository) {
@@ -177,7 +176,7 @@ public:
                 }
             },
             patience);
-        for (auto& [key, sighting] : sightings_) sighting.writable = sighting.looks >= looks_needed - 1;
+        for (Sighting& sighting : sightings_) sighting.writable = sighting.looks >= looks_needed - 1;
         for (const storage::ForeignClaim& claim : hung) {
             log_(LogLevel::warning, "task rescued",
                  {{"id", claim.id.str()}, {"reason", "its owner lives but gave no sign for release_after"}});
@@ -186,9 +185,10 @@ public:
     }
 
 private:
-    using Key = std::pair<std::string, std::int64_t>;
-
+    /// One claim of another client, as this one has seen it.
     struct Sighting {
+        TaskId id{};
+        std::int64_t claim = 0;
         std::int64_t lease = 0;
         Steady::time_point since{};
         int looks = 0;
@@ -264,7 +264,7 @@ private:
             return;
         }
         throw ConfigError(
-            fmt::format("more than {} clients are started on one database", storage::OwnerLock::max_slots));
+            detail::format("more than {} clients are started on one database", {storage::OwnerLock::max_slots}));
     }
 
     void unlock(const std::vector<Rescue>& rescues) noexcept {
@@ -273,28 +273,40 @@ private:
         }
     }
 
-    void look_at(storage::ForeignClaim claim, Steady::time_point now, std::map<Key, Sighting>& seen,
+    void look_at(storage::ForeignClaim claim, Steady::time_point now, std::vector<Sighting>& seen,
                  std::vector<storage::ForeignClaim>& hung) const {
-        Key key{claim.id.str(), claim.claim};
-        const auto before = sightings_.find(key);
-        Sighting sighting{claim.lease, now, 1};
-        if (before != sightings_.end() && before->second.lease == claim.lease) {
-            sighting.since = before->second.since;
-            sighting.looks = before->second.looks + 1;
-            sighting.writable = before->second.writable;
+        Sighting sighting{claim.id, claim.claim, claim.lease, now, 1};
+        const Sighting* before = sighting_of(claim, seen.size());
+        if (before != nullptr && before->lease == claim.lease) {
+            sighting.since = before->since;
+            sighting.looks = before->looks + 1;
+            sighting.writable = before->writable;
         }
         const bool hangs =
             sighting.looks >= looks_needed && now - sighting.since >= release_after_ && sighting.writable;
-        seen.emplace(std::move(key), sighting);
+        seen.push_back(std::move(sighting));
         if (hangs) hung.push_back(std::move(claim));
+    }
+
+    /// What was seen of a claim before; null: nothing. Claims come in the same order each time, but for those that came
+    /// and went in between: the search starts at the place that this one has now.
+    [[nodiscard]] const Sighting* sighting_of(const storage::ForeignClaim& claim, std::size_t place) const noexcept {
+        const std::size_t count = sightings_.size();
+        for (std::size_t i = 0; i < count; ++i) {
+            const Sighting& sighting = sightings_[(place + i) % count];
+            if (sighting.claim == claim.claim && sighting.id == claim.id) return &sighting;
+        }
+        return nullptr;
     }
 
     void report(const std::vector<Rescue>& rescues) const {
         for (const Rescue& rescue : rescues) {
+            std::string crashed;
+            for (const std::string& id : rescue.crashed) crashed += (crashed.empty() ? "" : ",") + id;
             log_(LogLevel::warning, "rescued a dead client's claims",
-                 {{"owner", fmt::to_string(rescue.owner)},
-                  {"claims", fmt::to_string(rescue.claims)},
-                  {"crashed", fmt::format("{}", fmt::join(rescue.crashed, ","))}});
+                 {{"owner", std::to_string(rescue.owner)},
+                  {"claims", std::to_string(rescue.claims)},
+                  {"crashed", std::move(crashed)}});
         }
     }
 
@@ -309,7 +321,7 @@ private:
     unsigned slot_ = never_a_slot;
     std::int64_t owner_ = 0;
     std::vector<OwnerRow> others_{};
-    std::map<Key, Sighting> sightings_{};
+    std::vector<Sighting> sightings_{};
 };
 
 }  // namespace runtime

@@ -4,10 +4,9 @@
 
 #include <chrono>
 #include <cstdint>
-#include <set>
+#include <string>
 #include <utility>
-
-#include <fmt/format.h>
+#include <vector>
 
 #include <backlite/clock.hpp>
 #include <backlite/logger.hpp>
@@ -26,27 +25,38 @@ public:
     void look(const WorkerPool& pool, const QueueRegistry& queues, const Log& log, Steady::time_point now) {
         if (now < next_look_) return;
         next_look_ = saturating_add(now, std::chrono::seconds{1});
-        std::set<std::pair<TaskId, std::int64_t>> overdue;
+        std::vector<Overdue> overdue;
         for (const RunningTask& task : pool.running()) {
             const QueueConfig& queue = queues[task.queue].config();
             if (task.signal->reason() != StopReason::timeout) continue;
             if (now < saturating_add(saturating_add(task.started, queue.timeout), grace)) continue;
-            auto key = std::pair{task.id, task.claim};
-            if (!overdue_.contains(key)) {
+            if (!told(task)) {
                 const auto running = std::chrono::duration_cast<std::chrono::seconds>(now - task.started);
                 log(LogLevel::warning, "task ignores its timeout",
-                    {{"id", task.id.str()}, {"queue", queue.name}, {"running_s", fmt::to_string(running.count())}});
+                    {{"id", task.id.str()}, {"queue", queue.name}, {"running_s", std::to_string(running.count())}});
             }
-            overdue.insert(std::move(key));
+            overdue.push_back({task.id, task.claim});
         }
         overdue_ = std::move(overdue);
     }
 
 private:
+    struct Overdue {
+        TaskId id{};
+        std::int64_t claim = 0;
+    };
+
     static constexpr Duration grace = std::chrono::seconds{10};
 
+    [[nodiscard]] bool told(const RunningTask& task) const noexcept {
+        for (const Overdue& known : overdue_) {
+            if (known.claim == task.claim && known.id == task.id) return true;
+        }
+        return false;
+    }
+
     Steady::time_point next_look_{};
-    std::set<std::pair<TaskId, std::int64_t>> overdue_{};
+    std::vector<Overdue> overdue_{};
 };
 
 }  // namespace runtime

@@ -9,9 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
-
 #include <backlite/error.hpp>
+#include <backlite/format.hpp>
 #include <backlite/queue.hpp>
 #include <backlite/storage/claims.hpp>
 
@@ -27,7 +26,8 @@ public:
         const std::string& name = queue->config().name;
         const auto place = lower_bound(name);
         if (place != queues_.end() && (*place)->config().name == name) {
-            throw ConfigError(fmt::format("queue \"{}\" is registered already: names are unique in a client", name));
+            throw ConfigError(
+                detail::format("queue \"{}\" is registered already: names are unique in a client", {name}));
         }
         queues_.insert(place, std::move(queue));
     }

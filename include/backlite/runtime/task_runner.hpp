@@ -10,7 +10,6 @@
 #include <limits>
 #include <memory>
 #include <optional>
-#include <random>
 #include <string>
 #include <utility>
 
@@ -18,9 +17,11 @@
 
 #include <backlite/clock.hpp>
 #include <backlite/context.hpp>
+#include <backlite/format.hpp>
 #include <backlite/logger.hpp>
 #include <backlite/outcome.hpp>
 #include <backlite/queue.hpp>
+#include <backlite/random.hpp>
 #include <backlite/records.hpp>
 #include <backlite/runtime/queue_registry.hpp>
 
@@ -53,7 +54,7 @@ public:
     static constexpr std::size_t max_error = 4096;
 
     TaskRunner(const QueueRegistry& queues, const ClientSlot& client, const Clock& clock, Log log)
-        : queues_(queues), client_(client), clock_(clock), log_(std::move(log)), random_(std::random_device{}()) {}
+        : queues_(queues), client_(client), clock_(clock), log_(std::move(log)), random_(detail::random_seed()) {}
 
     /// Runs one attempt and returns what is to be written; all but the id is filled in. Lets nothing escape.
     [[nodiscard]] Resolved run(const ClaimedTask& task, const std::shared_ptr<StopSignal>& signal,
@@ -65,14 +66,14 @@ public:
         attempt.resolved.executed_at = to_ms(clock_.now());
 
         if (task.crashes >= config.max_crashes) {
-            give_up(attempt, fmt::format("the process died {} times while it ran this task (max_crashes is {})",
-                                         task.crashes, config.max_crashes));
+            give_up(attempt, detail::format("the process died {} times while it ran this task (max_crashes is {})",
+                                            {task.crashes, config.max_crashes}));
         } else if (task.attempts > std::int64_t{config.max_attempts} + config.max_crashes) {
-            give_up(attempt, fmt::format("the row says {} attempts, more than {} attempts and {} crashes could make",
-                                         task.attempts, config.max_attempts, config.max_crashes));
+            give_up(attempt, detail::format("the row says {} attempts, more than {} attempts and {} crashes could make",
+                                            {task.attempts, config.max_attempts, config.max_crashes}));
         } else if (task.oversize > 0) {
-            give_up(attempt,
-                    fmt::format("its payload of {} bytes is larger than ClientConfig::max_payload", task.oversize));
+            give_up(attempt, detail::format("its payload of {} bytes is larger than ClientConfig::max_payload",
+                                            {task.oversize}));
         } else {
             process(attempt, queue, signal, observer);
         }
@@ -104,7 +105,7 @@ private:
             text_of_exception([&] { job = queue.decode(attempt.task.payload); });
         if (unreadable) {
             observer.left();
-            return give_up(attempt, fmt::format("its payload cannot be read: {}", *unreadable));
+            return give_up(attempt, detail::format("its payload cannot be read: {}", {*unreadable}));
         }
         std::optional<Outcome> outcome;
         const auto started = clock_.steady_now();
@@ -155,7 +156,7 @@ private:
              {{"id", attempt.task.id.str()},
               {"queue", attempt.config.name},
               {"duration", duration_text(resolved)},
-              {"attempt", fmt::to_string(attempt.number)}});
+              {"attempt", std::to_string(attempt.number)}});
     }
 
     void fail(Attempt& attempt, const std::string& reason) {
@@ -190,7 +191,7 @@ private:
              {{"id", attempt.task.id.str()},
               {"queue", attempt.config.name},
               {"duration", duration_text(attempt.resolved)},
-              {"wait_ms", fmt::to_string(wait.count())}});
+              {"wait_ms", std::to_string(wait.count())}});
     }
 
     void give_back(Attempt& attempt, const std::string& reason) {
@@ -226,7 +227,7 @@ private:
         log_(LogLevel::failure, "the queue's backoff failed: waiting one second",
              {{"id", attempt.task.id.str()},
               {"queue", attempt.config.name},
-              {"error", broken ? *broken : fmt::format("a negative wait of {} ms", wait.count())}});
+              {"error", broken ? *broken : detail::format("a negative wait of {} ms", {wait.count()})}});
         return std::chrono::seconds{1};
     }
 
@@ -241,8 +242,8 @@ private:
              {{"id", attempt.task.id.str()},
               {"queue", attempt.config.name},
               {"duration", duration_text(attempt.resolved)},
-              {"attempt", fmt::to_string(attempt.number)},
-              {"remaining", fmt::to_string(remaining)},
+              {"attempt", std::to_string(attempt.number)},
+              {"remaining", std::to_string(remaining)},
               {"error", cut(reason)}});
     }
 
@@ -272,17 +273,18 @@ private:
 
     static std::string duration_text(const Resolved& resolved) {
         const double us = static_cast<double>(resolved.duration_us);
-        if (us < 1'000) return fmt::format("{}us", resolved.duration_us);
-        if (us < 1'000'000) return fmt::format("{:.3g}ms", us / 1'000);
-        return fmt::format("{:.3f}s", us / 1'000'000);
+        if (us < 1'000) return detail::format("{}us", {resolved.duration_us});
+        if (us < 1'000'000) return in_units("{:.3g}ms", us / 1'000);
+        return in_units("{:.3f}s", us / 1'000'000);
     }
 
-    /// SplitMix64 over a shared counter: spreads backoffs, and needs no lock.
+    static std::string in_units(const char* pattern, double value) {
+        return fmt::vformat(pattern, fmt::make_format_args(value));  // no template for each pattern: see format.hpp
+    }
+
+    /// Spreads backoffs. A shared counter needs no lock.
     std::uint64_t random() noexcept {
-        std::uint64_t z = random_.fetch_add(0x9e3779b97f4a7c15U, std::memory_order_relaxed);
-        z = (z ^ z >> 30) * 0xbf58476d1ce4e5b9U;
-        z = (z ^ z >> 27) * 0x94d049bb133111ebU;
-        return z ^ z >> 31;
+        return detail::random_of(random_.fetch_add(detail::random_step, std::memory_order_relaxed));
     }
 
     // constant after construction

@@ -2,6 +2,7 @@
 #pragma once
 // How the library's threads are made: named, deaf to the host's signals, and known as the library's own.
 
+#include <functional>
 #include <string>
 #include <thread>
 #include <utility>
@@ -31,11 +32,23 @@ private:
     const void* outer_;
 };
 
+/// What a thread of the library does. One type for all, so that <thread> is instantiated once.
+struct ThreadBody {
+    const void* engine;
+    std::string name;
+    std::function<void()> body;
+
+    void operator()() const noexcept {
+        pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+        const EngineScope scope(engine);
+        body();
+    }
+};
+
 /// Starts a thread of `engine` that runs `body`, which must not throw. All signals are blocked on it, so that the
 /// host's handlers never run there. `name` is cut to the 15 characters that Linux shows. Errors: std::system_error if
 /// the thread cannot be started.
-template <class Body>
-[[nodiscard]] std::jthread start_thread(const void* engine, std::string name, Body body) {
+[[nodiscard]] inline std::jthread start_thread(const void* engine, std::string name, std::function<void()> body) {
     // A new thread inherits the mask, so it is set before the thread exists: no signal can slip in.
     struct MaskScope {
         sigset_t before{};
@@ -46,11 +59,7 @@ template <class Body>
         }
         ~MaskScope() { pthread_sigmask(SIG_SETMASK, &before, nullptr); }
     } const mask;
-    return std::jthread([engine, name = std::move(name), body = std::move(body)]() mutable noexcept {
-        pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
-        const EngineScope scope(engine);
-        body();
-    });
+    return std::jthread(ThreadBody{engine, std::move(name), std::move(body)});
 }
 
 }  // namespace runtime

@@ -7,7 +7,6 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -16,10 +15,9 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
-
 #include <backlite/clock.hpp>
 #include <backlite/context.hpp>
+#include <backlite/format.hpp>
 #include <backlite/records.hpp>
 #include <backlite/runtime/thread.hpp>
 
@@ -71,7 +69,7 @@ public:
         threads_.reserve(workers);
         try {
             for (std::size_t i = 0; i < workers; ++i) {
-                threads_.push_back(start_thread(engine, fmt::format("backlite-w{}", i), [this, i] { run(i); }));
+                threads_.push_back(start_thread(engine, detail::format("backlite-w{}", {i}), [this, i] { run(i); }));
             }
         } catch (...) {
             close();  // no destructor runs, and the threads that were made would be waited for in vain
@@ -90,6 +88,7 @@ public:
         {
             const std::lock_guard lock(mutex_);
             const auto now = clock_.steady_now();
+            ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(std::exchange(next_ready_, 0)));
             for (ClaimedTask& task : tasks) {
                 ready_us_ += task.cost_us;
                 ready_.push_back({std::move(task), now});
@@ -122,8 +121,9 @@ public:
     [[nodiscard]] std::vector<ClaimedTask> withdraw(Which&& which) {
         std::vector<ClaimedTask> taken;
         const std::lock_guard lock(mutex_);
-        std::deque<Ready> kept;
-        for (Ready& ready : ready_) {
+        std::vector<Ready> kept;
+        for (std::size_t i = next_ready_; i < ready_.size(); ++i) {
+            Ready& ready = ready_[i];
             if (which(std::as_const(ready.task), ready.offered)) {
                 ready_us_ -= ready.task.cost_us;
                 taken.push_back(std::move(ready.task));
@@ -132,6 +132,7 @@ public:
             }
         }
         ready_ = std::move(kept);
+        next_ready_ = 0;
         return taken;
     }
 
@@ -139,12 +140,12 @@ public:
         const std::lock_guard lock(mutex_);
         Load load{.idle = idle_,
                   .running = slots_.size() - idle_,
-                  .ready = ready_.size(),
+                  .ready = ready_count_locked(),
                   .ready_us = ready_us_,
                   .finished = finished_.size()};
-        load.low = ready_.size() <= low_water_;
+        load.low = load.ready <= low_water_;
         if (!finished_.empty()) load.oldest_finished = first_finished_;
-        if (!ready_.empty()) load.oldest_ready = ready_.front().offered;
+        if (load.ready > 0) load.oldest_ready = ready_[next_ready_].offered;
         const auto add = [&load](const ClaimedTask& task) {
             load.crashed = load.crashed || task.crashes > 0;
             load.last_chance = load.last_chance || task.last_chance;
@@ -152,7 +153,7 @@ public:
         for (const Slot& slot : slots_) {
             if (slot.signal) add(slot.task);
         }
-        for (const Ready& ready : ready_) add(ready.task);
+        for (std::size_t i = next_ready_; i < ready_.size(); ++i) add(ready_[i].task);
         return load;
     }
 
@@ -174,7 +175,9 @@ public:
         for (const Slot& slot : slots_) {
             if (slot.signal) claims.emplace_back(slot.task.id, slot.task.claim);
         }
-        for (const Ready& ready : ready_) claims.emplace_back(ready.task.id, ready.task.claim);
+        for (std::size_t i = next_ready_; i < ready_.size(); ++i) {
+            claims.emplace_back(ready_[i].task.id, ready_[i].task.claim);
+        }
         return claims;
     }
 
@@ -199,6 +202,8 @@ private:
         std::shared_ptr<StopSignal> signal{};  ///< null: idle
     };
 
+    [[nodiscard]] std::size_t ready_count_locked() const noexcept { return ready_.size() - next_ready_; }
+
     void close() noexcept {
         {
             const std::lock_guard lock(mutex_);
@@ -212,14 +217,13 @@ private:
         Slot& slot = slots_[worker];
         std::unique_lock lock(mutex_);
         for (;;) {
-            if (ready_.empty() || held_) {
+            if (ready_count_locked() == 0 || held_) {
                 if (closing_) return;
                 // Capped: glibc 2.36 can lose a signal (bug 25847).
                 work_available_.wait_for(lock, std::chrono::seconds{1});
                 continue;
             }
-            slot.task = std::move(ready_.front().task);
-            ready_.pop_front();
+            slot.task = std::move(ready_[next_ready_++].task);
             ready_us_ -= slot.task.cost_us;
             slot.started = clock_.steady_now();
             slot.signal = std::make_shared<StopSignal>();
@@ -232,7 +236,7 @@ private:
             slot.signal.reset();
             ++idle_;
             // Two calls for a batch: when its first outcome is there, and when more tasks are needed.
-            const bool low = ready_.size() <= low_water_;
+            const bool low = ready_count_locked() <= low_water_;
             if (!std::exchange(told_first_, true)) {
                 first_finished_ = clock_.steady_now();
             } else if (!low || told_low_) {
@@ -254,7 +258,8 @@ private:
     std::condition_variable work_available_{};
     // guarded by mutex_
     std::vector<Slot> slots_;
-    std::deque<Ready> ready_{};
+    std::vector<Ready> ready_{};  ///< in the order in which they start; those before `next_ready_` have started
+    std::size_t next_ready_ = 0;
     std::int64_t ready_us_ = 0;
     std::vector<Finished> finished_{};
     std::size_t idle_ = slots_.size();

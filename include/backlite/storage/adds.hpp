@@ -23,7 +23,7 @@ public:
     /// Errors: StorageError; then some of the tasks may be inserted, and the caller rolls back.
     void insert(std::span<const NewTask> tasks, std::int64_t created_at, std::optional<std::int64_t> wait_until) {
         for (const NewTask& task : tasks) {
-            Run(db_, insert_, task.id.str(), created_at, task.queue, Blob{task.payload}, wait_until).change();
+            Run(db_, insert_, {task.id.str(), created_at, task.queue, Blob{task.payload}, wait_until}).change();
         }
     }
 

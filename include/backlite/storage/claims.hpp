@@ -10,14 +10,13 @@
 #include <span>
 #include <string>
 #include <string_view>
-#include <unordered_set>
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
 #include <sqlite3.h>
 
 #include <backlite/error.hpp>
+#include <backlite/format.hpp>
 #include <backlite/records.hpp>
 #include <backlite/storage/statement.hpp>
 
@@ -69,7 +68,7 @@ public:
         std::size_t next = 0;  // heads before this one are known
         std::string seen;
         for (std::size_t level = 0; level < heads.size() && next < heads.size(); ++level) {
-            Run run(db_, next_queue_, seen);
+            Run run(db_, next_queue_, {seen});
             if (!run.step()) return;
             seen = run.bytes(0);
             while (next < heads.size() && heads[next].name < seen) ++next;
@@ -83,7 +82,7 @@ public:
     /// Errors: StorageError; the caller rolls back. CorruptError if the index contradicts the table.
     ClaimResult claim(ClaimRequest request, std::span<QueueHead> heads) {
         ClaimResult result;
-        std::unordered_set<std::int64_t> held;
+        Rows held;
         std::vector<std::size_t> looked_at;
         for (;;) {
             const std::size_t missing = request.limit - result.tasks.size();
@@ -92,11 +91,12 @@ public:
             bool more = false;
             for (const Candidate& candidate : candidates) {
                 if (result.tasks.size() == request.limit) break;
-                if (held.contains(candidate.row)) continue;
+                if (contains(held, candidate.row)) continue;
                 const Taken taken = take(candidate, request, heads, result);
                 more = taken != Taken::too_much;
                 if (!more) break;
-                if (taken == Taken::held) held.insert(candidate.row);
+                if (taken == Taken::held)
+                    held.insert(std::lower_bound(held.begin(), held.end(), candidate.row), candidate.row);
             }
             if (!more || held.empty()) break;  // tasks that were left may hide later ones: look again behind them
         }
@@ -109,6 +109,12 @@ public:
 
 private:
     enum class Taken { yes, held, too_much };
+    using Rows = std::vector<std::int64_t>;  // sorted; tasks that have crashed a process, so there are few
+
+    static bool contains(const Rows& rows, std::int64_t row) {
+        const auto place = std::lower_bound(rows.begin(), rows.end(), row);
+        return place != rows.end() && *place == row;
+    }
 
     struct Candidate {
         std::int64_t due = 0;
@@ -133,7 +139,7 @@ private:
         for (const std::size_t queue : order) {
             if (best.size() == limit && heads[queue].due > best.front().due) break;
             looked_at.push_back(queue);
-            Run run(db_, candidates_, heads[queue].name, now);
+            Run run(db_, candidates_, {heads[queue].name, now});
             while (run.step()) {
                 const Candidate candidate{run.integer(1), run.integer(0), queue};
                 if (best.size() == limit) {
@@ -157,7 +163,7 @@ private:
         ClaimedTask task;
         bool nameless = false;
         {
-            Run run(db_, read_row_, candidate.row, static_cast<std::int64_t>(request.max_payload));
+            Run run(db_, read_row_, {candidate.row, static_cast<std::int64_t>(request.max_payload)});
             if (!run.step()) {
                 // The index would name it again for ever.
                 throw CorruptError("an index of backlite_tasks names a task that does not wait", SQLITE_CORRUPT_INDEX);
@@ -184,10 +190,10 @@ private:
         if (crashed && (request.bound_running || request.free_workers == 0)) return Taken::held;
         if (nameless) {
             // A text primary key may be NULL in SQLite; such a row gets a name that an outcome can be written by.
-            task.id = TaskId::from_text(fmt::format("unnamed-{}-{}", candidate.row, request.now));
-            Run(db_, name_row_, candidate.row, task.id.str()).change();
+            task.id = TaskId::from_text(detail::format("unnamed-{}-{}", {candidate.row, request.now}));
+            Run(db_, name_row_, {candidate.row, task.id.str()}).change();
         }
-        Run(db_, claim_row_, candidate.row, request.now, request.owner).change();
+        Run(db_, claim_row_, {candidate.row, request.now, request.owner}).change();
         if (crashed) request.crashed_running = true;
         if (crashed && last_chance) request.bound_running = task.last_chance = true;
         if (request.free_workers > 0) {
@@ -200,15 +206,15 @@ private:
     }
 
     void read_head(QueueHead& head) {
-        Run run(db_, head_, head.name);
+        Run run(db_, head_, {head.name});
         head.due = run.step() ? run.integer(0) : never;
     }
 
-    void read_head_behind(QueueHead& head, const std::unordered_set<std::int64_t>& held) {
-        Run run(db_, head_behind_, head.name);
+    void read_head_behind(QueueHead& head, const Rows& held) {
+        Run run(db_, head_behind_, {head.name});
         head.due = never;
         while (run.step()) {
-            if (held.contains(run.integer(0))) continue;
+            if (contains(held, run.integer(0))) continue;
             head.due = run.integer(1);
             return;
         }

@@ -9,12 +9,12 @@
 
 #include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Exception.h>
-#include <fmt/format.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
 
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
+#include <backlite/format.hpp>
 #include <backlite/storage/database_file.hpp>
 #include <backlite/storage/statement.hpp>
 
@@ -53,12 +53,12 @@ public:
         sqlite3_extended_result_codes(db, 1);
         const char* name = sqlite3_db_filename(db, "main");
         if (name == nullptr || *name == '\0') {
-            throw ConfigError(fmt::format("database \"{}\": the connection has no file", config.database));
+            throw ConfigError(detail::format("database \"{}\": the connection has no file", {config.database}));
         }
         file_ = resolve(name);
         identity_ = identify(file_);
         if (sqlite3_db_readonly(db, "main") != 0) {
-            throw StorageError(fmt::format("database \"{}\" cannot be written", config.database), SQLITE_READONLY);
+            throw StorageError(detail::format("database \"{}\" cannot be written", {config.database}), SQLITE_READONLY);
         }
         set_up(config, role);
     }
@@ -97,7 +97,7 @@ public:
             code = step_code(run);
         }
         if (code == SQLITE_OK) return;
-        const std::string what = fmt::format("COMMIT: {} (SQLite {})", sqlite3_errmsg(handle()), code);
+        const std::string what = detail::format("COMMIT: {} (SQLite {})", {sqlite3_errmsg(handle()), code});
         rollback();
         throw_sqlite(code, what, (code & 0xff) == SQLITE_IOERR ? Added::unknown : Added::no);
     }
@@ -120,7 +120,7 @@ private:
         check_database_name(config.database);
         if (sqlite3_threadsafe() == 0) throw ConfigError("this SQLite was built without thread safety");
         if (sqlite3_libversion_number() < 3037000) {
-            throw ConfigError(fmt::format("SQLite {} is too old: 3.37 is needed", sqlite3_libversion()));
+            throw ConfigError(detail::format("SQLite {} is too old: 3.37 is needed", {sqlite3_libversion()}));
         }
         try {
             if (config.open) return config.open();
@@ -137,7 +137,7 @@ private:
             return database;
         } catch (const SQLite::Exception& error) {
             throw_sqlite(error.getExtendedErrorCode() != 0 ? error.getExtendedErrorCode() : error.getErrorCode(),
-                         fmt::format("database \"{}\" cannot be opened: {}", config.database, error.what()));
+                         detail::format("database \"{}\" cannot be opened: {}", {config.database, error.what()}));
         }
     }
 
@@ -162,7 +162,7 @@ private:
             for (Statement* statement : {&commit_, &rollback_}) static_cast<void>(statement->get(db));
         } catch (const StorageError& error) {
             throw_sqlite(error.extended_code(),
-                         fmt::format("database \"{}\" cannot be used: {}", config.database, error.what()));
+                         detail::format("database \"{}\" cannot be used: {}", {config.database, error.what()}));
         }
     }
 
@@ -174,7 +174,8 @@ private:
                 const std::string mode{run.step() ? run.bytes(0) : std::string_view{}};
                 static_cast<void>(run.step());  // the switch is committed, or not, as the statement ends
                 if (mode == "wal") return;
-                throw StorageError(fmt::format("its journal mode is {} and cannot become wal", mode), SQLITE_ERROR);
+                throw StorageError(detail::format("its journal mode is {} and cannot become wal", {mode}),
+                                   SQLITE_ERROR);
             } catch (const BusyError&) {
                 if (std::chrono::steady_clock::now() >= until) throw;
             }

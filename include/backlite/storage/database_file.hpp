@@ -5,18 +5,17 @@
 
 #include <climits>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
-#include <fstream>
-#include <sstream>
 #include <string>
 #include <string_view>
 
-#include <fmt/format.h>
 #include <sys/stat.h>
 #include <sys/sysmacros.h>
 #include <sys/vfs.h>
 
 #include <backlite/error.hpp>
+#include <backlite/format.hpp>
 
 namespace backlite {
 inline namespace v1 {
@@ -71,18 +70,22 @@ struct FileIdentity {
 
 /// The type of the mount that holds the device, as /proc/self/mountinfo (proc(5)) names it; empty if unknown.
 [[nodiscard]] inline std::string mount_type(std::uint64_t device) {
-    const std::string wanted = fmt::format("{}:{}", gnu_dev_major(device), gnu_dev_minor(device));
-    std::ifstream mounts("/proc/self/mountinfo");
-    for (std::string line; std::getline(mounts, line);) {
-        std::istringstream fields(line);
-        std::string id, parent, numbers;
-        fields >> id >> parent >> numbers;
-        const std::size_t dash = line.find(" - ");
-        if (numbers == wanted && dash != std::string::npos) {
-            return line.substr(dash + 3, line.find(' ', dash + 3) - dash - 3);
-        }
+    const std::string wanted = detail::format(" {}:{} ", {gnu_dev_major(device), gnu_dev_minor(device)});
+    std::FILE* const mounts = std::fopen("/proc/self/mountinfo", "re");
+    if (mounts == nullptr) return {};
+    std::string type;
+    char* line = nullptr;
+    std::size_t room = 0;
+    while (type.empty() && ::getline(&line, &room, mounts) >= 0) {
+        const std::string_view fields{line};  // 36 35 98:0 /root /mount/point options optional… - type source options
+        const std::size_t numbers = fields.find(' ', fields.find(' ') + 1);
+        const std::size_t dash = fields.find(" - ");
+        if (dash == std::string_view::npos || fields.substr(numbers, wanted.size()) != wanted) continue;
+        type = fields.substr(dash + 3, fields.find(' ', dash + 3) - dash - 3);
     }
-    return {};
+    std::free(line);  // NOLINT(cppcoreguidelines-no-malloc): getline allocates
+    std::fclose(mounts);
+    return type;
 }
 
 /// Errors: ConfigError naming the file and why it cannot hold a queue.
@@ -91,23 +94,23 @@ inline void check_database_name(const std::string& file) {
     if (file.find('\0') != std::string::npos) throw ConfigError("the database's name holds a NUL character");
     if (file == ":memory:" || file.starts_with("file:")) {
         throw ConfigError(
-            fmt::format("database \"{}\": a file name is needed, no in-memory database and no URI", file));
+            detail::format("database \"{}\": a file name is needed, no in-memory database and no URI", {file}));
     }
     struct stat status {};
     if (::stat(file.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
-        throw ConfigError(fmt::format("database \"{}\" is not a regular file", file));
+        throw ConfigError(detail::format("database \"{}\" is not a regular file", {file}));
     }
     const std::string folder = folder_of(file);
     if (::stat(folder.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
-        throw ConfigError(fmt::format("database \"{}\": its folder does not exist", file));
+        throw ConfigError(detail::format("database \"{}\": its folder does not exist", {file}));
     }
     struct statfs system {};
     if (::statfs(folder.c_str(), &system) != 0) return;
     const auto type = static_cast<std::uint64_t>(static_cast<std::uint32_t>(system.f_type));
     const std::string_view name = network_file_system(type, mount_type(status.st_dev));
     if (!name.empty()) {
-        throw ConfigError(
-            fmt::format("database \"{}\" is on a network file system ({}), whose locks cannot be trusted", file, name));
+        throw ConfigError(detail::format(
+            "database \"{}\" is on a network file system ({}), whose locks cannot be trusted", {file, name}));
     }
 }
 

@@ -8,7 +8,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstdint>
-#include <deque>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -20,11 +19,11 @@
 #include <utility>
 #include <vector>
 
-#include <fmt/format.h>
 #include <sqlite3.h>
 
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
+#include <backlite/format.hpp>
 #include <backlite/storage/connection.hpp>
 #include <backlite/storage/repository.hpp>
 #include <backlite/storage/schema.hpp>
@@ -178,13 +177,13 @@ private:
             operation.error = std::make_exception_ptr(Cancelled("cancelled by the caller's stop token"));
         } else if (refusals_ > operation.refusals && std::chrono::steady_clock::now() >= operation.deadline) {
             operation.error = std::make_exception_ptr(
-                BusyError(fmt::format("database \"{}\" stayed locked by another connection for {} ms",
-                                      connection_.file(), operation.patience.busy_timeout.count()),
+                BusyError(detail::format("database \"{}\" stayed locked by another connection for {} ms",
+                                         {connection_.file(), operation.patience.busy_timeout.count()}),
                           SQLITE_BUSY));
         } else {
             return false;
         }
-        std::erase(waiting_, &operation);
+        remove_locked(operation);
         operation.state = State::done;
         return true;
     }
@@ -216,7 +215,7 @@ private:
             note_fatal(own.error, found);
             connection_.rollback();
             lock.lock();
-            std::erase(waiting_, &own);
+            remove_locked(own);
             own.state = State::done;
             return;
         }
@@ -229,19 +228,23 @@ private:
         settle_locked(batch);
     }
 
+    void remove_locked(Operation& operation) {
+        const auto place = std::find(waiting_.begin(), waiting_.end(), &operation);
+        if (place != waiting_.end()) waiting_.erase(place);
+    }
+
     /// The operations of the next transaction, in the order in which they came; the leader's is the first.
     std::vector<Operation*> take_locked(bool writes) {
         std::vector<Operation*> batch;
-        while (!waiting_.empty()) {
-            Operation* next = waiting_.front();
+        for (Operation* next : waiting_) {
             // A write that arrived after the leader chose to begin no transaction waits for the next round.
             if (!writes && next->kind == Operation::Kind::write) break;
             if (next->alone && !batch.empty()) break;
-            waiting_.pop_front();
             next->state = State::taken;
             batch.push_back(next);
             if (next->alone) break;
         }
+        waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(batch.size()));
         return batch;
     }
 
@@ -278,14 +281,14 @@ private:
 
     /// Wakes the callers whose operations are over; puts the others back in front.
     void settle_locked(const std::vector<Operation*>& batch) {
-        for (auto it = batch.rbegin(); it != batch.rend(); ++it) {
-            Operation* operation = *it;
+        for (std::size_t i = batch.size(); i-- > 0;) {
+            Operation* operation = batch[i];
             if (operation->committed || operation->error) {
                 operation->state = State::done;
                 operation->changed.notify_one();
             } else {
                 operation->state = State::waiting;
-                waiting_.push_front(operation);
+                waiting_.insert(waiting_.begin(), operation);
             }
         }
     }
@@ -319,7 +322,7 @@ private:
         if (now - moved_checked_ < std::chrono::milliseconds{100}) return;
         moved_checked_ = now;
         if (connection_.moved()) {
-            found.fatal.emplace(fmt::format("database \"{}\" was moved, replaced or deleted", connection_.file()),
+            found.fatal.emplace(detail::format("database \"{}\" was moved, replaced or deleted", {connection_.file()}),
                                 SQLITE_READONLY_DBMOVED);
         }
     }
@@ -381,7 +384,7 @@ private:
     std::mutex mutex_;
     // guarded by mutex_
     bool led_ = false;
-    std::deque<Operation*> waiting_{};
+    std::vector<Operation*> waiting_{};  ///< in the order in which they came
     std::uint64_t refusals_ = 0;
     std::optional<StorageError> fatal_{};
 };

@@ -27,33 +27,36 @@ public:
             case Resolution::complete:
             case Resolution::fail:
                 if (outcome.keep_row && !keep(outcome)) return false;
-                return Run(db_, remove_, id, outcome.claim).change() == 1;
+                return Run(db_, remove_, {id, outcome.claim}).change() == 1;
             case Resolution::retry:
-                return Run(db_, retry_, id, outcome.claim, outcome.wait_until, outcome.executed_at, outcome.error,
-                           outcome.spends_attempt)
+                return Run(db_, retry_,
+                           {id, outcome.claim, outcome.wait_until, outcome.executed_at, outcome.error,
+                            outcome.spends_attempt})
                            .change() == 1;
             case Resolution::snooze:
-                return Run(db_, snooze_, id, outcome.claim, outcome.wait_until, outcome.executed_at).change() == 1;
+                return Run(db_, snooze_, {id, outcome.claim, outcome.wait_until, outcome.executed_at}).change() == 1;
             case Resolution::release: break;
         }
-        return Run(db_, release_, id, outcome.claim).change() == 1;
+        return Run(db_, release_, {id, outcome.claim}).change() == 1;
     }
 
     /// Shows that the holder of a claim lives. False if the claim is no longer held.
     [[nodiscard]] bool extend(const TaskId& id, std::int64_t claim) {
-        return Run(db_, extend_, id.str(), claim).change() == 1;
+        return Run(db_, extend_, {id.str(), claim}).change() == 1;
     }
 
 private:
     bool keep(const Resolved& outcome) {
         const bool succeeded = outcome.resolution == Resolution::complete;
         if (succeeded) {
-            return Run(db_, keep_, outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt,
-                       outcome.duration_us, succeeded, outcome.keep_payload, outcome.expires_at, nullptr)
+            return Run(db_, keep_,
+                       {outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt,
+                        outcome.duration_us, succeeded, outcome.keep_payload, outcome.expires_at, nullptr})
                        .change() == 1;
         }
-        return Run(db_, keep_, outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt,
-                   outcome.duration_us, succeeded, outcome.keep_payload, outcome.expires_at, outcome.error)
+        return Run(db_, keep_,
+                   {outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt, outcome.duration_us,
+                    succeeded, outcome.keep_payload, outcome.expires_at, outcome.error})
                    .change() == 1;
     }
 

@@ -16,7 +16,6 @@
 #include <cstdint>
 #include <cstring>
 #include <new>
-#include <random>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -29,11 +28,12 @@
 #include <sys/types.h>
 #include <unistd.h>
 
-#include <fmt/format.h>
 #include <sqlite3.h>
 
 #include <backlite/error.hpp>
 #include <backlite/fork.hpp>
+#include <backlite/format.hpp>
+#include <backlite/random.hpp>
 
 namespace backlite {
 inline namespace v1 {
@@ -224,7 +224,7 @@ inline OwnerLock::OwnerLock(const std::string& database) : path_(database + "-ba
     struct ::stat source {};
     if (::stat(database.c_str(), &source) != 0) {
         const int error = errno;
-        throw StorageError(fmt::format("cannot look at {}: {}", database, std::generic_category().message(error)),
+        throw StorageError(detail::format("cannot look at {}: {}", {database, std::generic_category().message(error)}),
                            SQLITE_CANTOPEN);
     }
 
@@ -284,9 +284,10 @@ inline bool OwnerLock::trusted(std::string_view file_id) const {
 
 inline std::string OwnerLock::initialise() {
     guard_.check("OwnerLock::initialise");
-    std::random_device random;
     std::string file_id;
-    for (int i = 0; i < 4; ++i) file_id += fmt::format("{:08x}", static_cast<std::uint32_t>(random()));
+    for (const std::uint64_t half : {detail::random_seed(), detail::random_seed()}) {
+        for (int shift = 60; shift >= 0; shift -= 4) file_id += "0123456789abcdef"[half >> shift & 0xf];
+    }
     const Header header = header_for(file_id);
     write_at(0, header.data(), header.size());
     return file_id;
@@ -300,10 +301,11 @@ inline OwnerLock::Header OwnerLock::header_for(std::string_view file_id) const {
         fail(errno, SQLITE_IOERR_FSTAT, "look at");
     }
     const bool has_birth = (own.stx_mask & STATX_BTIME) != 0;
+    const std::string fraction = std::to_string(has_birth ? own.stx_btime.tv_nsec : 0U);
     const std::string text =
-        fmt::format("backlite owners\nlayout 1\nboot {}\nid {}\ndevice {}:{}\ninode {}\nbirth {}.{:09}\n", boot_id(),
-                    file_id, own.stx_dev_major, own.stx_dev_minor, own.stx_ino, has_birth ? own.stx_btime.tv_sec : 0,
-                    has_birth ? own.stx_btime.tv_nsec : 0U);
+        detail::format("backlite owners\nlayout 1\nboot {}\nid {}\ndevice {}:{}\ninode {}\nbirth {}.{}{}\n",
+                       {boot_id(), file_id, own.stx_dev_major, own.stx_dev_minor, own.stx_ino,
+                        has_birth ? own.stx_btime.tv_sec : 0, std::string(9 - fraction.size(), '0'), fraction});
     Header header{};
     assert(text.size() < header.size());
     std::copy_n(text.begin(), (std::min)(text.size(), header.size()), header.begin());
@@ -324,7 +326,7 @@ inline std::string OwnerLock::boot_id() {
         std::string found{line.substr(0, line.find('\n'))};
         if (found.empty()) {
             throw StorageError(
-                fmt::format("cannot read {}: {}; is /proc mounted?", path, std::generic_category().message(error)),
+                detail::format("cannot read {}: {}; is /proc mounted?", {path, std::generic_category().message(error)}),
                 SQLITE_CANTOPEN);
         }
         return found;
@@ -377,7 +379,7 @@ inline void OwnerLock::map(unsigned slot, unsigned workers) {
     check("OwnerLock::map", slot);
     if (workers == 0 || workers > max_workers) {
         throw ConfigError(
-            fmt::format("num_workers is {}, but a client has from 1 to {} workers", workers, max_workers));
+            detail::format("num_workers is {}, but a client has from 1 to {} workers", {workers, max_workers}));
     }
     unmap();
 
@@ -389,7 +391,7 @@ inline void OwnerLock::map(unsigned slot, unsigned workers) {
     // Through a second open file description, which the mapping keeps alive until the last of them is gone: the lock
     // must not be on it. By way of /proc: the name may lead to another file by now.
     ForkClosedFd second;
-    const int error = second.open(fmt::format("/proc/self/fd/{}", file_.get()).c_str(), O_RDWR);
+    const int error = second.open(detail::format("/proc/self/fd/{}", {file_.get()}).c_str(), O_RDWR);
     if (error != 0) fail(error, SQLITE_CANTOPEN, "open");
     void* const at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, second.get(), offset_of(slot));
     if (at == MAP_FAILED) fail(errno, SQLITE_IOERR_MMAP, "map");
@@ -475,12 +477,12 @@ inline void OwnerLock::write_at(off_t offset, const void* from, std::size_t size
 inline void OwnerLock::check(const char* call, unsigned slot) const {
     guard_.check(call);
     if (slot >= max_slots) {
-        throw ConfigError(fmt::format("{}: slot {} is not below {}", call, slot, max_slots));
+        throw ConfigError(detail::format("{}: slot {} is not below {}", {call, slot, max_slots}));
     }
 }
 
 inline void OwnerLock::fail(int error, int code, std::string_view verb) const {
-    const std::string what = fmt::format("cannot {} {}: {}", verb, path_, std::generic_category().message(error));
+    const std::string what = detail::format("cannot {} {}: {}", {verb, path_, std::generic_category().message(error)});
     if (error == ENOSPC || error == EDQUOT) throw FullError(what, SQLITE_FULL);
     throw StorageError(what, code);
 }

@@ -8,10 +8,10 @@
 #include <cstdint>
 #include <string_view>
 
-#include <fmt/format.h>
 #include <sqlite3.h>
 
 #include <backlite/error.hpp>
+#include <backlite/format.hpp>
 #include <backlite/storage/connection.hpp>
 #include <backlite/storage/statement.hpp>
 #include <backlite/version.hpp>
@@ -39,7 +39,7 @@ public:
         while (!connection.try_begin()) {
             if (std::chrono::steady_clock::now() >= until) {
                 throw BusyError(
-                    fmt::format("database \"{}\" stays locked: its tables cannot be installed", connection.file()),
+                    detail::format("database \"{}\" stays locked: its tables cannot be installed", {connection.file()}),
                     SQLITE_BUSY);
             }
         }
@@ -57,8 +57,8 @@ public:
         const std::int64_t found = version(connection);
         if (found < current) {
             throw StorageError(
-                fmt::format("database \"{}\" has no backlite tables of version {}: call Client::install()",
-                            connection.file(), current),
+                detail::format("database \"{}\" has no backlite tables of version {}: call Client::install()",
+                               {connection.file(), current}),
                 SQLITE_ERROR);
         }
         check_writer(connection);
@@ -72,10 +72,11 @@ public:
         const std::int64_t needed = run.step() ? run.integer(0) : 0;
         if (needed > version_number) {
             throw StorageError(
-                fmt::format("database \"{}\" was brought to schema version {} by a newer backlite: version {}.{}.{} or "
-                            "newer is needed to write to it",
-                            connection.file(), version(connection), needed / 1'000'000, needed / 1'000 % 1'000,
-                            needed % 1'000),
+                detail::format(
+                    "database \"{}\" was brought to schema version {} by a newer backlite: version {}.{}.{} or "
+                    "newer is needed to write to it",
+                    {connection.file(), version(connection), needed / 1'000'000, needed / 1'000 % 1'000,
+                     needed % 1'000}),
                 SQLITE_ERROR);
         }
     }
@@ -88,8 +89,8 @@ public:
             Run run(db, select);
             if (!run.step()) {
                 throw StorageError(
-                    fmt::format("database \"{}\": table backlite_meta is not ours: it has no schema_version",
-                                connection.file()),
+                    detail::format("database \"{}\": table backlite_meta is not ours: it has no schema_version",
+                                   {connection.file()}),
                     SQLITE_ERROR);
             }
             return run.integer(0);
@@ -105,7 +106,7 @@ private:
 
     static bool has_table(sqlite3* db, std::string_view name) {
         Statement select("SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type IN ('table', 'view')");
-        Run run(db, select, name);
+        Run run(db, select, {name});
         return run.step();
     }
 
@@ -179,7 +180,7 @@ private:
         Statement insert(
             "INSERT INTO backlite_meta (key, value) VALUES "
             "('schema_version', ?1), ('oldest_writer', ?2), ('last_owner', 0)");
-        Run(db, insert, current, oldest_writer).change();
+        Run(db, insert, {current, oldest_writer}).change();
     }
 
     /// Tables of our names that we did not make must at least have our columns.
@@ -209,10 +210,10 @@ private:
     static void check_column(Connection& connection, std::string_view table, const Column& column) {
         Statement select(
             "SELECT 1 FROM pragma_table_xinfo(?1) WHERE name = ?2 COLLATE NOCASE AND type = ?3 COLLATE NOCASE");
-        Run run(connection.handle(), select, table, column.name, column.type);
+        Run run(connection.handle(), select, {table, column.name, column.type});
         if (!run.step()) {
-            throw StorageError(fmt::format("database \"{}\": table {} is not ours: it has no column {} of type {}",
-                                           connection.file(), table, column.name, column.type),
+            throw StorageError(detail::format("database \"{}\": table {} is not ours: it has no column {} of type {}",
+                                              {connection.file(), table, column.name, column.type}),
                                SQLITE_ERROR);
         }
     }

@@ -4,14 +4,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <initializer_list>
 #include <optional>
 #include <string>
 #include <string_view>
 
-#include <fmt/format.h>
 #include <sqlite3.h>
 
 #include <backlite/error.hpp>
+#include <backlite/format.hpp>
 
 namespace backlite {
 inline namespace v1 {
@@ -33,7 +34,7 @@ namespace storage {
 /// The same, with the connection's own message.
 [[noreturn]] inline void throw_sqlite(sqlite3* db, const char* doing, Added added = Added::no) {
     const int code = sqlite3_extended_errcode(db);
-    throw_sqlite(code, fmt::format("{}: {} (SQLite {})", doing, sqlite3_errmsg(db), code), added);
+    throw_sqlite(code, detail::format("{}: {} (SQLite {})", {doing, sqlite3_errmsg(db), code}), added);
 }
 
 /// Whether a client must stop itself after this error: its file is damaged, moved or read-only, or a sync failed, after
@@ -76,14 +77,58 @@ struct Blob {
     std::string_view bytes{};
 };
 
-/// One execution of a statement: binds `arguments` to ?1, ?2, …; the destructor resets it on every way out, so that no
+/// One value to be bound. Text and bytes stay where they are.
+class Value {
+public:
+    // NOLINTBEGIN(google-explicit-constructor): a list of values is written as it is read
+    Value(std::int64_t number) noexcept : kind_(Kind::integer), number_(number) {}
+    Value(int number) noexcept : Value(std::int64_t{number}) {}
+    Value(unsigned number) noexcept : Value(std::int64_t{number}) {}
+    Value(bool truth) noexcept : Value(std::int64_t{truth ? 1 : 0}) {}
+    Value(std::nullptr_t) noexcept {}
+    Value(const std::optional<std::int64_t>& number) noexcept {
+        if (number) *this = Value(*number);
+    }
+    Value(std::string_view text) noexcept : kind_(Kind::text), bytes_(text) {}
+    Value(const std::string& text) noexcept : Value(std::string_view{text}) {}
+    Value(const char* text) noexcept : Value(std::string_view{text}) {}
+    Value(Blob blob) noexcept : kind_(Kind::blob), bytes_(blob.bytes) {}
+    // NOLINTEND(google-explicit-constructor)
+
+    /// Binds to the place `index`, from 1; SQLite's result code.
+    [[nodiscard]] int bind(sqlite3_stmt* statement, int index) const noexcept {
+        // A null pointer would bind NULL, so empty text borrows a pointer.
+        const char* data = bytes_.data() == nullptr ? "" : bytes_.data();
+        switch (kind_) {
+            case Kind::integer: return sqlite3_bind_int64(statement, index, number_);
+            case Kind::text:
+                return sqlite3_bind_text64(statement, index, data, bytes_.size(), SQLITE_STATIC, SQLITE_UTF8);
+            case Kind::blob: return sqlite3_bind_blob64(statement, index, data, bytes_.size(), SQLITE_STATIC);
+            case Kind::null: break;
+        }
+        return sqlite3_bind_null(statement, index);
+    }
+
+private:
+    enum class Kind { null, integer, text, blob };
+
+    Kind kind_ = Kind::null;
+    std::int64_t number_ = 0;
+    std::string_view bytes_{};
+};
+
+/// One execution of a statement: binds `values` to ?1, ?2, …; the destructor resets it on every way out, so that no
 /// read transaction stays open. Bound text and bytes must live until then.
 class Run {
 public:
-    template <class... Arguments>
-    Run(sqlite3* db, Statement& statement, const Arguments&... arguments) : db_(db), statement_(statement.get(db)) {
+    Run(sqlite3* db, Statement& statement, std::initializer_list<Value> values = {})
+        : db_(db), statement_(statement.get(db)) {
         int index = 0;
-        (bind(++index, arguments), ...);
+        for (const Value& value : values) {
+            if (value.bind(statement_, ++index) == SQLITE_OK) continue;
+            sqlite3_reset(statement_);  // the destructor does not run when a constructor throws
+            throw_sqlite(db_, sqlite3_sql(statement_));
+        }
     }
     Run(const Run&) = delete;
     Run& operator=(const Run&) = delete;
@@ -119,36 +164,6 @@ public:
     }
 
 private:
-    void bind(int index, std::int64_t value) { check(sqlite3_bind_int64(statement_, index, value)); }
-    void bind(int index, int value) { bind(index, std::int64_t{value}); }
-    void bind(int index, unsigned value) { bind(index, std::int64_t{value}); }
-    void bind(int index, bool value) { bind(index, std::int64_t{value ? 1 : 0}); }
-    void bind(int index, std::nullptr_t) { check(sqlite3_bind_null(statement_, index)); }
-    void bind(int index, const std::optional<std::int64_t>& value) {
-        if (value) {
-            bind(index, *value);
-        } else {
-            bind(index, nullptr);
-        }
-    }
-    void bind(int index, std::string_view text) {
-        // A null pointer would bind NULL, so empty text borrows a pointer.
-        const char* data = text.data() == nullptr ? "" : text.data();
-        check(sqlite3_bind_text64(statement_, index, data, text.size(), SQLITE_STATIC, SQLITE_UTF8));
-    }
-    void bind(int index, const std::string& text) { bind(index, std::string_view{text}); }
-    void bind(int index, Blob blob) {
-        const char* data = blob.bytes.data() == nullptr ? "" : blob.bytes.data();
-        check(sqlite3_bind_blob64(statement_, index, data, blob.bytes.size(), SQLITE_STATIC));
-    }
-
-    void check(int code) {
-        if (code != SQLITE_OK) {
-            sqlite3_reset(statement_);  // the destructor does not run when a constructor throws
-            throw_sqlite(db_, sqlite3_sql(statement_));
-        }
-    }
-
     sqlite3* db_;
     sqlite3_stmt* statement_;
 };

@@ -51,10 +51,10 @@ public:
     }
 
     void insert_owner(const OwnerRow& row, std::int64_t now) {
-        Run(db_, insert_owner_, row.owner, row.slot, row.workers, now, row.boot_id, version_number).change();
+        Run(db_, insert_owner_, {row.owner, row.slot, row.workers, now, row.boot_id, version_number}).change();
     }
 
-    void delete_owner(std::int64_t owner) { Run(db_, delete_owner_, owner).change(); }
+    void delete_owner(std::int64_t owner) { Run(db_, delete_owner_, {owner}).change(); }
 
     /// The id that the side file must carry; empty if none was written yet.
     [[nodiscard]] std::string side_file_id() {
@@ -62,14 +62,14 @@ public:
         return run.step() ? std::string{run.bytes(0)} : std::string{};
     }
 
-    void set_side_file_id(std::string_view id) { Run(db_, set_side_file_id_, id).change(); }
+    void set_side_file_id(std::string_view id) { Run(db_, set_side_file_id_, {id}).change(); }
 
     /// The owners that hold claims, whether `backlite_clients` names them or not.
     [[nodiscard]] std::vector<std::int64_t> claim_holders() {
         std::vector<std::int64_t> owners;
         std::int64_t least = (std::numeric_limits<std::int64_t>::min)();  // a row of others may hold any number
         for (;;) {
-            Run run(db_, next_holder_, least);
+            Run run(db_, next_holder_, {least});
             if (!run.step()) return owners;
             owners.push_back(run.integer(0));
             if (owners.back() == (std::numeric_limits<std::int64_t>::max)()) return owners;
@@ -79,7 +79,7 @@ public:
 
     [[nodiscard]] std::vector<ForeignClaim> claims_of(std::int64_t owner) {
         std::vector<ForeignClaim> claims;
-        Run run(db_, claims_of_, owner);
+        Run run(db_, claims_of_, {owner});
         while (run.step()) {
             claims.push_back({TaskId::from_text(std::string{run.bytes(0)}), run.integer(1), run.integer(2)});
         }
@@ -87,14 +87,14 @@ public:
     }
 
     /// Counts a process death inside the processor against a claim.
-    void count_crash(const ForeignClaim& claim) { Run(db_, count_crash_, claim.id.str(), claim.claim).change(); }
+    void count_crash(const ForeignClaim& claim) { Run(db_, count_crash_, {claim.id.str(), claim.claim}).change(); }
 
     /// Gives back all claims of an owner; how many there were.
-    int release_all(std::int64_t owner) { return Run(db_, release_all_, owner).change(); }
+    int release_all(std::int64_t owner) { return Run(db_, release_all_, {owner}).change(); }
 
     /// Gives back one claim whose lease still reads as it did. False if it changed.
     [[nodiscard]] bool release_unchanged(const ForeignClaim& claim) {
-        return Run(db_, release_unchanged_, claim.id.str(), claim.claim, claim.lease).change() == 1;
+        return Run(db_, release_unchanged_, {claim.id.str(), claim.claim, claim.lease}).change() == 1;
     }
 
     /// When the oldest claim without an owner was taken; nullopt: there is none.
@@ -105,22 +105,22 @@ public:
     }
 
     /// Gives back the claims without an owner that were taken at `claimed_at` or before; how many there were.
-    int release_ownerless(std::int64_t claimed_at) { return Run(db_, release_ownerless_, claimed_at).change(); }
+    int release_ownerless(std::int64_t claimed_at) { return Run(db_, release_ownerless_, {claimed_at}).change(); }
 
     /// After the wall clock was set back to `now` by `jump`: up to `limit` tasks of a queue that were due, or would be
     /// by now but for the jump, become so again. Those are tasks without a time of their own, or whose time had passed
     /// when they were added, and retries from before the jump; a later time that a program asked for, or that an
     /// attempt since the jump did, is left alone. How many tasks were changed.
     int undo_jump(std::string_view queue, std::int64_t now, std::int64_t jump, int limit) {
-        return Run(db_, undo_jump_, queue, now, jump, limit).change();
+        return Run(db_, undo_jump_, {queue, now, jump, limit}).change();
     }
 
     /// The same for what is claimed, so that it does not wait for a time that it was due at already once it is given
     /// back or fails.
-    void undo_jump_of_claims(std::int64_t now) { Run(db_, undo_jump_of_claims_, now).change(); }
+    void undo_jump_of_claims(std::int64_t now) { Run(db_, undo_jump_of_claims_, {now}).change(); }
 
     /// Deletes up to `limit` completed tasks that have expired, oldest first; how many there were.
-    int purge(std::int64_t now, int limit) { return Run(db_, purge_, now, limit).change(); }
+    int purge(std::int64_t now, int limit) { return Run(db_, purge_, {now, limit}).change(); }
 
     /// When the next completed task expires; nullopt: none does.
     [[nodiscard]] std::optional<std::int64_t> next_expiry() {

@@ -110,8 +110,9 @@ TEST_CASE("Run: binds every kind of value by its place") {
         "SELECT typeof(?1), ?1, typeof(?2), ?2, typeof(?3), typeof(?4), ?4, typeof(?5), typeof(?6), ?6, typeof(?7), "
         "?7, ?8, ?9");
     const std::string text = "text";
-    Run run(memory.handle(), statement, std::int64_t{-5}, text, nullptr, std::optional<std::int64_t>{9},
-            std::optional<std::int64_t>{}, Blob{"bytes"}, std::string_view{"view"}, true, 4'000'000'000U);
+    Run run(memory.handle(), statement,
+            {std::int64_t{-5}, text, nullptr, std::optional<std::int64_t>{9}, std::optional<std::int64_t>{},
+             Blob{"bytes"}, std::string_view{"view"}, true, 4'000'000'000U});
     REQUIRE(run.step());
     CHECK(run.bytes(0) == "integer");
     CHECK(run.integer(1) == -5);
@@ -132,7 +133,7 @@ TEST_CASE("Run: binds every kind of value by its place") {
 TEST_CASE("Run: empty text and empty bytes are not NULL") {
     Memory memory;
     Statement statement("SELECT typeof(?1), length(?1), typeof(?2), length(?2)");
-    Run run(memory.handle(), statement, std::string_view{}, Blob{});
+    Run run(memory.handle(), statement, {std::string_view{}, Blob{}});
     REQUIRE(run.step());
     CHECK(run.bytes(0) == "text");
     CHECK(run.integer(1) == 0);
@@ -144,7 +145,7 @@ TEST_CASE("Run: text with a NUL character is kept whole") {
     Memory memory;
     Statement statement("SELECT ?1");
     const std::string text("a\0b", 3);
-    Run run(memory.handle(), statement, text);
+    Run run(memory.handle(), statement, {text});
     REQUIRE(run.step());
     CHECK(run.bytes(0) == text);
 }
@@ -172,8 +173,8 @@ TEST_CASE("Run: change says how many rows it changed") {
     Memory memory;
     storage::execute(memory.handle(), "CREATE TABLE t (n); INSERT INTO t VALUES (1), (2), (3)");
     Statement update("UPDATE t SET n = n + 10 WHERE n > ?1");
-    CHECK(Run(memory.handle(), update, 1).change() == 2);
-    CHECK(Run(memory.handle(), update, 100).change() == 0);
+    CHECK(Run(memory.handle(), update, {1}).change() == 2);
+    CHECK(Run(memory.handle(), update, {100}).change() == 0);
 }
 
 TEST_CASE("Run: one that is left in the middle leaves no statement open") {
@@ -191,16 +192,16 @@ TEST_CASE("Run: one that fails leaves no statement open, and the statement works
     Memory memory;
     storage::execute(memory.handle(), "CREATE TABLE t (n UNIQUE); INSERT INTO t VALUES (1)");
     Statement insert("INSERT INTO t VALUES (?1)");
-    CHECK_THROWS_AS(Run(memory.handle(), insert, 1).change(), StorageError);
+    CHECK_THROWS_AS(Run(memory.handle(), insert, {1}).change(), StorageError);
     CHECK_FALSE(has_open_statement(memory.handle()));
-    CHECK(Run(memory.handle(), insert, 2).change() == 1);
+    CHECK(Run(memory.handle(), insert, {2}).change() == 1);
 }
 
 TEST_CASE("Run: an argument too many is an error, and the statement works again") {
     Memory memory;
     Statement statement("SELECT ?1");
-    CHECK_THROWS_AS(Run(memory.handle(), statement, 1, 2), StorageError);
-    Run run(memory.handle(), statement, 3);
+    CHECK_THROWS_AS(Run(memory.handle(), statement, {1, 2}), StorageError);
+    Run run(memory.handle(), statement, {3});
     REQUIRE(run.step());
     CHECK(run.integer(0) == 3);
 }
@@ -209,8 +210,8 @@ TEST_CASE("Run: nothing of the run before is left over") {
     Memory memory;
     storage::execute(memory.handle(), "CREATE TABLE t (n); INSERT INTO t VALUES (1), (2), (3)");
     Statement select("SELECT n FROM t WHERE n >= ?1 ORDER BY n");
-    REQUIRE(Run(memory.handle(), select, 3).step());
-    Run again(memory.handle(), select, 1);
+    REQUIRE(Run(memory.handle(), select, {3}).step());
+    Run again(memory.handle(), select, {1});
     REQUIRE(again.step());
     CHECK(again.integer(0) == 1);
 }
