@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The library's headers after those of a platform that defines such macros.
+// The library's headers after those of a platform that defines such macros, in a program that works all the same.
 #include <bits/stdc++.h>  // the standard library itself would not survive them
 
 #include <SQLiteCpp/SQLiteCpp.h>
@@ -9,6 +9,7 @@
 #define min(a, b) hostile
 #define max(a, b) hostile
 #define ERROR hostile
+#define I hostile
 #define DELETE hostile
 #define OK hostile
 #define DEBUG hostile
@@ -19,3 +20,5 @@
 
 #include <backlite/backlite.hpp>
 #include <backlite/testing/manual_clock.hpp>
+
+#include "host.cpp"
