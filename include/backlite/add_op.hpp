@@ -31,8 +31,11 @@ inline namespace v1 {
 /// Threads: one at a time. REQUIRES: goes before its client does.
 class AddOp {
 public:
+    /// Used by `Client::add`.
     explicit AddOp(runtime::Engine& engine) noexcept : engine_(&engine) {}
+    /// What was moved from adds nothing.
     AddOp(AddOp&&) noexcept = default;
+    /// The same; what it held before is not added.
     AddOp& operator=(AddOp&&) noexcept = default;
     AddOp(const AddOp&) = delete;
     AddOp& operator=(const AddOp&) = delete;
@@ -68,10 +71,15 @@ public:
         return *this;
     }
 
+    /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& wait(Duration duration) && { return std::move(wait(duration)); }
+    /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& at(TimePoint time) && { return std::move(at(time)); }
+    /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& tx(SQLite::Database& database) && { return std::move(tx(database)); }
+    /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& tx(Transaction& transaction) &&;
+    /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& stop_token(std::stop_token token) && { return std::move(stop_token(std::move(token))); }
 
     /// Adds all the tasks or none, once; their ids, in the order in which the tasks were given.
@@ -126,6 +134,7 @@ public:
         }
     }
 
+    /// Makes room for that many tasks.
     void reserve(std::size_t count) { tasks_.reserve(count); }
 
 private:

@@ -62,6 +62,7 @@ public:
     void register_queue(F processor) {
         register_queue(Queue<T>(std::move(processor)));
     }
+    /// The same, spelled out.
     template <class T>
     void register_queue(Queue<T> queue) {
         engine_->register_queue(std::move(queue).release());

@@ -25,7 +25,9 @@ public:
     Clock& operator=(const Clock&) = delete;
     virtual ~Clock() = default;
 
+    /// The wall clock.
     [[nodiscard]] virtual TimePoint now() const noexcept { return std::chrono::system_clock::now(); }
+    /// The clock that nobody can set.
     [[nodiscard]] virtual std::chrono::steady_clock::time_point steady_now() const noexcept {
         return std::chrono::steady_clock::now();
     }

@@ -186,6 +186,7 @@ struct ClientConfig {
     Duration release_after = std::chrono::minutes{10};
     /// How often expired completed tasks are deleted, first at start; zero: never.
     Duration cleanup_interval = std::chrono::hours{1};
+    /// What a commit of this client survives.
     Durability durability = Durability::full;
     /// How long a write waits for another process's lock before it throws BusyError.
     Duration busy_timeout = std::chrono::seconds{5};

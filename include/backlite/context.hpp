@@ -89,6 +89,7 @@ public:
         std::optional<std::chrono::steady_clock::time_point> deadline;
     };
 
+    /// For the library, and for tests of processors.
     explicit Context(Attempt attempt) : attempt_(std::move(attempt)) {}
     Context(const Context&) = delete;
     Context& operator=(const Context&) = delete;
@@ -100,11 +101,13 @@ public:
     /// The same over all attempts: use it as idempotency key.
     [[nodiscard]] const TaskId& task_id() const noexcept { return attempt_.task_id; }
 
+    /// The name of the task's queue.
     [[nodiscard]] const std::string& queue() const noexcept { return attempt_.queue; }
 
     /// The number of this attempt, from 1: attempts spent before, plus one. A crash or a snooze spends none.
     [[nodiscard]] int attempt() const noexcept { return attempt_.attempt; }
 
+    /// How many attempts the queue allows.
     [[nodiscard]] int max_attempts() const noexcept { return attempt_.max_attempts; }
 
     /// Fires at the timeout, at a hard stop, when a stop's deadline has passed, and when the claim is lost.

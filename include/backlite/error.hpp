@@ -18,6 +18,7 @@ enum class Added {
 /// Base of everything that the library throws on purpose.
 class Error : public std::runtime_error {
 public:
+    /// `what`: the message.
     explicit Error(const std::string& what, Added added = Added::no) : std::runtime_error(what), added_(added) {}
 
     /// Whether the call that threw added anything.
@@ -45,18 +46,21 @@ private:
 /// The message names the value.
 class ConfigError : public Error {
 public:
+    /// `what`: the message.
     explicit ConfigError(const std::string& what) : Error(what) {}
 };
 
 /// A task could not be turned into JSON (its `to_json` threw, or a string is not UTF-8), or is too large.
 class EncodeError : public Error {
 public:
+    /// `what`: the message; `queue`: that of the task.
     EncodeError(const std::string& what, std::string queue) : Error(what) { set_subject(std::move(queue), {}); }
 };
 
 /// SQLite said no.
 class StorageError : public Error {
 public:
+    /// `what`: the message; `extended_code`: SQLite's extended result code, 0 where none applies.
     StorageError(const std::string& what, int extended_code, Added added = Added::no)
         : Error(what, added), extended_code_(extended_code) {}
 
@@ -91,12 +95,14 @@ public:
 /// The `stop_token` given to an add fired before its write began. Nothing was added.
 class Cancelled : public Error {
 public:
+    /// `what`: the message.
     explicit Cancelled(const std::string& what) : Error(what) {}
 };
 
 /// A client was used in a forked child of the process that opened it.
 class ForkError : public Error {
 public:
+    /// `what`: the message.
     explicit ForkError(const std::string& what) : Error(what) {}
 };
 

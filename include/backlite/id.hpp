@@ -38,9 +38,12 @@ public:
     /// An id with any text: rows that other programs wrote may carry such ids.
     [[nodiscard]] static TaskId from_text(std::string text) { return TaskId{std::move(text)}; }
 
+    /// Its text; empty for no id.
     [[nodiscard]] const std::string& str() const noexcept { return text_; }
 
+    /// Ids are equal if their texts are.
     friend bool operator==(const TaskId&, const TaskId&) = default;
+    /// In the order of their texts, which for ids of the library is the order in time.
     friend std::strong_ordering operator<=>(const TaskId& a, const TaskId& b) noexcept {
         return a.text_.compare(b.text_) <=> 0;
     }
@@ -131,6 +134,7 @@ private:
 }  // namespace v1
 }  // namespace backlite
 
+/// @cond  specialisations of others' templates, which Doxygen cannot place
 template <>
 struct std::hash<backlite::TaskId> {
     std::size_t operator()(const backlite::TaskId& id) const noexcept { return std::hash<std::string>{}(id.str()); }
@@ -143,3 +147,4 @@ struct fmt::formatter<backlite::TaskId> : fmt::formatter<std::string_view> {
         return fmt::formatter<std::string_view>::format(id.str(), context);
     }
 };
+/// @endcond

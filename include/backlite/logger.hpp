@@ -15,6 +15,7 @@
 namespace backlite {
 inline namespace v1 {
 
+/// How much an event matters. `failure` is written as "error": that name is a macro on some platforms.
 enum class LogLevel { debug, info, warning, failure };
 
 [[nodiscard]] constexpr std::string_view to_string(LogLevel level) noexcept {
@@ -29,8 +30,8 @@ enum class LogLevel { debug, info, warning, failure };
 
 /// One named value of an event.
 struct LogField {
-    std::string_view key{};
-    std::string value{};
+    std::string_view key{};  ///< such as "queue"
+    std::string value{};     ///< as text
 };
 
 /// Receives the library's events.
@@ -43,6 +44,7 @@ public:
     Logger& operator=(const Logger&) = delete;
     virtual ~Logger() = default;
 
+    /// Takes one event. Called on the thread that it happened on, which waits meanwhile: be brief.
     virtual void log(LogLevel level, std::string_view message, std::span<const LogField> fields) = 0;
 };
 
@@ -88,6 +90,7 @@ public:
 /// Threads: any; a line is written whole.
 class StderrLogger final : public Logger {
 public:
+    /// `least`: events below it are not printed.
     explicit StderrLogger(LogLevel least = LogLevel::info) : least_(least) {}
 
     void log(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
@@ -105,8 +108,10 @@ private:
 /// Hands each event to a callable `void(LogLevel, std::string_view message, std::span<const LogField>)`.
 class FunctionLogger final : public Logger {
 public:
+    /// What it calls: on any thread, several at once.
     using Function = std::function<void(LogLevel, std::string_view, std::span<const LogField>)>;
 
+    /// An empty function is silent.
     explicit FunctionLogger(Function function) : function_(std::move(function)) {}
 
     void log(LogLevel level, std::string_view message, std::span<const LogField> fields) override {

@@ -13,6 +13,7 @@ inline namespace v1 {
 /// How an attempt ended, as its processor decides. Returning nothing is success, throwing is `retry`.
 class Outcome {
 public:
+    /// Which of them it is.
     enum class Kind { success, retry, retry_in, snooze, discard };
 
     /// The task is done.
@@ -32,8 +33,11 @@ public:
     /// The task failed for good, whatever attempts remain.
     [[nodiscard]] static Outcome discard(std::string reason) { return Outcome{Kind::discard, std::move(reason), {}}; }
 
+    /// Which of them it is.
     [[nodiscard]] Kind kind() const noexcept { return kind_; }
+    /// Why; empty for success and snooze.
     [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
+    /// How long until the next attempt, at least zero; for retry_in and snooze.
     [[nodiscard]] Duration wait() const noexcept { return wait_ < Duration::zero() ? Duration::zero() : wait_; }
 
 private:

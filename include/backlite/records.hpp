@@ -37,7 +37,7 @@ enum class TaskStatus {
 
 /// How many unfinished tasks one queue has.
 struct QueueCounts {
-    std::string queue{};
+    std::string queue{};                    ///< its name
     std::uint64_t waiting = 0;              ///< due, not claimed
     std::uint64_t scheduled = 0;            ///< due later
     std::uint64_t running = 0;              ///< claimed

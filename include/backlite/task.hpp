@@ -29,6 +29,7 @@ concept HasStaticConfig = requires {
 /// with the same static function for a type that cannot be edited.
 template <class T>
 struct TaskTraits {
+    /// What the type says of its queue.
     static QueueConfig config() requires HasStaticConfig<T> { return T::config(); }
 };
 

@@ -30,6 +30,7 @@ public:
     /// if others keep the write lock for the client's `busy_timeout`. Blocks that long at most.
     Transaction(Client& client, SQLite::Database& database);
 
+    /// For the library.
     Transaction(runtime::Engine& engine, SQLite::Database& database) : engine_(engine), database_(database) {
         engine_.check_fork("Transaction");
         sqlite3* db = database_.getHandle();
@@ -49,6 +50,7 @@ public:
         if (engine_.forked()) static_cast<void>(rollback_.release());
     }
 
+    /// The host's connection that it is on.
     [[nodiscard]] SQLite::Database& database() noexcept { return database_; }
 
     /// Commits, and wakes the client's dispatcher.
