@@ -215,6 +215,28 @@ TEST_CASE("locked: an outcome that could not be written before the clock was set
     }));
 }
 
+TEST_CASE("locked: a client whose clock stands still tries again all the same") {
+    const auto clock = std::make_shared<backlite::testing::ManualClock>();
+    Scene scene([&](ClientConfig& config) { config.clock = clock; });
+    Gate gate;
+    Client client{scene.config};
+    const OpensAtExit opens(gate);
+    client.register_queue<Work>([&](const Work&) {
+        scene.journal.note("inside");
+        gate.wait();
+    });
+    const TaskId id = client.add(Work{"work", ""}).save().at(0);
+    client.start();
+    REQUIRE(scene.journal.await("inside"));
+    {
+        const WriteLock others(scene.file);
+        gate.open();
+        std::this_thread::sleep_for(300ms);  // several tries to write the outcome
+        CHECK(client.status(id) == TaskStatus::running);
+    }
+    CHECK(eventually([&] { return client.status(id) == TaskStatus::succeeded; }));
+}
+
 TEST_CASE("locked: an add gives up after busy_timeout or when its stop token fires, and adds nothing") {
     Scene scene([](ClientConfig& config) { config.busy_timeout = 150ms; });
     Client client{scene.config};

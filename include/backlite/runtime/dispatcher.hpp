@@ -167,9 +167,10 @@ private:
         return false;
     }
 
-    /// One log line for a row of failures; a lock that others hold is worth one only after `busy_timeout`.
+    /// One log line for a row of failures; a lock that others hold is worth one only after `busy_timeout`. Other
+    /// processes and disks know nothing of the client's clock: this is timed by the real one.
     void note_failure(std::string_view what, int code) noexcept {
-        const auto now = parts_.clock.steady_now();
+        const auto now = Steady::now();
         if (++failures_ == 1) failing_since_ = now;
         const bool brief = (code & 0xff) == SQLITE_BUSY && now - failing_since_ < parts_.config.busy_timeout;
         if (!brief && !std::exchange(failure_logged_, true)) {
@@ -191,7 +192,7 @@ private:
         jump_back_ = (std::max)(jump_back_ - jump, Duration::zero());
     }
 
-    [[nodiscard]] bool waits_to_retry() const { return failures_ > 0 && parts_.clock.steady_now() < retry_at_; }
+    [[nodiscard]] bool waits_to_retry() const { return failures_ > 0 && Steady::now() < retry_at_; }
 
     /// Looks for commits of others; if there are any, reads anew what this client believes of the file.
     void look() {
@@ -418,7 +419,7 @@ private:
         const auto at_most = [&until](Steady::time_point time) { until = (std::min)(until, time); };
         if (taken_.abandon) return until;
         if (failures_ > 0) {
-            at_most(retry_at_);
+            at_most(now + (std::max)(retry_at_ - Steady::now(), Steady::duration::zero()));
             return until;
         }
         const WorkerPool::Load load = parts_.pool.load();
@@ -484,7 +485,7 @@ private:
     std::vector<Finished> unwritten_{};
     int failures_ = 0;
     bool failure_logged_ = false;
-    Steady::time_point failing_since_{};
+    Steady::time_point failing_since_{};  ///< on the real clock, as the next
     Steady::time_point retry_at_{};
     Steady::time_point next_probe_{};
     Steady::time_point next_observation_{};
