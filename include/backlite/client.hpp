@@ -97,6 +97,9 @@ public:
     /// Errors: StorageError.
     [[nodiscard]] TaskCounts counts() { return engine_->counts(); }
 
+    /// What the client was opened with.
+    [[nodiscard]] const ClientConfig& config() const noexcept { return engine_->config(); }
+
     /// Makes the dispatcher look at the file now. Never needed: it sees every commit by itself.
     void notify() {
         engine_->check_fork("Client::notify");

@@ -142,6 +142,11 @@ public:
     /// The file's name.
     [[nodiscard]] const std::string& path() const noexcept { return path_; }
 
+    /// Where a slot's region begins in the file; its first byte is the one that is locked.
+    [[nodiscard]] static off_t offset_of(unsigned slot) noexcept {
+        return static_cast<off_t>((std::size_t{slot} + 1) * region_size);
+    }
+
     /// True while the file at `path()` is the one that was opened. False once it was deleted or replaced: clients that
     /// start from then on do not see this one's locks.
     [[nodiscard]] bool in_place() const;
@@ -193,10 +198,6 @@ private:
     static_assert((std::uint64_t{max_slots} + 1) * region_size < std::uint64_t{1} << 31, "fits a 32-bit off_t");
 
     using Header = std::array<char, header_size>;
-
-    [[nodiscard]] static off_t offset_of(unsigned slot) noexcept {
-        return static_cast<off_t>((std::size_t{slot} + 1) * region_size);
-    }
 
     [[noreturn]] void fail(int error, int code, std::string_view verb) const;
     void check(const char* call, unsigned slot) const;
