@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Bar charts as SVG, made on the server: they work without scripts, and need no style but classes.
+
+#include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstdint>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <fmt/format.h>
+
+#include <backlite/ui/html.hpp>
+#include <backlite/ui/text.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace ui {
+
+/// One bar: up to two values, one on top of the other, and what is said of it when it is pointed at.
+struct Bar {
+    double lower = 0;
+    double upper = 0;
+    std::int64_t at = 0;  ///< the time of its left edge
+    std::string
+        label{};  ///< that time in UTC, " · ", and what happened: the script turns the time to the reader's zone
+};
+
+struct Chart {
+    std::string_view heading{};
+    std::string_view lower_class{};  ///< "ok", "bad", "time" or "due", as the stylesheet knows them
+    std::string_view upper_class{};
+    std::vector<Bar> bars{};
+    std::string most_label{};  ///< what the top of the scale is
+    double most = 0;           ///< the top of the scale
+    std::int64_t from = 0;     ///< the time of the left edge
+    std::int64_t until = 0;    ///< and of the right
+    std::string summary{};     ///< the chart in a sentence, also for who cannot see it
+};
+
+/// A round number that is at least `value`: 1, 2, 3, 5 or 8 times a power of ten; at least 1.
+[[nodiscard]] inline double round_scale(double value) {
+    if (!(value > 1)) return 1;
+    const double power = std::pow(10, std::floor(std::log10(value)));
+    for (const double step : {1.0, 2.0, 3.0, 5.0, 8.0}) {
+        if (value <= step * power * 1.0000001) return step * power;
+    }
+    return 10 * power;
+}
+
+[[nodiscard]] inline Html draw(const Chart& chart) {
+    constexpr double width = 600;
+    constexpr double height = 110;
+    const double step = width / static_cast<double>((std::max)(chart.bars.size(), std::size_t{1}));
+    const double gap = (std::min)(2.0, step / 5);
+    const auto scaled = [&](double value) {
+        const double length = chart.most > 0 ? value / chart.most * height : 0;
+        return value > 0 ? (std::clamp)(length, 1.5, height) : 0;
+    };
+    std::string lower;
+    std::string upper;
+    Html places;
+    for (std::size_t i = 0; i < chart.bars.size(); ++i) {
+        const Bar& bar = chart.bars[i];
+        if (bar.lower <= 0 && bar.upper <= 0) continue;
+        const double x = static_cast<double>(i) * step + gap / 2;
+        const double first = scaled(bar.lower);
+        const double second = (std::min)(scaled(bar.upper), height - first + 1.5);
+        const auto add = [&](std::string& path, double from, double length) {
+            if (length <= 0) return;
+            path +=
+                fmt::format("M{:.1f} {:.1f}h{:.1f}v-{:.1f}h-{:.1f}z", x, height - from, step - gap, length, step - gap);
+        };
+        add(lower, 0, first);
+        add(upper, first, second);
+        places.put(R"(<rect data-at="{}" x="{}" width="{}" height="110"><title>{}</title></rect>)", bar.at,
+                   fmt::format("{:.1f}", static_cast<double>(i) * step), fmt::format("{:.1f}", step), bar.label);
+    }
+    Html html;
+    html.put(R"(<figure class="chart"><figcaption><b>{}</b> <span>{}</span></figcaption>)", chart.heading,
+             chart.summary);
+    html.put(R"(<div class="plot"><span class="top">{}</span><svg viewBox="0 0 600 110" preserveAspectRatio="none" )"
+             R"(role="img" aria-label="{}: {}"><path class="grid" d="M0 .5h600M0 55h600M0 109.5h600"/>)",
+             chart.most_label, chart.heading, chart.summary);
+    html.put(R"(<path class="{}" d="{}"/><path class="{}" d="{}"/><g class="hit">{}</g></svg></div>)",
+             chart.lower_class, lower, chart.upper_class, upper, places);
+    const std::int64_t middle = chart.from + (chart.until - chart.from) / 2;
+    html.put(R"(<div class="axis">)");
+    const bool days = chart.until - chart.from > 80'000'000;  // most of a day: a time of day alone would not do
+    for (const std::int64_t at : {chart.from, middle, chart.until}) {
+        html.put(R"(<time datetime="{}" data-clock="{}">{}</time>)", iso_text(at), days ? "day" : "minute",
+                 days ? utc_text(at).substr(5, 11) : utc_clock(at));
+    }
+    html.put("</div></figure>");
+    return html;
+}
+
+}  // namespace ui
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// File: the database that a dashboard shows, through connections of its own that only read.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <SQLiteCpp/Database.h>
+#include <SQLiteCpp/Exception.h>
+#include <fmt/format.h>
+#include <sqlite3.h>
+#include <sys/stat.h>
+
+#include <backlite/error.hpp>
+#include <backlite/storage/database_file.hpp>
+#include <backlite/storage/statement.hpp>
+#include <backlite/ui/queue_reads.hpp>
+#include <backlite/ui/shape.hpp>
+#include <backlite/ui/task_reads.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace ui {
+
+/// Why a file cannot be shown.
+enum class Trouble {
+    missing,         ///< there is no such file, or it is no regular file
+    not_a_database,  ///< not SQLite's, or encrypted, or damaged
+    no_tables,       ///< a database without backlite's tables
+    foreign_tables,  ///< its tables lack columns that this library and Go's need: another program's, or far newer
+    cannot_open,     ///< no right to read it, or its folder forbids the side files of WAL mode
+    locked,          ///< another program kept it locked
+    too_slow,        ///< the deadline passed
+    other,           ///< SQLite or memory failed
+};
+
+/// Thrown inside the dashboard only. The text is for the log: it may name paths.
+class FileTrouble : public std::runtime_error {
+public:
+    FileTrouble(Trouble kind, const std::string& what) : std::runtime_error(what), kind_(kind) {}
+    [[nodiscard]] Trouble kind() const noexcept { return kind_; }
+
+private:
+    Trouble kind_;
+};
+
+[[nodiscard]] inline Trouble trouble_of(const StorageError& error) noexcept {
+    switch (error.code()) {
+        case SQLITE_BUSY:
+        case SQLITE_LOCKED:
+        case SQLITE_PROTOCOL: return Trouble::locked;
+        case SQLITE_CORRUPT:
+        case SQLITE_NOTADB: return Trouble::not_a_database;
+        case SQLITE_CANTOPEN:
+        case SQLITE_PERM:
+        case SQLITE_AUTH:
+        case SQLITE_READONLY: return Trouble::cannot_open;
+        case SQLITE_INTERRUPT: return Trouble::too_slow;
+        default: return Trouble::other;
+    }
+}
+
+/// Every SQL statement of the dashboard, on one connection.
+struct Store {
+    Store(sqlite3* db, const Shape& found) : shape(found), queues(db, found), tasks(db, found) {}
+    const Shape shape;
+    QueueReads queues;
+    TaskReads tasks;
+};
+
+/// One connection that only reads, and what is prepared on it. Threads: one at a time.
+class Reader {
+public:
+    using Steady = std::chrono::steady_clock;
+
+    /// Errors: FileTrouble, StorageError.
+    Reader(const std::string& file, const std::function<SQLite::Database()>& open, Duration busy_timeout)
+        : identity_(storage::identify(file)), database_(open_database(file, open)) {
+        sqlite3* db = database_.getHandle();
+        sqlite3_extended_result_codes(db, 1);
+        sqlite3_busy_timeout(db, static_cast<int>(busy_timeout.count()));
+        sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
+        sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);  // the end of a last one would write
+        storage::execute(db, "PRAGMA trusted_schema=OFF");
+        storage::execute(db, "PRAGMA query_only=ON");  // a connection that the host opened may be able to write
+        sqlite3_progress_handler(db, 2'000, &Reader::on_progress, this);
+    }
+    Reader(const Reader&) = delete;
+    Reader& operator=(const Reader&) = delete;
+    ~Reader() { sqlite3_progress_handler(database_.getHandle(), 0, nullptr, nullptr); }
+
+    /// Runs `look(Store&)` on one state of the file, which no commit changes meanwhile.
+    /// Errors: FileTrouble, StorageError (SQLITE_INTERRUPT once the time is up).
+    template <class Look>
+    auto read(Duration patience, Look&& look) {
+        sqlite3* db = database_.getHandle();
+        until_ = Steady::now() + patience;
+        storage::execute(db, "BEGIN");
+        const struct End {
+            sqlite3* db;
+            Reader& reader;
+            ~End() {
+                reader.until_ = Steady::time_point::max();  // the end must not be stopped
+                sqlite3_exec(db, "ROLLBACK", nullptr, nullptr, nullptr);
+            }
+        } end{db, *this};
+        // A schema that changed under the statements changes what they can be.
+        const std::int64_t schema = schema_version();
+        if (!store_ || schema != schema_) {
+            store_.reset();
+            const std::optional<Shape> shape = shape_of(db);
+            if (!shape) throw FileTrouble(Trouble::no_tables, "the database has no table backlite_tasks");
+            if (!shape->readable) throw FileTrouble(Trouble::foreign_tables, "backlite's tables lack columns");
+            store_ = std::make_unique<Store>(db, *shape);
+            schema_ = schema;
+        }
+        return std::forward<Look>(look)(*store_);
+    }
+
+    /// Changes with each commit of another connection.
+    [[nodiscard]] std::int64_t data_version() {
+        until_ = Steady::time_point::max();
+        storage::Run run(database_.getHandle(), data_version_);
+        return run.step() ? run.integer(0) : 0;
+    }
+
+    [[nodiscard]] storage::FileIdentity identity() const noexcept { return identity_; }
+
+private:
+    static SQLite::Database open_database(const std::string& file, const std::function<SQLite::Database()>& open) {
+        try {
+            if (open) return open();
+            struct stat status {};
+            if (::stat(file.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
+                throw FileTrouble(Trouble::missing, fmt::format("there is no database file \"{}\"", file));
+            }
+            // "./" keeps a name from being taken for anything but a file.
+            return SQLite::Database(file.front() == '/' ? file : "./" + file, SQLite::OPEN_READONLY);
+        } catch (const SQLite::Exception& error) {
+            storage::throw_sqlite(
+                error.getExtendedErrorCode() != 0 ? error.getExtendedErrorCode() : error.getErrorCode(),
+                fmt::format("database \"{}\" cannot be opened: {}", file, error.what()));
+        }
+    }
+
+    static int on_progress(void* self) noexcept { return Steady::now() > static_cast<Reader*>(self)->until_ ? 1 : 0; }
+
+    std::int64_t schema_version() {
+        storage::Run run(database_.getHandle(), schema_version_);
+        return run.step() ? run.integer(0) : 0;
+    }
+
+    const storage::FileIdentity identity_;
+    SQLite::Database database_;
+    Steady::time_point until_ = Steady::time_point::max();
+    storage::Statement data_version_{"PRAGMA data_version"};
+    storage::Statement schema_version_{"PRAGMA schema_version"};
+    std::int64_t schema_ = 0;
+    std::unique_ptr<Store> store_{};  // its statements go before the database
+};
+
+/// The file by its name: it may be missing, appear, be replaced.
+/// Threads: any. At most as many readers exist as calls run at once, and `most_idle` are kept between calls.
+class File {
+public:
+    static constexpr std::size_t most_idle = 4;
+
+    File(std::string name, std::function<SQLite::Database()> open, Duration busy_timeout)
+        : name_(std::move(name)), open_(std::move(open)), busy_timeout_(busy_timeout) {}
+
+    /// Runs `look(Store&)`; see Reader::read.
+    template <class Look>
+    auto read(Duration patience, Look&& look) {
+        Lease lease(*this, take());
+        return lease.reader->read(patience, std::forward<Look>(look));
+    }
+
+    /// A text that changes with each commit, and when the file is replaced. Errors: as read.
+    [[nodiscard]] std::string version() {
+        const std::lock_guard lock(watch_mutex_);
+        if (!watch_ || watch_->identity() != storage::identify(name_)) {
+            watch_.reset();
+            watch_ = std::make_unique<Reader>(name_, open_, busy_timeout_);
+            ++generation_;
+        }
+        try {
+            return fmt::format("{:x}.{}.{}", nonce_, generation_, watch_->data_version());
+        } catch (...) {
+            watch_.reset();
+            throw;
+        }
+    }
+
+    [[nodiscard]] const std::string& name() const noexcept { return name_; }
+
+private:
+    struct Lease {
+        Lease(File& owner, std::unique_ptr<Reader> taken) noexcept : file(owner), reader(std::move(taken)) {}
+        Lease(const Lease&) = delete;
+        Lease& operator=(const Lease&) = delete;
+        ~Lease() { file.give_back(std::move(reader)); }
+        File& file;
+        std::unique_ptr<Reader> reader;
+    };
+
+    std::unique_ptr<Reader> take() {
+        const storage::FileIdentity now = storage::identify(name_);
+        {
+            std::vector<std::unique_ptr<Reader>> stale;  // closed after the mutex is free
+            const std::lock_guard lock(mutex_);
+            while (!idle_.empty()) {
+                std::unique_ptr<Reader> reader = std::move(idle_.back());
+                idle_.pop_back();
+                if (reader->identity() == now) return reader;
+                stale.push_back(std::move(reader));
+            }
+        }
+        return std::make_unique<Reader>(name_, open_, busy_timeout_);
+    }
+
+    void give_back(std::unique_ptr<Reader> reader) noexcept {
+        const std::lock_guard lock(mutex_);
+        if (idle_.size() < most_idle) idle_.push_back(std::move(reader));  // reserved: does not throw
+    }
+
+    static std::uint64_t random() {
+        std::random_device device;
+        return std::uint64_t{device()} << 32 | device();
+    }
+
+    static std::vector<std::unique_ptr<Reader>> room() {
+        std::vector<std::unique_ptr<Reader>> readers;
+        readers.reserve(most_idle);
+        return readers;
+    }
+
+    // constant after construction
+    const std::string name_;
+    const std::function<SQLite::Database()> open_;
+    const Duration busy_timeout_;
+    const std::uint64_t nonce_ = random();
+
+    std::mutex mutex_{};
+    // guarded by mutex_
+    std::vector<std::unique_ptr<Reader>> idle_ = room();
+
+    std::mutex watch_mutex_{};
+    // guarded by watch_mutex_
+    std::unique_ptr<Reader> watch_{};
+    std::uint64_t generation_ = 0;
+};
+
+}  // namespace ui
+}  // namespace v1
+}  // namespace backlite

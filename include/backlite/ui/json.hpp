@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The same values as the pages, for programs: JSON under the same paths.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <backlite/ui/list_pages.hpp>
+#include <backlite/ui/model.hpp>
+#include <backlite/ui/overview_page.hpp>
+#include <backlite/ui/task_page.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace ui {
+
+using Json = nlohmann::ordered_json;
+
+/// Text with what is no UTF-8 replaced, and `<`, `>`, `&` escaped: it stays harmless where somebody takes it for HTML.
+[[nodiscard]] inline std::string json_text(const Json& json) {
+    const std::string plain = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+    std::string text;
+    text.reserve(plain.size());
+    for (const char c : plain) {
+        switch (c) {
+            case '<': text += "\\u003c"; break;
+            case '>': text += "\\u003e"; break;
+            case '&': text += "\\u0026"; break;
+            default: text += c;
+        }
+    }
+    return text;
+}
+
+namespace detail {
+
+template <class T>
+[[nodiscard]] Json optional_json(const std::optional<T>& value) {
+    if (!value) return nullptr;
+    return *value;
+}
+
+[[nodiscard]] inline Json count_json(const Count& count) { return {{"number", count.number}, {"more", count.more}}; }
+
+[[nodiscard]] inline Json line_json(const TaskLine& line) {
+    const bool finished = line.state == State::succeeded || line.state == State::failed;
+    Json json{{"id", line.id},
+              {"queue", line.queue},
+              {"state", to_string(line.state)},
+              {"created_at", line.created_at},
+              {"attempts", line.attempts},
+              {"last_executed_at", optional_json(line.executed_at)}};
+    if (line.id_cut) json["id_cut"] = true;
+    if (!finished) {
+        json["due"] = line.due;
+        json["claimed_at"] = optional_json(line.claimed_at);
+        json["owner"] = optional_json(line.owner);
+        json["crashes"] = line.crashes;
+    } else {
+        json["duration_us"] = optional_json(line.duration_us);
+    }
+    if (!line.error.empty()) json["error"] = line.error;
+    return json;
+}
+
+[[nodiscard]] inline Json next_json(const std::optional<Cursor>& next) {
+    if (!next) return nullptr;
+    Json json{{"after", fmt::format("{}.{}", next->key, next->row)}};
+    if (!next->queue.empty()) json["behind"] = cut(next->queue, 500);
+    return json;
+}
+
+}  // namespace detail
+
+[[nodiscard]] inline Json overview_json(const Overview& overview, std::int64_t now) {
+    Json queues = Json::array();
+    for (const QueueSummary& queue : overview.queues) {
+        queues.push_back({{"queue", cut(queue.name, 300)},
+                          {"waiting", detail::count_json(queue.waiting)},
+                          {"scheduled", detail::count_json(queue.scheduled)},
+                          {"retrying", detail::count_json(queue.retrying)},
+                          {"running", detail::count_json(queue.running)},
+                          {"oldest_due", detail::optional_json(queue.oldest_due)},
+                          {"next_due", detail::optional_json(queue.next_due)},
+                          {"succeeded", queue.succeeded},
+                          {"failed", queue.failed},
+                          {"total_duration_us", queue.total_duration_us}});
+    }
+    Json processes = Json::array();
+    for (const Process& process : overview.processes) {
+        processes.push_back({{"owner", process.owner},
+                             {"workers", process.workers},
+                             {"started_at", process.started_at},
+                             {"version", process.version},
+                             {"alive", detail::optional_json(process.alive)}});
+    }
+    Json buckets = Json::array();
+    for (const Bucket& bucket : overview.buckets) {
+        buckets.push_back({{"succeeded", bucket.succeeded},
+                           {"failed", bucket.failed},
+                           {"duration_us", bucket.duration_us},
+                           {"due", bucket.due}});
+    }
+    return {{"now", now},
+            {"queues", std::move(queues)},
+            {"more_queues", overview.more_queues},
+            {"processes", std::move(processes)},
+            {"from", overview.from},
+            {"step_ms", overview.step_ms},
+            {"covered_from", overview.covered_from},
+            {"buckets", std::move(buckets)}};
+}
+
+/// `next` holds the parameters of the address of the next page.
+[[nodiscard]] inline Json list_json(const TaskList& list) {
+    Json tasks = Json::array();
+    for (const TaskLine& line : list.lines) tasks.push_back(detail::line_json(line));
+    Json json{{"tasks", std::move(tasks)}, {"next", detail::next_json(list.next)}};
+    if (list.total) json["total"] = detail::count_json(*list.total);
+    if (list.gave_up) json["looked_at"] = list.looked_at;
+    return json;
+}
+
+[[nodiscard]] inline Json found_json(const Found& found) {
+    Json by_id = Json::array();
+    for (const TaskLine& line : found.by_id) by_id.push_back(detail::line_json(line));
+    Json json{{"by_id", std::move(by_id)}};
+    if (found.unfinished) json["unfinished"] = list_json(*found.unfinished);
+    if (found.finished) json["finished"] = list_json(*found.finished);
+    return json;
+}
+
+/// The payload is text, as it is stored: a JSON parser in between would round large integers. What is no UTF-8 comes as
+/// `payload_hex`.
+[[nodiscard]] inline Json task_json(const TaskDetail& task, const Shown& payload, const Shown& error) {
+    Json json = detail::line_json(task.line);
+    json["wait_until"] = detail::optional_json(task.wait_until);
+    json["expires_at"] = detail::optional_json(task.expires_at);
+    json["error"] = error.how == Shown::How::absent ? Json(nullptr) : Json(error.text);
+    json["payload_bytes"] = task.payload_size;
+    json["payload_is"] = payload.how == Shown::How::absent     ? "absent"
+                         : payload.how == Shown::How::cut      ? "cut"
+                         : payload.how == Shown::How::redacted ? "redacted"
+                         : payload.how == Shown::How::hidden   ? "hidden"
+                                                               : "whole";
+    if (payload.how == Shown::How::absent || payload.how == Shown::How::hidden) return json;
+    if (is_utf8(payload.text)) {
+        json["payload"] = payload.text;
+        return json;
+    }
+    std::string hex;
+    for (const char c : payload.text) hex += fmt::format("{:02x}", static_cast<unsigned char>(c));
+    json["payload_hex"] = std::move(hex);
+    return json;
+}
+
+}  // namespace ui
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,163 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The frame around every page, and the small pieces that pages share: times, counts, states, links.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include <backlite/ui/html.hpp>
+#include <backlite/ui/model.hpp>
+#include <backlite/ui/request.hpp>
+#include <backlite/ui/text.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace ui {
+
+/// What a page is made for.
+struct View {
+    std::string base{};       ///< in front of each link
+    std::string title{};      ///< what is shown: the file's name without its folder, or what the host says
+    std::string asset_tag{};  ///< changes with the assets
+    std::int64_t now = 0;     ///< of this page
+    const Target* target = nullptr;
+
+    [[nodiscard]] std::string_view get(std::string_view name) const noexcept { return target->get(name); }
+};
+
+/// The time as a person reads it, with the exact one behind it. The script turns it to the reader's zone and keeps it
+/// up to date.
+[[nodiscard]] inline Html ago(const View& view, std::int64_t ms) {
+    Html html;
+    html.put(R"(<time datetime="{}" title="{}" data-ago>{}</time>)", iso_text(ms), utc_text(ms),
+             relative_text(ms, view.now));
+    return html;
+}
+
+[[nodiscard]] inline Html exact_time(std::int64_t ms) {
+    Html html;
+    html.put(R"(<time datetime="{}" title="{}" data-local>{}</time>)", iso_text(ms), utc_text(ms), utc_text(ms));
+    return html;
+}
+
+[[nodiscard]] inline Html ago(const View& view, const std::optional<std::int64_t>& ms) {
+    if (ms) return ago(view, *ms);
+    Html html;
+    html.put(R"(<span class="none">–</span>)");
+    return html;
+}
+
+[[nodiscard]] inline std::string count_text(const Count& count) {
+    return grouped(count.number) + (count.more ? "+" : "");
+}
+
+[[nodiscard]] inline Html badge(State state) {
+    Html html;
+    html.put(R"(<span class="badge {}">{}</span>)", to_string(state), to_string(state));
+    return html;
+}
+
+/// The span since `ms`, as in "longest waits 3 min".
+[[nodiscard]] inline std::string age_text(std::int64_t ms, std::int64_t now) {
+    const auto age = span_between(ms, now);
+    const auto whole = std::chrono::floor<std::chrono::seconds>(age < age.zero() ? age.zero() : age);
+    return whole == whole.zero() ? "0 s" : span_text(whole);
+}
+
+/// Text for one line: what is longer is cut, with a sign.
+[[nodiscard]] inline std::string short_text(std::string_view text, std::size_t limit) {
+    const std::string_view kept = cut(text.substr(0, text.find('\n')), limit);
+    return std::string{kept} + (kept.size() < text.size() ? "…" : "");
+}
+
+/// The name of a queue, leading to its tasks. A name that is too long for a link is shown without.
+[[nodiscard]] inline Html queue_link(const View& view, std::string_view queue) {
+    Html html;
+    const std::string shown = queue.empty() ? "(no name)" : short_text(queue, 60);
+    if (queue.size() > 200 || queue.empty()) return html.put(R"(<span class="queue">{}</span>)", shown), html;
+    html.put(R"(<a class="queue" href="{}">{}</a>)", Link(view.base, "/upcoming").param("queue", queue), shown);
+    return html;
+}
+
+/// The id of a task, leading to its page.
+[[nodiscard]] inline Html task_link(const View& view, const TaskLine& line) {
+    Html html;
+    if (line.id_cut || line.id.empty()) {
+        return html.put("<code>{}</code>", line.id.empty() ? "(no id)" : short_text(line.id, 40)), html;
+    }
+    html.put(R"(<a class="id" data-open href="{}"><code>{}</code></a>)", Link(view.base, "/task/").part(line.id),
+             short_text(line.id, 40));
+    return html;
+}
+
+namespace detail {
+
+inline void put_nav(Html& html, const View& view, std::string_view current) {
+    const auto item = [&](const Link& link, std::string_view name) {
+        if (name == current) {
+            html.put(R"(<a href="{}" aria-current="page">{}</a>)", link, name);
+        } else {
+            html.put(R"(<a href="{}">{}</a>)", link, name);
+        }
+    };
+    html.put(R"(<nav aria-label="Pages">)");
+    item(Link(view.base, "/"), "Overview");
+    item(Link(view.base, "/running"), "Running");
+    item(Link(view.base, "/upcoming"), "Upcoming");
+    item(Link(view.base, "/succeeded"), "Succeeded");
+    item(Link(view.base, "/failed"), "Failed");
+    html.put("</nav>");
+}
+
+}  // namespace detail
+
+/// A whole page. `current`: the entry of the navigation that it belongs to, if any.
+[[nodiscard]] inline std::string whole_page(const View& view, std::string_view heading, std::string_view current,
+                                            const Html& content) {
+    Html html;
+    html.put(R"(<!DOCTYPE html><html lang="en"><head><meta charset="utf-8"><title>{} · {}</title>)", heading,
+             view.title);
+    html.put(R"(<meta name="viewport" content="width=device-width,initial-scale=1">)"
+             R"(<meta name="color-scheme" content="light dark">)");
+    html.put(R"(<link rel="stylesheet" href="{}"><link rel="icon" href="{}" type="image/svg+xml">)",
+             Link(view.base, "/assets/").part(view.asset_tag + ".css"),
+             Link(view.base, "/assets/").part(view.asset_tag + ".svg"));
+    html.put(R"(<script src="{}" defer></script></head><body>)",
+             Link(view.base, "/assets/").part(view.asset_tag + ".js"));
+    html.put(R"(<a class="skip" href="#main">Skip to content</a><header><div class="bar">)");
+    html.put(R"(<a class="brand" href="{}"><b>backlite</b> <span>{}</span></a>)", Link(view.base, "/"),
+             short_text(view.title, 40));
+    html.put(R"(<form role="search" action="{}"><input type="search" name="q" value="{}" maxlength="200" )"
+             R"(placeholder="Search tasks" aria-label="Search tasks" id="q"></form>)",
+             Link(view.base, "/search"), cut(view.get("q"), 200));
+    html.put(
+        R"(<div class="live" id="live" hidden><span id="state" role="status"></span>)"
+        R"(<label>Update <select id="rate" aria-label="Update every"><option value="0">paused</option>)"
+        R"(<option value="1">1 s</option><option value="2">2 s</option><option value="5">5 s</option>)"
+        R"(<option value="30">30 s</option></select></label>)"
+        R"(<button id="theme" type="button" aria-label="Light or dark" title="Light or dark">◐</button>)"
+        R"(<button id="help" type="button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts: ?">?</button>)"
+        R"(</div></div>)");
+    detail::put_nav(html, view, current);
+    html.put(R"(</header><main id="main" tabindex="-1"><h1>{}</h1>{}</main>)", heading, content);
+    html.put(
+        R"(<footer><span>As of {}</span> <span id="zone">Times are UTC.</span> <span>Read-only view.</span></footer>)",
+        exact_time(view.now));
+    html.put(
+        R"(<dialog id="keys"><h2>Keyboard</h2><dl><dt><kbd>/</kbd></dt><dd>search</dd><dt><kbd>j</kbd> <kbd>k</kbd></dt>)"
+        R"(<dd>next, previous task</dd><dt><kbd>Enter</kbd></dt><dd>open it</dd><dt><kbd>p</kbd></dt><dd>pause updates</dd>)"
+        R"(<dt><kbd>r</kbd></dt><dd>update now</dd><dt><kbd>o</kbd> <kbd>u</kbd> <kbd>f</kbd></dt>)"
+        R"(<dd>overview, upcoming, failed</dd><dt><kbd>?</kbd></dt><dd>this list</dd></dl>)"
+        R"(<form method="dialog"><button>Close</button></form></dialog></body></html>)");
+    return std::move(html).take();
+}
+
+}  // namespace ui
+}  // namespace v1
+}  // namespace backlite

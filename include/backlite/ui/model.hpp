@@ -1,0 +1,148 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What the pages show, as plain values between SQL on one side and HTML, JSON and metrics on the other.
+// Times are milliseconds since the epoch. Texts are as the rows hold them, any bytes, cut to a bound.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace backlite {
+inline namespace v1 {
+namespace ui {
+
+/// A count that stops where going on would cost too much.
+struct Count {
+    std::uint64_t number = 0;
+    bool more = false;  ///< there are more than `number`
+
+    friend bool operator==(const Count&, const Count&) = default;
+};
+
+/// Where a task stands, in the words of the pages.
+enum class State { waiting, scheduled, running, succeeded, failed };
+
+[[nodiscard]] constexpr std::string_view to_string(State state) noexcept {
+    switch (state) {
+        case State::waiting: return "waiting";
+        case State::scheduled: return "scheduled";
+        case State::running: return "running";
+        case State::succeeded: return "succeeded";
+        case State::failed: break;
+    }
+    return "failed";
+}
+
+/// One started client, as it wrote itself down.
+struct Process {
+    std::int64_t owner = 0;
+    unsigned slot = 0;
+    std::int64_t workers = 0;
+    std::int64_t started_at = 0;
+    std::int64_t version = 0;
+    std::optional<bool> alive{};  ///< nullopt: could not be told
+};
+
+struct QueueSummary {
+    std::string name{};
+    Count waiting{};    ///< due, not claimed
+    Count scheduled{};  ///< due later, retries among them
+    Count retrying{};   ///< scheduled after a failed attempt; looked for among the next ones only
+    Count running{};    ///< claimed
+    std::optional<std::int64_t> oldest_due{};  ///< of the waiting
+    std::optional<std::int64_t> next_due{};    ///< of the scheduled
+    // Of kept tasks that finished in the period:
+    std::uint64_t succeeded = 0;
+    std::uint64_t failed = 0;
+    std::int64_t total_duration_us = 0;
+};
+
+/// One step of a chart's time.
+struct Bucket {
+    std::uint64_t succeeded = 0;
+    std::uint64_t failed = 0;
+    std::int64_t duration_us = 0;      ///< sum over both
+    std::int64_t max_duration_us = 0;  ///< of both
+    std::uint64_t due = 0;             ///< of the tasks still to come; bucket 0 begins now
+};
+
+struct Overview {
+    std::vector<QueueSummary> queues{};
+    bool more_queues = false;
+    std::vector<Process> processes{};
+    bool knows_processes = false;  ///< false for files of Go programs
+    std::int64_t step_ms = 0;      ///< width of a bucket
+    std::int64_t from = 0;         ///< start of the first bucket of finished tasks
+    std::vector<Bucket> buckets{};
+    std::int64_t covered_from = 0;              ///< finished tasks before this were not looked at
+    bool due_cut = false;                       ///< more tasks are to come than were counted
+    std::optional<std::int64_t> next_change{};  ///< when time alone changes what is shown
+};
+
+/// A task in a list. Which fields hold anything depends on its state.
+struct TaskLine {
+    State state = State::waiting;
+    std::string id{};
+    bool id_cut = false;  ///< the id is longer than what `id` holds, or NULL: no page can be named by it
+    std::string queue{};
+    std::int64_t created_at = 0;
+    std::int64_t due = 0;                       ///< unfinished tasks
+    std::optional<std::int64_t> claimed_at{};   ///< running
+    std::optional<std::int64_t> owner{};        ///< running, claimed by this library
+    std::optional<std::int64_t> executed_at{};  ///< start of the last attempt
+    std::optional<std::int64_t> duration_us{};  ///< finished
+    std::int64_t attempts = 0;
+    std::int64_t crashes = 0;
+    std::string error{};  ///< beginning of it
+};
+
+/// Where a list goes on: after the row with these values. Rows are renumbered by VACUUM; a page that is asked for after
+/// one may begin a little off.
+struct Cursor {
+    std::int64_t key = 0;  ///< the time that the list is sorted by; 0 where it is sorted by row
+    std::int64_t row = 0;
+    std::string queue{};
+
+    friend bool operator==(const Cursor&, const Cursor&) = default;
+};
+
+struct TaskList {
+    std::vector<TaskLine> lines{};
+    std::optional<Cursor> next{};
+    std::uint64_t looked_at = 0;        ///< rows, where a filter had to look at them one by one
+    bool gave_up = false;               ///< the next page goes on looking: this one may be short, or empty
+    std::optional<Count> total{};       ///< of the list, where it is known
+    std::vector<std::string> queues{};  ///< names to choose from
+    std::optional<std::int64_t> next_change{};
+    std::vector<Process> processes{};
+};
+
+struct TaskDetail {
+    TaskLine line{};
+    std::optional<std::int64_t> wait_until{};
+    std::optional<std::int64_t> expires_at{};
+    std::string error{};
+    std::uint64_t error_size = 0;
+    bool has_payload = false;
+    std::string payload{};  ///< beginning of it
+    std::uint64_t payload_size = 0;
+    std::int64_t now = 0;
+};
+
+/// What a list is narrowed to. Empty and nullopt: not.
+struct Filter {
+    std::string queue{};
+    std::optional<State> state{};
+    std::string text{};  ///< in id, error or payload, ASCII letters of either case
+    bool in_payload = true;
+    bool in_error = true;
+    std::optional<std::int64_t> since{};
+    std::optional<std::int64_t> until{};
+};
+
+}  // namespace ui
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,313 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Pages: what each address shows, made from one state of the file.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <backlite/clock.hpp>
+#include <backlite/logger.hpp>
+#include <backlite/ui/file.hpp>
+#include <backlite/ui/html.hpp>
+#include <backlite/ui/json.hpp>
+#include <backlite/ui/layout.hpp>
+#include <backlite/ui/list_pages.hpp>
+#include <backlite/ui/model.hpp>
+#include <backlite/ui/overview_page.hpp>
+#include <backlite/ui/payload.hpp>
+#include <backlite/ui/processes.hpp>
+#include <backlite/ui/task_page.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace ui {
+
+/// What a redaction is asked about.
+enum class Secret { payload, error };
+
+/// What is shown instead of a payload or an error.
+using Redact = std::function<std::string(Secret what, std::string_view queue, std::string_view text)>;
+
+/// Whether payloads are shown at all.
+enum class Payloads { show, hide };
+
+/// What an answer is made of, in the one of its two forms that was asked for.
+struct Page {
+    int status = 200;
+    std::string heading{};
+    std::string_view nav{};
+    Html html{};
+    Json json{};
+    std::int64_t valid_until = 0;  ///< it stays true until then if nobody commits
+};
+
+struct PageOptions {
+    std::size_t page_size = 50;
+    Payloads payloads = Payloads::show;
+    Redact redact{};
+};
+
+/// Threads: any, at once. Errors: StorageError.
+class Pages {
+public:
+    static constexpr std::int64_t shown_bytes = 16'384;  ///< of a payload or an error on a page
+    static constexpr std::int64_t redactable =
+        8 * 1'024 * 1'024;  ///< what is larger is not handed to `redact`, but hidden
+
+    /// `file`: the database's name, for asking who is alive.
+    Pages(PageOptions options, std::string file, Log log)
+        : options_(std::move(options)), file_(std::move(file)), log_(std::move(log)) {}
+
+    [[nodiscard]] Page overview(const View& view, bool json, Store& store) const {
+        const NamedPeriod& period = period_of(view.get("period"));
+        Overview found = store.queues.overview(view.now, period.period);
+        find_living(file_, found.processes);
+        Page page = made("Overview", "Overview", (std::min)(found.next_change.value_or(view.now), view.now + a_while));
+        if (json) {
+            page.json = overview_json(found, view.now);
+            return page;
+        }
+        if (store.shape.schema_version > newest_known) {
+            page.html.put(
+                R"(<p class="hint">This file was made by a newer backlite; some of what it holds may not be shown.</p>)");
+        }
+        page.html.put("{}", overview_page(view, found, period));
+        return page;
+    }
+
+    [[nodiscard]] Page running(const View& view, bool json, Store& store) const {
+        std::optional<Cursor> after;
+        if (!read_cursor(*view.target, after)) return not_understood();
+        TaskList list = store.tasks.running(std::string{view.get("queue")}, after, options_.page_size);
+        hide_errors(list.lines);
+        Page page = made("Running", "Running", view.now + a_while);
+        if (json) return page.json = list_json(list), page;
+        bool more = false;
+        list.queues = store.queues.names(more);
+        page.html = running_page(view, list);
+        return page;
+    }
+
+    [[nodiscard]] Page upcoming(const View& view, bool json, Store& store) const {
+        std::optional<Cursor> after;
+        std::optional<State> state;
+        if (view.get("state") == "waiting") state = State::waiting;
+        if (view.get("state") == "scheduled") state = State::scheduled;
+        if (!read_cursor(*view.target, after) || (!state && !view.get("state").empty())) return not_understood();
+        bool more = false;
+        std::vector<std::string> names = store.queues.names(more);
+        const std::string queue{view.get("queue")};
+        TaskList list = store.tasks.upcoming(queue.empty() ? names : std::vector{queue}, state, view.now, after,
+                                             options_.page_size);
+        hide_errors(list.lines);
+        list.queues = std::move(names);
+        Page page =
+            made("Upcoming", "Upcoming", (std::min)(list.next_change.value_or(view.now + an_hour), view.now + an_hour));
+        if (json) return page.json = list_json(list), page;
+        page.html = upcoming_page(view, list, more && queue.empty());
+        return page;
+    }
+
+    [[nodiscard]] Page finished(const View& view, bool json, Store& store, State state) const {
+        std::optional<Cursor> after;
+        if (!read_cursor(*view.target, after)) return not_understood();
+        const bool failed = state == State::failed;
+        Filter filter;
+        filter.queue = view.get("queue");
+        filter.state = state;
+        TaskList list = store.tasks.finished(filter, after, options_.page_size);
+        hide_errors(list.lines);
+        Page page = made(failed ? "Failed" : "Succeeded", failed ? "Failed" : "Succeeded", view.now + an_hour);
+        if (json) return page.json = list_json(list), page;
+        bool more = false;
+        list.queues = store.queues.names(more);
+        page.html = finished_page(view, list, failed);
+        return page;
+    }
+
+    [[nodiscard]] Page search(const View& view, bool json, Store& store) const {
+        Found found;
+        Filter filter;
+        std::optional<Cursor> after;
+        filter.text = view.get("q");
+        filter.queue = view.get("queue");
+        found.text_is_redacted = hides_text();
+        filter.in_payload = filter.in_error = !found.text_is_redacted;
+        const std::string_view part = view.get("part");
+        bool ok = read_cursor(*view.target, after) && (part.empty() || part == "unfinished" || part == "finished");
+        bool unfinished = part != "finished";
+        bool finished = part != "unfinished";
+        ok = read_state(view.get("state"), filter, unfinished, finished) && ok;
+        ok = read_limit(view.get("since"), filter.since) && read_limit(view.get("until"), filter.until) && ok;
+        if (filter.text.size() > 200 || filter.queue.size() > 1'000) ok = false;
+        Page page = made("Search", "", view.now + an_hour);
+        bool more = false;
+        found.queues = store.queues.names(more);
+        if (!ok) {
+            page.status = 400;
+            found.fault =
+                "Something in this search cannot be understood: a text may have 200 bytes, a time looks like "
+                "2026-03-01T08:15.";
+            if (json) return page.json = {{"error", found.fault}}, page;
+            page.html = search_page(view, found);
+            return page;
+        }
+        const bool narrowed = filter.state || !filter.queue.empty() || filter.since || filter.until || !part.empty();
+        if (!filter.text.empty() && !narrowed) {
+            found.by_id = store.tasks.by_id(filter.text, view.now, 20);
+            hide_errors(found.by_id);
+        }
+        if (unfinished) found.unfinished = store.tasks.unfinished(filter, view.now, after, options_.page_size);
+        if (finished) found.finished = store.tasks.finished(filter, after, options_.page_size);
+        if (found.unfinished) hide_errors(found.unfinished->lines);
+        if (found.finished) hide_errors(found.finished->lines);
+        if (json) return page.json = found_json(found), page;
+        page.html = search_page(view, found);
+        return page;
+    }
+
+    [[nodiscard]] Page task(const View& view, bool json, Store& store, const std::string& id) const {
+        const std::int64_t bound = options_.redact ? redactable + 1 : shown_bytes;
+        const std::optional<TaskDetail> task = store.tasks.task(id, view.now, bound);
+        if (!task) {
+            Page page = made("Not found", "", 0);
+            page.status = 404;
+            if (json) return page.json = {{"error", "There is no such task."}}, page;
+            page.html = message_page(
+                "There is no such task.",
+                "It was never added, or it has finished and was not kept: its queue's retention decides that.");
+            return page;
+        }
+        const Shown payload = shown(*task, Secret::payload, shown_bytes);
+        const Shown error = shown(*task, Secret::error, shown_bytes);
+        Page page =
+            made("Task " + short_text(id, 60), "", task->line.due > view.now ? task->line.due : view.now + an_hour);
+        if (json) return page.json = task_json(*task, payload, error), page;
+        Shown readable = payload;
+        if (payload.how == Shown::How::whole || payload.how == Shown::How::cut) {
+            readable.text = readable_payload(payload.text, payload.kind, static_cast<std::size_t>(2 * shown_bytes));
+        }
+        page.html = task_page(view, *task, readable, error);
+        return page;
+    }
+
+    /// A payload for itself, up to `bound` bytes; How::absent if there is none, or no such task.
+    [[nodiscard]] Shown payload(Store& store, const std::string& id, std::int64_t now, std::int64_t bound) const {
+        const std::optional<TaskDetail> task = store.tasks.task(id, now, options_.redact ? redactable + 1 : bound);
+        return task ? shown(*task, Secret::payload, bound) : Shown{};
+    }
+
+private:
+    static constexpr std::int64_t newest_known = 2;
+    static constexpr std::int64_t a_while = 15'000;  // processes may die without a commit
+    static constexpr std::int64_t an_hour = 3'600'000;
+
+    static Page made(std::string heading, std::string_view nav, std::int64_t valid_until) {
+        Page page;
+        page.heading = std::move(heading);
+        page.nav = nav;
+        page.valid_until = valid_until;
+        return page;
+    }
+
+    static Page not_understood() {
+        Page page = made("Not understood", "", 0);
+        page.status = 400;
+        page.json = {{"error", "Something in the address cannot be understood."}};
+        page.html = message_page("Something in the address cannot be understood.", "");
+        return page;
+    }
+
+    static bool read_state(std::string_view state, Filter& filter, bool& unfinished, bool& finished) {
+        if (state.empty()) return true;
+        if (state == "finished") {
+            unfinished = false;
+            return true;
+        }
+        for (const State known : {State::waiting, State::scheduled, State::running, State::succeeded, State::failed}) {
+            if (to_string(known) != state) continue;
+            filter.state = known;
+            const bool done = known == State::succeeded || known == State::failed;
+            (done ? unfinished : finished) = false;
+            return true;
+        }
+        return false;
+    }
+
+    static bool read_limit(std::string_view text, std::optional<std::int64_t>& limit) {
+        if (text.empty()) return true;
+        limit = parse_time(text);
+        return limit.has_value();
+    }
+
+    bool hides_text() const noexcept { return options_.redact || options_.payloads == Payloads::hide; }
+
+    /// Lists show the beginning of an error; a redaction needs to see the whole, so they show nothing of it then.
+    void hide_errors(std::vector<TaskLine>& lines) const {
+        if (!options_.redact) return;
+        for (TaskLine& line : lines) {
+            if (!line.error.empty()) line.error = "(hidden)";
+        }
+    }
+
+    /// The part of a task that may be seen, at most `bound` bytes of it.
+    Shown shown(const TaskDetail& task, Secret what, std::int64_t bound) const {
+        const bool is_payload = what == Secret::payload;
+        const std::string& text = is_payload ? task.payload : task.error;
+        const std::uint64_t size = is_payload ? task.payload_size : task.error_size;
+        Shown result;
+        if (is_payload ? !task.has_payload : size == 0) return result;
+        result.how = Shown::How::hidden;
+        if (is_payload && options_.payloads == Payloads::hide) return result;
+        const auto limit = static_cast<std::size_t>(bound);
+        if (options_.redact) {
+            if (size > static_cast<std::uint64_t>(redactable)) return result;
+            try {
+                result.text = options_.redact(what, task.line.queue, text);
+            } catch (const std::exception& error) {
+                log_(LogLevel::failure, "dashboard redaction threw", {{"error", error.what()}});
+                return result;
+            } catch (...) {
+                log_(LogLevel::failure, "dashboard redaction threw");
+                return result;
+            }
+            result.how = Shown::How::redacted;
+            result.kind = kind_of(result.text);
+            result.text = std::string{cut(result.text, limit)};
+            return result;
+        }
+        const bool whole = text.size() >= size && text.size() <= limit;
+        result.how = whole ? Shown::How::whole : Shown::How::cut;
+        result.text = whole ? text : text.substr(0, limit);
+        result.kind = whole ? kind_of(result.text) : kind_of_beginning(result.text);
+        if (!whole && result.kind != PayloadKind::binary) result.text = std::string{cut(text, limit - 4)};
+        return result;
+    }
+
+    /// A beginning cannot be parsed: what looks like JSON is laid out like it.
+    static PayloadKind kind_of_beginning(std::string_view text) {
+        if (!is_utf8(cut(text, text.size() - (std::min)(text.size(), std::size_t{4}))) ||
+            text.find('\0') != std::string_view::npos) {
+            return PayloadKind::binary;
+        }
+        const std::size_t first = text.find_first_not_of(" \t\r\n");
+        const bool opens = first != std::string_view::npos && (text[first] == '{' || text[first] == '[');
+        return opens ? PayloadKind::json : PayloadKind::text;
+    }
+
+    const PageOptions options_;
+    const std::string file_;
+    const Log log_;
+};
+
+}  // namespace ui
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,196 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The one script of the dashboard. Every page works without it; with it, pages stay up to date and obey the keyboard.
+
+#include <string_view>
+
+namespace backlite {
+inline namespace v1 {
+namespace ui {
+
+inline constexpr std::string_view script = R"js('use strict';
+(() => {
+const $ = (selector, root = document) => root.querySelector(selector);
+const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+// Storage may be forbidden; then choices last as long as the page.
+const kept = {
+  get(key) { try { return localStorage.getItem('backlite.' + key); } catch { return null; } },
+  set(key, value) { try { localStorage.setItem('backlite.' + key, value); } catch { /* not kept */ } },
+};
+
+// ---- light and dark
+const root = document.documentElement;
+const setTheme = theme => { if (theme) root.dataset.theme = theme; };
+setTheme(kept.get('theme'));
+
+// ---- times
+const units = [['d', 86400], ['h', 3600], ['min', 60], ['s', 1]];
+const span = seconds => {
+  seconds = Math.floor(seconds);
+  const first = units.findIndex(([, size]) => seconds >= size);
+  if (first < 0) return '0 s';
+  const [name, size] = units[first];
+  const rest = first < 3 ? Math.floor(seconds % size / units[first + 1][1]) : 0;
+  return Math.floor(seconds / size) + ' ' + name + (rest ? ' ' + rest + ' ' + units[first + 1][0] : '');
+};
+// The server's clock is the one that counts: what the page said it was, and the time since.
+let served = Date.now(), loaded = Date.now();
+const readClock = page => {
+  const time = $('footer time', page);
+  if (time) { served = Date.parse(time.dateTime); loaded = Date.now(); }
+};
+const full = new Intl.DateTimeFormat(undefined, {dateStyle: 'medium', timeStyle: 'long'});
+const minute = new Intl.DateTimeFormat(undefined, {hour: '2-digit', minute: '2-digit'});
+const day = new Intl.DateTimeFormat(undefined, {month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit'});
+const showTimes = (within, ticking) => {
+  const now = served + Date.now() - loaded;
+  for (const time of $$('time', within)) {
+    const at = Date.parse(time.dateTime);
+    if (Number.isNaN(at)) continue;
+    let text = null;
+    if ('ago' in time.dataset) {
+      const seconds = (now - at) / 1000;
+      text = Math.abs(seconds) < 1 ? 'now' : seconds > 0 ? span(seconds) + ' ago' : 'in ' + span(-seconds);
+    } else if ('age' in time.dataset) {
+      text = span(Math.max(0, (now - at) / 1000));
+    } else if (!ticking) {
+      if ('local' in time.dataset) text = full.format(at);
+      if ('clock' in time.dataset) text = (time.dataset.clock === 'day' ? day : minute).format(at);
+    }
+    if (!ticking && time.title) time.title = full.format(at);
+    if (text !== null && time.textContent !== text) time.textContent = text;
+  }
+};
+const dress = page => {
+  showTimes(page, false);
+  for (const bar of $$('[data-at]', page)) {
+    const hint = bar.firstChild;
+    hint.textContent = day.format(Number(bar.dataset.at)) + hint.textContent.slice(hint.textContent.indexOf(' · '));
+  }
+  const zone = $('#zone', page);
+  if (zone) zone.textContent = 'Times are of ' + Intl.DateTimeFormat().resolvedOptions().timeZone + '.';
+  for (const button of $$('.copy', page)) button.hidden = false;
+};
+
+// ---- staying up to date
+// Changes a tree into another one node by node: what stays keeps its focus, its selection and its scroll position.
+const merge = (old, fresh) => {
+  if (old.nodeType !== fresh.nodeType || old.nodeName !== fresh.nodeName) { old.replaceWith(fresh); return; }
+  if (old.nodeType !== 1) { if (old.nodeValue !== fresh.nodeValue) old.nodeValue = fresh.nodeValue; return; }
+  if (old.isEqualNode(fresh)) return;
+  for (const {name} of [...old.attributes]) if (!fresh.hasAttribute(name) && name !== 'open') old.removeAttribute(name);
+  for (const {name, value} of fresh.attributes) if (old.getAttribute(name) !== value) old.setAttribute(name, value);
+  if (old === document.activeElement && 'value' in old) return;
+  const olds = [...old.childNodes], news = [...fresh.childNodes];
+  news.forEach((node, i) => { if (i < olds.length) merge(olds[i], node); else old.append(node); });
+  olds.slice(news.length).forEach(node => node.remove());
+};
+const live = $('#live'), rate = $('#rate'), state = $('#state');
+let tag = null, timer = 0, busy = false, pending = null, failures = 0;
+const say = text => { if (state.textContent !== text) state.textContent = text; };
+const pointed = () => $$('tr[data-row]:hover').length > 0;
+const selecting = () => { const s = getSelection(); return s && !s.isCollapsed && $('#main').contains(s.anchorNode); };
+const editing = () => { const a = document.activeElement; return a && a.closest('main form'); };
+const apply = () => {
+  const page = pending;
+  if (!page) return;
+  pending = null;
+  say('');
+  readClock(page);
+  dress(page);
+  const chosen = $('tr.chosen a[data-open]');
+  merge($('#main'), $('#main', page));
+  merge($('footer'), $('footer', page));
+  document.title = page.title;
+  if (chosen) choose($$('tr[data-row]').find(row => $('a[data-open]', row)?.href === chosen.href));
+};
+const poll = async force => {
+  if (busy) return;
+  busy = true;
+  try {
+    const headers = tag ? {'If-None-Match': tag} : {};
+    const reply = await fetch(location.href, {headers, cache: 'no-store', credentials: 'same-origin'});
+    failures = 0;
+    if (reply.status === 304) { if (!pending) say(''); return; }
+    if ((reply.headers.get('Content-Type') || '').startsWith('text/html')) {
+      pending = new DOMParser().parseFromString(await reply.text(), 'text/html');
+      tag = reply.ok ? reply.headers.get('ETag') : null;
+      // A list must not move under the pointer, nor a text while it is marked: the news wait.
+      if (force || !(pointed() || selecting() || editing())) apply(); else say('News: r');
+    }
+  } catch {
+    if (++failures > 1) say('Not reachable');
+  } finally {
+    busy = false;
+  }
+};
+const schedule = () => {
+  clearTimeout(timer);
+  const seconds = Number(rate.value);
+  if (!seconds || document.hidden) return;
+  timer = setTimeout(async () => { await poll(false); schedule(); }, seconds * 1000 * Math.min(1 + failures, 10));
+};
+document.addEventListener('visibilitychange', () => { if (!document.hidden && Number(rate.value)) poll(false); schedule(); });
+document.addEventListener('pointerout', () => { if (pending && !pointed() && !selecting() && !editing()) apply(); });
+rate.value = kept.get('rate') ?? '2';
+if (rate.selectedIndex < 0) rate.value = '2';
+let before = rate.value === '0' ? '2' : rate.value;
+const setRate = value => { if (value !== '0') before = value; rate.value = value; kept.set('rate', value); schedule(); };
+rate.addEventListener('change', () => setRate(rate.value));
+$('#theme').addEventListener('click', () => {
+  const dark = root.dataset.theme ? root.dataset.theme === 'dark' : matchMedia('(prefers-color-scheme: dark)').matches;
+  setTheme(dark ? 'light' : 'dark');
+  kept.set('theme', root.dataset.theme);
+});
+
+// ---- copying; navigator.clipboard is missing on plain http
+document.addEventListener('click', event => {
+  const button = event.target.closest('.copy');
+  if (!button) return;
+  const pre = button.closest('p').nextElementSibling, range = document.createRange();
+  range.selectNodeContents(pre);
+  getSelection().removeAllRanges();
+  getSelection().addRange(range);
+  button.textContent = document.execCommand('copy') ? 'Copied' : 'Press Ctrl+C';
+});
+
+// ---- keyboard
+const choose = row => {
+  for (const other of $$('tr.chosen')) other.classList.remove('chosen');
+  if (!row) return;
+  row.classList.add('chosen');
+  row.scrollIntoView({block: 'nearest'});
+};
+const step = by => {
+  const rows = $$('tr[data-row]');
+  if (rows.length) choose(rows[Math.max(0, Math.min(rows.length - 1, rows.findIndex(r => r.classList.contains('chosen')) + by))]);
+};
+const go = index => { location.href = $$('nav a')[index].href; };
+const keys = {
+  '/': () => $('#q').focus(), '?': () => $('#keys').showModal(), j: () => step(1), k: () => step(-1),
+  o: () => go(0), u: () => go(2), f: () => go(4), p: () => setRate(rate.value === '0' ? before : '0'),
+  r: () => { if (pending) apply(); else poll(true); },
+  Enter: () => { const link = $('tr.chosen a'); if (link) location.href = link.href; },
+};
+document.addEventListener('keydown', event => {
+  if (event.ctrlKey || event.metaKey || event.altKey || $('#keys').open) return;
+  if (event.target.closest('input, select, textarea, button, a') && (event.key === 'Enter' || event.target.matches('input, select, textarea'))) {
+    if (event.key === 'Escape') event.target.blur();
+    return;
+  }
+  const action = keys[event.key];
+  if (action) { event.preventDefault(); action(); }
+});
+$('#help').addEventListener('click', () => $('#keys').showModal());
+
+readClock(document);
+dress(document);
+live.hidden = false;
+setInterval(() => { if (!document.hidden) showTimes(document, true); }, 1000);
+schedule();
+})();
+)js";
+
+}  // namespace ui
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,108 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What a file holds: this library's columns and indexes, or those of Go backlite v0.6 alone; and the SQL that differs.
+
+#include <cstdint>
+#include <initializer_list>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <backlite/storage/statement.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace ui {
+
+/// A file is judged by what is there, not by its version, so that a newer file is shown as far as it is understood.
+struct Shape {
+    bool readable = false;  ///< the columns of Go backlite v0.6 are there
+    bool ours = false;      ///< this library's columns and indexes are there too
+    bool clients = false;   ///< the table of started clients is there
+    std::int64_t schema_version = 0;
+};
+
+/// nullopt if there are no tables of ours at all. Errors: StorageError.
+[[nodiscard]] inline std::optional<Shape> shape_of(sqlite3* db) {
+    using storage::Run;
+    using storage::Statement;
+    const auto has = [db](std::string_view type, std::string_view name) {
+        Statement select("SELECT 1 FROM sqlite_schema WHERE type = ?1 AND name = ?2 COLLATE NOCASE");
+        return Run(db, select, {type, name}).step();
+    };
+    const auto columns = [db](std::string_view table, std::initializer_list<std::string_view> names) {
+        Statement select("SELECT 1 FROM pragma_table_xinfo(?1) WHERE name = ?2 COLLATE NOCASE");
+        for (const std::string_view name : names) {
+            if (!Run(db, select, {table, name}).step()) return false;
+        }
+        return true;
+    };
+    const bool tasks = has("table", "backlite_tasks");
+    const bool completed = has("table", "backlite_tasks_completed");
+    if (!tasks && !completed) return std::nullopt;
+    Shape shape;
+    shape.readable = columns("backlite_tasks", {"id", "created_at", "queue", "task", "wait_until", "claimed_at",
+                                                "last_executed_at", "attempts"}) &&
+                     columns("backlite_tasks_completed", {"id", "created_at", "queue", "last_executed_at", "attempts",
+                                                          "last_duration_micro", "task", "expires_at", "error"});
+    shape.ours = shape.readable && columns("backlite_tasks", {"due", "owner", "crashes", "error"}) &&
+                 has("index", "backlite_tasks_due") && has("index", "backlite_tasks_owner") &&
+                 has("index", "backlite_tasks_ownerless");
+    shape.clients = has("table", "backlite_clients") &&
+                    columns("backlite_clients", {"owner", "slot", "workers", "started_at", "version"});
+    shape.schema_version = 1;
+    if (has("table", "backlite_meta") && columns("backlite_meta", {"key", "value"})) {
+        Statement select("SELECT value FROM backlite_meta WHERE key = 'schema_version'");
+        Run run(db, select);
+        if (run.step()) shape.schema_version = run.integer(0);
+    }
+    return shape;
+}
+
+/// A statement whose text is made when the file's shape is known.
+struct Query {
+    explicit Query(std::string text) : sql(std::move(text)) {}
+    operator storage::Statement&() noexcept { return statement; }  // NOLINT(google-explicit-constructor): as one
+    const std::string sql;
+    storage::Statement statement{sql.c_str()};
+};
+
+/// How many rows of a table without this library's indexes are looked at.
+inline constexpr int most_unindexed = 10'000;
+
+/// When a task of such a table may start.
+inline constexpr const char* due_of_go = "max(created_at, coalesce(wait_until, created_at))";
+
+/// A subquery of claimed tasks: row, queue, claimed_at.
+[[nodiscard]] inline std::string claimed_rows(const Shape& shape) {
+    if (shape.ours) {
+        return "(SELECT rowid AS row, queue, claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_owner "
+               "WHERE owner IS NOT NULL AND claimed_at IS NOT NULL UNION ALL "
+               "SELECT rowid, queue, claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
+               "WHERE claimed_at IS NOT NULL AND owner IS NULL)";
+    }
+    return fmt::format(
+        "(SELECT row, queue, claimed_at FROM (SELECT rowid AS row, queue, claimed_at FROM backlite_tasks "
+        "ORDER BY rowid LIMIT {}) WHERE claimed_at IS NOT NULL)",
+        most_unindexed);
+}
+
+/// A subquery of unclaimed tasks: row, queue, due, attempts. Where it is by index, a search by queue and due time is.
+[[nodiscard]] inline std::string unclaimed_rows(const Shape& shape) {
+    if (shape.ours) {
+        return "(SELECT rowid AS row, queue, due, attempts FROM backlite_tasks INDEXED BY backlite_tasks_due "
+               "WHERE claimed_at IS NULL)";
+    }
+    return fmt::format(
+        "(SELECT row, queue, due, attempts FROM (SELECT rowid AS row, queue, claimed_at, attempts, {} AS due "
+        "FROM backlite_tasks ORDER BY rowid LIMIT {}) WHERE claimed_at IS NULL)",
+        due_of_go, most_unindexed);
+}
+
+}  // namespace ui
+}  // namespace v1
+}  // namespace backlite

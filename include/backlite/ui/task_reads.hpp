@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The SQL behind lists of tasks, the search, and the page of one task.
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <tuple>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <sqlite3.h>
+
+#include <backlite/storage/statement.hpp>
+#include <backlite/ui/model.hpp>
+#include <backlite/ui/shape.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace ui {
+
+/// Lists go on after a row, never after a number of rows, and look at a bounded number of rows for each page: what a
+/// filter passes over is counted, and the next page goes on there.
+/// Threads: those of its connection, one at a time. Errors: StorageError; SQLITE_INTERRUPT when the time is up.
+class TaskReads {
+public:
+    static constexpr std::int64_t most_looked_at = 10'000;
+    static constexpr std::int64_t most_claimed = 10'000;
+    static constexpr std::chrono::milliseconds look_time{400};  ///< a page of large payloads ends before its rows do
+
+    TaskReads(sqlite3* db, const Shape& shape) : db_(db), shape_(shape) {}
+    TaskReads(const TaskReads&) = delete;
+    TaskReads& operator=(const TaskReads&) = delete;
+
+    /// Claimed tasks, the longest claimed first.
+    [[nodiscard]] TaskList running(const std::string& queue, const std::optional<Cursor>& after, std::size_t limit) {
+        std::vector<std::pair<std::int64_t, std::int64_t>> all;  // claimed_at, row
+        TaskList list;
+        bool more = false;
+        for (storage::Run run(db_, claimed_, {most_claimed + 1}); run.step();) {
+            more = static_cast<std::int64_t>(++list.looked_at) > most_claimed;
+            if (more) break;
+            if (queue.empty() || run.bytes(2) == queue) all.emplace_back(run.integer(0), run.integer(1));
+        }
+        std::sort(all.begin(), all.end());
+        list.total = Count{all.size(), more};
+        auto at = all.begin();
+        if (after) at = std::upper_bound(all.begin(), all.end(), std::pair{after->key, after->row});
+        for (; at != all.end() && list.lines.size() < limit; ++at) list.lines.push_back(unfinished_line(at->second, 0));
+        if (at != all.end() && !list.lines.empty()) list.next = Cursor{(at - 1)->first, (at - 1)->second, {}};
+        return list;
+    }
+
+    /// Unclaimed tasks of these queues by due time; ties by queue, then by row. `state`: waiting, scheduled, or both.
+    [[nodiscard]] TaskList upcoming(const std::vector<std::string>& queues, std::optional<State> state,
+                                    std::int64_t now, const std::optional<Cursor>& after, std::size_t limit) {
+        const std::int64_t least = state == State::scheduled ? now + 1 : lowest;
+        const std::int64_t most = state == State::waiting ? now : highest;
+        std::vector<Key> best;
+        for (const std::string& queue : queues) {
+            collect(queue, least, most, after, limit + 1, best);
+            if (best.size() > 8 * (limit + 1)) keep_first(best, limit + 1);
+        }
+        keep_first(best, limit + 1);
+        TaskList list;
+        if (best.size() > limit) {
+            best.resize(limit);
+            list.next =
+                Cursor{std::get<0>(best.back()), std::get<2>(best.back()), std::string{std::get<1>(best.back())}};
+        }
+        for (const Key& key : best) {
+            list.lines.push_back(unfinished_line(std::get<2>(key), now));
+            const TaskLine& line = list.lines.back();
+            if (line.due > now) list.next_change = (std::min)(list.next_change.value_or(highest), line.due);
+        }
+        return list;
+    }
+
+    /// Finished tasks, the last finished first. Of `filter.state`, succeeded and failed apply.
+    [[nodiscard]] TaskList finished(const Filter& filter, const std::optional<Cursor>& after, std::size_t limit) {
+        std::optional<std::int64_t> failed;
+        if (filter.state) failed = *filter.state == State::failed ? 1 : 0;
+        const Rows rows = scan(finished_scan_, filter, failed, 0, after, limit);
+        TaskList list = rows.list;
+        for (const std::int64_t row : rows.found) list.lines.push_back(finished_line(row));
+        return list;
+    }
+
+    /// Unfinished tasks, the last added first. Of `filter.state`, waiting, scheduled and running apply.
+    [[nodiscard]] TaskList unfinished(const Filter& filter, std::int64_t now, const std::optional<Cursor>& after,
+                                      std::size_t limit) {
+        std::optional<std::int64_t> state;
+        if (filter.state) state = static_cast<std::int64_t>(*filter.state);
+        const Rows rows = scan(unfinished_scan_, filter, state, now, after, limit);
+        TaskList list = rows.list;
+        for (const std::int64_t row : rows.found) list.lines.push_back(unfinished_line(row, now));
+        return list;
+    }
+
+    /// Tasks of both tables whose id begins so, each table's by id.
+    [[nodiscard]] std::vector<TaskLine> by_id(const std::string& prefix, std::int64_t now, std::size_t limit) {
+        const std::string end = prefix + "\xf4\x8f\xbf\xbf";  // U+10FFFF: behind every id that begins so
+        std::vector<TaskLine> lines;
+        std::vector<std::int64_t> rows;
+        for (storage::Run run(db_, ids_, {prefix, end, static_cast<std::int64_t>(limit)}); run.step();) {
+            rows.push_back(run.integer(0));
+        }
+        for (const std::int64_t row : rows) lines.push_back(unfinished_line(row, now));
+        rows.clear();
+        for (storage::Run run(db_, finished_ids_, {prefix, end, static_cast<std::int64_t>(limit)}); run.step();) {
+            rows.push_back(run.integer(0));
+        }
+        for (const std::int64_t row : rows) lines.push_back(finished_line(row));
+        return lines;
+    }
+
+    /// One task, with up to `bound` bytes of its payload and as many of its error; nullopt if there is none.
+    [[nodiscard]] std::optional<TaskDetail> task(const std::string& id, std::int64_t now, std::int64_t bound) {
+        TaskDetail detail;
+        detail.now = now;
+        if (const std::optional<std::int64_t> row = read_detail(detail_, id, bound, detail)) {
+            detail.line = unfinished_line(*row, now);
+            return detail;
+        }
+        if (const std::optional<std::int64_t> row = read_detail(finished_detail_, id, bound, detail)) {
+            detail.line = finished_line(*row);
+            return detail;
+        }
+        return std::nullopt;
+    }
+
+private:
+    static constexpr std::int64_t lowest = (std::numeric_limits<std::int64_t>::min)();
+    static constexpr std::int64_t highest = (std::numeric_limits<std::int64_t>::max)();
+
+    using Key = std::tuple<std::int64_t, std::string_view, std::int64_t>;  // due, queue, row
+
+    struct Rows {
+        std::vector<std::int64_t> found{};
+        TaskList list{};  ///< without its lines
+    };
+
+    static void keep_first(std::vector<Key>& keys, std::size_t count) {
+        std::sort(keys.begin(), keys.end());
+        if (keys.size() > count) keys.resize(count);
+    }
+
+    /// Adds the first `count` unclaimed tasks of one queue behind the cursor.
+    void collect(const std::string& queue, std::int64_t least, std::int64_t most, const std::optional<Cursor>& after,
+                 std::size_t count, std::vector<Key>& keys) {
+        const auto take = [&](storage::Run& run) {
+            for (std::size_t taken = 0; taken < count && run.step(); ++taken) {
+                keys.emplace_back(run.integer(0), queue, run.integer(1));
+            }
+        };
+        if (after && after->key >= least) {
+            const int order = queue.compare(after->queue);
+            if (order == 0 && after->key <= most) {
+                storage::Run same(db_, due_same_, {queue, after->key, after->row});
+                take(same);
+            }
+            least = after->key;
+            if (order <= 0) {
+                if (least == highest) return;
+                ++least;
+            }
+        }
+        storage::Run later(db_, due_between_, {queue, least, most});
+        take(later);
+    }
+
+    Rows scan(storage::Statement& statement, const Filter& filter, std::optional<std::int64_t> state, std::int64_t now,
+              const std::optional<Cursor>& after, std::size_t limit) {
+        const auto until = std::chrono::steady_clock::now() + look_time;
+        const std::string pattern = filter.text.empty() ? std::string{} : like_pattern(filter.text);
+        Rows rows;
+        std::int64_t last = after ? after->row : highest;
+        storage::Run run(db_, statement,
+                         {last, filter.queue, state, filter.since.value_or(lowest), filter.until.value_or(highest),
+                          pattern, filter.in_payload, filter.in_error, now, most_looked_at + 1});
+        while (run.step()) {
+            if (rows.found.size() == limit && run.integer(1) != 0) {
+                rows.list.next = Cursor{0, last, {}};
+                return rows;
+            }
+            const bool enough = static_cast<std::int64_t>(rows.list.looked_at) == most_looked_at ||
+                                (rows.list.looked_at > 0 && std::chrono::steady_clock::now() > until);
+            if (enough) {
+                rows.list.next = Cursor{0, last, {}};
+                rows.list.gave_up = rows.found.size() < limit;
+                return rows;
+            }
+            ++rows.list.looked_at;
+            last = run.integer(0);
+            if (run.integer(1) != 0) rows.found.push_back(last);
+        }
+        return rows;
+    }
+
+    static std::string like_pattern(std::string_view text) {
+        std::string pattern = "%";
+        for (const char c : text) {
+            if (c == '%' || c == '_' || c == '\\') pattern += '\\';
+            pattern += c;
+        }
+        return pattern + '%';
+    }
+
+    std::optional<std::int64_t> read_detail(storage::Statement& statement, const std::string& id, std::int64_t bound,
+                                            TaskDetail& detail) {
+        storage::Run run(db_, statement, {id, bound});
+        if (!run.step()) return std::nullopt;
+        detail.wait_until = run.optional_integer(1);
+        detail.expires_at = run.optional_integer(2);
+        detail.error_size = static_cast<std::uint64_t>(run.integer(3));
+        detail.error = run.bytes(4);
+        detail.has_payload = !run.is_null(5);
+        detail.payload_size = static_cast<std::uint64_t>(run.integer(5));
+        detail.payload = run.bytes(6);
+        return run.integer(0);
+    }
+
+    TaskLine unfinished_line(std::int64_t row, std::int64_t now) {
+        TaskLine line;
+        storage::Run run(db_, unfinished_line_, {row});
+        if (!run.step()) return line;  // cannot be: the row was found in this transaction
+        read_common(run, line);
+        line.due = run.integer(7);
+        line.claimed_at = run.optional_integer(8);
+        line.owner = run.optional_integer(9);
+        line.crashes = run.integer(10);
+        line.state = line.claimed_at ? State::running : line.due <= now ? State::waiting : State::scheduled;
+        return line;
+    }
+
+    TaskLine finished_line(std::int64_t row) {
+        TaskLine line;
+        storage::Run run(db_, finished_line_, {row});
+        if (!run.step()) return line;
+        read_common(run, line);
+        line.duration_us = run.optional_integer(7);
+        line.state = run.integer(8) != 0 ? State::succeeded : State::failed;
+        return line;
+    }
+
+    static void read_common(storage::Run& run, TaskLine& line) {
+        line.id = run.bytes(0);
+        line.id_cut = run.integer(1) != 0;
+        line.queue = run.bytes(2);
+        line.created_at = run.integer(3);
+        line.executed_at = run.optional_integer(4);
+        line.attempts = run.integer(5);
+        line.error = run.bytes(6);
+    }
+
+    static std::string detail_sql(const char* table, const char* wait_until, const char* expires_at,
+                                  const char* error) {
+        return fmt::format(
+            "SELECT rowid, {}, {}, coalesce(length(CAST({} AS BLOB)), 0), substr(CAST({} AS BLOB), 1, ?2), "
+            "length(task), "
+            "substr(task, 1, ?2) FROM {} WHERE id = ?1",
+            wait_until, expires_at, error, error, table);
+    }
+
+    /// ?1: rows before this one; ?2: queue, or empty; ?3: state; ?4, ?5: from and to which time; ?6: pattern, or empty;
+    /// ?7, ?8: whether it is looked for in payload and error; ?9: now; ?10: how many rows.
+    static std::string scan_sql(const char* table, const char* state, const char* time, const char* error) {
+        // Of CASE's conditions only those that matter are worked out; AND and OR as values would read every payload.
+        return fmt::format(
+            "SELECT rowid, CASE WHEN NOT (?2 = '' OR queue = ?2) THEN 0 WHEN NOT (?3 IS NULL OR {} = ?3) THEN 0 "
+            "WHEN NOT ({} BETWEEN ?4 AND ?5) THEN 0 WHEN ?6 = '' THEN 1 WHEN id LIKE ?6 ESCAPE '\\' THEN 1 "
+            "WHEN ?8 AND {} LIKE ?6 ESCAPE '\\' THEN 1 WHEN ?7 AND CAST(task AS TEXT) LIKE ?6 ESCAPE '\\' THEN 1 "
+            "WHEN ?9 IS NULL THEN 0 ELSE 0 END FROM {} WHERE rowid < ?1 ORDER BY rowid DESC LIMIT ?10",
+            state, time, error, table);
+    }
+
+    static_assert(static_cast<int>(State::waiting) == 0 && static_cast<int>(State::scheduled) == 1 &&
+                      static_cast<int>(State::running) == 2,
+                  "unfinished_scan_ names these numbers");
+
+    sqlite3* db_;
+    const Shape shape_;
+    const std::string due_ = shape_.ours ? "due" : due_of_go;
+    const std::string error_ = shape_.ours ? "error" : "NULL";
+    const std::string unclaimed_ = unclaimed_rows(shape_);
+    Query claimed_{fmt::format("SELECT claimed_at, row, queue FROM {} LIMIT ?1", claimed_rows(shape_))};
+    Query due_same_{
+        fmt::format("SELECT due, row FROM {} WHERE queue = ?1 AND due = ?2 AND row > ?3 ORDER BY row", unclaimed_)};
+    Query due_between_{fmt::format(
+        "SELECT due, row FROM {} WHERE queue = ?1 AND due BETWEEN ?2 AND ?3 ORDER BY due, row", unclaimed_)};
+    Query unfinished_line_{
+        fmt::format("SELECT substr(id, 1, 500), coalesce(length(id) > 500, 1), substr(queue, 1, 300), created_at, "
+                    "last_executed_at, "
+                    "attempts, substr({}, 1, 300), {}, claimed_at, {}, {} FROM backlite_tasks WHERE rowid = ?1",
+                    error_, due_, shape_.ours ? "owner" : "NULL", shape_.ours ? "crashes" : "0")};
+    storage::Statement finished_line_{
+        "SELECT substr(id, 1, 500), coalesce(length(id) > 500, 1), substr(queue, 1, 300), created_at, "
+        "last_executed_at, "
+        "attempts, substr(error, 1, 300), last_duration_micro, error IS NULL FROM backlite_tasks_completed "
+        "WHERE rowid = ?1"};
+    Query unfinished_scan_{scan_sql("backlite_tasks",
+                                    fmt::format("iif(claimed_at IS NOT NULL, 2, {} > ?9)", due_).c_str(), due_.c_str(),
+                                    error_.c_str())};
+    Query finished_scan_{scan_sql("backlite_tasks_completed", "(typeof(error) <> 'null')",
+                                  "coalesce(last_executed_at, created_at)", "error")};
+    storage::Statement ids_{"SELECT rowid FROM backlite_tasks WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3"};
+    storage::Statement finished_ids_{
+        "SELECT rowid FROM backlite_tasks_completed WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3"};
+    Query detail_{detail_sql("backlite_tasks", "wait_until", "NULL", error_.c_str())};
+    Query finished_detail_{detail_sql("backlite_tasks_completed", "NULL", "expires_at", "error")};
+};
+
+}  // namespace ui
+}  // namespace v1
+}  // namespace backlite

@@ -1,0 +1,7 @@
+// expect: call to
+// SPDX-License-Identifier: MIT
+#include <string>
+
+#include <backlite/ui/html.hpp>
+
+void use(backlite::ui::Html& html) { html.put("<b></b>", "x"); }

@@ -1,0 +1,868 @@
+// SPDX-License-Identifier: MIT
+// Requests and answers, without a server: pages, what is refused, what is never told, what never changes.
+
+#include <atomic>
+#include <cstdint>
+#include <filesystem>
+#include <fstream>
+#include <iterator>
+#include <memory>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <SQLiteCpp/Database.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <backlite/backlite.hpp>
+#include <backlite/ui/dashboard.hpp>
+
+#include <backlite_catch.hpp>
+#include <dashboard_rig.hpp>
+#include <temp_folder.hpp>
+
+namespace {
+
+using namespace backlite;
+using namespace backlite::ui;
+using namespace std::chrono_literals;
+using backlite_test::FinishedRow;
+using backlite_test::get;
+using backlite_test::header_of;
+using backlite_test::Markup;
+using backlite_test::parse_markup;
+using backlite_test::Rig;
+using backlite_test::TempFolder;
+
+constexpr std::int64_t now = Rig::now;
+
+bool holds(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
+
+/// One task of each kind.
+void fill(Rig& rig) {
+    rig.add({.id = "waits", .queue = "mail", .created_at = now - 65'000, .payload = R"({"to":"ada"})"});
+    rig.add({.id = "comes", .queue = "mail", .created_at = now - 5'000, .wait_until = now + 3'600'000});
+    rig.add({.id = "runs", .queue = "print", .created_at = now - 9'000, .claimed_at = now - 8'000, .owner = 7});
+    rig.finish(FinishedRow{.id = "good",
+                           .queue = "mail",
+                           .created_at = now - 99'000,
+                           .executed_at = now - 98'000,
+                           .duration_us = 1'500'000});
+    rig.finish(FinishedRow{.id = "bad",
+                           .queue = "mail",
+                           .created_at = now - 99'000,
+                           .executed_at = now - 90'000,
+                           .attempts = 3,
+                           .payload = R"({"n":9007199254740993})",
+                           .error = "no such <address>"});
+}
+
+const std::vector<std::string> all_paths{"/",           "/?period=day&sort=failed",
+                                         "/running",    "/upcoming",
+                                         "/succeeded",  "/failed",
+                                         "/search",     "/search?q=a",
+                                         "/task/waits", "/task/runs",
+                                         "/task/bad",   "/task/good",
+                                         "/health",     "/metrics"};
+
+// ---- pages ----------------------------------------------------------------------------------------------------------
+
+TEST_CASE("Dashboard: the overview tells what waits, runs, failed, and who works") {
+    Rig rig;
+    fill(rig);
+    const std::string page = rig.page("/");
+    const Markup markup = parse_markup(page);
+    CHECK(markup.fault.empty());
+    CHECK(holds(markup.text, "oldest for 1 min 5 s in mail"));
+    CHECK(holds(markup.text, "no process is working"));
+    CHECK(holds(markup.text, "50.0 % of the last hour"));
+    CHECK(markup.elements.at("svg") == 4);
+    CHECK(holds(page, "href=\"/upcoming?queue=mail&amp;state=scheduled\""));
+    const nlohmann::json json = rig.json("/");
+    CHECK(json["queues"][0]["queue"] == "mail");
+    CHECK(json["queues"][0]["waiting"]["number"] == 1);
+    CHECK(json["queues"][0]["failed"] == 1);
+    CHECK(json["queues"][1]["running"]["number"] == 1);
+}
+
+TEST_CASE("Dashboard: each list holds its tasks and no others") {
+    Rig rig;
+    fill(rig);
+    const auto ids = [&](const std::string& path) {
+        std::string text;
+        const nlohmann::json json = rig.json(path);
+        for (const auto& task : json["tasks"]) text += (text.empty() ? "" : " ") + task["id"].get<std::string>();
+        return text;
+    };
+    CHECK(ids("/running") == "runs");
+    CHECK(ids("/running?queue=mail").empty());
+    CHECK(ids("/upcoming") == "waits comes");
+    CHECK(ids("/upcoming?state=scheduled") == "comes");
+    CHECK(ids("/upcoming?queue=print").empty());
+    CHECK(ids("/succeeded") == "good");
+    CHECK(ids("/failed") == "bad");
+    CHECK(holds(rig.page("/running"), "#7"));
+    CHECK(holds(rig.page("/upcoming"), "in 1 h"));
+    CHECK(holds(rig.page("/failed"), "no such &lt;address&gt;"));
+    CHECK(holds(rig.page("/running?queue=none"), "Nothing is running in this queue"));
+}
+
+TEST_CASE("Dashboard: lists are turned page by page") {
+    DashboardConfig config;
+    config.page_size = 2;
+    Rig rig(std::move(config));
+    for (int i = 0; i < 5; ++i) rig.finish(FinishedRow{.id = fmt::format("f{}", i), .error = "no"});
+    std::string path = "/failed";
+    std::string seen;
+    for (int i = 0; i < 5; ++i) {
+        const std::string page = rig.page(path);
+        for (int task = 0; task < 5; ++task) {
+            if (holds(page, fmt::format("/task/f{}\"", task))) seen += fmt::to_string(task);
+        }
+        seen += '|';
+        const std::size_t next = page.find("rel=\"next\"");
+        if (next == std::string::npos) break;
+        const std::size_t start = page.rfind("href=\"", next) + 6;
+        path = backlite_test::without_references(page.substr(start, page.find('"', start) - start));
+    }
+    CHECK(seen == "34|12|0|");
+}
+
+TEST_CASE("Dashboard: the page of a task tells its story") {
+    Rig rig;
+    fill(rig);
+    const std::string bad = parse_markup(rig.page("/task/bad")).text;
+    CHECK(holds(bad, "Failed for good"));
+    CHECK(holds(bad, "no such <address>"));
+    CHECK(holds(bad, "\"n\": 9007199254740993"));
+    CHECK(holds(bad, "9 s after it was added"));
+    const std::string waits = parse_markup(rig.page("/task/waits")).text;
+    CHECK(holds(waits, "waiting for 1 min 5 s"));
+    CHECK(holds(parse_markup(rig.page("/task/comes")).text, "Will be due"));
+    CHECK(holds(parse_markup(rig.page("/task/runs")).text, "waited 1 s; running for 8 s"));
+    CHECK(rig.json("/task/bad")["payload"] == R"({"n":9007199254740993})");
+    CHECK(rig.ask("/task/nobody").status == 404);
+}
+
+TEST_CASE("Dashboard: payloads are shown as what they are, and large ones in part") {
+    Rig rig;
+    rig.add({.id = "bytes", .payload = std::string("\xff\0\x01", 3)});
+    rig.add({.id = "text", .payload = "no json"});
+    rig.add({.id = "large", .payload = "[\"" + std::string(5'000'000, 'x') + "\"]"});
+    rig.finish(FinishedRow{.id = "none", .payload = std::nullopt});
+    CHECK(holds(rig.page("/task/bytes"), "00000000  ff 00 01"));
+    CHECK(rig.json("/task/bytes")["payload_hex"] == "ff0001");
+    CHECK(holds(rig.page("/task/text"), "no json"));
+    CHECK(holds(rig.page("/task/none"), "was not kept"));
+    const std::string large = rig.page("/task/large");
+    CHECK(large.size() < 60'000);
+    CHECK(holds(large, "href=\"/payload/large\""));
+    CHECK(rig.json("/task/large")["payload_is"] == "cut");
+    const Response all = rig.ask("/payload/large");
+    CHECK(all.body.size() == 5'000'004);
+    CHECK(header_of(all, "Content-Type") == "text/plain; charset=utf-8");
+    const Response bytes = rig.ask("/payload/bytes");
+    CHECK(bytes.body == std::string("\xff\0\x01", 3));
+    CHECK(header_of(bytes, "Content-Type") == "application/octet-stream");
+    CHECK(header_of(bytes, "Content-Disposition").starts_with("attachment"));
+    CHECK(rig.ask("/payload/none").status == 404);
+    CHECK(rig.ask("/payload/nobody").status == 404);
+}
+
+TEST_CASE("Dashboard: a search looks in ids, errors and payloads, within what the form says") {
+    Rig rig;
+    fill(rig);
+    const auto found = [&](const std::string& query) {
+        const nlohmann::json json = rig.json("/search?" + query);
+        std::string text;
+        for (const char* part : {"unfinished", "finished"}) {
+            if (!json.contains(part)) continue;
+            for (const auto& task : json[part]["tasks"])
+                text += (text.empty() ? "" : " ") + task["id"].get<std::string>();
+        }
+        return text;
+    };
+    CHECK(found("q=ADDRESS") == "bad");
+    CHECK(found("q=9007199254740993") == "bad");
+    CHECK(found("q=ada") == "waits");
+    CHECK(found("state=failed") == "bad");
+    CHECK(found("state=finished") == "bad good");
+    CHECK(found("state=waiting&queue=mail") == "waits");
+    CHECK(found("queue=print") == "runs");
+    CHECK(found("since=1970-01-12T14:00") == "comes");
+    CHECK(found("until=1970-01-12").empty());
+    CHECK(rig.json("/search?q=wai")["by_id"][0]["id"] == "waits");
+    CHECK(holds(rig.page("/search?q=zzz"), "No task that is kept fits"));
+    for (const char* bad : {"/search?state=odd", "/search?since=yesterday", "/search?since=2026-13-01",
+                            "/search?after=x", "/search?part=x", "/search?until=2026-01-01T25:00", "/failed?after=1",
+                            "/upcoming?after=a.b", "/upcoming?state=failed", "/running?after=1.2.3"}) {
+        CAPTURE(bad);
+        CHECK(rig.ask(bad).status == 400);
+    }
+    CHECK(rig.ask("/search?q=" + std::string(201, 'a')).status == 400);
+}
+
+TEST_CASE("Dashboard: an empty file says on each page what is not there") {
+    Rig rig;
+    for (const char* path : {"/", "/running", "/upcoming", "/succeeded", "/failed", "/search?q=x"}) {
+        CAPTURE(path);
+        CHECK(holds(rig.page(path), "class=\"empty\""));
+    }
+}
+
+TEST_CASE("Dashboard: every page is well formed and small, and links lead to pages that are there") {
+    Rig rig;
+    fill(rig);
+    for (const std::string& path : all_paths) {
+        if (path == "/health" || path == "/metrics") continue;
+        CAPTURE(path);
+        const std::string page = rig.page(path);
+        CHECK(page.size() < 60'000);
+        const Markup markup = parse_markup(page);
+        CHECK(markup.fault == "");
+        for (const std::string& link : markup.links) {
+            CAPTURE(link);
+            if (!link.starts_with('#')) CHECK(rig.ask(link).status == 200);
+        }
+    }
+}
+
+TEST_CASE("Dashboard: below a base path, and behind a proxy's prefix, links lead back to it") {
+    DashboardConfig config;
+    config.link_prefix = "/proxy";
+    Rig rig(std::move(config));
+    fill(rig);
+    for (const char* path : {"/ops", "/ops/", "/ops/failed", "/ops/task/bad"}) {
+        CAPTURE(path);
+        const Response response = rig.dashboard->handle(get(path), "/ops");
+        CHECK(response.status == 200);
+        for (const std::string& link : parse_markup(response.body).links) {
+            CHECK((link.starts_with("/proxy/ops/") || link.starts_with('#')));
+        }
+    }
+    CHECK(rig.dashboard->handle(get("/running"), "/ops").status == 404);
+    for (const char* bad : {"ops", "/ops/", "/", "//a", "/a/../b", "/a b", "/\"", "/."}) {
+        CHECK_THROWS_AS(Dashboard::check_path("base", bad), ConfigError);
+    }
+    for (const char* good : {"", "/ops", "/a/b-c_d~e.f"}) CHECK_NOTHROW(Dashboard::check_path("base", good));
+}
+
+TEST_CASE("Dashboard: a client's file is shown with the client's own clock and logger, also after the client") {
+    TempFolder folder;
+    ClientConfig config = backlite_test::quick_config(folder.file("app.db"));
+    config.clock = std::make_shared<testing::ManualClock>(from_ms(now));
+    std::unique_ptr<Dashboard> dashboard;
+    {
+        Client client(config);
+        dashboard = std::make_unique<Dashboard>(client);
+    }
+    const Response response = dashboard->handle(get("/"));
+    CHECK(response.status == 200);
+    CHECK(holds(response.body, "1970-01-12 13:46:40 UTC"));
+    CHECK(holds(response.body, "app.db"));
+    CHECK_FALSE(holds(response.body, folder.name()));
+}
+
+TEST_CASE("Dashboard: processes that live and processes that died are told apart") {
+    Rig rig;
+    rig.database.execute("INSERT INTO backlite_clients VALUES (5, 9, 3, 1, 'boot', 1002003)");
+    Client client(rig.database.config);
+    CHECK(rig.json("/")["processes"][0]["alive"] == false);  // no side file: nobody holds a lock
+    client.start();                                          // takes the dead one's row away
+    rig.database.execute("INSERT INTO backlite_clients VALUES (99, 9, 3, 1, 'boot', 1002003)");
+    bool alive = false;
+    bool dead = false;
+    const nlohmann::json json = rig.json("/");
+    for (const auto& process : json["processes"]) {
+        if (process["owner"] == 99) {
+            dead = process["alive"] == false;
+        } else {
+            alive = process["alive"] == true;
+        }
+    }
+    CHECK(alive);
+    CHECK(dead);
+    CHECK(client.stop(5s));
+}
+
+// ---- staying up to date
+// -----------------------------------------------------------------------------------------------
+
+TEST_CASE("Dashboard: a page that has not changed is 304, until somebody commits or time changes it") {
+    Rig rig;
+    fill(rig);
+    for (const char* path : {"/", "/running", "/upcoming", "/failed", "/task/comes", "/search?q=a"}) {
+        CAPTURE(path);
+        const std::string tag = header_of(rig.ask(path), "ETag");
+        REQUIRE_FALSE(tag.empty());
+        const Response same = rig.ask(path, {{"If-None-Match", tag}});
+        CHECK(same.status == 304);
+        CHECK(same.body.empty());
+        CHECK(rig.ask(path, {{"If-None-Match", tag}, {"Accept", "application/json"}}).status == 200);
+        CHECK(rig.ask("/succeeded", {{"If-None-Match", tag}}).status == 200);
+        rig.database.execute("UPDATE backlite_tasks SET attempts = attempts + 1");
+        CHECK(rig.ask(path, {{"If-None-Match", tag}}).status == 200);
+    }
+    rig.database.execute("UPDATE backlite_tasks SET wait_until = 1000002000 WHERE id = 'comes'");
+    for (const char* path : {"/", "/upcoming", "/task/comes"}) {
+        CAPTURE(path);
+        const std::string tag = header_of(rig.ask(path), "ETag");
+        CHECK(rig.ask(path, {{"If-None-Match", tag}}).status == 304);
+        rig.clock->advance(1'999ms);
+        CHECK(rig.ask(path, {{"If-None-Match", tag}}).status == 304);
+        rig.clock->advance(1ms);
+        CHECK(rig.ask(path, {{"If-None-Match", tag}}).status == 200);
+        rig.clock->jump(-2'000ms);
+    }
+}
+
+TEST_CASE("Dashboard: tags that are none of ours change nothing") {
+    Rig rig;
+    for (const char* tag : {"", "\"", "\"\"", "*", "\"x\"", "W/\"x.1\"", "\"a.b.c.99999999999999999999\""}) {
+        CHECK(rig.ask("/", {{"If-None-Match", tag}}).status == 200);
+    }
+}
+
+TEST_CASE("Dashboard: assets are kept for ever under a name that changes with them") {
+    Rig rig;
+    std::size_t assets = 0;
+    for (const std::string& link : parse_markup(rig.page("/")).links) {
+        if (!link.starts_with("/assets/")) continue;
+        ++assets;
+        const Response response = rig.ask(link);
+        CHECK(response.status == 200);
+        CHECK(holds(header_of(response, "Cache-Control"), "immutable"));
+    }
+    CHECK(assets == 3);
+    CHECK(rig.ask("/assets/0000000000000000.css").status == 404);
+    CHECK(rig.ask("/assets/x").status == 404);
+}
+
+// ---- health and metrics
+// ------------------------------------------------------------------------------------------------
+
+TEST_CASE("Dashboard: health is 503 once a task has been due for too long") {
+    Rig rig;
+    rig.add({.id = "waits", .created_at = now - 100'000});
+    CHECK(rig.ask("/health").status == 200);
+    CHECK(rig.ask("/health?max_age=100").status == 200);
+    CHECK(rig.ask("/health?max_age=99").status == 503);
+    CHECK(rig.json("/health?max_age=99")["status"] == "late");
+    CHECK(rig.json("/health")["oldest_due_age_ms"] == 100'000);
+    CHECK(rig.ask("/health?max_age=-1").status == 400);
+    CHECK(rig.ask("/health?max_age=1x").status == 400);
+}
+
+TEST_CASE("Dashboard: metrics are text that Prometheus reads, names of queues escaped") {
+    Rig rig;
+    fill(rig);
+    rig.add({.id = "odd", .queue = "a\"b\\c\nd\xff", .created_at = now - 3'000});
+    const Response response = rig.ask("/metrics");
+    CHECK(header_of(response, "Content-Type") == "text/plain; version=0.0.4; charset=utf-8");
+    CHECK(holds(response.body, "\nbacklite_queue_tasks{queue=\"mail\",state=\"waiting\"} 1\n"));
+    CHECK(holds(response.body, "\nbacklite_queue_tasks{queue=\"print\",state=\"running\"} 1\n"));
+    CHECK(holds(response.body, "queue=\"a\\\"b\\\\c\\nd\xef\xbf\xbd\"} 3.000\n"));
+    CHECK(holds(response.body, "\nbacklite_processes 0\n"));
+    CHECK(holds(response.body, "\nbacklite_build_info{version=\""));
+    for (std::size_t at = 0; at < response.body.size();) {
+        const std::size_t end = response.body.find('\n', at);
+        REQUIRE(end != std::string::npos);
+        const std::string line = response.body.substr(at, end - at);
+        CHECK((line.starts_with("# ") || line.starts_with("backlite_")));
+        at = end + 1;
+    }
+}
+
+TEST_CASE("Dashboard: metrics of very many queues are summed up") {
+    Rig rig;
+    for (int i = 0; i < 90; ++i)
+        rig.add({.id = fmt::to_string(i), .queue = fmt::format("q{:02}", i), .created_at = now - 1});
+    const std::string body = rig.ask("/metrics").body;
+    CHECK(holds(body, "backlite_queue_tasks{queue=\"q49\",state=\"waiting\"} 1\n"));
+    CHECK_FALSE(holds(body, "queue=\"q50\""));
+    CHECK(holds(body, "backlite_queue_tasks{queue=\"other\",state=\"waiting\"} 40\n"));
+}
+
+// ---- what is refused
+// ---------------------------------------------------------------------------------------------------
+
+TEST_CASE("Dashboard S4: every answer carries the same protection") {
+    Rig rig;
+    fill(rig);
+    std::vector<Response> responses;
+    for (const std::string& path : all_paths) responses.push_back(rig.ask(path));
+    for (const char* path : {"/nowhere", "/task/nobody", "/%zz", "/search?state=odd"})
+        responses.push_back(rig.ask(path));
+    Request post = get("/");
+    post.method = "POST";
+    responses.push_back(rig.dashboard->handle(post));
+    Request foreign = get("/");
+    foreign.headers = {{"Host", "evil.com"}};
+    responses.push_back(rig.dashboard->handle(foreign));
+    for (const Response& response : responses) {
+        CHECK(header_of(response, "Content-Security-Policy") ==
+              "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
+              "form-action 'self'; base-uri 'none'; frame-ancestors 'none'");
+        CHECK(header_of(response, "X-Content-Type-Options") == "nosniff");
+        CHECK(header_of(response, "Referrer-Policy") == "same-origin");
+        CHECK(header_of(response, "Cache-Control") == "no-store");
+        for (const auto& [name, value] : response.headers) {
+            CHECK(value.find_first_of("\r\n") == std::string::npos);
+            CHECK_FALSE(value.empty());
+        }
+    }
+}
+
+TEST_CASE("Dashboard S5, S11: other machines are refused unless there is an authorization, whatever headers say") {
+    Rig rig;
+    Request request = get("/", {{"X-Forwarded-For", "127.0.0.1"}, {"REMOTE_ADDR", "127.0.0.1"}});
+    for (const char* address : {"10.0.0.5", "", "::2", "127.0.0.1.evil.com"}) {
+        request.remote_addr = address;
+        CHECK(rig.dashboard->handle(request).status == 403);
+    }
+    request.remote_addr = "::1";
+    CHECK(rig.dashboard->handle(request).status == 200);
+
+    DashboardConfig open;
+    open.hosts = {"tasks.example.org"};
+    CHECK_THROWS_AS(Dashboard("app.db", open), ConfigError);
+}
+
+TEST_CASE("Dashboard S6: a host that is not known is refused, before anything else is looked at") {
+    DashboardConfig config;
+    config.hosts = {"Tasks.Example.org"};
+    int asked = 0;
+    config.authorization.check = [&](const Request&) {
+        ++asked;
+        return Access::read;
+    };
+    Rig rig(std::move(config));
+    for (const Headers& headers :
+         {Headers{{"Host", "evil.com"}}, Headers{}, Headers{{"Host", ""}},
+          Headers{{"Host", "localhost"}, {"host", "evil.com"}}, Headers{{"Host", "127.0.0.1.evil.com"}}}) {
+        Request request = get("/");
+        request.headers = headers;
+        CHECK(rig.dashboard->handle(request).status == 421);
+    }
+    CHECK(asked == 0);
+    Request request = get("/");
+    request.headers = {{"Host", "tasks.example.org:443"}};
+    CHECK(rig.dashboard->handle(request).status == 200);
+}
+
+TEST_CASE("Dashboard S7: nothing but GET and HEAD is answered") {
+    Rig rig;
+    fill(rig);
+    for (const char* method : {"POST", "PUT", "DELETE", "PATCH", "OPTIONS", "TRACE", "get", "", "GET "}) {
+        Request request = get("/task/waits");
+        request.method = method;
+        const Response response = rig.dashboard->handle(request);
+        CHECK(response.status == 405);
+        CHECK(header_of(response, "Allow") == "GET, HEAD");
+    }
+}
+
+TEST_CASE("Dashboard: HEAD has the headers of GET and no body") {
+    Rig rig;
+    fill(rig);
+    for (const std::string& path : all_paths) {
+        CAPTURE(path);
+        Request request = get(path);
+        request.method = "HEAD";
+        const Response head = rig.dashboard->handle(request);
+        const Response whole = rig.ask(path);
+        CHECK(head.status == whole.status);
+        CHECK(head.body.empty());
+        CHECK(header_of(head, "Content-Length") == fmt::to_string(whole.body.size()));
+        CHECK(header_of(head, "Content-Type") == header_of(whole, "Content-Type"));
+    }
+}
+
+TEST_CASE("Dashboard S9: the authorization decides on every path; what it throws is no") {
+    int asked = 0;
+    bool throws = false;
+    DashboardConfig config;
+    config.authorization.check = [&](const Request& request) {
+        ++asked;
+        if (throws) throw std::runtime_error("broken");
+        return only_header(request.headers, "Cookie") == "yes" ? Access::read : Access::none;
+    };
+    Rig rig(std::move(config));
+    fill(rig);
+    std::vector<std::string> paths = all_paths;
+    for (const std::string& link : parse_markup(rig.ask("/", {{"Cookie", "yes"}}).body).links) paths.push_back(link);
+    paths.insert(paths.end(), {"/payload/waits", "/nowhere", "/%zz"});
+    for (const std::string& path : paths) {
+        CAPTURE(path);
+        asked = 0;
+        const Response response = rig.ask(path);
+        CHECK(response.status == 403);
+        CHECK(response.body == "Not allowed.\n");
+        CHECK(asked == 1);
+    }
+    Request far = get("/", {{"Cookie", "yes"}});
+    far.remote_addr = "10.0.0.5";
+    CHECK(rig.dashboard->handle(far).status == 200);
+    throws = true;
+    CHECK(rig.dashboard->handle(far).status == 403);
+    CHECK(rig.logger->count("authorization threw") == 1);
+}
+
+TEST_CASE("Dashboard S10: a password is asked for") {
+    DashboardConfig config;
+    config.authorization = basic_auth("ada", "secret");
+    Rig rig(std::move(config));
+    const Response refused = rig.ask("/");
+    CHECK(refused.status == 401);
+    CHECK(header_of(refused, "WWW-Authenticate").starts_with("Basic "));
+    CHECK(rig.ask("/", {{"Authorization", "Basic YWRhOnNlY3JldA=="}}).status == 200);
+}
+
+TEST_CASE("Dashboard S12: addresses, headers and pages are bounded") {
+    Rig rig;
+    CHECK(rig.ask("/" + std::string(9'000, 'a')).status == 414);
+    CHECK(rig.ask("/search?q=" + std::string(9'000, 'a')).status == 414);
+    Request request = get("/");
+    for (int i = 0; i < 300; ++i) request.headers.emplace_back("X-" + fmt::to_string(i), "y");
+    CHECK(rig.dashboard->handle(request).status == 431);
+    CHECK(rig.ask("/", {{"Cookie", std::string(5'000'000, 'x')}}).status == 200);
+    for (const std::size_t size : {std::size_t{0}, std::size_t{201}}) {
+        DashboardConfig config;
+        config.page_size = size;
+        CHECK_THROWS_AS(Dashboard("app.db", config), ConfigError);
+    }
+    DashboardConfig config;
+    config.deadline = 0ms;
+    CHECK_THROWS_AS(Dashboard("app.db", config), ConfigError);
+    config.deadline = 1s;
+    config.busy_timeout = -1ms;
+    CHECK_THROWS_AS(Dashboard("app.db", config), ConfigError);
+    CHECK_THROWS_AS(Dashboard(""), ConfigError);
+    CHECK_THROWS_AS(Dashboard(std::string("a\0b", 3)), ConfigError);
+    for (const char* path : {"/nowhere", "/running/x/y", "/task", "/task/", "/task/a/b", "/payload", "/running/"}) {
+        CAPTURE(path);
+        const int status = rig.ask(path).status;
+        CHECK((status == 404 || (std::string_view{path} == "/running/" && status == 200)));
+    }
+}
+
+TEST_CASE("Dashboard S13: the file is read without a change to one byte of it, also the last connection's end") {
+    TempFolder folder;
+    const std::string file = folder.file("app.db");
+    {
+        Rig rig;
+        fill(rig);
+        rig.database.execute("VACUUM INTO '" + file + "'");
+    }
+    SQLite::Database(file, SQLite::OPEN_READWRITE).exec("PRAGMA journal_mode=WAL");
+    const auto bytes = [&] {
+        std::ifstream in(file, std::ios::binary);
+        return std::string{std::istreambuf_iterator<char>(in), {}};
+    };
+    const std::string before = bytes();
+    {
+        Dashboard dashboard(file);
+        for (const std::string& path : all_paths) {
+            CAPTURE(path);  // by the real clock the task that waits is late
+            CHECK(dashboard.handle(get(path)).status == (path == "/health" ? 503 : 200));
+        }
+    }
+    CHECK(bytes() == before);
+    CHECK_FALSE(std::filesystem::exists(file + "-backlite"));
+
+    SQLite::Database db(file, SQLite::OPEN_READONLY);
+    CHECK(db.execAndGet("SELECT count(*) FROM backlite_tasks").getInt() == 3);
+}
+
+TEST_CASE("Dashboard S13: a connection that the host opens writable is set to read only") {
+    DashboardConfig config;
+    std::string file;
+    config.open = [&] { return SQLite::Database(file, SQLite::OPEN_READWRITE); };
+    Rig rig;
+    file = rig.database.config.database;
+    Reader reader(file, config.open, 100ms);
+    reader.read(1'000ms, [](Store& store) {
+        CHECK_THROWS_AS(storage::execute(store.queues.handle(), "DELETE FROM backlite_tasks"), StorageError);
+    });
+    Dashboard dashboard(file, config);
+    CHECK(dashboard.handle(get("/")).status == 200);
+}
+
+TEST_CASE("Dashboard S13: also what the host opens writable leaves the file alone when it is closed last") {
+    TempFolder folder;
+    const std::string file = folder.file("app.db");
+    { const Client client(backlite_test::quick_config(file)); }
+    const auto size = [&] { return std::filesystem::file_size(file); };
+    std::uintmax_t before = 0;
+    {
+        DashboardConfig config;
+        config.open = [&] { return SQLite::Database(file, SQLite::OPEN_READWRITE); };
+        Dashboard dashboard(file, config);
+        CHECK(dashboard.handle(get("/")).status == 200);
+        SQLite::Database db(file, SQLite::OPEN_READWRITE);
+        db.exec("CREATE TABLE filler AS SELECT zeroblob(1000000)");
+        before = size();
+    }
+    CHECK(before < 1'000'000);  // the rows are in the log still
+    CHECK(size() == before);
+}
+
+TEST_CASE("Dashboard S14: what goes wrong is a page with a number; the log has the rest") {
+    TempFolder folder;
+    const auto logger = std::make_shared<backlite_test::RecordingLogger>();
+    DashboardConfig config;
+    config.logger = logger;
+    config.busy_timeout = 1ms;
+    const auto told = [&](const std::string& file) {
+        Dashboard dashboard(file, config);
+        const Response response = dashboard.handle(get("/"));
+        CHECK(response.status == 503);
+        CHECK(parse_markup(response.body).fault == "");
+        CHECK_FALSE(holds(response.body, folder.name()));
+        CHECK(holds(response.body, "under number 1"));
+        CHECK(header_of(response, "ETag").empty());
+        return response.body;
+    };
+    CHECK(holds(told(folder.file("missing.db")), "no database file"));
+    std::filesystem::create_directory(folder.file("folder.db"));
+    CHECK(holds(told(folder.file("folder.db")), "no database file"));
+    std::ofstream(folder.file("text.db")) << std::string(5'000, 'x');
+    CHECK(holds(told(folder.file("text.db")), "no database that can be read"));
+    SQLite::Database(folder.file("other.db"), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE).exec("CREATE TABLE t (x)");
+    CHECK(holds(told(folder.file("other.db")), "no backlite tables yet"));
+    SQLite::Database(folder.file("foreign.db"), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE)
+        .exec("CREATE TABLE backlite_tasks (x)");
+    CHECK(holds(told(folder.file("foreign.db")), "cannot be understood"));
+    SQLite::Database locked(folder.file("locked.db"), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+    locked.exec("CREATE TABLE backlite_tasks (x); BEGIN EXCLUSIVE");
+    CHECK(holds(told(folder.file("locked.db")), "keeps the database locked"));
+    locked.exec("ROLLBACK");
+    SQLite::Database(folder.file("wal.db"), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE)
+        .exec("PRAGMA journal_mode=WAL; CREATE TABLE t (x)");
+    std::filesystem::create_directory(folder.file("wal.db-wal"));  // what SQLite needs beside the file cannot be made
+    CHECK(holds(told(folder.file("wal.db")), "forbids the files that SQLite keeps beside it"));
+    CHECK(logger->count(folder.name() + "/missing.db") == 1);
+    config.open = []() -> SQLite::Database { throw std::runtime_error("secret of the host"); };
+    const std::string page = told(folder.file("other.db"));
+    CHECK(holds(page, "Something went wrong"));
+    CHECK_FALSE(holds(page, "secret"));
+    CHECK(logger->count("secret of the host") == 1);
+    config.open = []() -> SQLite::Database { throw 42; };
+    CHECK(holds(told(folder.file("other.db")), "Something went wrong"));
+}
+
+TEST_CASE("Dashboard: a file that appears, goes and is replaced is shown as it is now") {
+    TempFolder folder;
+    const std::string file = folder.file("app.db");
+    Dashboard dashboard(file);
+    CHECK(dashboard.handle(get("/")).status == 503);
+    const auto make = [&](const char* queue) {
+        { const Client client(backlite_test::quick_config(folder.file("new.db"))); }
+        SQLite::Database db(folder.file("new.db"), SQLite::OPEN_READWRITE);
+        db.exec(fmt::format("INSERT INTO backlite_tasks (id, created_at, queue, task) VALUES ('1', 1, '{}', x'7b7d')",
+                            queue));
+        db.exec("PRAGMA journal_mode=DELETE");
+        std::filesystem::rename(folder.file("new.db"), file);
+    };
+    make("first_queue");
+    Response first = dashboard.handle(get("/"));
+    CHECK(first.status == 200);
+    CHECK(holds(first.body, "first_queue"));
+    make("second_queue");
+    const Response second = dashboard.handle(get("/", {{"If-None-Match", header_of(first, "ETag")}}));
+    CHECK(second.status == 200);
+    CHECK(holds(second.body, "second_queue"));
+    CHECK_FALSE(holds(second.body, "first_queue"));
+}
+
+TEST_CASE("Dashboard S15: payloads and errors pass the host's redaction, and are not searched then") {
+    bool throws = false;
+    DashboardConfig config;
+    config.redact = [&](Secret what, std::string_view queue, std::string_view text) {
+        if (throws) throw std::runtime_error("broken");
+        return fmt::format("{} of {}, {} bytes <b>", what == Secret::payload ? "payload" : "error", queue, text.size());
+    };
+    Rig rig(std::move(config));
+    fill(rig);
+    const std::string page = rig.page("/task/bad");
+    CHECK(holds(page, "payload of mail, 22 bytes &lt;b&gt;"));
+    CHECK(holds(page, "error of mail, 17 bytes &lt;b&gt;"));
+    for (const std::string& path : std::vector<std::string>{"/task/bad", "/failed", "/search?q=address",
+                                                            "/search?q=bad", "/payload/bad", "/search?state=failed"}) {
+        CAPTURE(path);
+        const Response html = rig.ask(path);
+        const Response json = rig.ask(path, {{"Accept", "application/json"}});
+        for (const char* secret : {"no such", "9007199254740993"}) {
+            CHECK_FALSE(holds(html.body, secret));
+            CHECK_FALSE(holds(json.body, secret));
+        }
+    }
+    CHECK(rig.json("/search?q=address")["finished"]["tasks"].empty());
+    CHECK(rig.json("/search?q=bad")["by_id"].size() == 1);
+    throws = true;
+    CHECK(holds(rig.page("/task/bad"), "Hidden here"));
+    CHECK(rig.ask("/payload/bad").status == 403);
+    CHECK(rig.logger->count("redaction threw") == 3);
+}
+
+TEST_CASE("Dashboard S15: payloads can be hidden altogether") {
+    DashboardConfig config;
+    config.payloads = Payloads::hide;
+    Rig rig(std::move(config));
+    fill(rig);
+    CHECK(holds(rig.page("/task/bad"), "Hidden here (22 bytes)"));
+    CHECK(rig.ask("/payload/bad").status == 403);
+    CHECK_FALSE(rig.json("/task/bad").contains("payload"));
+    CHECK(rig.json("/search?q=9007199254740993")["finished"]["tasks"].empty());
+}
+
+TEST_CASE("Dashboard: requests at once, while the file is written") {
+    Rig rig;
+    fill(rig);
+    std::atomic<int> faults{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&, t] {
+            for (int i = 0; i < 30; ++i) {
+                const std::string& path = all_paths[static_cast<std::size_t>(t * 3 + i) % all_paths.size()];
+                const Response response = rig.dashboard->handle(get(path));
+                if (response.status != 200) ++faults;
+            }
+        });
+    }
+    for (int i = 0; i < 50; ++i) rig.database.execute("UPDATE backlite_tasks SET attempts = attempts + 1");
+    for (std::thread& thread : threads) thread.join();
+    CHECK(faults == 0);
+}
+
+// ---- injection
+// --------------------------------------------------------------------------------------------------------
+
+/// What each page looks like with harmless rows: which elements and attributes there are.
+const std::string marks[] = {R"("><img src=x onerror=1>')",
+                             "<script>alert(1)</script>",
+                             "javascript:alert(1)",
+                             "' onmouseover='alert(1)",
+                             "</textarea></pre></title><svg/onload=alert(1)>",
+                             "{}{}%s%n{{7*7}}",
+                             "\xff\xfe\x80\xc0\xaf",
+                             std::string("a\0b\r\nSet-Cookie: x=1\x1b[31m", 26),
+                             "\xe2\x80\xae\xe2\x80\xa8</script>",
+                             "../../../etc/passwd",
+                             std::string(5'000'000, '<')};
+
+void check_page(const Response& response, const std::set<std::string>& allowed) {
+    CHECK(response.status != 500);
+    for (const auto& [name, value] : response.headers)
+        CHECK(value.find_first_of(std::string("\r\n\0", 3)) == std::string::npos);
+    if (!header_of(response, "Content-Type").starts_with("text/html")) return;
+    CHECK(response.body.size() < 400'000);
+    CHECK(is_utf8(response.body));
+    const Markup markup = parse_markup(response.body);
+    CHECK(markup.fault == "");
+    for (const std::string& attribute : markup.attributes) {
+        CAPTURE(attribute);
+        CHECK(allowed.contains(attribute));
+    }
+    for (const std::string& link : markup.links)
+        CHECK(((link.starts_with('/') && !link.starts_with("//")) || link.starts_with('#')));
+}
+
+/// Every attribute that our own literals make, found on pages without any foreign text.
+std::set<std::string> own_attributes() {
+    Rig rig;
+    fill(rig);
+    rig.add({.id = "large", .payload = std::string(50'000, 'x')});
+    rig.database.execute("INSERT INTO backlite_clients VALUES (5, 9, 3, 1, 'boot', 1002003)");
+    std::set<std::string> attributes{"option selected", "a rel"};
+    for (const std::string& path : all_paths) {
+        for (const std::string& attribute : parse_markup(rig.ask(path).body).attributes) attributes.insert(attribute);
+    }
+    for (const char* path : {"/upcoming?queue=mail", "/nowhere", "/task/large"}) {
+        for (const std::string& attribute : parse_markup(rig.ask(path).body).attributes) attributes.insert(attribute);
+    }
+    return attributes;
+}
+
+TEST_CASE("Dashboard S1, S2: whatever a row holds, pages stay pages") {
+    const std::set<std::string> allowed = own_attributes();
+    CHECK_FALSE(allowed.contains("img src"));
+    for (const std::string& mark : marks) {
+        CAPTURE(mark.substr(0, 40), mark.size());
+        Rig rig;
+        rig.add({.id = mark + "1", .queue = mark, .created_at = now - 5, .payload = mark});
+        rig.add({.id = mark + "2",
+                 .queue = mark,
+                 .created_at = now - 5,
+                 .wait_until = now + 5,
+                 .payload = mark,
+                 .attempts = 2});
+        rig.add({.id = mark + "3", .queue = mark, .created_at = now - 5, .payload = mark, .claimed_at = now - 1});
+        rig.add({.id = "", .queue = mark, .created_at = now - 5, .payload = mark});
+        rig.finish(
+            FinishedRow{.id = mark + "4", .queue = mark, .executed_at = now - 5, .payload = mark, .error = mark});
+        rig.finish(FinishedRow{.id = mark + "5", .queue = mark, .executed_at = now - 5, .payload = mark});
+        backlite::storage::Statement error("UPDATE backlite_tasks SET error = ?1");
+        backlite::storage::Run(rig.database.connection.handle(), error, {mark}).change();
+        std::vector<std::string> paths = all_paths;
+        if (mark.size() < 1'000) {
+            for (const char* number : {"1", "2", "3", "4", "5"}) {
+                paths.push_back(Link("", "/task/").part(mark + number).str());
+                paths.push_back(Link("", "/payload/").part(mark + number).str());
+                const Response task = rig.ask(paths[paths.size() - 2]);
+                CHECK(task.status == 200);
+            }
+            paths.push_back(Link("", "/search").param("q", mark).str());
+            paths.push_back(Link("", "/failed").param("queue", mark).str());
+        }
+        for (const std::string& path : paths) {
+            check_page(rig.ask(path), allowed);
+            const Response json = rig.ask(path, {{"Accept", "application/json"}});
+            if (header_of(json, "Content-Type") != "application/json") continue;
+            CHECK(nlohmann::json::accept(json.body));
+            CHECK(json.body.find('<') == std::string::npos);
+        }
+    }
+}
+
+TEST_CASE("Dashboard S2: whatever a request holds, pages stay pages") {
+    const std::set<std::string> allowed = own_attributes();
+    Rig rig;
+    fill(rig);
+    for (const std::string& mark : marks) {
+        CAPTURE(mark.substr(0, 40), mark.size());
+        std::string encoded;
+        append_encoded(encoded, mark);
+        for (const std::string& target :
+             {"/" + mark, "/" + encoded, "/task/" + encoded, "/search?q=" + encoded, "/search?q=" + mark,
+              "/failed?queue=" + encoded, "/?period=" + encoded + "&sort=" + encoded,
+              "/search?since=" + encoded + "&state=" + encoded, "/upcoming?after=" + encoded,
+              "/upcoming?after=5.5&behind=" + encoded, "/health?max_age=" + encoded, "/assets/" + encoded,
+              "/?" + encoded + "=" + encoded}) {
+            check_page(rig.ask(target), allowed);
+        }
+        for (const char* name : {"Accept", "Cookie", "If-None-Match", "Authorization", "Referer", "X-Forwarded-Host"}) {
+            const Response response = rig.ask("/", {{name, mark}});
+            CHECK(response.status == 200);
+            check_page(response, allowed);
+        }
+        Request request = get("/");
+        request.headers = {{"Host", mark}};
+        CHECK(rig.dashboard->handle(request).status == 421);
+        request = get("/");
+        request.method = mark;
+        CHECK(rig.dashboard->handle(request).status == 405);
+        request = get("/");
+        request.remote_addr = mark;
+        CHECK(rig.dashboard->handle(request).status == 403);
+        const Response base = rig.dashboard->handle(get("/"), mark.size() < 100 ? "/x" : "/y");
+        CHECK(base.status == 404);
+    }
+}
+
+}  // namespace

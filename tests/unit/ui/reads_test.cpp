@@ -1,0 +1,442 @@
+// SPDX-License-Identifier: MIT
+// The dashboard's SQL: what it finds, in files of this library and of Go backlite, and what it costs.
+
+#include <cstdint>
+#include <functional>
+#include <limits>
+#include <map>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <SQLiteCpp/Database.h>
+#include <fmt/format.h>
+
+#include <backlite/ui/file.hpp>
+
+#include <backlite_catch.hpp>
+#include <dashboard_rig.hpp>
+#include <temp_folder.hpp>
+#include <test_database.hpp>
+
+namespace {
+
+using namespace backlite;
+using namespace backlite::ui;
+using backlite_test::add_finished;
+using backlite_test::FinishedRow;
+using backlite_test::TaskRow;
+using backlite_test::TempFolder;
+using backlite_test::TestDatabase;
+
+constexpr std::int64_t now = 10'000'000;
+
+constexpr const char* go_schema = R"(
+CREATE TABLE backlite_tasks (id text PRIMARY KEY, created_at integer NOT NULL, queue text NOT NULL, task blob NOT NULL,
+    wait_until integer, claimed_at integer, last_executed_at integer, attempts integer NOT NULL DEFAULT 0) STRICT;
+CREATE TABLE backlite_tasks_completed (id text PRIMARY KEY NOT NULL, created_at integer NOT NULL, queue text NOT NULL,
+    last_executed_at integer, attempts integer NOT NULL, last_duration_micro integer, succeeded integer, task blob,
+    expires_at integer, error text) STRICT;
+CREATE INDEX backlite_tasks_wait_until ON backlite_tasks (wait_until) WHERE wait_until IS NOT NULL;
+)";
+
+/// A file of either kind, with the same rows, and the dashboard's view of it.
+class Shop {
+public:
+    explicit Shop(bool ours = true) {
+        if (ours) {
+            storage::Connection connection(config, storage::Role::writer);
+            storage::Schema::install(connection, config.busy_timeout);
+        }
+        db.emplace(config.database, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+        if (!ours) db->exec(go_schema);
+        reader.emplace(config.database, std::function<SQLite::Database()>{}, Duration{1'000});
+    }
+
+    void add(const std::string& id, const std::string& queue, std::int64_t created_at, const char* wait_until = "NULL",
+             const char* claimed_at = "NULL", int attempts = 0) {
+        db->exec(fmt::format(
+            "INSERT INTO backlite_tasks (id, queue, created_at, task, wait_until, claimed_at, attempts) VALUES "
+            "('{}', '{}', {}, x'7b7d', {}, {}, {})",
+            id, queue, created_at, wait_until, claimed_at, attempts));
+    }
+    void finish(const FinishedRow& row) { add_finished(db->getHandle(), row); }
+
+    template <class Look>
+    auto look(Look&& look) {
+        return reader->read(Duration{60'000}, std::forward<Look>(look));
+    }
+
+    TempFolder folder{};
+    ClientConfig config = backlite_test::quick_config(folder.file("app.db"));
+    std::optional<SQLite::Database> db{};
+    std::optional<Reader> reader{};
+};
+
+std::string ids(const std::vector<TaskLine>& lines) {
+    std::string text;
+    for (const TaskLine& line : lines) text += (text.empty() ? "" : " ") + line.id;
+    return text;
+}
+
+/// Every page of a list, as long as there is a next one, parted by " | ".
+template <class Ask>
+std::string all_pages(Ask&& ask) {
+    std::string text;
+    std::optional<Cursor> after;
+    for (int i = 0; i < 100; ++i) {
+        const TaskList list = ask(after);
+        text += (i == 0 ? "" : " | ") + ids(list.lines);
+        if (!list.next) return text;
+        after = list.next;
+    }
+    return text + " | without end";
+}
+
+TEST_CASE("ui reads: the overview counts each queue, in files of both kinds") {
+    for (const bool ours : {true, false}) {
+        CAPTURE(ours);
+        Shop shop(ours);
+        shop.add("1", "a", now - 5'000);
+        shop.add("2", "a", now - 1'000, "9999000");
+        shop.add("3", "a", now, "10005000", "NULL", 1);
+        shop.add("4", "a", now, "19000000");
+        shop.add("5", "b", now - 7, "NULL", "9999999");
+        shop.finish({.id = "6", .queue = "c", .executed_at = now - 60'000, .duration_us = 2'000'000, .error = "no"});
+        shop.finish({.id = "7", .queue = "a", .executed_at = now - 60'000, .duration_us = 4'000'000});
+        shop.finish({.id = "8", .queue = "a", .executed_at = now - 9'000'000, .duration_us = 4'000'000});
+        const Overview view = shop.look([](Store& store) { return store.queues.overview(now, {}); });
+        REQUIRE(view.queues.size() == 3);
+        const QueueSummary& a = view.queues[0];
+        CHECK(a.name == "a");
+        CHECK(a.waiting == Count{2, false});
+        CHECK(a.oldest_due == now - 5'000);
+        CHECK(a.scheduled == Count{2, false});
+        CHECK(a.next_due == now + 5'000);
+        CHECK(a.retrying == Count{1, false});
+        CHECK(a.succeeded == 1);
+        CHECK(a.total_duration_us == 4'000'000);
+        CHECK(view.queues[1].running == Count{1, false});
+        CHECK(view.queues[1].waiting == Count{});
+        CHECK(view.queues[2].failed == 1);
+        CHECK(view.knows_processes == ours);
+        CHECK(view.next_change == now + 5'000);
+        std::uint64_t finished = 0, due = 0;
+        for (const Bucket& bucket : view.buckets) {
+            finished += bucket.succeeded + bucket.failed;
+            due += bucket.due;
+        }
+        CHECK(finished == 2);
+        CHECK(due == 1);
+        CHECK(view.buckets[0].due == 1);
+        CHECK(view.covered_from == view.from);
+    }
+}
+
+TEST_CASE("ui reads: the overview says when time alone will change it") {
+    Shop shop;
+    const Overview view = shop.look([](Store& store) { return store.queues.overview(now, {}); });
+    CHECK(view.next_change == now - now % 60'000 + 60'000);
+}
+
+TEST_CASE("ui reads: upcoming tasks go by due time, queue, row; pages neither repeat nor leave out any") {
+    for (const bool ours : {true, false}) {
+        CAPTURE(ours);
+        Shop shop(ours);
+        for (int i = 0; i < 7; ++i) {
+            shop.add(fmt::format("a{}", i), "a", 500);  // all due at once
+            shop.add(fmt::format("b{}", i), "b", 500);
+            shop.add(fmt::format("c{}", i), "c", 497 + i);
+        }
+        shop.add("later", "b", now, "20000000");
+        for (const std::size_t limit : {1U, 3U, 5U, 100U}) {
+            CAPTURE(limit);
+            const std::string pages = all_pages([&](const std::optional<Cursor>& after) {
+                return shop.look([&](Store& store) {
+                    bool more = false;
+                    return store.tasks.upcoming(store.queues.names(more), std::nullopt, now, after, limit);
+                });
+            });
+            std::string expected = "c0 c1 c2 a0 a1 a2 a3 a4 a5 a6 b0 b1 b2 b3 b4 b5 b6 c3 c4 c5 c6 later";
+            std::string got;
+            for (const char c : pages) got += c == '|' ? ' ' : c;
+            std::string squeezed;
+            for (const char c : got) {
+                if (c != ' ' || (!squeezed.empty() && squeezed.back() != ' ')) squeezed += c;
+            }
+            CHECK(squeezed == expected);
+        }
+        const auto of = [&](const char* queue, std::optional<State> state) {
+            return shop.look(
+                [&](Store& store) { return ids(store.tasks.upcoming({queue}, state, now, {}, 100).lines); });
+        };
+        CHECK(of("b", State::scheduled) == "later");
+        CHECK(of("b", State::waiting) == "b0 b1 b2 b3 b4 b5 b6");
+        CHECK(of("nobody", std::nullopt).empty());
+    }
+}
+
+TEST_CASE("ui reads: due times at both ends of their range can be paged through") {
+    Shop shop;
+    shop.add("low", "a", std::numeric_limits<std::int64_t>::min());
+    shop.add("high1", "a", 1, "9223372036854775807");
+    shop.add("high2", "a", 1, "9223372036854775807");
+    shop.add("high3", "b", 1, "9223372036854775807");
+    CHECK(all_pages([&](const std::optional<Cursor>& after) {
+              return shop.look([&](Store& store) {
+                  return store.tasks.upcoming({"a", "b"}, std::nullopt, now, after, 1);
+              });
+          }) == "low | high1 | high2 | high3");
+}
+
+TEST_CASE("ui reads: running tasks go by claim, the longest first") {
+    for (const bool ours : {true, false}) {
+        CAPTURE(ours);
+        Shop shop(ours);
+        for (const char* id : {"3", "1", "2"}) shop.add(id, "a", 1, "NULL", id);
+        shop.add("other", "b", 1, "NULL", "9");
+        shop.add("waits", "b", 1);
+        CHECK(all_pages([&](const std::optional<Cursor>& after) {
+                  return shop.look([&](Store& store) { return store.tasks.running("", after, 3); });
+              }) == "1 2 3 | other");
+        CHECK(shop.look([](Store& store) { return ids(store.tasks.running("b", {}, 10).lines); }) == "other");
+    }
+}
+
+TEST_CASE("ui reads: finished tasks go by their end, newest first, and by outcome and queue") {
+    for (const bool ours : {true, false}) {
+        CAPTURE(ours);
+        Shop shop(ours);
+        for (int i = 0; i < 6; ++i) {
+            shop.finish({.id = fmt::to_string(i),
+                         .queue = i < 3 ? "a" : "b",
+                         .error = i % 2 == 0 ? std::optional<std::string>{} : "no"});
+        }
+        const auto pages = [&](const Filter& filter, std::size_t limit) {
+            return all_pages([&](const std::optional<Cursor>& after) {
+                return shop.look([&](Store& store) { return store.tasks.finished(filter, after, limit); });
+            });
+        };
+        Filter filter;
+        CHECK(pages(filter, 4) == "5 4 3 2 | 1 0");
+        filter.state = State::failed;
+        CHECK(pages(filter, 1) == "5 | 3 | 1");
+        filter.state = State::succeeded;
+        filter.queue = "a";
+        CHECK(pages(filter, 10) == "2 0");
+    }
+}
+
+TEST_CASE("ui reads: text is found in ids, errors and payloads, signs of patterns taken as they are") {
+    Shop shop;
+    shop.finish({.id = "one", .payload = R"({"to":"Ada_100%"})"});
+    shop.finish({.id = "two", .error = "disk\\full at 50%"});
+    shop.finish({.id = "three", .payload = std::nullopt});
+    const auto found = [&](const std::string& text, bool in_payload = true, bool in_error = true) {
+        Filter filter;
+        filter.text = text;
+        filter.in_payload = in_payload;
+        filter.in_error = in_error;
+        return shop.look([&](Store& store) { return ids(store.tasks.finished(filter, {}, 10).lines); });
+    };
+    CHECK(found("hre") == "three");
+    CHECK(found("ada") == "one");
+    CHECK(found("ADA", false).empty());
+    CHECK(found("disk") == "two");
+    CHECK(found("disk", true, false).empty());
+    CHECK(found("%") == "two one");
+    CHECK(found("_") == "one");
+    CHECK(found("\\") == "two");
+    CHECK(found("a_a").empty());
+    CHECK(found("'; DROP TABLE backlite_tasks; --").empty());
+}
+
+TEST_CASE("ui reads: unfinished tasks are narrowed by state, time and text") {
+    for (const bool ours : {true, false}) {
+        CAPTURE(ours);
+        Shop shop(ours);
+        shop.add("waits", "a", 1'000);
+        shop.add("comes", "a", 1'000, "20000000");
+        shop.add("runs", "a", 1'000, "NULL", "5");
+        const auto found = [&](std::optional<State> state, std::optional<std::int64_t> since, const char* text) {
+            Filter filter;
+            filter.state = state;
+            filter.since = since;
+            filter.text = text;
+            return shop.look([&](Store& store) { return ids(store.tasks.unfinished(filter, now, {}, 10).lines); });
+        };
+        CHECK(found({}, {}, "") == "runs comes waits");
+        CHECK(found(State::waiting, {}, "") == "waits");
+        CHECK(found(State::scheduled, {}, "") == "comes");
+        CHECK(found(State::running, {}, "") == "runs");
+        CHECK(found({}, now, "") == "comes");
+        CHECK(found({}, {}, "wai") == "waits");
+        CHECK(shop.look([](Store& store) { return ids(store.tasks.by_id("r", now, 10)); }) == "runs");
+        CHECK(shop.look([](Store& store) { return ids(store.tasks.by_id("", now, 2)); }) == "comes runs");
+    }
+}
+
+TEST_CASE("ui reads: a look that filters stops after ten thousand rows, and the next goes on there") {
+    Shop shop;
+    shop.finish({.id = "needle", .error = "no"});
+    shop.db->exec(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000) INSERT INTO "
+        "backlite_tasks_completed "
+        "(id, created_at, queue, last_executed_at, attempts, last_duration_micro, succeeded) SELECT 'r' || i, 1, 'a', "
+        "1, 1, 1, 1 FROM n");
+    Filter filter;
+    filter.state = State::failed;
+    std::optional<Cursor> after;
+    std::string seen;
+    for (int i = 0; i < 5; ++i) {
+        const TaskList list = shop.look([&](Store& store) { return store.tasks.finished(filter, after, 10); });
+        seen += fmt::format("{}{}{} ", ids(list.lines), list.looked_at, list.gave_up ? "+" : "");
+        after = list.next;
+        if (!after) break;
+    }
+    CHECK(seen == "10000+ 10000+ needle5001 ");
+}
+
+TEST_CASE("ui reads: one task with the beginning of what it carries") {
+    Shop shop;
+    shop.add("waits", "a", 1'000, "3000", "NULL", 2);
+    shop.db->exec(
+        "UPDATE backlite_tasks SET crashes = 1, error = 'old', last_executed_at = 7, owner = 4, claimed_at = 9");
+    shop.finish({.id = "done", .payload = std::string(100, 'x'), .error = std::string(50, 'e'), .expires_at = 77});
+    const auto task = [&](const std::string& id) {
+        return shop.look([&](Store& store) { return store.tasks.task(id, now, 10); });
+    };
+    CHECK_FALSE(task("nobody"));
+    const std::optional<TaskDetail> waits = task("waits");
+    REQUIRE(waits);
+    CHECK(waits->line.state == State::running);
+    CHECK(waits->line.crashes == 1);
+    CHECK(waits->line.owner == 4);
+    CHECK(waits->line.attempts == 2);
+    CHECK(waits->wait_until == 3'000);
+    CHECK(waits->error == "old");
+    CHECK(waits->payload == "{}");
+    const std::optional<TaskDetail> done = task("done");
+    REQUIRE(done);
+    CHECK(done->line.state == State::failed);
+    CHECK(done->payload == std::string(10, 'x'));
+    CHECK(done->payload_size == 100);
+    CHECK(done->error == std::string(10, 'e'));
+    CHECK(done->error_size == 50);
+    CHECK(done->expires_at == 77);
+}
+
+TEST_CASE("ui reads: a file whose schema changes under the reader is read anew") {
+    Shop shop(false);
+    shop.add("1", "a", 5);
+    CHECK_FALSE(shop.look([](Store& store) { return store.shape.ours; }));
+    {
+        storage::Connection connection(shop.config, storage::Role::writer);
+        storage::Schema::install(connection, shop.config.busy_timeout);
+    }
+    CHECK(shop.look([](Store& store) { return store.shape.ours; }));
+    CHECK(shop.look([](Store& store) { return store.queues.overview(now, {}).queues.size(); }) == 1);
+}
+
+TEST_CASE("ui reads: a look ends when its time is up") {
+    Shop shop;
+    shop.db->exec(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) INSERT INTO backlite_tasks "
+        "(id, created_at, queue, task) SELECT i, 1, 'a', x'7b7d' FROM n");
+    try {
+        shop.reader->read(Duration{-1}, [](Store& store) { return store.queues.overview(now, {}).queues.size(); });
+        FAIL("it was not stopped");
+    } catch (const StorageError& error) {
+        CHECK(trouble_of(error) == Trouble::too_slow);
+    }
+    CHECK(shop.look([](Store& store) { return store.queues.overview(now, {}).queues.size(); }) == 1);
+}
+
+// ---- cost -----------------------------------------------------------------------------------------------------------
+
+std::int64_t steps_since(sqlite3* db) {
+    std::int64_t sum = 0;
+    for (sqlite3_stmt* s = sqlite3_next_stmt(db, nullptr); s != nullptr; s = sqlite3_next_stmt(db, s)) {
+        sum += sqlite3_stmt_status(s, SQLITE_STMTSTATUS_VM_STEP, 1);
+    }
+    return sum;
+}
+
+/// VM steps of each page's reading beside `rows` rows of each kind in each table.
+std::map<std::string, std::int64_t> costs(int rows) {
+    Shop shop;
+    shop.db->exec("BEGIN");
+    for (const char* columns : {"'w' || i, 'q' || (i % 5), i, x'7b7d', NULL, NULL, NULL",
+                                "'s' || i, 'q' || (i % 5), i, x'7b7d', 20000000 + i, NULL, NULL",
+                                "'g' || i, 'far', i, x'7b7d', NULL, NULL, NULL"}) {
+        shop.db->exec(
+            fmt::format("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) INSERT INTO "
+                        "backlite_tasks (id, queue, created_at, task, wait_until, claimed_at, owner) "
+                        "SELECT {} FROM n",
+                        rows, columns));
+    }
+    for (int i = 0; i < 5; ++i) shop.add(fmt::format("c{}", i), "q1", 1, "NULL", "5");
+    shop.db->exec(fmt::format(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) INSERT INTO "
+        "backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, last_duration_micro, "
+        "succeeded, task, error) SELECT 'd' || i, 1, 'q' || (i % 5), {} - {} + i, 1, 5, 1, x'7b7d', NULL FROM n",
+        rows, now, rows));
+    shop.db->exec("COMMIT");
+    const auto steps = [&](const auto& work) {
+        shop.look(work);  // prepares the statements
+        sqlite3* db = nullptr;
+        shop.look([&](Store& store) {
+            db = store.queues.handle();
+            (void)steps_since(db);
+            return work(store);
+        });
+        return steps_since(db);
+    };
+    const Cursor middle{rows / 2, rows / 2, "q2"};
+    Filter failed;
+    failed.state = State::failed;
+    Filter text;
+    text.text = "nowhere";
+    std::map<std::string, std::int64_t> result;
+    result["overview"] = steps([](Store& s) { return s.queues.overview(now, {}).queues.size(); });
+    result["running"] = steps([](Store& s) { return s.tasks.running("", {}, 50).lines.size(); });
+    const auto upcoming = [](std::optional<Cursor> after, std::optional<State> state) {
+        return [after, state](Store& s) {
+            bool more = false;
+            return s.tasks.upcoming(s.queues.names(more), state, now, after, 50).lines.size();
+        };
+    };
+    result["upcoming"] = steps(upcoming({}, {}));
+    result["upcoming, middle"] = steps(upcoming(middle, {}));
+    result["scheduled"] = steps(upcoming({}, State::scheduled));
+    result["succeeded"] = steps([](Store& s) { return s.tasks.finished({}, {}, 50).lines.size(); });
+    result["succeeded, middle"] = steps([&](Store& s) { return s.tasks.finished({}, middle, 50).lines.size(); });
+    result["failed, none there"] = steps([&](Store& s) { return s.tasks.finished(failed, {}, 50).lines.size(); });
+    result["search"] = steps([&](Store& s) {
+        return s.tasks.finished(text, {}, 50).looked_at + s.tasks.unfinished(text, now, {}, 50).looked_at;
+    });
+    result["by id"] = steps([](Store& s) { return s.tasks.by_id("d1", now, 20).size(); });
+    result["task"] = steps([](Store& s) { return s.tasks.task("d7", now, 1'000)->payload_size; });
+    result["oldest due"] = steps([](Store& s) { return s.queues.oldest_due(now).value_or(0); });
+    return result;
+}
+
+TEST_CASE("ui reads: every page costs the same beside a hundred times as many rows, or stops at its bound") {
+    const std::map<std::string, std::int64_t> few = costs(1'000);
+    const std::map<std::string, std::int64_t> many = costs(100'000);
+    const std::set<std::string> bounded{"overview", "failed, none there",
+                                        "search"};  // 10,000 rows, or 8,000 for each queue
+    for (const auto& [name, steps] : many) {
+        CAPTURE(name, few.at(name), steps);
+        CHECK(few.at(name) > 0);
+        if (bounded.contains(name)) {
+            CHECK(steps < 1'500'000);
+        } else {
+            CHECK(steps < 12'000);
+            CHECK(steps <= few.at(name) + few.at(name) / 20 + 20);
+        }
+    }
+}
+
+}  // namespace
