@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: MIT
+// The dashboard behind the real cpp-httplib.
+
+#include <atomic>
+#include <chrono>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include <fmt/format.h>
+#include <httplib.h>
+
+#include <backlite/ui/dashboard.hpp>
+#include <backlite/ui/mount.hpp>
+
+#include <backlite_catch.hpp>
+#include <dashboard_rig.hpp>
+
+namespace {
+
+using namespace backlite;
+using namespace backlite::ui;
+using backlite_test::FinishedRow;
+using backlite_test::get;
+using backlite_test::header_of;
+using backlite_test::Rig;
+
+/// A server on a free port of this machine, for as long as it lives.
+struct Served {
+    explicit Served(Dashboard& dashboard, const std::string& base = "") {
+        mount(server, dashboard, base);
+        port = ui::bind(server, dashboard, "127.0.0.1", 0);
+        thread = std::thread([this] { server.listen_after_bind(); });
+        while (!server.is_running()) std::this_thread::sleep_for(std::chrono::milliseconds{1});
+    }
+    Served(const Served&) = delete;
+    Served& operator=(const Served&) = delete;
+    ~Served() {
+        server.stop();
+        thread.join();
+    }
+
+    [[nodiscard]] httplib::Client client() const {
+        httplib::Client client("127.0.0.1", port);
+        client.set_url_encode(false);  // targets are sent as the test writes them
+        return client;
+    }
+
+    httplib::Server server{};
+    int port = 0;
+    std::thread thread{};
+};
+
+TEST_CASE("mount: a server's answers are those of the dashboard itself") {
+    Rig rig;
+    rig.add({.id = "a/b?c", .queue = "mail", .created_at = Rig::now - 5});
+    rig.finish(FinishedRow{.id = "bad", .error = "no <such>"});
+    for (const std::string base : {"", "/ops/task-list.v1"}) {
+        const Served served(*rig.dashboard, base);
+        httplib::Client client = served.client();
+        const httplib::Headers json{{"Accept", "application/json"}};
+        for (const std::string path : {"/", "/running", "/upcoming?queue=mail", "/failed", "/task/a%2Fb%3Fc",
+                                       "/task/nobody", "/search?q=such", "/health", "/metrics", "/nowhere", "/%zz",
+                                       "/task/a%0Ab", "/task/%ff%00", "/search?state=odd", "/payload/bad"}) {
+            for (const bool as_json : {false, true}) {
+                CAPTURE(base, path, as_json);
+                const auto got = as_json ? client.Get((base + path).c_str(), json) : client.Get((base + path).c_str());
+                REQUIRE(got);
+                Headers more;
+                if (as_json) more.emplace_back("Accept", "application/json");
+                const Response own = rig.dashboard->handle(get(base + path, more), base);
+                CHECK(got->status == own.status);
+                if (path != "/metrics") CHECK(got->body == own.body);
+                for (const auto& [name, value] : own.headers) CHECK(got->get_header_value(name.c_str()) == value);
+                CHECK_FALSE(got->has_header("EXCEPTION_WHAT"));
+            }
+        }
+    }
+}
+
+TEST_CASE("mount: HEAD, 304 and other methods come out as the dashboard says") {
+    Rig rig;
+    const Served served(*rig.dashboard, "/ops");
+    httplib::Client client = served.client();
+    const auto whole = client.Get("/ops/failed");
+    REQUIRE(whole);
+    const auto head = client.Head("/ops/failed");
+    REQUIRE(head);
+    CHECK(head->status == 200);
+    CHECK(head->body.empty());
+    CHECK(head->get_header_value("Content-Length") == fmt::to_string(whole->body.size()));
+    const auto same = client.Get("/ops/failed", {{"If-None-Match", whole->get_header_value("ETag")}});
+    REQUIRE(same);
+    CHECK(same->status == 304);
+    CHECK(same->body.empty());
+    const auto post = client.Post("/ops/failed", "x=1", "application/x-www-form-urlencoded");
+    REQUIRE(post);
+    CHECK(post->status == 405);
+    CHECK(post->get_header_value("Allow") == "GET, HEAD");
+    const auto removed = client.Delete("/ops/task/x");
+    REQUIRE(removed);
+    CHECK(removed->status == 405);
+    const auto outside = client.Get("/");
+    REQUIRE(outside);
+    CHECK(outside->status == 404);
+    CHECK_FALSE(outside->has_header("Content-Security-Policy"));  // the host's own
+}
+
+TEST_CASE("mount: a name that is turned to this machine gets nothing") {
+    Rig rig;
+    rig.add({.id = "secret"});
+    const Served served(*rig.dashboard);
+    httplib::Client client = served.client();
+    const auto got = client.Get("/upcoming", {{"Host", "evil.com"}});
+    REQUIRE(got);
+    CHECK(got->status == 421);
+    CHECK(got->body.find("secret") == std::string::npos);
+}
+
+TEST_CASE("mount: many requests at once are answered") {
+    Rig rig;
+    rig.add({.id = "one"});
+    const Served served(*rig.dashboard);
+    std::atomic<int> answered{0};
+    std::vector<std::thread> threads;
+    for (int t = 0; t < 4; ++t) {
+        threads.emplace_back([&] {
+            httplib::Client client = served.client();
+            for (int i = 0; i < 20; ++i) {
+                const auto got = client.Get(i % 2 == 0 ? "/" : "/upcoming");
+                if (got && got->status == 200) ++answered;
+            }
+        });
+    }
+    for (std::thread& thread : threads) thread.join();
+    CHECK(answered == 80);
+}
+
+TEST_CASE("bind: a port in use is an error that names it, also between two of these servers") {
+    Rig rig;
+    const Served first(*rig.dashboard);
+    httplib::Server second;
+    try {
+        ui::bind(second, *rig.dashboard, "127.0.0.1", first.port);
+        FAIL("the port is shared");
+    } catch (const ConfigError& error) {
+        CHECK(std::string{error.what()} ==
+              fmt::format("cannot listen on 127.0.0.1 port {}: Address already in use", first.port));
+    }
+}
+
+TEST_CASE("bind: what cannot be bound is named") {
+    Rig rig;
+    httplib::Server server;
+    CHECK_THROWS_AS(ui::bind(server, *rig.dashboard, "127.0.0.1", -1), ConfigError);
+    CHECK_THROWS_AS(ui::bind(server, *rig.dashboard, "127.0.0.1", 65'536), ConfigError);
+    CHECK_THROWS_AS(ui::mount(server, *rig.dashboard, "ops"), ConfigError);
+    DashboardConfig config;
+    config.authorization = basic_auth("ada", "secret");
+    Dashboard guarded("app.db", config);
+    try {
+        ui::bind(server, guarded, "203.0.113.7", 8080);  // an address that no machine of ours has (RFC 5737)
+        FAIL("it was bound");
+    } catch (const ConfigError& error) {
+        CHECK(std::string_view{error.what()}.starts_with("cannot listen on 203.0.113.7 port 8080: "));
+    }
+}
+
+TEST_CASE("bind: an address that others reach needs an authorization") {
+    Rig rig;
+    httplib::Server server;
+    for (const char* host : {"0.0.0.0", "::", "10.0.0.7", "example.org"}) {
+        CHECK_THROWS_AS(ui::bind(server, *rig.dashboard, host, 0), ConfigError);
+    }
+    DashboardConfig config;
+    config.authorization = basic_auth("ada", "secret");
+    Dashboard guarded("app.db", config);
+    CHECK(ui::bind(server, guarded, "0.0.0.0", 0) > 0);
+}
+
+}  // namespace
