@@ -134,7 +134,7 @@ dl{display:grid;grid-template-columns:auto 1fr;gap:7px 18px;margin:0 0 16px}dd{m
 kbd{border:1px solid var(--line);border-bottom-width:2px;border-radius:4px;padding:0 6px;background:var(--bg)}
 @media(max-width:720px){.bar,nav,main,footer{padding-left:14px;padding-right:14px}
 [role=search]{order:3;flex:1 1 100%;margin:0}.live{margin-left:auto;gap:5px}.live label{font-size:0}.live select{font-size:.87rem;padding:4px}.brand span{max-width:22vw}
-nav a{padding:8px 6px;font-size:.87rem}nav a:first-child{margin-left:-6px}.bar{gap:8px}
+nav{gap:0}nav a{padding:8px 5px;font-size:.82rem}nav a:first-child{margin-left:-5px}.bar{gap:8px}
 .tiles{grid-template-columns:1fr 1fr}.tile:last-child:nth-child(odd){grid-column:span 2}.tile b{font-size:1.45rem}
 .cards,.cards tbody,.cards tr,.cards th,.cards td{display:block}
 .cards thead{display:none}
