@@ -12,8 +12,8 @@ set(BACKLITE_HEADERS
     storage/schema storage/adds storage/claims storage/outcomes storage/upkeep storage/reads storage/repository
     # 4: the one write path; who is alive; what a processor returns and sees
     storage/group_commit storage/owner_lock open_transactions outcome context
-    # 5
-    queue
+    # 5: a task type and its processor; adding, without an engine
+    queue add_target add_op adder
     # 6: names to queues; threads
     runtime/queue_registry runtime/due_times runtime/thread runtime/deadline_timer runtime/commit_watch
     runtime/look_schedule runtime/liveness runtime/worker_pool runtime/overdue_watch runtime/clock_watch runtime/inbox runtime/claim_policy runtime/cycle
@@ -22,7 +22,7 @@ set(BACKLITE_HEADERS
     # 8: what makes tasks run
     runtime/dispatcher runtime/session runtime/engine
     # 9
-    add_op transaction
+    transaction
     # 10
     client
     # 11: the umbrella; nothing below is reached from it

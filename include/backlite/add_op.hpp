@@ -12,15 +12,13 @@
 #include <utility>
 #include <vector>
 
-#include <SQLiteCpp/Database.h>
-
+#include <backlite/add_target.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
 #include <backlite/format.hpp>
 #include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
 #include <backlite/records.hpp>
-#include <backlite/runtime/engine.hpp>
 #include <backlite/task.hpp>
 
 namespace backlite {
@@ -32,7 +30,7 @@ inline namespace v1 {
 class AddOp {
 public:
     /// Used by `Client::add`.
-    explicit AddOp(runtime::Engine& engine) noexcept : engine_(&engine) {}
+    explicit AddOp(AddTarget& target) noexcept : target_(&target) {}
     /// What was moved from adds nothing.
     AddOp(AddOp&&) noexcept = default;
     /// The same; what it held before is not added.
@@ -90,19 +88,19 @@ public:
     /// StorageError, see `added()`; ForkError.
     /// Blocks until the write is committed.
     std::vector<TaskId> save() {
-        engine_->check_fork("AddOp::save");
+        target_->check_fork("AddOp::save");
         if (std::exchange(saved_, true))
             throw ConfigError("AddOp::save: called a second time; each call needs its own add()");
         if (error_) std::rethrow_exception(error_);
-        const std::int64_t now = to_ms(engine_->clock().now());
+        const std::int64_t now = to_ms(target_->clock().now());
         const std::optional<std::int64_t> wait_until = due_time(now);
         if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
         if (tasks_.empty()) return {};
         try {
             if (database_ != nullptr) {
-                engine_->add_within(*database_, tasks_, wait_until, now);
+                target_->add_within(*database_, tasks_, wait_until, now);
             } else {
-                engine_->add(tasks_, wait_until, now, stop_);
+                target_->add(tasks_, wait_until, now, stop_);
             }
         } catch (Error& error) {
             error.set_subject(std::string{tasks_.front().queue}, {});
@@ -121,11 +119,11 @@ public:
         try {
             const std::string& queue = queue_config<T>().name;
             std::string payload = encode(task, queue);
-            if (payload.size() > engine_->config().max_payload) {
+            if (payload.size() > target_->max_payload()) {
                 throw EncodeError(
                     detail::format("queue \"{}\": a task has {} bytes of JSON, more than ClientConfig::max_payload "
                                    "({})",
-                                   {queue, payload.size(), engine_->config().max_payload}),
+                                   {queue, payload.size(), target_->max_payload()}),
                     queue);
             }
             tasks_.push_back({{}, queue, std::move(payload)});
@@ -154,7 +152,7 @@ private:
         return std::nullopt;
     }
 
-    runtime::Engine* engine_;
+    AddTarget* target_;
     std::vector<NewTask> tasks_{};
     std::exception_ptr error_{};
     std::optional<Duration> wait_{};

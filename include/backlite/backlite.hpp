@@ -19,5 +19,6 @@
 #include <backlite/queue.hpp>
 
 #include <backlite/add_op.hpp>
+#include <backlite/adder.hpp>
 #include <backlite/client.hpp>
 #include <backlite/transaction.hpp>

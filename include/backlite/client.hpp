@@ -3,21 +3,19 @@
 // Client: adds tasks to a database file, and runs them once it is started.
 
 #include <memory>
-#include <ranges>
 #include <stop_token>
-#include <type_traits>
 #include <utility>
 
 #include <SQLiteCpp/Database.h>
 
 #include <backlite/add_op.hpp>
+#include <backlite/adder.hpp>
 #include <backlite/config.hpp>
 #include <backlite/id.hpp>
 #include <backlite/queue.hpp>
 #include <backlite/records.hpp>
 #include <backlite/runtime/engine.hpp>
 #include <backlite/runtime/thread.hpp>
-#include <backlite/task.hpp>
 #include <backlite/transaction.hpp>
 
 namespace backlite {
@@ -84,11 +82,11 @@ public:
     /// `save`. The tasks are encoded at once, and nothing of them is kept.
     template <class... Tasks>
     [[nodiscard]] AddOp add(Tasks&&... tasks) {
-        static_assert(sizeof...(Tasks) > 0, "backlite: add() needs a task or a range of tasks");
-        AddOp op(*engine_);
-        (push(op, tasks), ...);
-        return op;
+        return Adder(*this).add(tasks...);
     }
+
+    /// For a function that only adds tasks: it includes <backlite/adder.hpp>, takes an Adder, and is given the client.
+    operator Adder() noexcept { return Adder(*engine_); }  // NOLINT(google-explicit-constructor)
 
     /// Where a task stands. Errors: StorageError. Blocks for a short read.
     [[nodiscard]] TaskStatus status(const TaskId& id) { return engine_->status(id); }
@@ -108,18 +106,6 @@ public:
 
 private:
     friend Transaction;
-
-    template <class Item>
-    static void push(AddOp& op, Item& item) {
-        if constexpr (TaskRange<Item>) {
-            if constexpr (std::ranges::sized_range<Item>) op.reserve(static_cast<std::size_t>(std::ranges::size(item)));
-            for (const auto& task : item) push(op, task);
-        } else {
-            using T = std::remove_cv_t<Item>;
-            static_assert(check_task<T>());
-            op.push<T>(item);
-        }
-    }
 
     std::shared_ptr<runtime::Engine> engine_;
 };

@@ -6,6 +6,7 @@ namespace backlite {
 inline namespace v1 {
 
 class AddOp;
+class Adder;
 class Backoff;
 class Client;
 class Clock;

@@ -6,6 +6,7 @@
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <mutex>
@@ -20,6 +21,7 @@
 #include <SQLiteCpp/Database.h>
 #include <sqlite3.h>
 
+#include <backlite/add_target.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
 #include <backlite/context.hpp>
@@ -48,7 +50,7 @@ inline namespace v1 {
 namespace runtime {
 
 /// Threads: any. A session is started and taken down by one thread at a time; others wait for that one.
-class Engine {
+class Engine final : public AddTarget {
 public:
     using Steady = std::chrono::steady_clock;
 
@@ -65,11 +67,12 @@ public:
     Engine& operator=(const Engine&) = delete;
 
     [[nodiscard]] const ClientConfig& config() const noexcept { return config_; }
-    [[nodiscard]] const Clock& clock() const noexcept { return *clock_; }
+    [[nodiscard]] const Clock& clock() const noexcept override { return *clock_; }
     [[nodiscard]] ClientSlot& client() noexcept { return client_; }
     [[nodiscard]] bool forked() const noexcept { return guard_.forked(); }
     [[nodiscard]] bool on_own_thread() const noexcept { return current_engine() == this; }
-    void check_fork(const char* call) const { guard_.check(call); }
+    [[nodiscard]] std::size_t max_payload() const noexcept override { return config_.max_payload; }
+    void check_fork(const char* call) const override { guard_.check(call); }
 
     void install() {
         check_fork("Client::install");
@@ -151,7 +154,8 @@ public:
     }
 
     /// Adds tasks in a transaction of the client's own. Errors: see Client::add.
-    void add(std::span<NewTask> tasks, std::optional<std::int64_t> wait_until, std::int64_t now, std::stop_token stop) {
+    void add(std::span<NewTask> tasks, std::optional<std::int64_t> wait_until, std::int64_t now,
+             std::stop_token stop) override {
         if (OpenTransactions::instance().on_this_thread(writes_.connection().identity())) {
             throw ConfigError(
                 "add() without tx() while this thread has a backlite::Transaction open on the same file: it would wait "
@@ -165,7 +169,7 @@ public:
 
     /// Adds tasks in the transaction that is open on `database`. Errors: see AddOp::tx.
     void add_within(SQLite::Database& database, std::span<NewTask> tasks, std::optional<std::int64_t> wait_until,
-                    std::int64_t now) {
+                    std::int64_t now) override {
         sqlite3* db = database.getHandle();
         check_own_file(db);
         if (sqlite3_get_autocommit(db) != 0) throw ConfigError("tx(db): no transaction is open on this connection");

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What tasks are added to, as those see it who only add: so a file that adds tasks needs no engine.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <stop_token>
+
+#include <backlite/clock.hpp>
+#include <backlite/records.hpp>
+
+namespace SQLite {
+class Database;
+}
+
+namespace backlite {
+inline namespace v1 {
+
+/// Threads: any.
+class AddTarget {
+public:
+    AddTarget() = default;
+    AddTarget(const AddTarget&) = delete;
+    AddTarget& operator=(const AddTarget&) = delete;
+
+    /// Errors: ForkError naming `call` in a forked child.
+    virtual void check_fork(const char* call) const = 0;
+
+    [[nodiscard]] virtual const Clock& clock() const noexcept = 0;
+    [[nodiscard]] virtual std::size_t max_payload() const noexcept = 0;
+
+    /// Names the tasks and adds them in a transaction of the client's own. Errors: see AddOp::save.
+    virtual void add(std::span<NewTask> tasks, std::optional<std::int64_t> wait_until, std::int64_t now,
+                     std::stop_token stop) = 0;
+
+    /// Names the tasks and adds them in the transaction that is open on `database`. Errors: see AddOp::tx.
+    virtual void add_within(SQLite::Database& database, std::span<NewTask> tasks,
+                            std::optional<std::int64_t> wait_until, std::int64_t now) = 0;
+
+protected:
+    ~AddTarget() = default;
+};
+
+}  // namespace v1
+}  // namespace backlite
