@@ -48,13 +48,13 @@ struct DashboardConfig {
     /// What is shown instead of a payload or an error; called on the server's threads, several at once. If it throws,
     /// nothing is shown. With it, or with Payloads::hide, text is not searched: a search would tell what is hidden.
     Redact redact{};
-    Payloads payloads = Payloads::show;
-    std::string link_prefix{};         ///< what a proxy takes off the front of paths, such as "/ops"; empty: nothing
-    std::size_t page_size = 50;        ///< tasks on a page; 1 to 200
-    Duration deadline{2'000};          ///< how long a page may look at the file
-    Duration busy_timeout{250};        ///< how long it waits for a lock, which readers rarely need
-    std::shared_ptr<Logger> logger{};  ///< null: silent
-    std::shared_ptr<Clock> clock{};    ///< null: the real one
+    Payloads payloads = Payloads::show;  ///< whether payloads are shown at all
+    std::string link_prefix{};           ///< what a proxy takes off the front of paths, such as "/ops"; empty: nothing
+    std::size_t page_size = 50;          ///< tasks on a page; 1 to 200
+    Duration deadline{2'000};            ///< how long a page may look at the file
+    Duration busy_timeout{250};          ///< how long it waits for a lock, which readers rarely need
+    std::shared_ptr<Logger> logger{};    ///< null: silent
+    std::shared_ptr<Clock> clock{};      ///< null: the real one
     std::function<SQLite::Database()> open{};  ///< opens each connection, say with a key; it is set to read only
 };
 

@@ -18,14 +18,15 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 
 /// A request as a server received it. There is no body: nothing that the dashboard does needs one.
 struct Request {
-    std::string method = "GET";
-    std::string target = "/";   ///< of the request line, percent-encoded as it came: path, then `?` and query if any
-    Headers headers{};          ///< `Host` must be among them
-    std::string remote_addr{};  ///< the socket's other end, never a header's word for it
+    std::string method = "GET";  ///< GET and HEAD are answered, all others get 405
+    std::string target = "/";    ///< of the request line, percent-encoded as it came: path, then `?` and query if any
+    Headers headers{};           ///< `Host` must be among them
+    std::string remote_addr{};   ///< the socket's other end, never a header's word for it
 };
 
+/// What the server sends back, as it is.
 struct Response {
-    int status = 200;
+    int status = 200;    ///< of HTTP
     Headers headers{};   ///< `Content-Length` only in answers to HEAD
     std::string body{};  ///< empty in answers to HEAD
 };
@@ -90,8 +91,8 @@ inline void append_encoded(std::string& out, std::string_view text) {
 
 /// What a request asks for: the decoded parts of its path below the base path, and of its query.
 struct Target {
-    std::vector<std::string> path{};  ///< `/task/a%2Fb` → "task", "a/b"; `/` → none
-    std::vector<std::pair<std::string, std::string>> query{};
+    std::vector<std::string> path{};                           ///< `/task/a%2Fb` → "task", "a/b"; `/` → none
+    std::vector<std::pair<std::string, std::string>> query{};  ///< names and values, in their order
 
     /// The value of a parameter, the first if there are several; empty if it is missing or empty: a form that is sent
     /// with an empty field means no filter.
@@ -164,6 +165,7 @@ public:
         return *this;
     }
 
+    /// What was given to `part`, from a decoded part of a path.
     [[nodiscard]] static std::string_view read_part(std::string_view decoded) noexcept {
         return decoded.substr(decoded.starts_with('~') ? 1 : 0);
     }
@@ -179,6 +181,7 @@ public:
         return *this;
     }
 
+    /// The address, percent-encoded.
     [[nodiscard]] const std::string& str() const noexcept { return text_; }
 
 private:
