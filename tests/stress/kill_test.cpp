@@ -241,6 +241,7 @@ public:
         hear();
         look_after(death, {slot}, survivors);
         if (survivors == Survivors::frozen) thaw_but(slot);
+        if (round_ >= next_forget_) forget_old();
         lives_[slot].reset();
         return death;
     }
@@ -440,7 +441,6 @@ private:
         if (death.in_flight.inside > slots.size() * workers_) complain("{} tasks were inside", death.in_flight.inside);
         if (death.orphans.size() > slots.size() * (workers_ + 1024))
             complain("{} tasks were claimed", death.orphans.size());
-        if (round_ >= next_forget_) forget_old(database);
     }
 
     // The dead, in a transaction that stays open; nobody, and no transaction, if the file cannot be read.
@@ -613,7 +613,8 @@ private:
     }
 
     // Keeps the file small: outcomes that have outlived many deaths may go.
-    void forget_old(SQLite::Database& database) {
+    void forget_old() {
+        SQLite::Database database = connect();
         next_forget_ = round_ + 20;
         const std::int64_t before = last_row_at_last_forget_;
         last_row_at_last_forget_ = last_row_;
