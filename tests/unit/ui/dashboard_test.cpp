@@ -483,7 +483,7 @@ TEST_CASE("Dashboard: HEAD has the headers of GET and no body") {
     }
 }
 
-TEST_CASE("Dashboard S9: the authorization decides on every path; what it throws is no") {
+TEST_CASE("Dashboard S9: the authorization decides on every path, and what it throws is no") {
     int asked = 0;
     bool throws = false;
     DashboardConfig config;
@@ -612,7 +612,7 @@ TEST_CASE("Dashboard S13: also what the host opens writable leaves the file alon
     CHECK(size() == before);
 }
 
-TEST_CASE("Dashboard S14: what goes wrong is a page with a number; the log has the rest") {
+TEST_CASE("Dashboard S14: what goes wrong is a page with a number, and the log has the rest") {
     TempFolder folder;
     const auto logger = std::make_shared<backlite_test::RecordingLogger>();
     DashboardConfig config;

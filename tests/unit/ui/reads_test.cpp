@@ -140,7 +140,7 @@ TEST_CASE("ui reads: the overview says when time alone will change it") {
     CHECK(view.next_change == now - now % 60'000 + 60'000);
 }
 
-TEST_CASE("ui reads: upcoming tasks go by due time, queue, row; pages neither repeat nor leave out any") {
+TEST_CASE("ui reads: upcoming tasks go by due time, queue and row, and pages neither repeat nor leave out any") {
     for (const bool ours : {true, false}) {
         CAPTURE(ours);
         Shop shop(ours);
