@@ -110,7 +110,8 @@ public:
 private:
     enum class Kind { fixed, exponential, custom };
 
-    // Of the rules the one that `kind_` names counts. No std::variant: it would double what this header costs.
+    // Of the rules the one that `kind_` names counts. No std::variant: its copies and moves would be instantiated in
+    // every file that includes this.
     Kind kind_ = Kind::fixed;
     Duration fixed_{};
     ExponentialBackoff rule_{};

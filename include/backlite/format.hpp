@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // Messages from a pattern and values, without a template for each: what fmt::format checks and instantiates at each
-// call would cost every file that includes the library about half a second of compilation.
+// call is compiled again in every file that includes the library.
 
 #include <cstddef>
 #include <initializer_list>
