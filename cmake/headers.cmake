@@ -16,7 +16,7 @@ set(BACKLITE_HEADERS
     queue add_target add_op adder
     # 6: names to queues; threads
     runtime/queue_registry runtime/due_times runtime/thread runtime/deadline_timer runtime/commit_watch
-    runtime/look_schedule runtime/liveness runtime/worker_pool runtime/overdue_watch runtime/clock_watch runtime/inbox runtime/claim_policy runtime/cycle
+    runtime/look_schedule runtime/liveness runtime/worker_pool runtime/overdue_watch runtime/clock_watch runtime/inbox runtime/claim_policy runtime/retry_pause runtime/cycle
     # 7: one attempt
     runtime/task_runner
     # 8: what makes tasks run

@@ -14,8 +14,6 @@
 #include <utility>
 #include <vector>
 
-#include <sqlite3.h>
-
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
@@ -31,6 +29,7 @@
 #include <backlite/runtime/look_schedule.hpp>
 #include <backlite/runtime/overdue_watch.hpp>
 #include <backlite/runtime/queue_registry.hpp>
+#include <backlite/runtime/retry_pause.hpp>
 #include <backlite/runtime/worker_pool.hpp>
 #include <backlite/storage/group_commit.hpp>
 
@@ -68,6 +67,7 @@ public:
           patience_{write_slice, {}},
           due_(parts.queues),
           claims_(parts.config.num_workers),
+          pause_(parts.config.busy_timeout, parts.config.release_after),
           clocks_(parts.clock) {}
     Dispatcher(const Dispatcher&) = delete;
     Dispatcher& operator=(const Dispatcher&) = delete;
@@ -117,7 +117,7 @@ public:
             if (taken_.stop) collect_everything();
             if (taken_.stop && nothing_left()) break;
             watch_the_clocks();
-            if (!taken_.abandon && !waits_to_retry()) work();
+            if (!taken_.abandon && pause_.left(Steady::now()) == Steady::duration::zero()) work();
             overdue_.look(parts_.pool, parts_.queues, parts_.log, parts_.clock.steady_now());
             sleep();
         }
@@ -146,9 +146,7 @@ private:
     void work() noexcept {
         const bool good =
             guarded([this] { look(); }) && guarded([this] { look_after_others(); }) && guarded([this] { cycle(); });
-        if (!good || failures_ == 0) return;
-        failures_ = 0;
-        if (std::exchange(failure_logged_, false)) parts_.log(LogLevel::info, "storage works again");
+        if (good && pause_.recovered()) parts_.log(LogLevel::info, "storage works again");
     }
 
     /// Runs a step that may fail on SQLite: then nothing is lost, and it comes again after a pause.
@@ -167,21 +165,12 @@ private:
         return false;
     }
 
-    /// One log line for a row of failures; a lock that others hold is worth one only after `busy_timeout`. Other
-    /// processes and disks know nothing of the client's clock: this is timed by the real one.
     void note_failure(std::string_view what, int code) noexcept {
-        const auto now = Steady::now();
-        if (++failures_ == 1) failing_since_ = now;
-        const bool brief = (code & 0xff) == SQLITE_BUSY && now - failing_since_ < parts_.config.busy_timeout;
-        if (!brief && !std::exchange(failure_logged_, true)) {
-            parts_.log(LogLevel::failure, "storage error: the dispatcher tries again",
-                       {{"error", std::string{what}},
-                        {"code", std::to_string(code)},
-                        {"unwritten", std::to_string(unwritten_.size())}});
-        }
-        // Never so long that others see two chances to write pass without a lease of ours, and take us for hung.
-        const Duration most = std::clamp(parts_.config.release_after / 8, Duration{10}, Duration{500});
-        retry_at_ = saturating_add(now, (std::min)(Duration{5} * (1 << (std::min)(failures_, 7)), most));
+        if (!pause_.failed(code, Steady::now())) return;
+        parts_.log(LogLevel::failure, "storage error: the dispatcher tries again",
+                   {{"error", std::string{what}},
+                    {"code", std::to_string(code)},
+                    {"unwritten", std::to_string(unwritten_.size())}});
     }
 
     /// A wall clock that is set back must not leave tasks waiting for a time that they were due at already.
@@ -191,8 +180,6 @@ private:
         parts_.log(LogLevel::warning, "the wall clock was set", {{"by_ms", std::to_string(jump.count())}});
         jump_back_ = (std::max)(jump_back_ - jump, Duration::zero());
     }
-
-    [[nodiscard]] bool waits_to_retry() const { return failures_ > 0 && Steady::now() < retry_at_; }
 
     /// Looks for commits of others; if there are any, reads anew what this client believes of the file.
     void look() {
@@ -418,8 +405,8 @@ private:
         Steady::time_point until = now + std::chrono::seconds{1};
         const auto at_most = [&until](Steady::time_point time) { until = (std::min)(until, time); };
         if (taken_.abandon) return until;
-        if (failures_ > 0) {
-            at_most(now + (std::max)(retry_at_ - Steady::now(), Steady::duration::zero()));
+        if (pause_.failing()) {
+            at_most(now + pause_.left(Steady::now()));
             return until;
         }
         const WorkerPool::Load load = parts_.pool.load();
@@ -478,15 +465,12 @@ private:
     // dispatcher thread only, but for DueTimes::lower
     DueTimes due_;
     ClaimPolicy claims_;
+    RetryPause pause_;
     LookSchedule looks_{};
     ClockWatch clocks_;
     Duration jump_back_{};  ///< how far the wall clock was set back, until its effect is undone
     Inbox::Signals taken_{};
     std::vector<Finished> unwritten_{};
-    int failures_ = 0;
-    bool failure_logged_ = false;
-    Steady::time_point failing_since_{};  ///< on the real clock, as the next
-    Steady::time_point retry_at_{};
     Steady::time_point next_probe_{};
     Steady::time_point next_observation_{};
     Steady::time_point next_lease_{};
