@@ -677,7 +677,12 @@ void sweep(const char* name, std::size_t rounds, FaultyVfs& vfs, Source& source)
         std::iota(all.begin(), all.end(), 1U);
         std::vector<std::uint64_t> chosen;
         std::sample(all.begin(), all.end(), std::back_inserter(chosen), harness.rounds(), random);
-        for (const std::uint64_t nth : chosen) one_round(operation, files, vfs, source, nth, tally);
+        // How many calls there are depends on what is written together: a round that ended before its fault says where
+        // it would have been met.
+        for (const std::uint64_t nth : chosen) {
+            if (one_round(operation, files, vfs, source, nth, tally)) continue;
+            one_round(operation, files, vfs, source, 1 + nth % std::max<std::uint64_t>(tally.calls, 1), tally);
+        }
         if (chosen.size() == calls) {
             for (std::uint64_t nth = calls + 1; one_round(operation, files, vfs, source, nth, tally); ++nth) {
             }
@@ -687,7 +692,7 @@ void sweep(const char* name, std::size_t rounds, FaultyVfs& vfs, Source& source)
         fmt::print("  {:<38} {:>5} calls, {:>5} rounds, met {}, {} fatal\n", operation.name, calls, tally.tried,
                    tally.met, tally.fatal);
         std::fflush(stdout);
-        CHECK(5 * met >= chosen.size());  // how many calls there are depends on what is written together
+        CHECK(2 * met >= chosen.size());
     }
 }
 
