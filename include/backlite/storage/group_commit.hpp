@@ -25,6 +25,8 @@
 #include <backlite/error.hpp>
 #include <backlite/format.hpp>
 #include <backlite/storage/connection.hpp>
+#include <backlite/storage/gathering.hpp>
+#include <backlite/storage/operation.hpp>
 #include <backlite/storage/repository.hpp>
 #include <backlite/storage/schema.hpp>
 
@@ -35,8 +37,9 @@ namespace storage {
 /// Owns the client's writer connection and runs operations on it, several callers' in one transaction.
 ///
 /// A caller that finds it idle leads: it begins a transaction, takes every operation that waits by then, its own first,
-/// runs them, commits, wakes their callers, and hands the lead to the first that arrived meanwhile. So a lone caller
-/// pays no thread hop, and a hundred callers pay one sync.
+/// runs them, commits, wakes their callers, and then hands the lead to the first that arrived meanwhile. So a lone
+/// caller pays no thread hop, and a hundred callers pay one sync. Where that is dear, the lead may wait a moment for
+/// the callers that were just woken; see Gathering.
 ///
 /// An operation may run several times before it counts: if another of its batch fails, or the commit does, it runs
 /// again without the one that failed. So what it finds may leave it only after `write` has returned.
@@ -49,11 +52,7 @@ public:
         std::function<void(const StorageError&)> fatal{};  ///< the file cannot be used any more; called once
     };
 
-    /// How long an operation may wait for its turn and for other processes' locks.
-    struct Patience {
-        Duration busy_timeout{};
-        std::stop_token stop{};
-    };
+    using Patience = storage::Patience;
 
     GroupCommit(const ClientConfig& config, Hooks hooks)
         : hooks_(std::move(hooks)), connection_(config, Role::writer), repository_(connection_.handle()) {
@@ -85,6 +84,8 @@ public:
             const std::lock_guard lock(mutex_);
             if (led_ || fatal_) return;
             led_ = true;
+            gathering_.end();
+            expected_ = 0;
         }
         Found found;
         try {
@@ -97,27 +98,15 @@ public:
         report(found, lock);
     }
 
+    /// How many times commits of others were found. REQUIRES: inside an operation.
+    [[nodiscard]] std::uint64_t foreign_commits() const noexcept { return foreign_commits_; }
+
     /// For setting up, before any other thread knows this object.
     [[nodiscard]] Connection& connection() noexcept { return connection_; }
 
 private:
-    struct Operation {
-        enum class Kind { read, write };
-        enum class State { waiting, taken, leads, done };
-
-        Kind kind;
-        void* work;
-        void (*run)(void*, Repository&);
-        const Patience& patience;
-        std::chrono::steady_clock::time_point deadline;
-        std::uint64_t refusals = 0;                // how often the file had been found locked when it came
-        std::atomic<State> state{State::waiting};  // written under mutex_; read without it while yielding
-        bool alone = false;                        // a commit failed: whose fault it was shows when each runs by itself
-        bool committed = false;
-        std::exception_ptr error{};
-        std::condition_variable changed{};
-    };
     using State = Operation::State;
+    using Steady = std::chrono::steady_clock;
 
     /// What a look at the file's state found.
     struct Found {
@@ -130,41 +119,52 @@ private:
         using Bare = std::remove_reference_t<Work>;
         Operation operation{kind, const_cast<void*>(static_cast<const void*>(std::addressof(work))),
                             [](void* erased, Repository& repository) { (*static_cast<Bare*>(erased))(repository); },
-                            patience, saturating_add(std::chrono::steady_clock::now(), patience.busy_timeout)};
-        std::unique_lock lock(mutex_);
-        if (fatal_) throw StorageError(*fatal_);
-        operation.refusals = refusals_;
-        waiting_.push_back(&operation);
-        if (!led_) {
-            led_ = true;
-            operation.state = State::leads;
-        }
-        while (operation.state != State::done) {
-            if (operation.state == State::leads) {
-                lead(operation, lock);
+                            patience};
+        enter(operation);
+        while (operation.state() != State::done) {
+            if (operation.state() == State::leads) {
+                lead(operation);
             } else {
-                wait(operation, lock);
+                wait(operation);
             }
         }
         if (operation.error) std::rethrow_exception(operation.error);
     }
 
-    void wait(Operation& operation, std::unique_lock<std::mutex>& lock) {
-        // Most waits are over within a commit: yielding a few times is cheaper than a sleep and a wake-up.
-        lock.unlock();
-        for (int i = 0; i < 4 && operation.state.load(std::memory_order_relaxed) == State::waiting; ++i) {
-            std::this_thread::yield();
+    void enter(Operation& operation) {
+        const std::lock_guard lock(mutex_);
+        if (fatal_) throw StorageError(*fatal_);
+        operation.refusals = refusals_;
+        waiting_.push_back(&operation);
+        if (led_) return;
+        const bool complete = waiting_.size() >= gathering_.target();
+        if (complete || Steady::now() >= gathering_.until()) {
+            if (gathering_.target() > 0 && complete) gathering_.hit();
+            take_lead_locked(operation);
+        } else if (waiting_.size() == 1) {
+            operation.wake_at(gathering_.until());
         }
-        lock.lock();
-        while (operation.state == State::waiting || operation.state == State::taken) {
-            Duration pause = std::chrono::seconds{1};
-            if (operation.state == State::waiting) {
-                if (gives_up_locked(operation)) return;
-                const auto left = std::chrono::ceil<Duration>(operation.deadline - std::chrono::steady_clock::now());
-                pause = left > Duration::zero() ? (std::min)(pause, left) : Connection::busy_slice;
-                if (operation.patience.stop.stop_possible()) pause = (std::min)(pause, Connection::busy_slice);
-            }
-            operation.changed.wait_for(lock, pause);
+    }
+
+    void take_lead_locked(Operation& operation) {
+        led_ = true;
+        gathering_.end();
+        operation.set(State::leads);
+    }
+
+    void wait(Operation& operation) {
+        const auto left = std::chrono::ceil<Duration>(operation.deadline - Steady::now());
+        Duration pause = left > Duration::zero() ? (std::min)(Duration{1000}, left) : Connection::busy_slice;
+        if (operation.patience.stop.stop_possible()) pause = (std::min)(pause, Connection::busy_slice);
+        operation.sleep(pause);
+        if (operation.state() != State::waiting) return;
+        const std::lock_guard lock(mutex_);
+        if (operation.state() != State::waiting) return;
+        if (gives_up_locked(operation)) {
+            if (!led_) hand_on_locked();
+        } else if (!led_ && Steady::now() >= gathering_.until()) {
+            gathering_.missed();
+            take_lead_locked(operation);
         }
     }
 
@@ -175,7 +175,7 @@ private:
             operation.error = std::make_exception_ptr(StorageError(*fatal_));
         } else if (operation.patience.stop.stop_requested()) {
             operation.error = std::make_exception_ptr(Cancelled("cancelled by the caller's stop token"));
-        } else if (refusals_ > operation.refusals && std::chrono::steady_clock::now() >= operation.deadline) {
+        } else if (refusals_ > operation.refusals && Steady::now() >= operation.deadline) {
             operation.error = std::make_exception_ptr(
                 BusyError(detail::format("database \"{}\" stayed locked by another connection for {} ms",
                                          {connection_.file(), operation.patience.busy_timeout.count()}),
@@ -184,21 +184,23 @@ private:
             return false;
         }
         remove_locked(operation);
-        operation.state = State::done;
+        operation.set(State::done);
         return true;
     }
 
-    /// Commits what waits until the leader's own operation is done. The lock is held at entry and at exit.
-    void lead(Operation& own, std::unique_lock<std::mutex>& lock) {
+    /// Commits what waits until the leader's own operation is done.
+    void lead(Operation& own) {
         Found found;
-        while (own.state != State::done && !gives_up_locked(own)) lead_round(own, found, lock);
+        std::unique_lock lock(mutex_);
+        while (own.state() != State::done && !gives_up_locked(own)) lead_round(own, found, lock);
         hand_over_locked();
         report(found, lock);
     }
 
     /// One transaction, or one slice of waiting for another process's lock. After it the leader may give up, and
-    /// everybody who waits may too.
+    /// everybody who waits may too. The lock is held at entry and at exit, not in between.
     void lead_round(Operation& own, Found& found, std::unique_lock<std::mutex>& lock) {
+        expected_ = 0;
         const bool writes = std::any_of(waiting_.begin(), waiting_.end(),
                                         [](const Operation* o) { return o->kind == Operation::Kind::write; });
         lock.unlock();
@@ -216,16 +218,25 @@ private:
             connection_.rollback();
             lock.lock();
             remove_locked(own);
-            own.state = State::done;
+            own.set(State::done);
             return;
         }
         lock.lock();
-        const std::vector<Operation*> batch = take_locked(writes);
+        std::vector<Operation*> batch = take_locked(writes);
         lock.unlock();
-        run(batch, writes);
+        const Steady::duration took = run(batch, writes);
         for (const Operation* operation : batch) note_fatal(operation->error, found);
+        const auto left = std::stable_partition(batch.begin(), batch.end(),
+                                                [](const Operation* o) { return o->committed || o->error; });
         lock.lock();
-        settle_locked(batch);
+        put_back_locked({left, batch.end()});
+        if (took > Steady::duration::zero()) gathering_.committed(took);
+        if (writes) expected_ = static_cast<std::size_t>(left - batch.begin()) + waiting_.size();
+        lock.unlock();
+        // Those who are woken come back while this one still leads, so that the next batch holds them.
+        std::for_each(batch.begin(), left,
+                      [&own](Operation* o) { o == &own ? o->set(State::done) : o->tell(State::done); });
+        lock.lock();
     }
 
     void remove_locked(Operation& operation) {
@@ -240,7 +251,7 @@ private:
             // A write that arrived after the leader chose to begin no transaction waits for the next round.
             if (!writes && next->kind == Operation::Kind::write) break;
             if (next->alone && !batch.empty()) break;
-            next->state = State::taken;
+            next->set(State::taken);
             batch.push_back(next);
             if (next->alone) break;
         }
@@ -248,20 +259,22 @@ private:
         return batch;
     }
 
-    /// Runs a batch. Operations that are neither failed nor committed afterwards have their turn again.
-    void run(const std::vector<Operation*>& batch, bool writes) noexcept {
+    /// Runs a batch. Operations that are neither failed nor committed afterwards have their turn again. How long the
+    /// commit took; zero if there was none.
+    Steady::duration run(const std::vector<Operation*>& batch, bool writes) noexcept {
         for (Operation* operation : batch) {
             try {
-                operation->run(operation->work, repository_);
+                operation->run(repository_);
                 if (writes && !connection_.in_transaction()) {
                     throw StorageError("SQLite rolled the transaction back", SQLITE_ABORT_ROLLBACK);
                 }
             } catch (...) {
                 operation->error = std::current_exception();
                 connection_.rollback();  // a failed statement can leave the transaction open, or have ended it
-                return;
+                return {};
             }
         }
+        const auto start = Steady::now();
         try {
             if (writes) connection_.commit();
         } catch (...) {
@@ -274,32 +287,33 @@ private:
                     operation->alone = true;
                 }
             }
-            return;
+            return {};
         }
         for (Operation* operation : batch) operation->committed = true;
+        return writes ? Steady::now() - start : Steady::duration::zero();
     }
 
-    /// Wakes the callers whose operations are over; puts the others back in front.
-    void settle_locked(const std::vector<Operation*>& batch) {
-        for (std::size_t i = batch.size(); i-- > 0;) {
-            Operation* operation = batch[i];
-            if (operation->committed || operation->error) {
-                operation->state = State::done;
-                operation->changed.notify_one();
-            } else {
-                operation->state = State::waiting;
-                waiting_.insert(waiting_.begin(), operation);
-            }
-        }
+    void put_back_locked(const std::vector<Operation*>& batch) {
+        for (Operation* operation : batch) operation->set(State::waiting);
+        waiting_.insert(waiting_.begin(), batch.begin(), batch.end());
     }
 
+    /// The end of a lead. If nobody leads then, whoever completes the batch does, or the first who waits in vain.
     void hand_over_locked() {
-        if (waiting_.empty()) {
-            led_ = false;
-            return;
+        led_ = false;
+        gathering_.begin(expected_, Steady::now());
+        if (gathering_.target() <= waiting_.size()) {
+            hand_on_locked();
+        } else if (!waiting_.empty()) {
+            waiting_.front()->wake_at(gathering_.until());
         }
-        waiting_.front()->state = State::leads;
-        waiting_.front()->changed.notify_one();
+    }
+
+    void hand_on_locked() {
+        gathering_.end();
+        if (waiting_.empty()) return;
+        led_ = true;
+        waiting_.front()->tell(State::leads);
     }
 
     /// Whether others have committed, and whether the file is still ours to write. REQUIRES: to lead.
@@ -307,6 +321,7 @@ private:
         const std::int64_t version = connection_.data_version();
         if (version != seen_version_) {
             found.foreign_commit = true;
+            ++foreign_commits_;
             seen_version_ = version;
             const std::int64_t schema = connection_.schema_version();
             if (schema != seen_schema_) {
@@ -318,7 +333,7 @@ private:
                 seen_schema_ = schema;
             }
         }
-        const auto now = std::chrono::steady_clock::now();
+        const auto now = Steady::now();
         if (now - moved_checked_ < std::chrono::milliseconds{100}) return;
         moved_checked_ = now;
         if (connection_.moved()) {
@@ -378,13 +393,16 @@ private:
     Connection connection_;
     Repository repository_;
     std::int64_t seen_version_ = 0;
+    std::uint64_t foreign_commits_ = 0;
     std::int64_t seen_schema_ = 0;
-    std::chrono::steady_clock::time_point moved_checked_{};
+    Steady::time_point moved_checked_{};
 
     std::mutex mutex_;
     // guarded by mutex_
     bool led_ = false;
     std::vector<Operation*> waiting_{};  ///< in the order in which they came
+    Gathering gathering_{};
+    std::size_t expected_ = 0;  ///< callers who waited when the last transaction was over, and whose writes it held
     std::uint64_t refusals_ = 0;
     std::optional<StorageError> fatal_{};
 };

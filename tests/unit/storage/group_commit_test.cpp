@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
@@ -741,6 +742,79 @@ TEST_CASE("GroupCommit: a newer schema that we may write to is none of its busin
     shop.write(1);
     CHECK(shop.rows() == "1");
     CHECK(shop.fatals.count() == 0);
+}
+
+// ---- a disk that is slow --------------------------------------------------------------------------------------------
+
+/// A file whose commits are synced, which takes a while.
+struct SlowShop {
+    SlowShop() {
+        vfs.imitate_syncs(0us);
+        shop.emplace([this](ClientConfig& config) {
+            config.durability = Durability::full;
+            config.open = [this, &config] { return vfs.connect(config.database); };
+        });
+        vfs.imitate_syncs(40ms);
+        shop->write(-1);  // shows what a commit costs; one that changes nothing is cheap anywhere
+    }
+    FaultyVfs vfs{"slow-syncs"};
+    std::optional<Shop> shop{};
+};
+
+TEST_CASE("GroupCommit: where commits are dear, callers that come back at once share each of them") {
+    constexpr int callers = 2;
+    constexpr int each = 20;
+    int fewest = callers * each;
+    for (int attempt = 0; attempt < 5 && fewest > 23; ++attempt) {
+        SlowShop slow;
+        std::atomic<int> commits{0};
+        sqlite3_commit_hook(
+            slow.shop->db,
+            [](void* count) {
+                ++*static_cast<std::atomic<int>*>(count);
+                return 0;
+            },
+            &commits);
+        {
+            std::vector<std::jthread> threads;
+            for (int caller = 0; caller < callers; ++caller) {
+                threads.emplace_back([&slow, caller] {
+                    for (int i = 0; i < each; ++i) slow.shop->write(caller * each + i);
+                });
+            }
+        }
+        fewest = (std::min)(fewest, commits.load());
+    }
+    CHECK(fewest <= 23);  // at least 27 if whoever comes first leads at once
+}
+
+TEST_CASE("GroupCommit: whoever waits for callers that do not come leads soon by itself") {
+    int soon = 0;
+    for (int round = 0; round < 3; ++round) {
+        SlowShop slow;
+        run_behind_a_leader(*slow.shop, 4, [&](int i) { slow.shop->write(i); });
+        const auto start = std::chrono::steady_clock::now();
+        slow.shop->write(100);
+        if (std::chrono::steady_clock::now() - start < 700ms) ++soon;
+    }
+    CHECK(soon >= 2);  // one of three may meet a busy machine
+}
+
+TEST_CASE("GroupCommit: a caller that gives up while a batch gathers leaves the others their turn") {
+    SlowShop slow;
+    run_behind_a_leader(*slow.shop, 4, [&](int i) { slow.shop->write(i); });
+    std::stop_source stop;
+    Caller first([&] { slow.shop->write(100, {60s, stop.get_token()}); });
+    std::this_thread::sleep_for(5ms);  // the first keeps the time
+    Caller second([&] { slow.shop->write(101); });
+    std::this_thread::sleep_for(5ms);
+    stop.request_stop();
+    try {
+        first.join();
+    } catch (const Cancelled&) {
+    }
+    CHECK(second.done_within(500ms));
+    second.join();
 }
 
 // ---- a disk that fails ----------------------------------------------------------------------------------------------

@@ -1,0 +1,106 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// One caller's work on the write path, and the place where the caller waits for it.
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <condition_variable>
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+
+#include <backlite/clock.hpp>
+#include <backlite/config.hpp>
+#include <backlite/storage/repository.hpp>
+
+namespace backlite {
+inline namespace v1 {
+namespace storage {
+
+/// How long an operation may wait for its turn and for other processes' locks.
+struct Patience {
+    Duration busy_timeout{};
+    std::stop_token stop{};
+};
+
+/// Lives on its caller's stack. Each caller sleeps behind a door of its own: with one lock for all, those who are woken
+/// together would queue up for it.
+class Operation {
+public:
+    using Steady = std::chrono::steady_clock;
+    enum class Kind { read, write };
+    enum class State { waiting, taken, leads, done };
+
+    Operation(Kind a_kind, void* work, void (*call)(void*, Repository&), const Patience& its_patience) noexcept
+        : kind(a_kind),
+          patience(its_patience),
+          deadline(saturating_add(Steady::now(), its_patience.busy_timeout)),
+          work_(work),
+          call_(call) {}
+    Operation(const Operation&) = delete;
+    Operation& operator=(const Operation&) = delete;
+    /// REQUIRES: done.
+    ~Operation() {
+        const std::lock_guard lock(door_);  // whoever told it is still in there
+    }
+
+    void run(Repository& repository) { call_(work_, repository); }
+
+    [[nodiscard]] State state() const noexcept { return state_.load(std::memory_order_acquire); }
+    /// For those whom the caller does not wait for: itself, or a leader that takes it.
+    void set(State state) noexcept { state_.store(state, std::memory_order_release); }
+
+    /// Sets the state and wakes the caller. Once that is `done`, this object may be gone.
+    void tell(State state) noexcept {
+        const std::lock_guard lock(door_);
+        set(state);
+        changed_.notify_one();
+    }
+
+    /// Ends a sleep at `time`, whatever else.
+    void wake_at(Steady::time_point time) noexcept {
+        const std::lock_guard lock(door_);
+        wake_at_ = time;
+        changed_.notify_one();
+    }
+
+    /// Waits until it leads or is done, at most `pause`.
+    void sleep(Duration pause) {
+        // Most waits are over within a commit: yielding a few times is cheaper than a sleep and a wake-up.
+        for (int i = 0; i < 8 && (state() == State::waiting || state() == State::taken); ++i) std::this_thread::yield();
+        const auto end = Steady::now() + pause;
+        std::unique_lock lock(door_);
+        while (state() == State::waiting || state() == State::taken) {
+            const auto until = (std::min)(end, wake_at_);
+            if (Steady::now() >= until) break;
+            changed_.wait_until(lock, until);
+        }
+        if (Steady::now() >= wake_at_) wake_at_ = (Steady::time_point::max)();
+    }
+
+    const Kind kind;
+    const Patience& patience;
+    const Steady::time_point deadline;
+    // changed by whoever leads, and before anybody knows it
+    std::uint64_t refusals = 0;  ///< how often the file had been found locked when it came
+    bool alone = false;          ///< a commit failed: whose fault it was shows when each runs by itself
+    bool committed = false;
+    std::exception_ptr error{};
+
+private:
+    void* const work_;
+    void (*const call_)(void*, Repository&);
+    std::atomic<State> state_{State::waiting};
+
+    std::mutex door_{};
+    std::condition_variable changed_{};
+    // guarded by door_
+    Steady::time_point wake_at_ = (Steady::time_point::max)();
+};
+
+}  // namespace storage
+}  // namespace v1
+}  // namespace backlite
