@@ -4,10 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -24,6 +22,7 @@
 #include <backlite/runtime/commit_watch.hpp>
 #include <backlite/runtime/cycle.hpp>
 #include <backlite/runtime/due_times.hpp>
+#include <backlite/runtime/ending.hpp>
 #include <backlite/runtime/inbox.hpp>
 #include <backlite/runtime/liveness.hpp>
 #include <backlite/runtime/look_schedule.hpp>
@@ -76,6 +75,9 @@ public:
     void added(std::string_view queue, std::int64_t due) {
         if (due_.lower(queue, due)) inbox_.wake();
     }
+    /// Whether a task that is due at `now` would be the first to run. REQUIRES: inside an operation of the group
+    /// commit.
+    [[nodiscard]] bool none_due(std::int64_t now) { return due_.none_due(now, parts_.writes.foreign_commits()); }
     /// Outcomes wait, or workers have run out of tasks.
     void progress() { inbox_.wake(); }
     void refresh() { inbox_.refresh(); }
@@ -85,22 +87,8 @@ public:
     void abandon() { inbox_.abandon(); }
     [[nodiscard]] bool stop_requested() const { return inbox_.stop_requested(); }
 
-    /// Waits until `run` is over, at most until `deadline` on the real clock. Whether it is.
-    [[nodiscard]] bool wait_until_ended(Steady::time_point deadline) const {
-        std::unique_lock lock(mutex_);
-        for (;;) {
-            if (ended_) return true;
-            const auto now = Steady::now();
-            if (now >= deadline) return false;
-            ended_changed_.wait_for(lock, (std::min)(deadline - now, Steady::duration(std::chrono::seconds{1})));
-        }
-    }
-
-    /// REQUIRES: `run` is over. Whether every outcome and every give-back was written.
-    [[nodiscard]] bool clean() const {
-        const std::lock_guard lock(mutex_);
-        return clean_;
-    }
+    /// When `run` is over, and whether every outcome and every give-back was written.
+    [[nodiscard]] const Ending& ending() const noexcept { return ending_; }
 
     /// The thread's body.
     void run() noexcept {
@@ -196,8 +184,10 @@ private:
         std::vector<storage::QueueHead> heads;
         std::vector<OwnerRow> others;
         std::optional<std::int64_t> ownerless;
+        std::uint64_t foreign = 0;
         parts_.writes.read(
             [&](storage::Repository& repository) {
+                foreign = parts_.writes.foreign_commits();
                 heads = due_.heads();
                 repository.claims.read_heads(heads);
                 others = parts_.liveness.read_others(repository);
@@ -206,6 +196,7 @@ private:
             patience_);
         taken_.refresh = false;
         due_.set(std::move(heads));
+        foreign_seen_ = foreign;
         parts_.liveness.set_others(std::move(others));
         ownerless_ = ownerless;
     }
@@ -395,7 +386,7 @@ private:
         const auto now = parts_.clock.steady_now();
         std::int64_t interest = DueTimes::nothing;
         const Steady::time_point until = wake_time(now, interest);
-        if (until <= now || !due_.doze(interest)) return;
+        if (until <= now || !due_.doze(interest, foreign_seen_)) return;
         inbox_.sleep(until - now);
     }
 
@@ -410,7 +401,8 @@ private:
             return until;
         }
         const WorkerPool::Load load = parts_.pool.load();
-        if (load.running + load.ready > 0) at_most(next_lease_);
+        // With others there, also while nothing runs: a task may be handed to a worker without waking this thread.
+        if (load.running + load.ready > 0 || parts_.liveness.others_known()) at_most(next_lease_);
         if (taken_.stop) {
             if (load.finished > 0) at_most(now);
             return until;
@@ -452,10 +444,7 @@ private:
             inbox_.take(taken_);
         }
         parts_.liveness.let_go();
-        const std::lock_guard lock(mutex_);
-        clean_ = left && unwritten_.empty();
-        ended_ = true;
-        ended_changed_.notify_all();
+        ending_.end(left && unwritten_.empty());
     }
 
     // constant after construction
@@ -470,6 +459,7 @@ private:
     ClockWatch clocks_;
     Duration jump_back_{};  ///< how far the wall clock was set back, until its effect is undone
     Inbox::Signals taken_{};
+    std::uint64_t foreign_seen_ = 0;  ///< how many commits of others there were when the file was last read
     std::vector<Finished> unwritten_{};
     Steady::time_point next_probe_{};
     Steady::time_point next_observation_{};
@@ -479,12 +469,7 @@ private:
     OverdueWatch overdue_{};
 
     Inbox inbox_{};
-
-    mutable std::mutex mutex_{};
-    mutable std::condition_variable ended_changed_{};
-    // guarded by mutex_
-    bool ended_ = false;
-    bool clean_ = false;
+    Ending ending_{};
 };
 
 }  // namespace runtime

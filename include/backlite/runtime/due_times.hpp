@@ -21,7 +21,7 @@ namespace runtime {
 /// Two sources that must not overwrite each other: what the dispatcher read from the file (`heads`), and the adds that
 /// this client has committed since (`lower`, from any thread). `merge` moves the second into the first; it comes before
 /// each look at the file, so that an add committed after that look is still in the second when the look is over.
-/// Threads: `lower` from any; everything else from the dispatcher's.
+/// Threads: `lower` and `none_due` from any; everything else from the dispatcher's.
 class DueTimes {
 public:
     static constexpr std::int64_t unmeasured_us = 10'000'000;
@@ -44,11 +44,20 @@ public:
     }
 
     /// The dispatcher is about to sleep, and wants to be woken for tasks that are due before `interest`. False if there
-    /// is one already.
-    [[nodiscard]] bool doze(std::int64_t interest) {
+    /// is one already. `seen`: how many commits of others there were when it last read the file.
+    [[nodiscard]] bool doze(std::int64_t interest, std::uint64_t seen) {
         const std::lock_guard lock(mutex_);
         interest_ = interest;
+        seen_ = seen;
         return earliest_lowered_ >= interest;
+    }
+
+    /// Whether no task is due at `now`: the dispatcher sleeps because it knew of none, and none was committed since, by
+    /// this client or by others, of whose commits there were `foreign` so far. False if that is not known. Threads:
+    /// any.
+    [[nodiscard]] bool none_due(std::int64_t now, std::uint64_t foreign) {
+        const std::lock_guard lock(mutex_);
+        return now < interest_ && now < earliest_lowered_ && seen_ == foreign;
     }
 
     void merge() {
@@ -95,6 +104,7 @@ private:
     std::vector<std::int64_t> lowered_;
     std::int64_t earliest_lowered_ = storage::never;
     std::int64_t interest_ = nothing;
+    std::uint64_t seen_ = 0;
 };
 
 }  // namespace runtime

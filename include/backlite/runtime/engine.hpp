@@ -34,6 +34,7 @@
 #include <backlite/open_transactions.hpp>
 #include <backlite/queue.hpp>
 #include <backlite/records.hpp>
+#include <backlite/runtime/checked_config.hpp>
 #include <backlite/runtime/queue_registry.hpp>
 #include <backlite/runtime/session.hpp>
 #include <backlite/runtime/thread.hpp>
@@ -56,7 +57,7 @@ public:
 
     /// Errors: ConfigError for values that cannot work, StorageError for a file that cannot be used.
     Engine(ClientConfig config, Client* client)
-        : config_(checked(std::move(config))),
+        : config_(checked_config(std::move(config))),
           clock_(config_.clock ? config_.clock : std::make_shared<Clock>()),
           log_(config_.logger),
           client_(client),
@@ -119,12 +120,12 @@ public:
         const EngineScope own(this);  // a stop callback that calls stop() must not wait for itself
         session->request_stop();
         bool in_time = true;
-        if (!session->dispatcher().wait_until_ended(saturating_add(Steady::now(), patience))) {
+        if (!session->ending().wait(saturating_add(Steady::now(), patience))) {
             in_time = session->running().empty();  // what is left is to write, if anything
             session->request_hard_stop();
-            if (!session->dispatcher().wait_until_ended(Steady::now() + std::chrono::seconds{1})) return false;
+            if (!session->ending().wait(Steady::now() + std::chrono::seconds{1})) return false;
         }
-        const bool clean = session->dispatcher().clean();
+        const bool clean = session->ending().clean();
         take_down(session);
         return in_time && clean;
     }
@@ -140,7 +141,7 @@ public:
         auto idle_since = busy;
         for (;;) {
             const Duration pause = session->running().empty() ? Duration{10} : Duration{1000};
-            if (session->dispatcher().wait_until_ended(Steady::now() + pause)) break;
+            if (session->ending().wait(Steady::now() + pause)) break;
             const std::vector<RunningTask> running = session->running();
             for (const RunningTask& task : running) {
                 log_(LogLevel::warning, "waiting for a task to end before the client can be destroyed",
@@ -162,9 +163,10 @@ public:
                 "for itself; use tx(transaction)");
         }
         name(tasks, now);
-        writes_.write([&](storage::Repository& repository) { repository.adds.insert(tasks, now, wait_until); },
+        Adding adding(*this, tasks, wait_until, now);
+        writes_.write([&](storage::Repository& repository) { adding.insert(repository); },
                       {config_.busy_timeout, std::move(stop)});
-        announce(tasks, wait_until ? (std::max)(*wait_until, now) : now);
+        adding.committed();
     }
 
     /// Adds tasks in the transaction that is open on `database`. Errors: see AddOp::tx.
@@ -264,31 +266,6 @@ private:
         Engine& engine_;
     };
 
-    static ClientConfig checked(ClientConfig config) {
-        const auto check = [&config](bool good, const char* field, const char* rule, auto value) {
-            if (good) return;
-            throw ConfigError(detail::format("client on \"{}\": ClientConfig::{} is {}, must be {}",
-                                             {config.database, field, value, rule}));
-        };
-        storage::check_database_name(config.database);
-        check(config.num_workers >= 1 && config.num_workers <= storage::OwnerLock::max_workers, "num_workers",
-              "between 1 and 1024", config.num_workers);
-        const auto check_time = [&](Duration time, Duration least, const char* field) {
-            constexpr Duration most = std::chrono::hours{24 * 365 * 100};  // far from where clocks overflow
-            check(time >= least && time <= most, field,
-                  least > Duration::zero() ? "above zero and at most 100 years (ms)" : "zero to 100 years (ms)",
-                  time.count());
-        };
-        check_time(config.release_after, Duration{1}, "release_after");
-        check_time(config.cleanup_interval, Duration::zero(), "cleanup_interval");
-        check_time(config.busy_timeout, Duration::zero(), "busy_timeout");
-        check_time(config.watch_interval, Duration::zero(), "watch_interval");
-        check(config.max_payload > 0, "max_payload", "above zero", config.max_payload);
-        // Connections are opened later too, when the program may have changed its working folder.
-        if (!config.database.starts_with('/')) config.database = storage::resolve(".") + '/' + config.database;
-        return config;
-    }
-
     Reader& reader() {
         if (!reader_) reader_ = std::make_unique<Reader>(config_);
         return *reader_;
@@ -319,7 +296,7 @@ private:
     /// Takes down a session that has ended by itself. The lock is held at entry and at exit, not in between. False if
     /// there is none, or this thread is one of its own.
     [[nodiscard]] bool clear_ended(std::unique_lock<std::mutex>& lock) {
-        if (!session_ || on_own_thread() || !session_->dispatcher().wait_until_ended({})) return false;
+        if (!session_ || on_own_thread() || !session_->ending().wait({})) return false;
         std::shared_ptr<Session> ended = std::exchange(session_, nullptr);
         lock.unlock();
         ended.reset();  // joins its threads
@@ -364,17 +341,71 @@ private:
         ids_.next_many(now, tasks.size(), [&](std::size_t i, TaskId id) { tasks[i].id = std::move(id); });
     }
 
-    /// Tells the dispatcher what was added.
-    void announce(std::span<const NewTask> tasks, std::int64_t due) {
-        const std::lock_guard lock(mutex_);
-        if (!session_) return;
-        std::string_view last{};
-        for (const NewTask& task : tasks) {
-            if (task.queue.data() == last.data()) continue;
-            last = task.queue;
-            session_->dispatcher().added(task.queue, due);
+    /// Tasks on their way into the file, of which the dispatcher is told once they are there. A single one that is due,
+    /// while a worker is idle and nothing else is due, is inserted as claimed and handed to that worker instead: no
+    /// second transaction, and no thread in between. A death in between is that of any claim's owner: whoever takes its
+    /// lock gives the claim back, and no attempt is spent.
+    class Adding {
+    public:
+        Adding(Engine& engine, std::span<NewTask> tasks, std::optional<std::int64_t> wait_until, std::int64_t now)
+            : engine_(engine), tasks_(tasks), wait_until_(wait_until), now_(now) {}
+        Adding(const Adding&) = delete;
+        Adding& operator=(const Adding&) = delete;
+        ~Adding() {
+            if (unannounced_) --engine_.unannounced_;
+            if (!worker_kept_) return;
+            const std::lock_guard lock(engine_.mutex_);
+            engine_.session_->keep_no_longer();
         }
-    }
+
+        /// Inside the transaction; perhaps several times.
+        void insert(storage::Repository& repository) {
+            if (keep_worker()) {
+                repository.adds.insert_claimed(tasks_.front(), now_, owner_);
+                return;
+            }
+            if (!std::exchange(unannounced_, true)) ++engine_.unannounced_;
+            repository.adds.insert(tasks_, now_, wait_until_);
+        }
+
+        void committed() {
+            const std::lock_guard lock(engine_.mutex_);
+            Session* const session = engine_.session_.get();
+            if (session == nullptr) return;
+            if (std::exchange(worker_kept_, false)) {
+                NewTask& task = tasks_.front();
+                return session->hand_over(task.id, task.queue, now_, std::move(task.payload));
+            }
+            const std::int64_t due = wait_until_ ? (std::max)(*wait_until_, now_) : now_;
+            std::string_view last{};
+            for (const NewTask& task : tasks_) {
+                if (task.queue.data() == last.data()) continue;
+                last = task.queue;
+                session->dispatcher().added(task.queue, due);
+            }
+        }
+
+    private:
+        /// The order of locks: this one, then those of the session. Nobody waits for a transaction under it.
+        bool keep_worker() {
+            if (tasks_.size() > 1 || wait_until_) return false;
+            const std::lock_guard lock(engine_.mutex_);
+            if (!engine_.session_) return false;
+            if (std::exchange(worker_kept_, false)) engine_.session_->keep_no_longer();
+            // What others of this client have inserted, and not told yet, may be due before this one.
+            if (engine_.unannounced_ > 0) return false;
+            owner_ = engine_.session_->owner();
+            return worker_kept_ = engine_.session_->keep_worker(tasks_.front().queue, now_);
+        }
+
+        Engine& engine_;
+        const std::span<NewTask> tasks_;
+        const std::optional<std::int64_t> wait_until_;
+        const std::int64_t now_;
+        std::int64_t owner_ = 0;
+        bool unannounced_ = false;
+        bool worker_kept_ = false;
+    };
 
     void on_fatal(const StorageError& error) noexcept {
         {
@@ -400,7 +431,8 @@ private:
     ClientSlot client_;
     IdGenerator ids_{};
     std::atomic<bool> foreign_writer_told_{false};
-    QueueRegistry queues_{};  // changed under mutex_, and only while there is no session
+    std::atomic<int> unannounced_{0};  ///< calls of add() whose tasks may be in the file without the dispatcher knowing
+    QueueRegistry queues_{};           // changed under mutex_, and only while there is no session
     storage::GroupCommit writes_;
     const std::string file_ = writes_.connection().file();
     const storage::FileIdentity identity_ = writes_.connection().identity();

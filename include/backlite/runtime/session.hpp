@@ -25,6 +25,7 @@
 #include <backlite/runtime/commit_watch.hpp>
 #include <backlite/runtime/deadline_timer.hpp>
 #include <backlite/runtime/dispatcher.hpp>
+#include <backlite/runtime/ending.hpp>
 #include <backlite/runtime/liveness.hpp>
 #include <backlite/runtime/queue_registry.hpp>
 #include <backlite/runtime/task_runner.hpp>
@@ -58,7 +59,8 @@ public:
     /// `hard_stop`: no new starts, and the stop tokens fire, once it is requested.
     /// Errors: see Liveness::join; std::system_error if a thread cannot be started.
     Session(const SessionParts& parts, std::stop_token hard_stop)
-        : liveness_(parts.writes, parts.writes.connection().file(), parts.config.num_workers,
+        : queues_(parts.queues),
+          liveness_(parts.writes, parts.writes.connection().file(), parts.config.num_workers,
                     parts.config.release_after, parts.clock, parts.log),
           joined_(liveness_, parts.config.busy_timeout),
           watch_(parts.writes.connection().file()),
@@ -78,12 +80,36 @@ public:
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
-    /// REQUIRES: `wait_until_ended` returned true.
+    /// REQUIRES: its ending has come.
     ~Session() = default;
 
     [[nodiscard]] Dispatcher& dispatcher() noexcept { return dispatcher_; }
 
+    [[nodiscard]] const Ending& ending() const noexcept { return dispatcher_.ending(); }
+
     [[nodiscard]] std::vector<RunningTask> running() const { return pool_.running(); }
+
+    /// Keeps a worker free for a new task of `queue` that is due at `now` and is about to be inserted as claimed by
+    /// this session's owner. False if it has to wait for its turn: no worker is idle, or another task is due, or may
+    /// be. True must be followed by `hand_over` or `keep_no_longer`; until then the session does not end. REQUIRES:
+    /// inside an operation of the group commit.
+    [[nodiscard]] bool keep_worker(std::string_view queue, std::int64_t now) {
+        const std::size_t index = queues_.find(queue);
+        // A last chance may have to wait for others that have crashed: the claim's business.
+        if (index == queues_.size() || queues_[index].config().max_crashes < 2) return false;
+        return dispatcher_.none_due(now) && pool_.reserve();
+    }
+    void hand_over(TaskId id, std::string_view queue, std::int64_t now, std::string payload) {
+        ClaimedTask task;
+        task.id = std::move(id);
+        task.queue = queues_.find(queue);
+        task.claim = 1;
+        task.due = now;
+        task.payload = std::move(payload);
+        pool_.offer_reserved(std::move(task));
+    }
+    void keep_no_longer() { pool_.cancel_reservation(); }
+    [[nodiscard]] std::int64_t owner() const noexcept { return liveness_.owner(); }
 
     /// No new starts; unstarted claims go back; it ends once the running tasks have.
     void request_stop() {
@@ -190,6 +216,7 @@ private:
     }
 
     const ForkGuard guard_{};
+    const QueueRegistry& queues_;
     std::atomic<bool> hard_{false};
     std::atomic<bool> closing_{false};
     Liveness liveness_;

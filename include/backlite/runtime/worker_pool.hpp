@@ -80,6 +80,24 @@ public:
     WorkerPool& operator=(const WorkerPool&) = delete;
     ~WorkerPool() { close(); }
 
+    /// Keeps one idle worker free for a task that is to come; it counts as running meanwhile. False if there is none.
+    /// True must be followed by `offer_reserved` or `cancel_reservation`.
+    [[nodiscard]] bool reserve() {
+        const std::lock_guard lock(mutex_);
+        if (held_ || reserved_ + ready_count_locked() >= idle_) return false;
+        ++reserved_;
+        return true;
+    }
+    void offer_reserved(ClaimedTask task) {
+        end_reservation([&] {
+            add_locked(std::move(task), clock_.steady_now());
+            work_available_.notify_one();
+        });
+    }
+    void cancel_reservation() {
+        end_reservation([] {});
+    }
+
     /// Gives claimed tasks to the workers, which start them in this order.
     void offer(std::vector<ClaimedTask> tasks) {
         if (tasks.empty()) return;
@@ -88,12 +106,8 @@ public:
         {
             const std::lock_guard lock(mutex_);
             const auto now = clock_.steady_now();
-            ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(std::exchange(next_ready_, 0)));
-            for (ClaimedTask& task : tasks) {
-                ready_us_ += task.cost_us;
-                ready_.push_back({std::move(task), now});
-            }
-            low_water_ = ready_.size() / 2;
+            for (ClaimedTask& task : tasks) add_locked(std::move(task), now);
+            low_water_ = ready_count_locked() * 3 / 4;
             idle = idle_;
         }
         if (count >= idle) {
@@ -138,8 +152,9 @@ public:
 
     [[nodiscard]] Load load() const {
         const std::lock_guard lock(mutex_);
-        Load load{.idle = idle_,
-                  .running = slots_.size() - idle_,
+        const std::size_t idle = idle_ - (std::min)(idle_, reserved_);
+        Load load{.idle = idle,
+                  .running = slots_.size() - idle,
                   .ready = ready_count_locked(),
                   .ready_us = ready_us_,
                   .finished = finished_.size()};
@@ -204,6 +219,25 @@ private:
 
     [[nodiscard]] std::size_t ready_count_locked() const noexcept { return ready_.size() - next_ready_; }
 
+    void add_locked(ClaimedTask task, Steady::time_point now) {
+        if (next_ready_ > 0 && (next_ready_ == ready_.size() || ready_.size() == ready_.capacity())) {
+            ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(std::exchange(next_ready_, 0)));
+        }
+        ready_us_ += task.cost_us;
+        ready_.push_back({std::move(task), now});
+    }
+
+    /// On hold, whoever waits for the pool to become empty is told.
+    template <class Then>
+    void end_reservation(Then&& then) {
+        std::unique_lock lock(mutex_);
+        --reserved_;
+        then();
+        const bool held = held_;
+        lock.unlock();
+        if (held) progress_();
+    }
+
     void close() noexcept {
         {
             const std::lock_guard lock(mutex_);
@@ -263,6 +297,7 @@ private:
     std::int64_t ready_us_ = 0;
     std::vector<Finished> finished_{};
     std::size_t idle_ = slots_.size();
+    std::size_t reserved_ = 0;  ///< of the idle ones
     std::size_t low_water_ = 0;
     Steady::time_point first_finished_{};
     bool told_first_ = false;

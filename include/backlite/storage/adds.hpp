@@ -27,10 +27,18 @@ public:
         }
     }
 
+    /// Inserts one task that is due now as claimed by `owner`, under the claim number 1. Errors: as above.
+    void insert_claimed(const NewTask& task, std::int64_t now, std::int64_t owner) {
+        Run(db_, insert_claimed_, {task.id.str(), now, task.queue, Blob{task.payload}, owner}).change();
+    }
+
 private:
     sqlite3* db_;
     Statement insert_{
         "INSERT INTO backlite_tasks (id, created_at, queue, task, wait_until) VALUES (?1, ?2, ?3, ?4, ?5)"};
+    Statement insert_claimed_{
+        "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at, owner, claim) "
+        "VALUES (?1, ?2, ?3, ?4, ?2, ?5, 1)"};
 };
 
 }  // namespace storage

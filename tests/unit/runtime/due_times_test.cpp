@@ -122,7 +122,7 @@ TEST_CASE("DueTimes: an add that comes during a look at the file is not lost to 
 
 TEST_CASE("DueTimes: an add of a queue that is not registered changes nothing and wakes nobody") {
     Shop shop;
-    (void)shop.due.doze(never);
+    (void)shop.due.doze(never, 0);
     CHECK_FALSE(shop.due.lower("letters", 1));
     shop.due.merge();
     CHECK(shop.due.earliest() == nullptr);
@@ -135,7 +135,7 @@ TEST_CASE("DueTimes: a dispatcher that is awake needs no waking") {
 
 TEST_CASE("DueTimes: a sleeper is woken for a task that is due before what it waits for, and for no other") {
     Shop shop;
-    REQUIRE(shop.due.doze(500));
+    REQUIRE(shop.due.doze(500, 0));
     CHECK_FALSE(shop.due.lower("mail", 500));
     CHECK_FALSE(shop.due.lower("mail", 900));
     CHECK(shop.due.lower("print", 499));
@@ -143,22 +143,47 @@ TEST_CASE("DueTimes: a sleeper is woken for a task that is due before what it wa
 
 TEST_CASE("DueTimes: a sleeper that waits for no task is woken by none") {
     Shop shop;
-    REQUIRE(shop.due.doze(DueTimes::nothing));
+    REQUIRE(shop.due.doze(DueTimes::nothing, 0));
     CHECK_FALSE(shop.due.lower("mail", 1));
 }
 
 TEST_CASE("DueTimes: nobody falls asleep over an add that is already there") {
     Shop shop;
     (void)shop.due.lower("mail", 100);
-    CHECK_FALSE(shop.due.doze(500));
-    CHECK(shop.due.doze(100));
+    CHECK_FALSE(shop.due.doze(500, 0));
+    CHECK(shop.due.doze(100, 0));
 }
 
 TEST_CASE("DueTimes: whoever merges is awake") {
     Shop shop;
-    REQUIRE(shop.due.doze(500));
+    REQUIRE(shop.due.doze(500, 0));
     shop.due.merge();
     CHECK_FALSE(shop.due.lower("mail", 1));
+}
+
+TEST_CASE("DueTimes: while the dispatcher sleeps, no task is due before the one that it waits for") {
+    Shop shop;
+    CHECK_FALSE(shop.due.none_due(100, 0));
+    REQUIRE(shop.due.doze(500, 0));
+    CHECK(shop.due.none_due(499, 0));
+    CHECK_FALSE(shop.due.none_due(500, 0));
+    shop.due.merge();
+    CHECK_FALSE(shop.due.none_due(100, 0));
+}
+
+TEST_CASE("DueTimes: an add of which the sleeper has not taken note is due all the same") {
+    Shop shop;
+    REQUIRE(shop.due.doze(500, 0));
+    (void)shop.due.lower("mail", 100);
+    CHECK(shop.due.none_due(99, 0));
+    CHECK_FALSE(shop.due.none_due(100, 0));
+}
+
+TEST_CASE("DueTimes: after a commit of others nobody knows what is due until the file was read") {
+    Shop shop;
+    REQUIRE(shop.due.doze(500, 3));
+    CHECK(shop.due.none_due(100, 3));
+    CHECK_FALSE(shop.due.none_due(100, 4));
 }
 
 TEST_CASE("DueTimes: a note brings a queue forward, never back") {

@@ -387,8 +387,8 @@ TEST_CASE("WorkerPool: a stop callback may ask the pool how busy it is") {
 
 TEST_CASE("WorkerPool: calls for progress at the first outcome of a batch, and when more tasks are needed") {
     Shop shop(1);
-    shop.pool->offer(tasks(4));
-    REQUIRE(shop.finish(4));
+    shop.pool->offer(tasks(8));
+    REQUIRE(shop.finish(8));
     shop.end();
     CHECK(shop.progress.count() == 2);
 }
@@ -402,13 +402,83 @@ TEST_CASE("WorkerPool: calls for progress again once its outcomes were taken") {
     }
 }
 
-TEST_CASE("WorkerPool: it is low once half of an offer has been started") {
+TEST_CASE("WorkerPool: it is low once a quarter of an offer has been started") {
     Held held(1);
-    held.shop.pool->offer(tasks(4));
+    held.shop.pool->offer(tasks(8));
     REQUIRE(held.shop.started.wait_for(1));
     CHECK_FALSE(held.shop.pool->load().low);
-    (void)held.shop.pool->withdraw([](const ClaimedTask& one, auto) { return one.id.str() == "0003"; });
+    (void)held.shop.pool->withdraw([](const ClaimedTask& one, auto) { return one.id.str() == "0007"; });
     CHECK(held.shop.pool->load().low);
+}
+
+TEST_CASE("WorkerPool: a worker that is kept for a task counts as running until the task is there") {
+    Shop shop(2);
+    REQUIRE(shop.pool->reserve());
+    CHECK(shop.pool->load().idle == 1);
+    CHECK(shop.pool->load().running == 1);
+    shop.pool->offer_reserved(task("a"));
+    REQUIRE(shop.finish(1));
+    CHECK(shop.pool->load().idle == 2);
+    CHECK(shop.started.all() == std::vector<std::string>{"a"});
+}
+
+TEST_CASE("WorkerPool: as many workers are kept as are idle, less what is ready for them") {
+    Held held(3);
+    held.shop.pool->offer(tasks(1));
+    REQUIRE(held.shop.started.wait_for(1));
+    CHECK(held.shop.pool->reserve());
+    CHECK(held.shop.pool->reserve());
+    CHECK_FALSE(held.shop.pool->reserve());
+    held.shop.pool->cancel_reservation();
+    CHECK(held.shop.pool->reserve());
+    held.shop.pool->cancel_reservation();
+    held.shop.pool->cancel_reservation();
+}
+
+TEST_CASE("WorkerPool: on hold no worker is kept, and what comes for one that was kept before can be withdrawn") {
+    Shop shop(1);
+    REQUIRE(shop.pool->reserve());
+    shop.pool->hold();
+    CHECK_FALSE(shop.pool->reserve());
+    shop.pool->offer_reserved(task("a"));
+    CHECK(shop.progress.count() == 1);
+    CHECK(shop.pool->withdraw([](const ClaimedTask&, auto) { return true; }).size() == 1);
+    CHECK(shop.pool->load().running == 0);
+    CHECK(shop.started.count() == 0);
+}
+
+TEST_CASE("WorkerPool: on hold, the end of a reservation that comes to nothing is told too") {
+    Shop shop(1);
+    REQUIRE(shop.pool->reserve());
+    shop.pool->hold();
+    shop.pool->cancel_reservation();
+    CHECK(shop.progress.count() == 1);
+    CHECK(shop.pool->load().running == 0);
+}
+
+TEST_CASE("WorkerPool: tasks that were claimed ahead may take the worker that was kept") {
+    Held held(1);
+    REQUIRE(held.shop.pool->reserve());
+    held.shop.pool->offer(tasks(2));
+    REQUIRE(held.shop.started.wait_for(1));
+    CHECK(held.shop.pool->load().idle == 0);
+    CHECK(held.shop.pool->load().running == 1);
+    held.shop.pool->offer_reserved(task("z"));
+    held.gate.open();
+    REQUIRE(held.shop.finish(3));
+    CHECK(held.shop.started.all() == std::vector<std::string>{"0000", "0001", "z"});
+}
+
+TEST_CASE("WorkerPool: thousands of single tasks take no more room than one") {
+    Shop shop(1);
+    for (int i = 0; i < 3'000; ++i) {
+        REQUIRE(eventually([&] { return shop.pool->reserve(); }));
+        shop.pool->offer_reserved(task(fmt::format("{:04}", i)));
+    }
+    REQUIRE(shop.finish(3'000));
+    CHECK(shop.started.all().front() == "0000");
+    CHECK(shop.started.all().back() == "2999");
+    CHECK(shop.pool->load().ready == 0);
 }
 
 TEST_CASE("WorkerPool: its end waits for what runs") {
