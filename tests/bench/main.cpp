@@ -62,6 +62,7 @@ bool measure(const bench::Options& options, std::vector<bench::Row> rows) {
             results.push_back(std::move(result));
         }
     }
+    bench::print_chart(results);
     if (!options.json.empty()) bench::write_json(options.json, options, results);
     return good;
 }

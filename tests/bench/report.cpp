@@ -79,6 +79,21 @@ void print(const Result& result) {
     std::fflush(stdout);
 }
 
+void print_chart(const std::vector<Result>& results) {
+    double most = 0;
+    for (const Result& result : results) {
+        if (result.in_chart && !result.ours.empty()) most = (std::max)(most, median(result.ours));
+    }
+    if (most <= 0) return;
+    fmt::print("\n");
+    for (const Result& result : results) {
+        if (!result.in_chart || result.ours.empty()) continue;
+        const double value = median(result.ours);
+        fmt::print("{:<28} {:<50} {} {}\n", result.name, std::string(static_cast<std::size_t>(50 * value / most), '#'),
+                   number(value), result.unit);
+    }
+}
+
 void write_json(const std::string& file, const Options& options, const std::vector<Result>& results) {
     nlohmann::json all = {
         {"version", fmt::format("{}.{}.{}", BACKLITE_VERSION_MAJOR, BACKLITE_VERSION_MINOR, BACKLITE_VERSION_PATCH)},

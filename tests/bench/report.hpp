@@ -18,6 +18,9 @@ void print_heading();
 /// Prints a line as soon as its row is measured.
 void print(const Result& result);
 
+/// A bar for each result that is to be drawn, as long as its median is large.
+void print_chart(const std::vector<Result>& results);
+
 /// Errors: std::runtime_error if the file cannot be written.
 void write_json(const std::string& file, const Options& options, const std::vector<Result>& results);
 

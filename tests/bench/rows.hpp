@@ -30,6 +30,7 @@ struct Result {
     std::vector<double> raw{};     ///< empty: there is nothing to compare with
     std::vector<double> ratios{};  ///< ours to raw
     std::string incorrect{};       ///< what the library did wrong; empty: nothing
+    bool in_chart = false;         ///< drawn as a bar below the table
 
     void add(double own, double other) {
         ours.push_back(own);
@@ -59,6 +60,7 @@ void append_add_rows(std::vector<Row>& rows);
 void append_drain_rows(std::vector<Row>& rows);
 void append_latency_rows(std::vector<Row>& rows);
 void append_beside_rows(std::vector<Row>& rows);
+void append_flat_rows(std::vector<Row>& rows);
 void append_idle_rows(std::vector<Row>& rows);
 void append_compile_rows(std::vector<Row>& rows);
 
