@@ -11,6 +11,7 @@
 #include <cstdio>
 #include <exception>
 #include <filesystem>
+#include <optional>
 #include <span>
 #include <stdexcept>
 #include <string>
@@ -25,6 +26,7 @@
 #include <backlite/backlite.hpp>
 
 #include "index.hpp"
+#include "pages.hpp"
 #include "progress.hpp"
 #include "task.hpp"
 #include "text.hpp"
@@ -37,10 +39,12 @@ using namespace std::chrono_literals;
 using namespace file_index;
 
 constexpr const char* usage =
-    "usage: file_index [FOLDER] [--database FILE] [--workers N]   index the files of a folder\n"
+    "usage: file_index [FOLDER] [--database FILE] [--workers N] [--dashboard PORT]\n"
+    "                                                             index the files of a folder\n"
     "       file_index --search WORD [--database FILE]            find the files that hold a word (WORD* for its "
     "start)\n"
-    "FOLDER is /usr/share/doc, or /usr/include where that has few files; FILE is file_index.db.\n";
+    "FOLDER is /usr/share/doc, or /usr/include where that has few files; FILE is file_index.db.\n"
+    "--dashboard shows the tasks in a browser of this machine, until the program is interrupted; 0 is any free port.\n";
 
 struct UsageError : std::runtime_error {
     using std::runtime_error::runtime_error;
@@ -50,18 +54,19 @@ struct Options {
     std::string folder{};
     std::string database = "file_index.db";
     unsigned workers = backlite::default_workers();
+    std::optional<int> dashboard{};  // a port
     std::string query{};
     bool search = false;
     bool help = false;
 };
 
-unsigned parse_workers(std::string_view text) {
-    unsigned workers = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), workers);
-    if (error != std::errc{} || end != text.data() + text.size() || workers < 1 || workers > 1024) {
-        throw UsageError(fmt::format("--workers takes a number from 1 to 1024, not \"{}\"", text));
+int parse_number(std::string_view option, std::string_view text, int least, int most) {
+    int number = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+    if (error != std::errc{} || end != text.data() + text.size() || number < least || number > most) {
+        throw UsageError(fmt::format("{} takes a number from {} to {}, not \"{}\"", option, least, most, text));
     }
-    return workers;
+    return number;
 }
 
 Options parse(std::span<char*> arguments) {
@@ -77,7 +82,9 @@ Options parse(std::span<char*> arguments) {
         } else if (argument == "--database") {
             options.database = value();
         } else if (argument == "--workers") {
-            options.workers = parse_workers(value());
+            options.workers = static_cast<unsigned>(parse_number(argument, value(), 1, 1024));
+        } else if (argument == "--dashboard") {
+            options.dashboard = parse_number(argument, value(), 0, 65535);
         } else if (argument == "--search") {
             options.query = value();
             options.search = true;
@@ -88,6 +95,7 @@ Options parse(std::span<char*> arguments) {
         }
     }
     if (options.search && !options.folder.empty()) throw UsageError("a search takes no folder");
+    if (options.search && options.dashboard) throw UsageError("a search has no dashboard");
     return options;
 }
 
@@ -176,6 +184,11 @@ int run_index(const Options& options) {
         return index_file(index, context, task);
     });
 
+    std::optional<Pages> pages;
+    if (options.dashboard) {
+        pages.emplace(client, *options.dashboard);
+        fmt::print("the tasks are shown at http://127.0.0.1:{}/\n", pages->port());
+    }
     const std::uint64_t from_earlier = tasks_left(client);
     fmt::print("indexing {} into {}\n", printable(folder), printable(options.database));
     if (from_earlier > 0) fmt::print("{} files are left from an earlier run\n", from_earlier);
@@ -198,6 +211,12 @@ int run_index(const Options& options) {
     progress.end();
 
     walk.stop();
+    if (pages && signal == 0 && !broken) {
+        fmt::print("all is done; the tasks are shown until this is interrupted\n");
+        std::fflush(stdout);
+        while (signals.wait(1s) == 0 && !broken) {
+        }
+    }
     client.stop(5s);
     if (broken) return 1;
     if (signal != 0) {

@@ -42,7 +42,27 @@ expect(0 "^0 of 0 files" --search unique9)
 expect(0 "61 files read" ${folder} --database folder/own.db --workers 1)
 expect(0 "\n0 files read" ${folder} --database folder/own.db --workers 1)
 
+# The tasks in a browser, while it works and afterwards.
+file(WRITE ${WORK}/script.sh "
+\"\$1\" folder --database pages.db --dashboard 0 >out 2>&1 & program=\$!
+trap 'kill -9 \$program 2>/dev/null' EXIT
+for i in \$(seq 200); do grep -qE 'all is done|without cpp-httplib' out && break; sleep 0.1; done
+grep 'without cpp-httplib' out && exit
+port=\$(sed -nE 's,.*http://127.0.0.1:([0-9]+)/$,\\1,p' out)
+exec 3<>/dev/tcp/127.0.0.1/\$port || exit 1
+printf 'GET / HTTP/1.1\\r\\nHost: 127.0.0.1:%s\\r\\nConnection: close\\r\\n\\r\\n' \$port >&3
+head -n 1 <&3 | grep -q ' 200 ' || exit 1
+kill -TERM \$program; wait \$program && cat out
+")
+execute_process(COMMAND bash script.sh ${PROGRAM} WORKING_DIRECTORY ${WORK} TIMEOUT 50 RESULT_VARIABLE result
+    OUTPUT_VARIABLE output ERROR_VARIABLE output)
+if(NOT result EQUAL 0 OR NOT output MATCHES "shown at http.*files read|without cpp-httplib")
+    message(FATAL_ERROR "a run with --dashboard ends with ${result}:\n${output}")
+endif()
+
 expect(2 "usage" --unknown)
+expect(2 "--dashboard takes a number from 0 to 65535" ${folder} --dashboard 65536)
+expect(2 "no dashboard" --search common --dashboard 0)
 expect(2 "--workers takes a number" ${folder} --workers 0)
 expect(2 "usage" ${WORK}/missing)
 expect(2 "no folder" ${WORK}/plain)
