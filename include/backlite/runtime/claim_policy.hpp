@@ -30,8 +30,9 @@ public:
         request.limit = request.free_workers;
         request.crashed_running = load.crashed;
         request.bound_running = load.last_chance;
-        // A quarter is enough to claim for: then the next batch is there before workers have run out of this one.
-        if (suspended_ || held_ || load.ready * 4 > ahead_ * 3) return request;
+        // Room for three eighths is enough: then the next batch comes before workers have run out of this one. With
+        // less, there are more commits; with more, workers wait.
+        if (suspended_ || held_ || load.ready * 8 > ahead_ * 5) return request;
         const std::int64_t left_us = budget_us_ - load.ready_us;
         if (head == nullptr || head->cost_us > left_us) return request;
         request.ahead_us = left_us;
@@ -67,7 +68,7 @@ private:
     /// How much expected work each worker may find waiting.
     static constexpr std::int64_t ahead_us_per_worker = 4'000;
     static constexpr std::size_t first_ahead = 64;
-    static constexpr std::size_t most_ahead = 1024;
+    static constexpr std::size_t most_ahead = 1536;
 
     std::int64_t budget_us_;
     std::size_t ahead_ = first_ahead;

@@ -89,10 +89,8 @@ public:
         return true;
     }
     void offer_reserved(ClaimedTask task) {
-        end_reservation([&] {
-            add_locked(std::move(task), clock_.steady_now());
-            work_available_.notify_one();
-        });
+        end_reservation([&] { add_locked(std::move(task), clock_.steady_now()); });
+        work_available_.notify_one();  // after the lock: whoever wakes would have to wait for it
     }
     void cancel_reservation() {
         end_reservation([] {});
@@ -107,7 +105,7 @@ public:
             const std::lock_guard lock(mutex_);
             const auto now = clock_.steady_now();
             for (ClaimedTask& task : tasks) add_locked(std::move(task), now);
-            low_water_ = ready_count_locked() * 3 / 4;
+            low_water_ = ready_count_locked() * 5 / 8;
             idle = idle_;
         }
         if (count >= idle) {

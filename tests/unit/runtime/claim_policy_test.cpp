@@ -62,10 +62,10 @@ TEST_CASE("ClaimPolicy: work that waits already is taken off the budget") {
     CHECK(policy.request({.running = 1, .ready = 1, .ready_us = 3'995}, &quick).limit == 0);
 }
 
-TEST_CASE("ClaimPolicy: asks for nothing more while three quarters of what it may hold are ready") {
+TEST_CASE("ClaimPolicy: asks for nothing more while five eighths of what it may hold are ready") {
     const ClaimPolicy policy(1);
-    CHECK(policy.request({.running = 1, .ready = 48}, &quick).limit > 0);
-    CHECK(policy.request({.running = 1, .ready = 49}, &quick).limit == 0);
+    CHECK(policy.request({.running = 1, .ready = 40}, &quick).limit > 0);
+    CHECK(policy.request({.running = 1, .ready = 41}, &quick).limit == 0);
 }
 
 TEST_CASE("ClaimPolicy: holds more once workers ran dry although all came, up to a bound") {
@@ -78,7 +78,7 @@ TEST_CASE("ClaimPolicy: holds more once workers ran dry although all came, up to
         last = request.limit;
         policy.claimed(request, result_of(request.limit));
     }
-    CHECK(last == 1 + 1'024);
+    CHECK(last == 1 + 1'536);
 }
 
 TEST_CASE("ClaimPolicy: does not hold more because there was no more to claim") {
