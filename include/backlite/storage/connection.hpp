@@ -127,7 +127,8 @@ private:
             const bool created = !exists(config.database);
             // "./" keeps a name from being taken for anything but a file.
             const bool rooted = config.database.front() == '/';
-            // Without a mutex of SQLite's own, which every call would lock: one thread at a time uses a connection here.
+            // Without a mutex of SQLite's own, which every call would lock: one thread at a time uses a connection
+            // here.
             SQLite::Database database(rooted ? config.database : "./" + config.database,
                                       SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_NOMUTEX);
             if (created) {

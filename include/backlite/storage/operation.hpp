@@ -30,8 +30,8 @@ struct Patience {
 /// together would queue up for it.
 ///
 /// The order of locks: that of the queue, then a door; a caller takes the first only after it has left the second. A
-/// state that ends a wait is set under the door, and looked at under it before each sleep, so no wake-up is lost; `done`
-/// is the last that others do to this object, and they have left the door when its destructor has passed it.
+/// state that ends a wait is set under the door, and looked at under it before each sleep, so no wake-up is lost;
+/// `done` is the last that others do to this object, and they have left the door when its destructor has passed it.
 class Operation {
 public:
     using Steady = std::chrono::steady_clock;
