@@ -98,14 +98,14 @@ struct Scene {
 
     TempFolder folder{};
     ClientConfig config;
+    Statements statements{};  // of the client, if that is asked for
     Journal journal{};
     std::unique_ptr<Client> client{};
 };
 
 TEST_CASE("hand-off: a task for an idle worker is inserted as claimed, and nobody claims it a second time") {
     Scene scene(2);
-    Statements statements;
-    statements.watch(scene.config);
+    scene.statements.watch(scene.config);
     scene.start();
     for (int i = 0; i < 50; ++i) {
         scene.rest();
@@ -115,14 +115,13 @@ TEST_CASE("hand-off: a task for an idle worker is inserted as claimed, and nobod
     CHECK(scene.client->stop(1h));
     CHECK(scene.journal.entries().size() == 50);
     for (int i = 0; i < 50; ++i) CHECK(scene.journal.count(fmt::format("{}", i)) == 1);
-    CHECK(statements.inserted_claimed >= 25);  // on a busy machine the dispatcher may be awake now and then
-    CHECK(statements.inserted_claimed + statements.claims == 50);
+    CHECK(scene.statements.inserted_claimed >= 25);  // on a busy machine the dispatcher may be awake now and then
+    CHECK(scene.statements.inserted_claimed + scene.statements.claims == 50);
 }
 
 TEST_CASE("hand-off: tasks for later, and several at once, wait in the file for their claim") {
     Scene scene(4);
-    Statements statements;
-    statements.watch(scene.config);
+    scene.statements.watch(scene.config);
     scene.start();
     for (int i = 0; i < 10; ++i) {
         scene.rest();
@@ -134,15 +133,14 @@ TEST_CASE("hand-off: tasks for later, and several at once, wait in the file for 
     scene.client->add(Work{"past"}).at(backlite::TimePoint{1h}).save();
     CHECK(scene.journal.await("past"));
     CHECK(scene.client->stop(1h));
-    CHECK(statements.inserted_claimed == 0);
-    CHECK(statements.inserted_waiting == 22);
-    CHECK(statements.claims == 22);
+    CHECK(scene.statements.inserted_claimed == 0);
+    CHECK(scene.statements.inserted_waiting == 22);
+    CHECK(scene.statements.claims == 22);
 }
 
 TEST_CASE("hand-off: a task that may crash only once waits for its claim") {
     Scene scene(2);
-    Statements statements;
-    statements.watch(scene.config);
+    scene.statements.watch(scene.config);
     scene.start();
     for (int i = 0; i < 10; ++i) {
         scene.rest();
@@ -150,8 +148,8 @@ TEST_CASE("hand-off: a task that may crash only once waits for its claim") {
     }
     CHECK(scene.journal.await("fragile", 10));
     CHECK(scene.client->stop(1h));
-    CHECK(statements.inserted_claimed == 0);
-    CHECK(statements.claims == 10);
+    CHECK(scene.statements.inserted_claimed == 0);
+    CHECK(scene.statements.claims == 10);
 }
 
 TEST_CASE("hand-off: no task overtakes an older one that another connection has committed just before") {
@@ -221,9 +219,8 @@ TEST_CASE("hand-off: a stop while tasks are added leaves no claim, loses none an
 TEST_CASE("hand-off: a death between the commit and the worker loses nothing, and counts neither attempt nor crash") {
     Scene scene(1);
     Process adder([&](const Process::Inside& parent) {
-        Statements statements;
-        statements.dies_after_commit = true;
-        statements.watch(scene.config);
+        scene.statements.dies_after_commit = true;
+        scene.statements.watch(scene.config);
         scene.start();
         for (int i = 0;; ++i) {
             std::this_thread::sleep_for(10ms);
