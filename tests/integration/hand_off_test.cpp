@@ -191,7 +191,7 @@ TEST_CASE("hand-off: an add that fails leaves the worker free for the next") {
     CHECK(scene.journal.count("large") == 0);
 }
 
-TEST_CASE("hand-off: a stop while tasks are added leaves no claim, loses none and is told of the last") {
+TEST_CASE("hand-off: a stop while tasks are added leaves no claim and loses no task") {
     for (int round = 0; round < 20; ++round) {
         Scene scene(2);
         scene.start();
