@@ -3,6 +3,7 @@
 // The worker threads, the claimed tasks that wait for one, and the outcomes that wait to be written.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -81,16 +82,26 @@ public:
     ~WorkerPool() { close(); }
 
     /// Keeps one idle worker free for a task that is to come; it counts as running meanwhile. False if there is none.
-    /// True must be followed by `offer_reserved` or `cancel_reservation`.
-    [[nodiscard]] bool reserve() {
-        const std::lock_guard lock(mutex_);
-        if (held_ || reserved_ + ready_count_locked() >= idle_) return false;
-        ++reserved_;
+    /// True must be followed by `offer_reserved` or `cancel_reservation`. `soon`: in less time than a thread needs to
+    /// wake up; so one is woken now, and stands by.
+    [[nodiscard]] bool reserve(bool soon) {
+        {
+            const std::lock_guard lock(mutex_);
+            if (held_ || reserved_ + ready_count_locked() >= idle_) return false;
+            ++reserved_;
+            if (!soon || called_) return true;
+            called_ = true;
+        }
+        work_available_.notify_one();
         return true;
     }
     void offer_reserved(ClaimedTask task) {
-        end_reservation([&] { add_locked(std::move(task), clock_.steady_now()); });
-        work_available_.notify_one();  // after the lock: whoever wakes would have to wait for it
+        bool awake = false;
+        end_reservation([&] {
+            add_locked(std::move(task), clock_.steady_now());
+            awake = standing_by_ + (called_ ? 1 : 0) >= ready_count_locked();
+        });
+        if (!awake) work_available_.notify_one();  // after the lock: whoever wakes would have to wait for it
     }
     void cancel_reservation() {
         end_reservation([] {});
@@ -231,9 +242,26 @@ private:
         std::unique_lock lock(mutex_);
         --reserved_;
         then();
+        if (reserved_ == 0) called_ = false;
         const bool held = held_;
         lock.unlock();
+        reservations_ended_.fetch_add(1, std::memory_order_release);
         if (held) progress_();
+    }
+
+    /// Stays awake for a task that is about to come. The lock is held at entry and at exit, not in between: the caller
+    /// looks for tasks again.
+    void stand_by(std::unique_lock<std::mutex>& lock) {
+        called_ = false;
+        ++standing_by_;
+        const std::uint64_t before = reservations_ended_.load(std::memory_order_relaxed);
+        const auto end = Steady::now() + longest_stand_by;
+        lock.unlock();
+        while (reservations_ended_.load(std::memory_order_acquire) == before && Steady::now() < end) {
+            std::this_thread::yield();
+        }
+        lock.lock();
+        --standing_by_;
     }
 
     void close() noexcept {
@@ -251,8 +279,12 @@ private:
         for (;;) {
             if (ready_count_locked() == 0 || held_) {
                 if (closing_) return;
-                // Capped: glibc 2.36 can lose a signal (bug 25847).
-                work_available_.wait_for(lock, std::chrono::seconds{1});
+                if (called_) {
+                    stand_by(lock);
+                } else {
+                    // Capped: glibc 2.36 can lose a signal (bug 25847).
+                    work_available_.wait_for(lock, std::chrono::seconds{1});
+                }
                 continue;
             }
             slot.task = std::move(ready_[next_ready_++].task);
@@ -281,10 +313,14 @@ private:
         }
     }
 
+    static constexpr std::chrono::microseconds longest_stand_by{200};
+
     // constant after construction
     const Clock& clock_;
     const Work work_;
     const std::function<void()> progress_;
+
+    std::atomic<std::uint64_t> reservations_ended_{0};
 
     mutable std::mutex mutex_{};
     std::condition_variable work_available_{};
@@ -295,7 +331,9 @@ private:
     std::int64_t ready_us_ = 0;
     std::vector<Finished> finished_{};
     std::size_t idle_ = slots_.size();
-    std::size_t reserved_ = 0;  ///< of the idle ones
+    std::size_t reserved_ = 0;     ///< of the idle ones
+    bool called_ = false;          ///< one was woken to stand by, and is not there yet
+    std::size_t standing_by_ = 0;  ///< workers that do
     std::size_t low_water_ = 0;
     Steady::time_point first_finished_{};
     bool told_first_ = false;

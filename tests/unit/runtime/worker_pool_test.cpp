@@ -412,8 +412,9 @@ TEST_CASE("WorkerPool: it is low once three eighths of an offer have been starte
 }
 
 TEST_CASE("WorkerPool: a worker that is kept for a task counts as running until the task is there") {
+    const bool soon = GENERATE(false, true);
     Shop shop(2);
-    REQUIRE(shop.pool->reserve());
+    REQUIRE(shop.pool->reserve(soon));
     CHECK(shop.pool->load().idle == 1);
     CHECK(shop.pool->load().running == 1);
     shop.pool->offer_reserved(task("a"));
@@ -423,23 +424,25 @@ TEST_CASE("WorkerPool: a worker that is kept for a task counts as running until 
 }
 
 TEST_CASE("WorkerPool: as many workers are kept as are idle, less what is ready for them") {
+    const bool soon = GENERATE(false, true);
     Held held(3);
     held.shop.pool->offer(tasks(1));
     REQUIRE(held.shop.started.wait_for(1));
-    CHECK(held.shop.pool->reserve());
-    CHECK(held.shop.pool->reserve());
-    CHECK_FALSE(held.shop.pool->reserve());
+    CHECK(held.shop.pool->reserve(soon));
+    CHECK(held.shop.pool->reserve(soon));
+    CHECK_FALSE(held.shop.pool->reserve(soon));
     held.shop.pool->cancel_reservation();
-    CHECK(held.shop.pool->reserve());
+    CHECK(held.shop.pool->reserve(soon));
     held.shop.pool->cancel_reservation();
     held.shop.pool->cancel_reservation();
 }
 
 TEST_CASE("WorkerPool: on hold no worker is kept, and what comes for one that was kept before can be withdrawn") {
+    const bool soon = GENERATE(false, true);
     Shop shop(1);
-    REQUIRE(shop.pool->reserve());
+    REQUIRE(shop.pool->reserve(soon));
     shop.pool->hold();
-    CHECK_FALSE(shop.pool->reserve());
+    CHECK_FALSE(shop.pool->reserve(soon));
     shop.pool->offer_reserved(task("a"));
     CHECK(shop.progress.count() == 1);
     CHECK(shop.pool->withdraw([](const ClaimedTask&, auto) { return true; }).size() == 1);
@@ -448,8 +451,9 @@ TEST_CASE("WorkerPool: on hold no worker is kept, and what comes for one that wa
 }
 
 TEST_CASE("WorkerPool: on hold, the end of a reservation that comes to nothing is told too") {
+    const bool soon = GENERATE(false, true);
     Shop shop(1);
-    REQUIRE(shop.pool->reserve());
+    REQUIRE(shop.pool->reserve(soon));
     shop.pool->hold();
     shop.pool->cancel_reservation();
     CHECK(shop.progress.count() == 1);
@@ -457,8 +461,9 @@ TEST_CASE("WorkerPool: on hold, the end of a reservation that comes to nothing i
 }
 
 TEST_CASE("WorkerPool: tasks that were claimed ahead may take the worker that was kept") {
+    const bool soon = GENERATE(false, true);
     Held held(1);
-    REQUIRE(held.shop.pool->reserve());
+    REQUIRE(held.shop.pool->reserve(soon));
     held.shop.pool->offer(tasks(2));
     REQUIRE(held.shop.started.wait_for(1));
     CHECK(held.shop.pool->load().idle == 0);
@@ -470,15 +475,57 @@ TEST_CASE("WorkerPool: tasks that were claimed ahead may take the worker that wa
 }
 
 TEST_CASE("WorkerPool: thousands of single tasks take no more room than one") {
+    const bool soon = GENERATE(false, true);
     Shop shop(1);
     for (int i = 0; i < 3'000; ++i) {
-        REQUIRE(eventually([&] { return shop.pool->reserve(); }));
+        REQUIRE(eventually([&] { return shop.pool->reserve(soon); }));
         shop.pool->offer_reserved(task(fmt::format("{:04}", i)));
     }
     REQUIRE(shop.finish(3'000));
     CHECK(shop.started.all().front() == "0000");
     CHECK(shop.started.all().back() == "2999");
     CHECK(shop.pool->load().ready == 0);
+}
+
+TEST_CASE("WorkerPool: a task that was announced as coming soon is started though it comes late") {
+    Shop shop(2);
+    const auto start = std::chrono::steady_clock::now();
+    for (int i = 0; i < 30; ++i) {
+        REQUIRE(shop.pool->reserve(true));
+        std::this_thread::sleep_for(5ms);  // whoever stood by for it sleeps again
+        shop.pool->offer_reserved(task(fmt::format("{:02}", i)));
+        REQUIRE(shop.finish(static_cast<std::size_t>(i) + 1));
+    }
+    // A worker that nobody wakes looks by itself once a second.
+    CHECK(std::chrono::steady_clock::now() - start < 5s);
+}
+
+TEST_CASE("WorkerPool: tasks announced by several threads, some in vain, are each started") {
+    constexpr int threads = 4;
+    constexpr int rounds = 1'000;
+    Shop shop(3);
+    std::atomic<int> offered{0};
+    {
+        std::vector<std::jthread> callers;
+        for (int t = 0; t < threads; ++t) {
+            callers.emplace_back([&, t] {
+                for (int i = 0; i < rounds; ++i) {
+                    while (!shop.pool->reserve(i % 2 == 0)) std::this_thread::yield();
+                    if (i % 3 == t % 3) {
+                        shop.pool->cancel_reservation();
+                        continue;
+                    }
+                    shop.pool->offer_reserved(task(fmt::format("{}-{:04}", t, i)));
+                    ++offered;
+                }
+            });
+        }
+    }
+    REQUIRE(shop.finish(static_cast<std::size_t>(offered)));
+    const std::vector<std::string> started = shop.started.all();
+    CHECK(std::set<std::string>(started.begin(), started.end()).size() == static_cast<std::size_t>(offered));
+    CHECK(started.size() == static_cast<std::size_t>(offered));
+    CHECK(shop.pool->load().running == 0);
 }
 
 TEST_CASE("WorkerPool: its end waits for what runs") {
