@@ -9,14 +9,14 @@ set(BACKLITE_HEADERS
     # 2: one file, one connection
     storage/database_file storage/statement storage/connection
     # 3: tables, and every SQL statement
-    storage/schema storage/adds storage/claims storage/outcomes storage/upkeep storage/reads storage/repository
+    storage/schema storage/adds storage/claims storage/outcomes storage/statistics storage/upkeep storage/reads storage/repository
     # 4: the one write path; who is alive; what a processor returns and sees
     storage/gathering storage/operation storage/group_commit storage/owner_lock open_transactions outcome context
     # 5: a task type and its processor; adding, without an engine
     queue add_target add_op adder
     # 6: names to queues; threads
     runtime/queue_registry runtime/due_times runtime/thread runtime/deadline_timer runtime/commit_watch
-    runtime/look_schedule runtime/liveness runtime/worker_pool runtime/overdue_watch runtime/clock_watch runtime/inbox runtime/claim_policy runtime/retry_pause runtime/cycle runtime/ending
+    runtime/look_schedule runtime/liveness runtime/worker_pool runtime/overdue_watch runtime/clock_watch runtime/inbox runtime/claim_policy runtime/retry_pause runtime/add_counts runtime/cycle runtime/ending
     runtime/checked_config
     # 7: one attempt
     runtime/task_runner

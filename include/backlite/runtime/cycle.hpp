@@ -12,6 +12,7 @@
 #include <backlite/runtime/worker_pool.hpp>
 #include <backlite/storage/claims.hpp>
 #include <backlite/storage/repository.hpp>
+#include <backlite/storage/statistics.hpp>
 
 namespace backlite {
 inline namespace v1 {
@@ -23,10 +24,11 @@ struct CyclePlan {
     bool purge = false;                                     ///< delete a chunk of what has expired
     bool lapse = false;                                     ///< give back claims without an owner that are too old
     Duration undo_jump{};                                   ///< the wall clock was set back by this; zero: it was not
+    std::vector<storage::Tally> added{};                    ///< adds that the statistics do not count yet
     storage::ClaimRequest claim{};                          ///< limit 0: none
 
     [[nodiscard]] bool empty() const noexcept {
-        return leases.empty() && !purge && !lapse && undo_jump == Duration::zero() && claim.limit == 0;
+        return leases.empty() && !purge && !lapse && undo_jump == Duration::zero() && added.empty() && claim.limit == 0;
     }
 };
 
@@ -57,9 +59,17 @@ inline constexpr int upkeep_chunk = 500;
             if (mended == upkeep_chunk) result.jump_undone = false;
         }
     }
+    storage::Tallies tallies(heads.size());
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
-        if (!repository.outcomes.write(outcomes[i].resolved)) result.lost_outcomes.push_back(i);
+        const Finished& finished = outcomes[i];
+        if (repository.outcomes.write(finished.resolved)) {
+            tallies.count(finished.queue, heads[finished.queue].name, finished.due, finished.resolved);
+        } else {
+            result.lost_outcomes.push_back(i);
+        }
     }
+    repository.statistics.add(tallies.all());
+    repository.statistics.add(plan.added);
     for (std::size_t i = 0; i < plan.leases.size(); ++i) {
         const auto& [id, claim] = plan.leases[i];
         if (!repository.outcomes.extend(id, claim)) result.lost_leases.push_back(i);

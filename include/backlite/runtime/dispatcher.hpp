@@ -17,6 +17,7 @@
 #include <backlite/error.hpp>
 #include <backlite/logger.hpp>
 #include <backlite/records.hpp>
+#include <backlite/runtime/add_counts.hpp>
 #include <backlite/runtime/claim_policy.hpp>
 #include <backlite/runtime/clock_watch.hpp>
 #include <backlite/runtime/commit_watch.hpp>
@@ -46,6 +47,7 @@ struct DispatcherParts {
     Liveness& liveness;
     WorkerPool& pool;
     const CommitWatch& watch;
+    AddCounts& add_counts;
 };
 
 /// Its thread sleeps on a condition variable until the earliest of: a due task, an outcome to write, a lease to extend,
@@ -226,8 +228,10 @@ private:
         const WorkerPool::Load load = parts_.pool.load();
         CyclePlan plan = make_plan(load);
         const bool outcomes = !unwritten_.empty() || outcomes_at(load) <= parts_.clock.steady_now();
-        if (!outcomes && plan.empty()) return;
+        if (!outcomes && plan.empty() && !parts_.add_counts.overdue(Steady::now())) return;
         collect();
+        AddCounts::Batch added(parts_.add_counts, Steady::now());
+        plan.added = added.tallies();
         // One time for all that the cycle does, read after the outcomes came: if the wall clock is set back meanwhile,
         // a retry that is made to wait by the new time is not due by the old.
         const std::int64_t wall = to_ms(parts_.clock.now());
@@ -239,6 +243,7 @@ private:
                 result = run_cycle(repository, unwritten_, plan, due_.heads(), wall, parts_.config.release_after);
             },
             patience_);
+        added.written();
         settle(plan, result);
     }
 

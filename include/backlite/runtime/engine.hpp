@@ -34,6 +34,7 @@
 #include <backlite/open_transactions.hpp>
 #include <backlite/queue.hpp>
 #include <backlite/records.hpp>
+#include <backlite/runtime/add_counts.hpp>
 #include <backlite/runtime/checked_config.hpp>
 #include <backlite/runtime/queue_registry.hpp>
 #include <backlite/runtime/session.hpp>
@@ -45,6 +46,7 @@
 #include <backlite/storage/owner_lock.hpp>
 #include <backlite/storage/reads.hpp>
 #include <backlite/storage/schema.hpp>
+#include <backlite/storage/statistics.hpp>
 
 namespace backlite {
 inline namespace v1 {
@@ -99,8 +101,8 @@ public:
         const EngineScope own(this);
         writes_.read([this](storage::Repository&) { storage::Schema::check(writes_.connection()); },
                      {config_.busy_timeout, {}});
-        auto session = std::make_shared<Session>(SessionParts{this, config_, *clock_, log_, queues_, client_, writes_},
-                                                 std::move(hard_stop));
+        auto session = std::make_shared<Session>(
+            SessionParts{this, config_, *clock_, log_, queues_, client_, writes_, add_counts_}, std::move(hard_stop));
         const std::lock_guard lock(mutex_);
         session_ = std::move(session);
         // What came while the session was not yet to be found:
@@ -133,25 +135,8 @@ public:
     /// The end of the last handle: asks the tasks to stop, waits for them without limit, and for what is unwritten at
     /// most `busy_timeout`. REQUIRES: not on a thread of this engine.
     void shut_down() noexcept {
-        std::shared_ptr<Session> session = session_to_stop();
-        if (!session) return;
-        const EngineScope own(this);
-        session->request_hard_stop();
-        constexpr auto busy = (Steady::time_point::max)();
-        auto idle_since = busy;
-        for (;;) {
-            const Duration pause = session->running().empty() ? Duration{10} : Duration{1000};
-            if (session->ending().wait(Steady::now() + pause)) break;
-            const std::vector<RunningTask> running = session->running();
-            for (const RunningTask& task : running) {
-                log_(LogLevel::warning, "waiting for a task to end before the client can be destroyed",
-                     {{"id", task.id.str()}, {"queue", queues_[task.queue].config().name}});
-            }
-            const auto now = Steady::now();
-            idle_since = running.empty() ? (std::min)(idle_since, now) : busy;
-            if (now - idle_since >= config_.busy_timeout) session->abandon();
-        }
-        take_down(session);
+        if (std::shared_ptr<Session> session = session_to_stop()) end_session(session);
+        count_adds();
     }
 
     /// Adds tasks in a transaction of the client's own. Errors: see Client::add.
@@ -184,6 +169,8 @@ public:
         storage::execute(db, "SAVEPOINT backlite_add");
         try {
             storage::Adds(db).insert(tasks, now, wait_until);
+            // Only in the host's transaction: this client does not see whether that is committed.
+            storage::Statistics(db).add(storage::tally(tasks, now));
             storage::Run(db, release).change();
         } catch (const StorageError& error) {
             const auto done = [db](storage::Statement& statement) {
@@ -337,6 +324,38 @@ private:
         // The caller's own handle goes when the caller is done with it, outside of the lock.
     }
 
+    void end_session(std::shared_ptr<Session>& session) noexcept {
+        const EngineScope own(this);
+        session->request_hard_stop();
+        constexpr auto busy = (Steady::time_point::max)();
+        auto idle_since = busy;
+        for (;;) {
+            const Duration pause = session->running().empty() ? Duration{10} : Duration{1000};
+            if (session->ending().wait(Steady::now() + pause)) break;
+            const std::vector<RunningTask> running = session->running();
+            for (const RunningTask& task : running) {
+                log_(LogLevel::warning, "waiting for a task to end before the client can be destroyed",
+                     {{"id", task.id.str()}, {"queue", queues_[task.queue].config().name}});
+            }
+            const auto now = Steady::now();
+            idle_since = running.empty() ? (std::min)(idle_since, now) : busy;
+            if (now - idle_since >= config_.busy_timeout) session->abandon();
+        }
+        take_down(session);
+    }
+
+    /// What the dispatcher has not counted. Waits for nobody: these are statistics.
+    void count_adds() noexcept {
+        try {
+            AddCounts::Batch added(add_counts_, Steady::now());
+            if (added.tallies().empty()) return;
+            writes_.write([&](storage::Repository& repository) { repository.statistics.add(added.tallies()); }, {});
+            added.written();
+        } catch (...) {
+            log_(LogLevel::warning, "the statistics do not count the last tasks added");
+        }
+    }
+
     void name(std::span<NewTask> tasks, std::int64_t now) {
         ids_.next_many(now, tasks.size(), [&](std::size_t i, TaskId id) { tasks[i].id = std::move(id); });
     }
@@ -360,6 +379,7 @@ private:
 
         /// Inside the transaction; perhaps several times.
         void insert(storage::Repository& repository) {
+            count(repository.statistics);
             if (keep_worker()) {
                 repository.adds.insert_claimed(tasks_.front(), now_, owner_);
                 return;
@@ -369,6 +389,11 @@ private:
         }
 
         void committed() {
+            if (counts_) {
+                counts_->written();
+            } else {
+                engine_.add_counts_.added(tasks_, now_);
+            }
             const std::lock_guard lock(engine_.mutex_);
             Session* const session = engine_.session_.get();
             if (session == nullptr) return;
@@ -386,6 +411,14 @@ private:
         }
 
     private:
+        void count(storage::Statistics& statistics) {
+            const auto now = Steady::now();
+            if (!counts_ && engine_.add_counts_.due(now)) counts_.emplace(engine_.add_counts_, now);
+            if (!counts_) return;
+            statistics.add(counts_->tallies());
+            statistics.add(storage::tally(tasks_, now_));
+        }
+
         /// The order of locks: this one, then those of the session. Nobody waits for a transaction under it.
         bool keep_worker() {
             if (tasks_.size() > 1 || wait_until_) return false;
@@ -403,6 +436,7 @@ private:
         const std::optional<std::int64_t> wait_until_;
         const std::int64_t now_;
         std::int64_t owner_ = 0;
+        std::optional<AddCounts::Batch> counts_{};  ///< this transaction counts its own tasks and those before it
         bool unannounced_ = false;
         bool worker_kept_ = false;
     };
@@ -433,6 +467,7 @@ private:
     std::atomic<bool> foreign_writer_told_{false};
     std::atomic<int> unannounced_{0};  ///< calls of add() whose tasks may be in the file without the dispatcher knowing
     QueueRegistry queues_{};           // changed under mutex_, and only while there is no session
+    AddCounts add_counts_{};
     storage::GroupCommit writes_;
     const std::string file_ = writes_.connection().file();
     const storage::FileIdentity identity_ = writes_.connection().identity();

@@ -22,6 +22,7 @@
 #include <backlite/context.hpp>
 #include <backlite/fork.hpp>
 #include <backlite/logger.hpp>
+#include <backlite/runtime/add_counts.hpp>
 #include <backlite/runtime/commit_watch.hpp>
 #include <backlite/runtime/deadline_timer.hpp>
 #include <backlite/runtime/dispatcher.hpp>
@@ -46,6 +47,7 @@ struct SessionParts {
     const QueueRegistry& queues;
     const ClientSlot& client;
     storage::GroupCommit& writes;
+    AddCounts& add_counts;
 };
 
 /// From start to the end of a stop. It ends by itself once it was asked to stop and nothing is left to do; whoever
@@ -67,7 +69,8 @@ public:
           watch_(parts.writes.connection().file()),
           runner_(parts.queues, parts.client, parts.clock, parts.log),
           timer_(parts.engine, parts.config.num_workers, parts.clock),
-          dispatcher_({parts.config, parts.clock, parts.log, parts.queues, parts.writes, liveness_, pool_, watch_}),
+          dispatcher_({parts.config, parts.clock, parts.log, parts.queues, parts.writes, liveness_, pool_, watch_,
+                       parts.add_counts}),
           observers_(make_observers(parts.config.num_workers)),
           pool_(
               parts.engine, parts.config.num_workers, parts.clock,

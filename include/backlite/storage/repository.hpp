@@ -7,6 +7,7 @@
 #include <backlite/storage/adds.hpp>
 #include <backlite/storage/claims.hpp>
 #include <backlite/storage/outcomes.hpp>
+#include <backlite/storage/statistics.hpp>
 #include <backlite/storage/upkeep.hpp>
 
 namespace backlite {
@@ -16,11 +17,12 @@ namespace storage {
 /// Rows in, rows out: payloads are bytes, times are numbers, and nothing here knows of threads or JSON.
 /// Threads: those of its connection, one at a time. REQUIRES: goes before its connection does.
 struct Repository {
-    explicit Repository(sqlite3* db) noexcept : adds(db), claims(db), outcomes(db), upkeep(db) {}
+    explicit Repository(sqlite3* db) noexcept : adds(db), claims(db), outcomes(db), statistics(db), upkeep(db) {}
 
     Adds adds;
     Claims claims;
     Outcomes outcomes;
+    Statistics statistics;
     Upkeep upkeep;
 };
 

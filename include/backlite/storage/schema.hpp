@@ -22,10 +22,10 @@ namespace storage {
 
 /// The schema of a database file. Version 0: none of our tables. Version 1: what Go backlite v0.6 makes.
 /// Version 2: this library's, made from version 1 by adding columns, indexes and tables of our own, so that Go programs
-/// and plain SQL that name only the columns of version 1 go on working.
+/// and plain SQL that name only the columns of version 1 go on working. Version 3: one table more, for statistics.
 class Schema {
 public:
-    static constexpr std::int64_t current = 2;
+    static constexpr std::int64_t current = 3;
 
     /// The oldest library that may write to the current schema: 0.1.0.
     static constexpr int oldest_writer = 1'000;
@@ -118,6 +118,7 @@ private:
             check_columns(connection);
             to_version_2(db);
         }
+        if (found < 3) to_version_3(db);
         check_writer(connection);
     }
 
@@ -180,7 +181,18 @@ private:
         Statement insert(
             "INSERT INTO backlite_meta (key, value) VALUES "
             "('schema_version', ?1), ('oldest_writer', ?2), ('last_owner', 0)");
-        Run(db, insert, {current, oldest_writer}).change();
+        Run(db, insert, {2, oldest_writer}).change();
+    }
+
+    /// start and span are minutes, since the epoch and long; the rest is as in Tally.
+    static void to_version_3(sqlite3* db) {
+        execute(
+            db,
+            "CREATE TABLE backlite_stats (span integer NOT NULL, start integer NOT NULL, queue text NOT NULL, "
+            "added integer NOT NULL, started integer NOT NULL, succeeded integer NOT NULL, failed integer NOT NULL, "
+            "retried integer NOT NULL, wait_ms integer NOT NULL, run_us integer NOT NULL, "
+            "PRIMARY KEY (span, start, queue)) STRICT, WITHOUT ROWID");
+        execute(db, "UPDATE backlite_meta SET value = 3 WHERE key = 'schema_version'");
     }
 
     /// Tables of our names that we did not make must at least have our columns.

@@ -56,6 +56,7 @@ TEST_CASE("CyclePlan: is empty until there is something to do") {
     CHECK_FALSE(CyclePlan{.purge = true}.empty());
     CHECK_FALSE(CyclePlan{.lapse = true}.empty());
     CHECK_FALSE(CyclePlan{.undo_jump = 1ms}.empty());
+    CHECK_FALSE(CyclePlan{.added = {{.queue = "mail", .added = 1}}}.empty());
     CHECK_FALSE(CyclePlan{.claim = {.limit = 1}}.empty());
     CHECK_FALSE(CyclePlan{.leases = {{TaskId::from_text("a"), 1}}}.empty());
 }
@@ -68,6 +69,18 @@ TEST_CASE("run_cycle: without a plan it changes nothing and keeps the heads") {
     REQUIRE(result.heads.size() == 1);
     CHECK(result.heads[0].due == 0);
     CHECK(shop.query("SELECT claimed_at FROM backlite_tasks") == "NULL");
+}
+
+TEST_CASE("run_cycle: counts the outcomes that it writes, and the adds that it is given") {
+    Shop shop;
+    shop.add({.id = "a", .claim = 1, .claimed_at = 5, .owner = 1});
+    shop.add({.id = "b", .claim = 2, .claimed_at = 5, .owner = 9});
+    shop.finish("b", 1);  // its claim was taken back
+    shop.finish("a", 1);
+    shop.plan.added = {{.minute = 0, .queue = "mail", .added = 5}};
+    (void)shop.run();
+    CHECK(shop.query("SELECT queue, added, started, succeeded, failed, retried FROM backlite_stats WHERE span = 1") ==
+          "mail|5|1|1|0|0");
 }
 
 TEST_CASE("run_cycle: writes outcomes, and names those whose claim was taken back") {

@@ -108,14 +108,14 @@ TEST_CASE("Schema: a file of a host with other tables has none") {
 TEST_CASE("Schema: check sends the owner of a file without tables to install") {
     File file;
     const std::string what = message_of<StorageError>([&] { Schema::check(file.connection); });
-    CHECK(contains(what, "has no backlite tables of version 2: call Client::install()"));
+    CHECK(contains(what, "has no backlite tables of version 3: call Client::install()"));
 }
 
 TEST_CASE("Schema: install makes the tables and their indexes") {
     File file;
     file.install();
     CHECK(file.query("SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'backlite%' ORDER BY name") ==
-          "backlite_clients\nbacklite_meta\nbacklite_tasks\nbacklite_tasks_completed");
+          "backlite_clients\nbacklite_meta\nbacklite_stats\nbacklite_tasks\nbacklite_tasks_completed");
     CHECK(file.query("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY name") ==
           "backlite_tasks_completed_expires\nbacklite_tasks_due\nbacklite_tasks_owner\nbacklite_tasks_ownerless\n"
           "backlite_tasks_wait_until");
@@ -160,7 +160,8 @@ TEST_CASE("Schema: a file of the Go library is migrated to what a new file is") 
     File migrated;
     migrated.host(go_tables);
     migrated.install();
-    for (const char* table : {"backlite_tasks", "backlite_tasks_completed", "backlite_clients", "backlite_meta"}) {
+    for (const char* table :
+         {"backlite_tasks", "backlite_tasks_completed", "backlite_clients", "backlite_meta", "backlite_stats"}) {
         const std::string columns =
             std::string{
                 "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM "
@@ -171,7 +172,20 @@ TEST_CASE("Schema: a file of the Go library is migrated to what a new file is") 
     const std::string indexes = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name";
     CHECK(migrated.query(indexes) == fresh.query(indexes));
     CHECK(migrated.query("SELECT key, value FROM backlite_meta ORDER BY key") ==
-          "last_owner|0\noldest_writer|1000\nschema_version|2");
+          "last_owner|0\noldest_writer|1000\nschema_version|3");
+}
+
+TEST_CASE("Schema: a file of version 2 gets the statistics, and its rows stay") {
+    File file;
+    file.install();
+    file.host(go_rows);
+    file.host("DROP TABLE backlite_stats; UPDATE backlite_meta SET value = 2 WHERE key = 'schema_version'");
+    const std::string rows = file.query("SELECT * FROM backlite_tasks");
+    CHECK(contains(message_of<StorageError>([&] { Schema::check(file.connection); }), "Client::install()"));
+    file.install();
+    CHECK(Schema::version(file.connection) == 3);
+    CHECK(file.query("SELECT * FROM backlite_tasks") == rows);
+    CHECK(file.query("SELECT count(*) FROM backlite_stats") == "0");
 }
 
 TEST_CASE("Schema: the rows of the Go library survive the migration") {
