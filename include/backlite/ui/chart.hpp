@@ -23,9 +23,7 @@ namespace ui {
 struct Bar {
     double lower = 0;
     double upper = 0;
-    std::int64_t at = 0;  ///< the time of its left edge
-    std::string
-        label{};  ///< that time in UTC, " · ", and what happened: the script turns the time to the reader's zone
+    std::string label{};  ///< the time of its left edge in UTC, " · ", and what happened
 };
 
 struct Chart {
@@ -75,8 +73,7 @@ struct Chart {
         };
         add(lower, 0, first);
         add(upper, first, second);
-        places.put(R"(<rect data-at="{}" x="{}" width="{}" height="110"><title>{}</title></rect>)", bar.at,
-                   fmt::format("{:.1f}", static_cast<double>(i) * step), fmt::format("{:.1f}", step), bar.label);
+        places.put(R"(<rect x="{}" width="1" height="1"><title>{}</title></rect>)", i, bar.label);
     }
     Html html;
     html.put(R"(<figure class="chart"><figcaption><b>{}</b> <span>{}</span></figcaption>)", chart.heading,
@@ -84,8 +81,13 @@ struct Chart {
     html.put(R"(<div class="plot"><span class="top">{}</span><svg viewBox="0 0 600 110" preserveAspectRatio="none" )"
              R"(role="img" aria-label="{}: {}"><path class="grid" d="M0 .5h600M0 55h600M0 109.5h600"/>)",
              chart.most_label, chart.heading, chart.summary);
-    html.put(R"(<path class="{}" d="{}"/><path class="{}" d="{}"/><g class="hit">{}</g></svg></div>)",
-             chart.lower_class, lower, chart.upper_class, upper, places);
+    html.put(R"(<path class="{}" d="{}"/><path class="{}" d="{}"/>)", chart.lower_class, lower, chart.upper_class,
+             upper);
+    // A bar is named by its number: the script turns its time to the reader's zone.
+    html.put(R"g(<g class="hit" data-from="{}" data-step="{}" transform="scale({} 110)">{}</g></svg></div>)g",
+             chart.from,
+             (chart.until - chart.from) / static_cast<std::int64_t>((std::max)(chart.bars.size(), std::size_t{1})),
+             fmt::format("{:.4f}", step), places);
     const std::int64_t middle = chart.from + (chart.until - chart.from) / 2;
     html.put(R"(<div class="axis">)");
     const bool days = chart.until - chart.from > 80'000'000;  // most of a day: a time of day alone would not do

@@ -88,6 +88,7 @@ template <class T>
                           {"next_due", detail::optional_json(queue.next_due)},
                           {"succeeded", queue.succeeded},
                           {"failed", queue.failed},
+                          {"attempts", queue.attempts},
                           {"total_duration_us", queue.total_duration_us}});
     }
     Json processes = Json::array();
@@ -102,8 +103,16 @@ template <class T>
     for (const Bucket& bucket : overview.buckets) {
         buckets.push_back({{"succeeded", bucket.succeeded},
                            {"failed", bucket.failed},
+                           {"attempts", bucket.attempts},
                            {"duration_us", bucket.duration_us},
                            {"due", bucket.due}});
+        if (!overview.counted) continue;
+        Json& last = buckets.back();
+        last["added"] = bucket.added;
+        last["started"] = bucket.started;
+        last["retried"] = bucket.retried;
+        last["wait_ms"] = bucket.wait_ms;
+        last["backlog"] = bucket.backlog;
     }
     return {{"now", now},
             {"queues", std::move(queues)},
@@ -111,6 +120,7 @@ template <class T>
             {"processes", std::move(processes)},
             {"from", overview.from},
             {"step_ms", overview.step_ms},
+            {"counted", overview.counted},
             {"covered_from", overview.covered_from},
             {"buckets", std::move(buckets)}};
 }

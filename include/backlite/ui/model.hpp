@@ -54,19 +54,27 @@ struct QueueSummary {
     Count running{};    ///< claimed
     std::optional<std::int64_t> oldest_due{};  ///< of the waiting
     std::optional<std::int64_t> next_due{};    ///< of the scheduled
-    // Of kept tasks that finished in the period:
+    // Of the period; see Overview::counted:
     std::uint64_t succeeded = 0;
     std::uint64_t failed = 0;
-    std::int64_t total_duration_us = 0;
+    std::uint64_t attempts = 0;          ///< that ended
+    std::int64_t total_duration_us = 0;  ///< of the attempts
 };
 
 /// One step of a chart's time.
 struct Bucket {
     std::uint64_t succeeded = 0;
     std::uint64_t failed = 0;
-    std::int64_t duration_us = 0;      ///< sum over both
-    std::int64_t max_duration_us = 0;  ///< of both
+    std::uint64_t attempts = 0;        ///< that ended
+    std::int64_t duration_us = 0;      ///< of the attempts
+    std::int64_t max_duration_us = 0;  ///< of one; 0 if that is not known
     std::uint64_t due = 0;             ///< of the tasks still to come; bucket 0 begins now
+    // Only where Overview::counted:
+    std::uint64_t added = 0;
+    std::uint64_t retried = 0;  ///< failed attempts that another follows
+    std::uint64_t started = 0;  ///< attempts
+    std::int64_t wait_ms = 0;   ///< from due to start, of those started
+    std::uint64_t backlog = 0;  ///< unfinished tasks at its end
 };
 
 struct Overview {
@@ -77,7 +85,9 @@ struct Overview {
     std::int64_t step_ms = 0;      ///< width of a bucket
     std::int64_t from = 0;         ///< start of the first bucket of finished tasks
     std::vector<Bucket> buckets{};
-    std::int64_t covered_from = 0;              ///< finished tasks before this were not looked at
+    /// From the statistics, of all tasks; else from the finished tasks that are kept, each for one attempt.
+    bool counted = false;
+    std::int64_t covered_from = 0;              ///< what finished before this was not looked at, or not counted
     bool due_cut = false;                       ///< more tasks are to come than were counted
     std::optional<std::int64_t> next_change{};  ///< when time alone changes what is shown
 };

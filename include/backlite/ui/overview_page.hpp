@@ -136,11 +136,20 @@ inline void put_tiles(Html& html, const View& view, const Overview& overview, co
     return period.key == "hour" ? utc_clock(at) : utc_text(at).substr(5, 11);
 }
 
+[[nodiscard]] inline double average(std::int64_t sum, std::uint64_t count) noexcept {
+    return count == 0 ? 0 : static_cast<double>(sum) / static_cast<double>(count);
+}
+
+[[nodiscard]] inline std::string us_text(double us) {
+    return span_text(std::chrono::microseconds{static_cast<std::int64_t>(us)});
+}
+
 inline void put_charts(Html& html, const View& view, const Overview& overview, const NamedPeriod& period) {
     const std::int64_t end = overview.from + overview.step_ms * static_cast<std::int64_t>(overview.buckets.size());
     Chart finished{"Finished", "ok", "bad", {}, {}, 0, overview.from, end, {}};
-    Chart failed{"Failed", "bad", "", {}, {}, 0, overview.from, end, {}};
+    Chart failed{"Failed attempts", "bad", "due", {}, {}, 0, overview.from, end, {}};
     Chart duration{"Average duration", "time", "", {}, {}, 0, overview.from, end, {}};
+    Chart backlog{"Backlog", "due", "", {}, {}, 0, overview.from, end, {}};
     Chart due{"Coming due",
               "due",
               "",
@@ -150,46 +159,64 @@ inline void put_charts(Html& html, const View& view, const Overview& overview, c
               view.now,
               view.now + overview.step_ms * static_cast<std::int64_t>(overview.buckets.size()),
               {}};
-    std::uint64_t sum = 0, bad = 0, to_come = 0;
-    std::int64_t longest = 0;
+    std::uint64_t sum = 0, bad = 0, retried = 0, added = 0, started = 0, to_come = 0;
+    std::int64_t longest = 0, waited_ms = 0;
     for (std::size_t i = 0; i < overview.buckets.size(); ++i) {
         const Bucket& bucket = overview.buckets[i];
         const std::int64_t offset = overview.step_ms * static_cast<std::int64_t>(i);
         const std::string at = when_text(period, overview.from + offset);
         const std::uint64_t count = bucket.succeeded + bucket.failed;
-        const double mean = count == 0 ? 0 : static_cast<double>(bucket.duration_us) / static_cast<double>(count);
+        const double mean = average(bucket.duration_us, bucket.attempts);
         finished.bars.push_back({static_cast<double>(bucket.succeeded), static_cast<double>(bucket.failed),
-                                 overview.from + offset,
                                  fmt::format("{} · {} succeeded, {} failed", at, bucket.succeeded, bucket.failed)});
-        failed.bars.push_back({static_cast<double>(bucket.failed), 0, overview.from + offset,
-                               fmt::format("{} · {} failed", at, bucket.failed)});
-        duration.bars.push_back({mean, 0, overview.from + offset,
-                                 fmt::format("{} · {} on average, {} at most", at,
-                                             span_text(std::chrono::microseconds{static_cast<std::int64_t>(mean)}),
-                                             span_text(std::chrono::microseconds{bucket.max_duration_us}))});
-        due.bars.push_back({static_cast<double>(bucket.due), 0, view.now + offset,
+        failed.bars.push_back({static_cast<double>(bucket.failed), static_cast<double>(bucket.retried),
+                               fmt::format("{} · {} failed, {} to be retried", at, bucket.failed, bucket.retried)});
+        const std::string took = us_text(mean);
+        duration.bars.push_back({mean, 0,
+                                 overview.counted
+                                     ? fmt::format("{} · {} after waiting {}", at, took,
+                                                   us_text(1'000 * average(bucket.wait_ms, bucket.started)))
+                                     : fmt::format("{} · {} on average, {} at most", at, took,
+                                                   us_text(static_cast<double>(bucket.max_duration_us)))});
+        backlog.bars.push_back(
+            {overview.from + offset < overview.covered_from ? 0 : static_cast<double>(bucket.backlog), 0,
+             fmt::format("{} · {} left, {} added", at, bucket.backlog, bucket.added)});
+        due.bars.push_back({static_cast<double>(bucket.due), 0,
                             fmt::format("{} · {} due", when_text(period, view.now + offset), bucket.due)});
         finished.most = (std::max)(finished.most, static_cast<double>(count));
-        failed.most = (std::max)(failed.most, static_cast<double>(bucket.failed));
+        failed.most = (std::max)(failed.most, static_cast<double>(bucket.failed + bucket.retried));
         duration.most = (std::max)(duration.most, mean);
         due.most = (std::max)(due.most, static_cast<double>(bucket.due));
         sum += count;
         bad += bucket.failed;
+        retried += bucket.retried;
+        added += bucket.added;
+        started += bucket.started;
+        waited_ms += bucket.wait_ms;
+        backlog.most = (std::max)(backlog.most, backlog.bars.back().lower);
         to_come += bucket.due;
         longest = (std::max)(longest, bucket.max_duration_us);
     }
-    for (Chart* chart : {&finished, &failed, &due}) {
+    for (Chart* chart : {&finished, &failed, &backlog, &due}) {
         chart->most = round_scale(chart->most);
         chart->most_label = fmt::format("{:.0f}", chart->most);
     }
     duration.most_label = span_text(std::chrono::microseconds{static_cast<std::int64_t>(duration.most)});
     finished.summary = fmt::format("{} in the last {}", grouped(sum), period.name);
-    failed.summary = fmt::format("{} in the last {}", grouped(bad), period.name);
-    duration.summary =
-        longest == 0 ? "nothing finished" : fmt::format("{} at most", span_text(std::chrono::microseconds{longest}));
+    failed.summary = fmt::format("{} in the last {}", grouped(bad + retried), period.name);
+    duration.summary = sum + retried == 0 ? "nothing finished"
+                       : overview.counted
+                           ? fmt::format("{} waited before", us_text(1'000 * average(waited_ms, started)))
+                           : fmt::format("{} at most", us_text(static_cast<double>(longest)));
+    backlog.summary = fmt::format("{} added in the last {}", grouped(added), period.name);
     due.summary = fmt::format("{}{} in the next {}", grouped(to_come), overview.due_cut ? "+" : "", period.name);
-    html.put(R"(<div class="charts">{}{}{}{}</div>)", draw(finished), draw(failed), draw(duration), draw(due));
-    if (overview.covered_from > overview.from) {
+    html.put(R"(<div class="charts">{}{}{}{}{}</div>)", draw(finished), draw(failed), draw(duration),
+             overview.counted ? draw(backlog) : Html{}, draw(due));
+    if (overview.counted) {
+        html.put(R"(<p class="hint">Counted by the programs that work on this file since {}, kept for a week. A task )"
+                 R"(that plain SQL added counts from its start, and in no backlog before it finished.</p>)",
+                 exact_time(overview.covered_from));
+    } else if (overview.covered_from > overview.from) {
         html.put(
             R"(<p class="hint">Finished tasks are shown back to {}: more than {} have finished in this period.</p>)",
             exact_time(overview.covered_from), grouped(static_cast<std::uint64_t>(QueueReads::most_finished)));
@@ -211,7 +238,10 @@ inline void sort_queues(std::vector<const QueueSummary*>& queues, std::string_vi
 }
 
 inline void put_queues(Html& html, const View& view, const Overview& overview, const NamedPeriod& period) {
-    constexpr std::size_t most_shown = 40;  // keeps the page small
+    // Both keep the page small, of which the charts may be half.
+    constexpr std::size_t most_shown = 40;
+    constexpr std::size_t most_bytes = 54'000;
+    std::size_t shown = 0;
     html.put("<h2>Queues</h2>");
     if (overview.queues.empty()) {
         html.put(R"(<p class="empty">No queue has a task that waits, runs, or finished in the last {} and was kept. )"
@@ -240,8 +270,8 @@ inline void put_queues(Html& html, const View& view, const Overview& overview, c
     column("Failed", "failed", "num");
     column("Finished", "finished", "num");
     html.put(R"(<th scope="col" class="num">Average</th></tr></thead><tbody>)");
-    for (std::size_t i = 0; i < queues.size() && i < most_shown; ++i) {
-        const QueueSummary& queue = *queues[i];
+    for (; shown < queues.size() && shown < most_shown && html.str().size() < most_bytes; ++shown) {
+        const QueueSummary& queue = *queues[shown];
         const auto number = [&](std::string_view label, const Link& link, std::string_view text, bool zero,
                                 std::string_view tone) {
             html.put(R"(<td class="num {}" data-label="{}">)", zero ? "zero" : tone, label);
@@ -271,21 +301,18 @@ inline void put_queues(Html& html, const View& view, const Overview& overview, c
                queue.failed == 0, "bad");
         number("Finished", Link(view.base, "/search").param("queue", queue.name).param("state", "finished"),
                grouped(finished), finished == 0, "");
-        html.put(
-            R"(<td class="num {}" data-label="Average">{}</td></tr>)", finished == 0 ? "zero" : "",
-            finished == 0
-                ? "–"
-                : span_text(std::chrono::microseconds{queue.total_duration_us / static_cast<std::int64_t>(finished)}));
+        html.put(R"(<td class="num {}" data-label="Average">{}</td></tr>)", queue.attempts == 0 ? "zero" : "",
+                 queue.attempts == 0 ? "–" : us_text(average(queue.total_duration_us, queue.attempts)));
     }
     html.put("</tbody></table>");
-    if (queues.size() > most_shown || overview.more_queues) {
-        html.put(R"(<p class="hint">{} of {}{} queues are shown.</p>)", (std::min)(queues.size(), most_shown),
-                 grouped(queues.size()), overview.more_queues ? "+" : "");
+    if (queues.size() > shown || overview.more_queues) {
+        html.put(R"(<p class="hint">{} of {}{} queues are shown.</p>)", shown, grouped(queues.size()),
+                 overview.more_queues ? "+" : "");
     }
     html.put(
-        R"(<p class="hint">Failed, finished and average are of tasks that their queue's retention keeps, in the last {}. )"
-        R"(Counts stop at a bound and then say “+”.</p>)",
-        period.name);
+        R"(<p class="hint">Failed, finished and average are of {}, in the last {}. Counts of tasks that are there )"
+        R"(stop at a bound and then say “+”.</p>)",
+        overview.counted ? "all tasks, kept or not" : "tasks that their queue's retention keeps", period.name);
 }
 
 inline void put_processes(Html& html, const View& view, const Overview& overview) {

@@ -206,7 +206,7 @@ public:
     }
 
 private:
-    static constexpr std::int64_t newest_known = 2;
+    static constexpr std::int64_t newest_known = 3;
     static constexpr std::int64_t a_while = 15'000;  // processes may die without a commit
     static constexpr std::int64_t an_hour = 3'600'000;
 

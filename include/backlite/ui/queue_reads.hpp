@@ -39,6 +39,7 @@ public:
     static constexpr std::int64_t count_budget = 40'000;   ///< shared by the queues
     static constexpr std::int64_t retry_budget = 2'000;    ///< rows that are looked at for retries, likewise
     static constexpr std::int64_t most_finished = 10'000;  ///< finished rows that are looked at
+    static constexpr std::int64_t most_counts = 20'000;    ///< rows of statistics that are looked at
     static constexpr std::size_t most_queues = 100;
 
     QueueReads(sqlite3* db, const Shape& shape) : db_(db), shape_(shape) {}
@@ -59,7 +60,7 @@ public:
         count_unclaimed(queues, now, view);
         count_running(queues, view);
         count_to_come(queues, now, view);
-        look_at_finished(queues, now, view);
+        if (!read_statistics(queues, view)) look_at_finished(queues, now, view);
         for (auto& [name, queue] : queues) {
             queue.name = name;
             view.queues.push_back(std::move(queue));
@@ -186,6 +187,66 @@ private:
         }
     }
 
+    /// What the statistics say of the period. False if they are empty, or not there.
+    bool read_statistics(Queues& queues, Overview& view) {
+        constexpr std::int64_t minute = 60'000;
+        if (!shape_.counts) return false;
+        const std::int64_t span = view.step_ms < 30 * minute ? 1 : 30;
+        {
+            storage::Run first(db_, first_count_, {span});
+            if (!first.step()) return false;
+            view.covered_from = (std::max)(view.from, limited(first.integer(0)) * minute);
+        }
+        view.counted = true;
+        std::int64_t looked_at = 0;
+        for (storage::Run run(db_, counts_, {span, view.from / minute, most_counts}); run.step();) {
+            const std::int64_t at = limited(run.integer(0)) * minute;
+            if (++looked_at == most_counts) view.covered_from = (std::max)(view.covered_from, at + span * minute);
+            const std::int64_t place = (at - view.from) / view.step_ms;
+            if (at < view.from || place >= static_cast<std::int64_t>(view.buckets.size())) continue;
+            Bucket& bucket = view.buckets[static_cast<std::size_t>(place)];
+            const auto number = [&run](int column) {  // bounded: sums of what a damaged file may hold do not overflow
+                return (std::clamp)(run.integer(column), std::int64_t{0}, std::int64_t{1} << 46);
+            };
+            const auto count = [&number](int column) { return static_cast<std::uint64_t>(number(column)); };
+            bucket.added += count(2);
+            bucket.started += count(3);
+            bucket.succeeded += count(4);
+            bucket.failed += count(5);
+            bucket.retried += count(6);
+            bucket.attempts += count(4) + count(5) + count(6);
+            bucket.wait_ms += number(7);
+            bucket.duration_us += number(8);
+            QueueSummary* queue = find(queues, std::string{run.bytes(1)}, view);
+            if (queue == nullptr) continue;
+            queue->succeeded += count(4);
+            queue->failed += count(5);
+            queue->attempts += count(4) + count(5) + count(6);
+            queue->total_duration_us += number(8);
+        }
+        trace_backlog(queues, view);
+        return true;
+    }
+
+    /// From the tasks that are there now back to how many there were: what finished was there before, what was added
+    /// was not.
+    static void trace_backlog(const Queues& queues, Overview& view) {
+        std::int64_t backlog = 0;
+        for (const auto& [name, queue] : queues) {
+            backlog += static_cast<std::int64_t>(queue.waiting.number + queue.scheduled.number + queue.running.number);
+        }
+        for (auto bucket = view.buckets.rbegin(); bucket != view.buckets.rend(); ++bucket) {
+            bucket->backlog = static_cast<std::uint64_t>((std::max)(backlog, std::int64_t{0}));
+            backlog += static_cast<std::int64_t>(bucket->succeeded + bucket->failed) -
+                       static_cast<std::int64_t>(bucket->added);
+        }
+    }
+
+    /// A time in minutes, as a damaged file may hold it, in milliseconds without overflow.
+    static std::int64_t limited(std::int64_t minutes) {
+        return (std::clamp)(minutes, std::int64_t{0}, highest / 60'000 - 60);
+    }
+
     /// Finished rows, newest first, until they are older than the period.
     void look_at_finished(Queues& queues, std::int64_t now, Overview& view) {
         constexpr int patience = 100;  // rows are in the order of their commits, which is nearly that of time
@@ -204,10 +265,12 @@ private:
             Bucket& bucket = view.buckets[static_cast<std::size_t>((at - view.from) / view.step_ms)];
             QueueSummary* queue = find(queues, std::string{run.bytes(0)}, view);
             ++(succeeded ? bucket.succeeded : bucket.failed);
+            ++bucket.attempts;
             bucket.duration_us += (std::min)(duration, std::int64_t{1} << 40);
             bucket.max_duration_us = (std::max)(bucket.max_duration_us, duration);
             if (queue == nullptr) continue;
             ++(succeeded ? queue->succeeded : queue->failed);
+            ++queue->attempts;
             queue->total_duration_us += (std::min)(duration, std::int64_t{1} << 40);
         }
         view.covered_from = looked_at == most_finished && old < patience ? (std::max)(last, view.from) : view.from;
@@ -250,6 +313,10 @@ private:
     storage::Statement finished_{
         "SELECT queue, last_executed_at, last_duration_micro, typeof(error) = 'null' FROM backlite_tasks_completed "
         "ORDER BY rowid DESC LIMIT ?1"};
+    storage::Statement first_count_{"SELECT start FROM backlite_stats WHERE span = ?1 ORDER BY start LIMIT 1"};
+    storage::Statement counts_{
+        "SELECT start, queue, added, started, succeeded, failed, retried, wait_ms, run_us FROM backlite_stats "
+        "WHERE span = ?1 AND start >= ?2 ORDER BY start DESC, queue DESC LIMIT ?3"};
     storage::Statement clients_{
         "SELECT owner, slot, workers, started_at, version FROM backlite_clients ORDER BY owner LIMIT 1000"};
     storage::Statement bytes_{"SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"};

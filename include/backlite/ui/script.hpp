@@ -63,9 +63,10 @@ const showTimes = (within, ticking) => {
 };
 const dress = page => {
   showTimes(page, false);
-  for (const bar of $$('[data-at]', page)) {
-    const hint = bar.firstChild;
-    hint.textContent = day.format(Number(bar.dataset.at)) + hint.textContent.slice(hint.textContent.indexOf(' · '));
+  for (const bar of $$('.hit rect', page)) {
+    const hint = bar.firstChild, bars = bar.parentNode.dataset;
+    const at = Number(bars.from) + Number(bar.getAttribute('x')) * Number(bars.step);
+    hint.textContent = day.format(at) + hint.textContent.slice(hint.textContent.indexOf(' · '));
   }
   const zone = $('#zone', page);
   if (zone) zone.textContent = 'Times are of ' + Intl.DateTimeFormat().resolvedOptions().timeZone + '.';

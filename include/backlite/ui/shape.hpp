@@ -23,6 +23,7 @@ struct Shape {
     bool readable = false;  ///< the columns of Go backlite v0.6 are there
     bool ours = false;      ///< this library's columns and indexes are there too
     bool clients = false;   ///< the table of started clients is there
+    bool counts = false;    ///< the statistics are there
     std::int64_t schema_version = 0;
 };
 
@@ -54,6 +55,9 @@ struct Shape {
                  has("index", "backlite_tasks_ownerless");
     shape.clients = has("table", "backlite_clients") &&
                     columns("backlite_clients", {"owner", "slot", "workers", "started_at", "version"});
+    shape.counts = has("table", "backlite_stats") &&
+                   columns("backlite_stats", {"span", "start", "queue", "added", "started", "succeeded", "failed",
+                                              "retried", "wait_ms", "run_us"});
     shape.schema_version = 1;
     if (has("table", "backlite_meta") && columns("backlite_meta", {"key", "value"})) {
         Statement select("SELECT value FROM backlite_meta WHERE key = 'schema_version'");

@@ -215,6 +215,45 @@ TEST_CASE("Dashboard: an empty file says on each page what is not there") {
     }
 }
 
+TEST_CASE("Dashboard: the overview draws what the statistics count, and says since when") {
+    Rig rig;
+    fill(rig);
+    rig.database.execute(
+        "INSERT INTO backlite_stats (span, start, queue, added, started, succeeded, failed, retried, wait_ms, run_us) "
+        "VALUES (1, 16664, 'mail', 9, 8, 6, 1, 2, 4000, 9000000)");
+    const std::string page = rig.page("/");
+    const Markup markup = parse_markup(page);
+    CHECK(markup.fault.empty());
+    CHECK(markup.elements.at("svg") == 5);
+    CHECK(holds(markup.text, "9 added in the last hour"));
+    CHECK(holds(markup.text, "1 failed, 2 to be retried"));
+    CHECK(holds(markup.text, "1 s after waiting 500 ms"));
+    CHECK(holds(markup.text, "Counted by the programs that work on this file since"));
+    CHECK(holds(markup.text, "all tasks, kept or not"));
+    const nlohmann::json json = rig.json("/");
+    CHECK(json["counted"] == true);
+    CHECK(json["buckets"][57]["added"] == 9);
+    CHECK(json["buckets"][59]["backlog"] == 3);
+    CHECK(json["buckets"][56]["backlog"] == 1);
+}
+
+TEST_CASE("Dashboard: the overview stays small where every bar and every line is full") {
+    Rig rig;
+    for (int i = 0; i < 110; ++i) {
+        const std::string queue = fmt::format("a-queue-with-a-name-of-some-length-{:03}", i);
+        rig.database.execute(fmt::format(
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 59) INSERT INTO backlite_stats "
+            "SELECT 1, 16666 - i, '{}', 1000000, 1000000, 1000000, 1000000, 1000000, 1000000000, 1000000000 FROM n",
+            queue));
+        for (const std::int64_t due : {now - 100'000, now + (i % 60) * 60'000 + 1}) {
+            rig.add({.id = fmt::format("{}-{}", i, due), .queue = queue, .created_at = 0, .wait_until = due});
+        }
+    }
+    const std::string page = rig.page("/");
+    CHECK(parse_markup(page).elements.at("rect") > 290);
+    CHECK(page.size() < 60'000);
+}
+
 TEST_CASE("Dashboard: every page is well formed and small, and links lead to pages that are there") {
     Rig rig;
     fill(rig);

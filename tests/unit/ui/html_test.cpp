@@ -41,11 +41,14 @@ TEST_CASE("ui html: a chart has bars within its frame, hints for each, and no st
     chart.lower_class = "ok";
     chart.upper_class = "bad";
     chart.most = 10;
-    chart.bars = {
-        {10, 0, 1, "first · <10>"}, {0, 0, 2, "nothing"}, {5, 5, 3, "half"}, {1e300, 1e300, 4, "far too many"}};
+    chart.bars = {{10, 0, "first · <10>"}, {0, 0, "nothing"}, {5, 5, "half"}, {1e300, 1e300, "far too many"}};
+    chart.from = 1'000;
+    chart.until = 1'400;
     const std::string svg = draw(chart).str();
     CHECK(svg.find("<title>first · &lt;10&gt;</title>") != std::string::npos);
     CHECK(svg.find("nothing") == std::string::npos);
+    CHECK(svg.find(R"(data-from="1000" data-step="100")") != std::string::npos);
+    CHECK(svg.find(R"(<rect x="2" width="1" height="1"><title>half)") != std::string::npos);
     CHECK(svg.find("style") == std::string::npos);
     CHECK(svg.find("v-110.0") != std::string::npos);
     CHECK(svg.find("v-55.0") != std::string::npos);
