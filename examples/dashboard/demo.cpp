@@ -126,6 +126,12 @@ void invent_history(const std::string& file) {
         insert.reset();
         insert.clearBindings();
     }
+    db.exec(
+        "INSERT INTO backlite_stats (span, start, queue, added, started, succeeded, failed, retried, wait_ms, run_us) "
+        "SELECT span, last_executed_at / 60000 / span * span AS start, queue, count(*), sum(attempts), sum(succeeded), "
+        "sum(1 - succeeded), sum(attempts - 1), sum(last_executed_at - created_at), sum(attempts * "
+        "last_duration_micro) "
+        "FROM backlite_tasks_completed, (SELECT 1 AS span UNION SELECT 30) GROUP BY span, start, queue");
     transaction.commit();
 }
 

@@ -206,7 +206,7 @@ inline void put_charts(Html& html, const View& view, const Overview& overview, c
     failed.summary = fmt::format("{} in the last {}", grouped(bad + retried), period.name);
     duration.summary = sum + retried == 0 ? "nothing finished"
                        : overview.counted
-                           ? fmt::format("{} waited before", us_text(1'000 * average(waited_ms, started)))
+                           ? fmt::format("after {} of waiting", us_text(1'000 * average(waited_ms, started)))
                            : fmt::format("{} at most", us_text(static_cast<double>(longest)));
     backlog.summary = fmt::format("{} added in the last {}", grouped(added), period.name);
     due.summary = fmt::format("{}{} in the next {}", grouped(to_come), overview.due_cut ? "+" : "", period.name);

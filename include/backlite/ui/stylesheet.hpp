@@ -65,7 +65,7 @@ h2{font-size:1.02rem;margin:26px 0 10px}
 .switch a+a{border-left:1px solid var(--line)}
 .switch a[aria-current=true]{background:var(--info-bg);color:var(--ink);font-weight:600}
 .switch a:focus-visible{outline-offset:-2px}
-.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:12px}
+.charts>:last-child:nth-child(odd){grid-column:1/-1}.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:12px}
 .chart{margin:0;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px 8px;min-width:0}
 .chart figcaption{display:flex;gap:8px;justify-content:space-between;font-size:.87rem;margin-bottom:6px;flex-wrap:wrap}
 .chart figcaption span,.axis,.top{color:var(--soft)}
