@@ -10,6 +10,7 @@ std::vector<Row> all_rows() {
     append_latency_rows(rows);
     append_beside_rows(rows);
     append_flat_rows(rows);
+    append_dashboard_rows(rows);
     append_idle_rows(rows);
     append_compile_rows(rows);
     return rows;
