@@ -15,6 +15,7 @@
 
 #include <backlite/clock.hpp>
 #include <backlite/logger.hpp>
+#include <backlite/storage/schema.hpp>
 #include <backlite/ui/file.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/json.hpp>
@@ -75,7 +76,7 @@ public:
             page.json = overview_json(found, view.now);
             return page;
         }
-        if (store.shape.schema_version > newest_known) {
+        if (store.shape.schema_version > storage::Schema::current) {
             page.html.put(
                 R"(<p class="hint">This file was made by a newer backlite; some of what it holds may not be shown.</p>)");
         }
@@ -206,7 +207,6 @@ public:
     }
 
 private:
-    static constexpr std::int64_t newest_known = 3;
     static constexpr std::int64_t a_while = 15'000;  // processes may die without a commit
     static constexpr std::int64_t an_hour = 3'600'000;
 
