@@ -168,7 +168,8 @@ void Demo::produce(const std::stop_token& stop) {
         if (roll(0, 2) == 0)
             client_.add(CollectPayment{fmt::format("R-{}", roll(1000, 9999)), roll(500, 90'000) / 100.0}).save();
         // Of these more come in than the workers can do: the queue falls behind, and the others with it.
-        if (roll(0, 1) == 0) client_.add(WriteReport{fmt::format("C-{}", roll(10, 99)), 9'007'199'254'740'993}).save();
+        for (int i = roll(1, 2); i > 0; --i)
+            client_.add(WriteReport{fmt::format("C-{}", roll(10, 99)), 9'007'199'254'740'993}).save();
         if (round % 20 == 0)
             client_.add(SendReminder{"ada@example.org"}).wait(std::chrono::seconds{roll(60, 7'200)}).save();
         rest(stop, std::chrono::milliseconds{roll(2'000, 4'000)});

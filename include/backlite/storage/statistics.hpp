@@ -101,7 +101,7 @@ private:
 /// Half hours are there so that a day or a week is drawn from few rows.
 class Statistics {
 public:
-    static constexpr std::int64_t minutes_kept = 7 * 24 * 60;
+    static constexpr std::int64_t minutes_kept = std::int64_t{7} * 24 * 60;
     static constexpr std::int64_t spans[] = {1, 30};  ///< minutes
 
     explicit Statistics(sqlite3* db) noexcept : db_(db) {}

@@ -76,12 +76,25 @@ struct View {
     return std::string{kept} + (kept.size() < text.size() ? "…" : "");
 }
 
-/// The name of a queue, leading to its tasks. A name that is too long for a link is shown without.
-[[nodiscard]] inline Html queue_link(const View& view, std::string_view queue) {
+/// The page that lists tasks of that state.
+[[nodiscard]] inline Link list_of(const View& view, State state) {
+    switch (state) {
+        case State::running: return Link(view.base, "/running");
+        case State::succeeded: return Link(view.base, "/succeeded");
+        case State::failed: return Link(view.base, "/failed");
+        case State::waiting:
+        case State::scheduled: break;
+    }
+    return Link(view.base, "/upcoming");
+}
+
+/// The name of a queue, leading to those of its tasks that are in that state. A name that is too long for a link is
+/// shown without.
+[[nodiscard]] inline Html queue_link(const View& view, std::string_view queue, State state = State::waiting) {
     Html html;
     const std::string shown = queue.empty() ? "(no name)" : short_text(queue, 60);
     if (queue.size() > 200 || queue.empty()) return html.put(R"(<span class="queue">{}</span>)", shown), html;
-    html.put(R"(<a class="queue" href="{}">{}</a>)", Link(view.base, "/upcoming").param("queue", queue), shown);
+    html.put(R"(<a class="queue" href="{}">{}</a>)", list_of(view, state).param("queue", queue), shown);
     return html;
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 // Lists of tasks: running, upcoming, succeeded, failed, and what a search found.
 
+#include <algorithm>
 #include <charconv>
 #include <cstddef>
 #include <cstdint>
@@ -124,7 +125,17 @@ inline void put_error(Html& html, const TaskLine& line) {
     html.put(R"(<td class="error" data-label="Error"><span>{}</span></td>)", short_text(line.error, 160));
 }
 
-inline void put_table(Html& html, const View& view, const std::vector<TaskLine>& lines, Columns columns) {
+/// Who runs a task, and whether that still lives; a dead one's tasks are taken back by the next client.
+inline std::string process_text(const TaskLine& line, const std::vector<Process>& processes) {
+    if (!line.owner) return "not known";
+    const auto found = std::find_if(processes.begin(), processes.end(),
+                                    [&](const Process& process) { return process.owner == *line.owner; });
+    const bool dead = found == processes.end() || found->alive == false;
+    return fmt::format("#{}{}", *line.owner, dead ? ", which is dead" : "");
+}
+
+inline void put_table(Html& html, const View& view, const std::vector<TaskLine>& lines, Columns columns,
+                      const std::vector<Process>& processes = {}) {
     switch (columns) {
         case Columns::running: put_head(html, {"Task", "Queue", "Running for", "Attempt", "Process", "Added"}); break;
         case Columns::upcoming:
@@ -136,7 +147,7 @@ inline void put_table(Html& html, const View& view, const std::vector<TaskLine>&
     }
     for (const TaskLine& line : lines) {
         html.put(R"(<tr data-row><th scope="row">{}</th><td data-label="Queue">{}</td>)", task_link(view, line),
-                 queue_link(view, line.queue));
+                 queue_link(view, line.queue, line.state));
         const bool finished = line.state == State::succeeded || line.state == State::failed;
         const std::string attempt = fmt::format(
             "{}{}", finished ? line.attempts : saturating_add(line.attempts, Duration{1}),
@@ -148,7 +159,7 @@ inline void put_table(Html& html, const View& view, const std::vector<TaskLine>&
                          age_text(line.claimed_at.value_or(0), view.now));
                 html.put(
                     R"(<td data-label="Attempt">{}</td><td data-label="Process">{}</td><td data-label="Added">{}</td>)",
-                    attempt, line.owner ? fmt::format("#{}", *line.owner) : "not known", ago(view, line.created_at));
+                    attempt, process_text(line, processes), ago(view, line.created_at));
                 break;
             case Columns::upcoming:
                 html.put(R"(<td data-label="State">{}</td><td data-label="Due">{}</td><td data-label="Added">{}</td>)",
@@ -207,7 +218,7 @@ inline void put_looked_at(Html& html, const TaskList& list) {
         return html;
     }
     html.put(R"(<p class="sum">{} running</p>)", count_text(list.total.value_or(Count{})));
-    detail::put_table(html, view, list.lines, detail::Columns::running);
+    detail::put_table(html, view, list.lines, detail::Columns::running, list.processes);
     Link first(view.base, "/running");
     first.param("queue", queue);
     std::optional<Link> next;
@@ -230,7 +241,7 @@ inline void put_looked_at(Html& html, const TaskList& list) {
     }
     if (list.lines.empty()) {
         const bool narrowed = !view.get("queue").empty() || !view.get("state").empty();
-        html.put(R"(<p class="empty">{}</p>)", narrowed ? "No task that waits fits." : "No task waits, now or later.");
+        html.put(R"(<p class="empty">{}</p>)", narrowed ? "No matching tasks." : "No task waits, now or later.");
         return html;
     }
     detail::put_table(html, view, list.lines, detail::Columns::upcoming);
@@ -336,7 +347,7 @@ struct Found {
     };
     part(found.unfinished, "Not finished", "unfinished");
     part(found.finished, "Finished", "finished");
-    if (!any) html.put(R"(<p class="empty">No task that is kept fits.</p>)");
+    if (!any) html.put(R"(<p class="empty">No matching tasks.</p>)");
     html.put(
         R"(<p class="hint">Text is looked for in ids, errors and payloads, ASCII letters in either case, in up to {} rows a page, )"
         R"(newest first. Times are due times of what is not finished, and starts of what is.</p>)",

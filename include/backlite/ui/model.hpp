@@ -87,6 +87,7 @@ struct Overview {
     std::vector<Bucket> buckets{};
     /// From the statistics, of all tasks; else from the finished tasks that are kept, each for one attempt.
     bool counted = false;
+    std::int64_t counted_from = 0;              ///< where the statistics begin
     std::int64_t covered_from = 0;              ///< what finished before this was not looked at, or not counted
     bool due_cut = false;                       ///< more tasks are to come than were counted
     std::optional<std::int64_t> next_change{};  ///< when time alone changes what is shown

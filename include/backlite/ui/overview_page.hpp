@@ -149,7 +149,7 @@ inline void put_charts(Html& html, const View& view, const Overview& overview, c
     Chart finished{"Finished", "ok", "bad", {}, {}, 0, overview.from, end, {}};
     Chart failed{"Failed attempts", "bad", "due", {}, {}, 0, overview.from, end, {}};
     Chart duration{"Average duration", "time", "", {}, {}, 0, overview.from, end, {}};
-    Chart backlog{"Backlog", "due", "", {}, {}, 0, overview.from, end, {}};
+    Chart backlog{"Unfinished", "due", "", {}, {}, 0, overview.from, end, {}};
     Chart due{"Coming due",
               "due",
               "",
@@ -170,7 +170,7 @@ inline void put_charts(Html& html, const View& view, const Overview& overview, c
         finished.bars.push_back({static_cast<double>(bucket.succeeded), static_cast<double>(bucket.failed),
                                  fmt::format("{} · {} succeeded, {} failed", at, bucket.succeeded, bucket.failed)});
         failed.bars.push_back({static_cast<double>(bucket.failed), static_cast<double>(bucket.retried),
-                               fmt::format("{} · {} failed, {} to be retried", at, bucket.failed, bucket.retried)});
+                               fmt::format("{} · {} failed for good, {} retried", at, bucket.failed, bucket.retried)});
         const std::string took = us_text(mean);
         duration.bars.push_back({mean, 0,
                                  overview.counted
@@ -180,7 +180,7 @@ inline void put_charts(Html& html, const View& view, const Overview& overview, c
                                                    us_text(static_cast<double>(bucket.max_duration_us)))});
         backlog.bars.push_back(
             {overview.from + offset < overview.covered_from ? 0 : static_cast<double>(bucket.backlog), 0,
-             fmt::format("{} · {} left, {} added", at, bucket.backlog, bucket.added)});
+             fmt::format("{} · {} unfinished, {} added", at, bucket.backlog, bucket.added)});
         due.bars.push_back({static_cast<double>(bucket.due), 0,
                             fmt::format("{} · {} due", when_text(period, view.now + offset), bucket.due)});
         finished.most = (std::max)(finished.most, static_cast<double>(count));
@@ -213,9 +213,11 @@ inline void put_charts(Html& html, const View& view, const Overview& overview, c
     html.put(R"(<div class="charts">{}{}{}{}{}</div>)", draw(finished), draw(failed), draw(duration),
              overview.counted ? draw(backlog) : Html{}, draw(due));
     if (overview.counted) {
-        html.put(R"(<p class="hint">Counted by the programs that work on this file since {}, kept for a week. A task )"
-                 R"(that plain SQL added counts from its start, and in no backlog before it finished.</p>)",
-                 exact_time(overview.covered_from));
+        html.put(
+            R"(<p class="hint">Counted by the programs that work on this file, since {}{}. Unfinished are all tasks )"
+            R"(that wait, are scheduled or run; one that plain SQL added is counted from its start.</p>)",
+            exact_time(overview.counted_from),
+            overview.covered_from > (std::max)(overview.from, overview.counted_from) ? "; not all of it is shown" : "");
     } else if (overview.covered_from > overview.from) {
         html.put(
             R"(<p class="hint">Finished tasks are shown back to {}: more than {} have finished in this period.</p>)",

@@ -93,6 +93,8 @@ public:
         if (json) return page.json = list_json(list), page;
         bool more = false;
         list.queues = store.queues.names(more);
+        list.processes = store.queues.processes();
+        find_living(file_, list.processes);
         page.html = running_page(view, list);
         return page;
     }

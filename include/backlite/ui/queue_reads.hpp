@@ -195,7 +195,8 @@ private:
         {
             storage::Run first(db_, first_count_, {span});
             if (!first.step()) return false;
-            view.covered_from = (std::max)(view.from, limited(first.integer(0)) * minute);
+            view.counted_from = limited(first.integer(0)) * minute;
+            view.covered_from = (std::max)(view.from, view.counted_from);
         }
         view.counted = true;
         std::int64_t looked_at = 0;

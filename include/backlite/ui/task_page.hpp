@@ -120,7 +120,7 @@ inline void put_text(Html& html, const View& view, const TaskDetail& task, std::
     const TaskLine& line = task.line;
     Html html;
     html.put(R"(<div class="facts"><div><span>State</span>{}</div><div><span>Queue</span>{}</div>)", badge(line.state),
-             queue_link(view, line.queue));
+             queue_link(view, line.queue, line.state));
     const bool finished = line.state == State::succeeded || line.state == State::failed;
     html.put(R"(<div><span>{}</span><b>{}</b></div>)", finished ? "Attempts" : "Failed attempts", line.attempts);
     if (line.crashes > 0) html.put(R"(<div><span>Crashes of its process</span><b>{}</b></div>)", line.crashes);
@@ -128,8 +128,9 @@ inline void put_text(Html& html, const View& view, const TaskDetail& task, std::
     if (line.duration_us)
         html.put(R"(<div><span>Took</span><b>{}</b></div>)", span_text(std::chrono::microseconds{*line.duration_us}));
     html.put("</div>");
-    detail::put_text(html, view, task, line.state == State::failed ? "Error" : "Last error", error, task.error_size,
-                     false);
+    detail::put_text(html, view, task,
+                     line.state == State::failed && line.attempts < 2 ? "Error" : "Error of the last attempt", error,
+                     task.error_size, false);
     detail::put_timeline(html, view, task);
     detail::put_text(html, view, task, "Payload", payload, task.payload_size, true);
     return html;

@@ -112,6 +112,16 @@ TEST_CASE("Dashboard: each list holds its tasks and no others") {
     CHECK(holds(rig.page("/running?queue=none"), "Nothing is running in this queue"));
 }
 
+TEST_CASE("Dashboard: a running task of a dead process is said to be one, and queues lead to the list they stand in") {
+    Rig rig;
+    fill(rig);
+    CHECK(holds(rig.page("/running"), "#7, which is dead"));
+    CHECK(holds(rig.page("/running"), "href=\"/running?queue=print\""));
+    CHECK(holds(rig.page("/failed"), "href=\"/failed?queue=mail\""));
+    CHECK(holds(rig.page("/task/good"), "href=\"/succeeded?queue=mail\""));
+    CHECK(holds(rig.page("/upcoming"), "href=\"/upcoming?queue=mail\""));
+}
+
 TEST_CASE("Dashboard: lists are turned page by page") {
     DashboardConfig config;
     config.page_size = 2;
@@ -197,7 +207,7 @@ TEST_CASE("Dashboard: a search looks in ids, errors and payloads, within what th
     CHECK(found("since=1970-01-12T14:00") == "comes");
     CHECK(found("until=1970-01-12").empty());
     CHECK(rig.json("/search?q=wai")["by_id"][0]["id"] == "waits");
-    CHECK(holds(rig.page("/search?q=zzz"), "No task that is kept fits"));
+    CHECK(holds(rig.page("/search?q=zzz"), "No matching tasks"));
     for (const char* bad : {"/search?state=odd", "/search?since=yesterday", "/search?since=2026-13-01",
                             "/search?after=x", "/search?part=x", "/search?until=2026-01-01T25:00", "/failed?after=1",
                             "/upcoming?after=a.b", "/upcoming?state=failed", "/running?after=1.2.3"}) {
@@ -226,9 +236,9 @@ TEST_CASE("Dashboard: the overview draws what the statistics count, and says sin
     CHECK(markup.fault.empty());
     CHECK(markup.elements.at("svg") == 5);
     CHECK(holds(markup.text, "9 added in the last hour"));
-    CHECK(holds(markup.text, "1 failed, 2 to be retried"));
+    CHECK(holds(markup.text, "1 failed for good, 2 retried"));
     CHECK(holds(markup.text, "1 s after waiting 500 ms"));
-    CHECK(holds(markup.text, "Counted by the programs that work on this file since"));
+    CHECK(holds(markup.text, "Counted by the programs that work on this file, since"));
     CHECK(holds(markup.text, "all tasks, kept or not"));
     const nlohmann::json json = rig.json("/");
     CHECK(json["counted"] == true);
