@@ -138,4 +138,73 @@ std::size_t claim_and_delete_all(const RawDatabase& database) {
     }
 }
 
+void claim_and_keep_all(const RawDatabase& database, std::span<const std::string_view> queues,
+                        std::size_t fails_every) {
+    constexpr std::size_t batch = 100;
+    constexpr std::int64_t owner = 1'000'000;
+    struct Claim {
+        std::string id{};
+        std::int64_t claim = 0;
+        std::string payload{};
+    };
+    RawStatement begin(database, "BEGIN IMMEDIATE");
+    RawStatement commit(database, "COMMIT");
+    RawStatement find(database,
+                      "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
+                      "WHERE claimed_at IS NULL AND queue = ?1 AND due <= ?2 ORDER BY due LIMIT ?3");
+    RawStatement read(database, "SELECT id, claim, attempts, crashes, task FROM backlite_tasks WHERE rowid = ?1");
+    RawStatement claim(database,
+                       "UPDATE backlite_tasks SET claimed_at = ?2, owner = ?3, claim = claim + 1, lease = 0 "
+                       "WHERE rowid = ?1");
+    RawStatement retry(database,
+                       "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = "
+                       "?3, error = 'no', attempts = attempts + 1 WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT "
+                       "NULL");
+    RawStatement keep(database,
+                      "INSERT INTO backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, "
+                      "last_duration_micro, succeeded, task, expires_at, error) SELECT id, created_at, queue, ?3, "
+                      "attempts + 1, 1, 1, task, ?3 + 86400000, NULL FROM backlite_tasks "
+                      "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL");
+    RawStatement remove(database, "DELETE FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL");
+
+    std::size_t fresh = 0;
+    std::vector<Claim> claimed;
+    std::vector<std::int64_t> rows;
+    for (;;) {
+        begin.run();
+        const std::int64_t now = now_ms();
+        for (const Claim& done : claimed) {
+            const bool fails = done.claim == 1 && fresh++ % fails_every == 0;
+            for (RawStatement* statement : {fails ? &retry : &keep, &remove}) {
+                if (fails && statement == &remove) break;
+                statement->bind(1, std::string_view{done.id});
+                statement->bind(2, done.claim);
+                if (statement != &remove) statement->bind(3, now);
+                statement->run();
+            }
+        }
+        claimed.clear();
+        rows.clear();
+        for (const std::string_view queue : queues) {
+            find.bind(1, queue);
+            find.bind(2, now);
+            find.bind(3, static_cast<std::int64_t>(batch / queues.size() + 1));
+            while (find.step()) rows.push_back(find.integer(0));
+            find.reset();
+        }
+        for (const std::int64_t row : rows) {
+            read.bind(1, row);
+            read.step();
+            claimed.push_back({std::string{read.bytes(0)}, read.integer(1) + 1, std::string{read.bytes(4)}});
+            read.reset();
+            claim.bind(1, row);
+            claim.bind(2, now);
+            claim.bind(3, owner);
+            claim.run();
+        }
+        commit.run();
+        if (claimed.empty()) return;
+    }
+}
+
 }  // namespace bench

@@ -116,4 +116,8 @@ private:
 /// tasks that were.
 [[nodiscard]] std::size_t claim_and_delete_all(const RawDatabase& database);
 
+/// The same for tasks of several queues, of which it keeps a completed row each. Of the tasks that it claims for the
+/// first time, every `fails_every`-th waits once more instead.
+void claim_and_keep_all(const RawDatabase& database, std::span<const std::string_view> queues, std::size_t fails_every);
+
 }  // namespace bench

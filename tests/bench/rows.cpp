@@ -7,6 +7,7 @@ std::vector<Row> all_rows() {
     std::vector<Row> rows;
     append_add_rows(rows);
     append_drain_rows(rows);
+    append_settings_rows(rows);
     append_latency_rows(rows);
     append_beside_rows(rows);
     append_flat_rows(rows);
