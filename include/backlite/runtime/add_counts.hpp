@@ -18,7 +18,7 @@ namespace backlite {
 inline namespace v1 {
 namespace runtime {
 
-/// An add that counts itself costs a fifth more. So at most one in a second does, and counts those before it too; and
+/// An add that counts itself writes two rows more. So at most one in a second does, and counts those before it too; and
 /// whatever the dispatcher writes takes them along. A death loses the count of a second's tasks, and no task.
 /// Threads: any.
 class AddCounts {

@@ -169,8 +169,9 @@ public:
         storage::execute(db, "SAVEPOINT backlite_add");
         try {
             storage::Adds(db).insert(tasks, now, wait_until);
-            // Only in the host's transaction: this client does not see whether that is committed.
-            storage::Statistics(db).add(storage::tally(tasks, now));
+            // Only in the host's transaction: this client does not see whether that is committed. Old rows are not
+            // the host's business.
+            storage::Statistics(db, storage::never).add(storage::tally(tasks, now));
             storage::Run(db, release).change();
         } catch (const StorageError& error) {
             const auto done = [db](storage::Statement& statement) {

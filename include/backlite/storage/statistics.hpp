@@ -12,6 +12,7 @@
 #include <sqlite3.h>
 
 #include <backlite/records.hpp>
+#include <backlite/storage/claims.hpp>
 #include <backlite/storage/statement.hpp>
 
 namespace backlite {
@@ -104,7 +105,8 @@ public:
     static constexpr std::int64_t minutes_kept = std::int64_t{7} * 24 * 60;
     static constexpr std::int64_t spans[] = {1, 30};  ///< minutes
 
-    explicit Statistics(sqlite3* db) noexcept : db_(db) {}
+    /// `swept`: old rows are looked for in later minutes only; `never`: in none.
+    explicit Statistics(sqlite3* db, std::int64_t swept = 0) noexcept : db_(db), swept_(swept) {}
 
     /// Adds to what is there, and deletes some of what is older than a week, once a minute. REQUIRES: inside a write
     /// transaction. Errors: StorageError; the caller rolls back.
@@ -124,7 +126,7 @@ public:
 
 private:
     sqlite3* db_;
-    std::int64_t swept_ = 0;  ///< the last minute in which old rows were looked for
+    std::int64_t swept_;  ///< the last minute in which old rows were looked for
     // A sum at its end stays there: SQLite would refuse more, and with it all that the transaction writes.
     Statement add_{
         "INSERT INTO backlite_stats (span, start, queue, added, started, succeeded, failed, retried, wait_ms, run_us) "

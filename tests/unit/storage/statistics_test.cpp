@@ -163,6 +163,16 @@ TEST_CASE("Statistics: what is older than a week goes, a part of it in each new 
     CHECK(book.query("SELECT start FROM backlite_stats WHERE span = 30") == fmt::format("{}", now - now % 30));
 }
 
+TEST_CASE("Statistics: old rows stay where nobody asks for them to be looked for") {
+    Book book;
+    book.count({{.minute = 1, .queue = "mail", .added = 1}});
+    book.write([&](storage::Repository&) {
+        Statistics(book.connection.handle(), storage::never)
+            .add(std::vector<Tally>{{.minute = 1'000'000, .queue = "mail", .added = 1}});
+    });
+    CHECK(book.query("SELECT count(*) FROM backlite_stats WHERE span = 1") == "2");
+}
+
 TEST_CASE("Statistics: a number at its end stays there, and keeps nothing else from being written") {
     Book book;
     book.count({{.minute = 1, .queue = "mail", .added = 1}});
