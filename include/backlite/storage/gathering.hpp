@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Whether the next transaction should wait for more callers before anybody leads it.
+// Whether a transaction should wait for more callers before it is committed.
 
 #include <algorithm>
 #include <chrono>
@@ -12,9 +12,8 @@ inline namespace v1 {
 namespace storage {
 
 /// Callers that add one task after the other come back as soon as their commit is over. Where a commit is dear, because
-/// it is synced, waiting for them costs less than the second commit that they would need: whoever completes the
-/// expected number leads, and when they do not come, the first who waits leads after the time of one commit. Each time
-/// in vain makes the next try rarer.
+/// it is synced, waiting for them costs less than the second commit that they would need: the leader commits once it
+/// has the expected number, or after the time of one commit. Each time in vain makes the next try rarer.
 /// Threads: one at a time.
 class Gathering {
 public:
@@ -34,7 +33,7 @@ public:
         until_ = now + cost_;
     }
 
-    /// Somebody leads.
+    /// Nobody is waited for any more.
     void end() noexcept { target_ = 0; }
 
     /// As many as were expected have come.
@@ -52,9 +51,11 @@ public:
         misses_ = (std::min)(misses_ + 1, most_misses);
     }
 
-    /// With how many waiting somebody should lead; 0: with any.
+    /// How many writes are waited for; 0: none.
     [[nodiscard]] std::size_t target() const noexcept { return target_; }
-    /// When somebody should lead with however many.
+    /// Whether so many are enough.
+    [[nodiscard]] bool complete(std::size_t count) const noexcept { return count >= target_; }
+    /// When the transaction is committed with however many.
     [[nodiscard]] Steady::time_point until() const noexcept { return until_; }
 
 private:

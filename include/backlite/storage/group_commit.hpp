@@ -36,10 +36,11 @@ namespace storage {
 
 /// Owns the client's writer connection and runs operations on it, several callers' in one transaction.
 ///
-/// A caller that finds it idle leads: it begins a transaction, takes every operation that waits by then, its own first,
-/// runs them, commits, wakes their callers, and then hands the lead to the first that arrived meanwhile. So a lone
-/// caller pays no thread hop, and a hundred callers pay one sync. Where that is dear, the lead may wait a moment for
-/// the callers that were just woken; see Gathering.
+/// A caller that finds it idle leads: it begins a transaction, runs its own operation and those that arrive until there
+/// are no more, commits, gives up the lead to the first that arrived meanwhile, and then wakes the callers it worked
+/// for. So a lone caller pays no thread hop, and a hundred callers pay one sync. Where that is dear, a leader may wait
+/// a moment before it commits for the callers that were just woken, and runs what each brings while the next are on
+/// their way; see Gathering.
 ///
 /// An operation may run several times before it counts: if another of its batch fails, or the commit does, it runs
 /// again without the one that failed. So what it finds may leave it only after `write` has returned.
@@ -84,8 +85,6 @@ public:
             const std::lock_guard lock(mutex_);
             if (led_ || fatal_) return;
             led_ = true;
-            gathering_.end();
-            expected_ = 0;
         }
         Found found;
         try {
@@ -94,8 +93,9 @@ public:
             note_fatal(std::current_exception(), found);  // anything else: the next look will tell
         }
         std::unique_lock lock(mutex_);
-        hand_over_locked();
-        report(found, lock);
+        hand_over_locked(found);
+        lock.unlock();
+        report(found);
     }
 
     /// How many times commits of others were found. REQUIRES: inside an operation.
@@ -112,6 +112,7 @@ private:
     struct Found {
         bool foreign_commit = false;
         std::optional<StorageError> fatal{};
+        bool ends_it = false;  ///< the first fatal one
     };
 
     template <class Work>
@@ -136,20 +137,13 @@ private:
         if (fatal_) throw StorageError(*fatal_);
         operation.refusals = refusals_;
         waiting_.push_back(&operation);
-        if (led_) return;
-        const bool complete = waiting_.size() >= gathering_.target();
-        if (complete || Steady::now() >= gathering_.until()) {
-            if (gathering_.target() > 0 && complete) gathering_.hit();
-            take_lead_locked(operation);
-        } else if (waiting_.size() == 1) {
-            operation.wake_at(gathering_.until());
+        entered_.fetch_add(1, std::memory_order_relaxed);
+        if (!led_) {
+            led_ = true;
+            operation.set(State::leads);
+        } else if (gatherer_ != nullptr && gathering_.complete(taken_ + waiting_.size())) {
+            std::exchange(gatherer_, nullptr)->tell(State::leads);
         }
-    }
-
-    void take_lead_locked(Operation& operation) {
-        led_ = true;
-        gathering_.end();
-        operation.set(State::leads);
     }
 
     void wait(Operation& operation) {
@@ -159,13 +153,7 @@ private:
         operation.sleep(pause);
         if (operation.state() != State::waiting) return;
         const std::lock_guard lock(mutex_);
-        if (operation.state() != State::waiting) return;
-        if (gives_up_locked(operation)) {
-            if (!led_) hand_on_locked();
-        } else if (!led_ && Steady::now() >= gathering_.until()) {
-            gathering_.missed();
-            take_lead_locked(operation);
-        }
+        if (operation.state() == State::waiting) (void)gives_up_locked(operation);
     }
 
     /// Takes the operation out of the queue if its patience is over, or all hope. Time counts only once the file was
@@ -192,15 +180,21 @@ private:
     void lead(Operation& own) {
         Found found;
         std::unique_lock lock(mutex_);
-        while (own.state() != State::done && !gives_up_locked(own)) lead_round(own, found, lock);
-        hand_over_locked();
-        report(found, lock);
+        for (;;) {
+            if (gives_up_locked(own)) {
+                hand_over_locked(found);
+                break;
+            }
+            if (lead_round(own, found, lock)) break;
+        }
+        lock.unlock();
+        report(found);
     }
 
     /// One transaction, or one slice of waiting for another process's lock. After it the leader may give up, and
-    /// everybody who waits may too. The lock is held at entry and at exit, not in between.
-    void lead_round(Operation& own, Found& found, std::unique_lock<std::mutex>& lock) {
-        expected_ = 0;
+    /// everybody who waits may too. Whether its own operation is done, and the lead given up. The lock is held at entry
+    /// and at exit, not in between.
+    [[nodiscard]] bool lead_round(Operation& own, Found& found, std::unique_lock<std::mutex>& lock) {
         const bool writes = std::any_of(waiting_.begin(), waiting_.end(),
                                         [](const Operation* o) { return o->kind == Operation::Kind::write; });
         lock.unlock();
@@ -208,7 +202,7 @@ private:
             if (writes && !connection_.try_begin()) {
                 lock.lock();
                 ++refusals_;
-                return;
+                return false;
             }
             look_around(found);
             if (found.fatal) throw StorageError(*found.fatal);
@@ -219,24 +213,32 @@ private:
             lock.lock();
             remove_locked(own);
             own.set(State::done);
-            return;
+            hand_over_locked(found);
+            return true;
         }
-        lock.lock();
-        std::vector<Operation*> batch = take_locked(writes);
-        lock.unlock();
-        const Steady::duration took = run(batch, writes);
+        std::vector<Operation*> batch;
+        Steady::duration took{};
+        if (run_all(batch, own, writes, lock)) took = commit(batch, writes);
         for (const Operation* operation : batch) note_fatal(operation->error, found);
         const auto left = std::stable_partition(batch.begin(), batch.end(),
                                                 [](const Operation* o) { return o->committed || o->error; });
         lock.lock();
         put_back_locked({left, batch.end()});
         if (took > Steady::duration::zero()) gathering_.committed(took);
-        if (writes) expected_ = static_cast<std::size_t>(left - batch.begin()) + waiting_.size();
+        const bool done = own.committed || own.error;
+        if (done) own.set(State::done);
+        gathering_.begin(writes ? static_cast<std::size_t>(left - batch.begin()) + waiting_.size() : 0, Steady::now());
+        // Those who are woken come back with the next operation. If the next leader waits for them, it begins while
+        // they are being woken; otherwise this one stays until they are awake, so that the next transaction holds them.
+        const bool at_once = gathering_.target() > 0;
+        if (done && at_once) hand_over_locked(found);
         lock.unlock();
-        // Those who are woken come back while this one still leads, so that the next batch holds them.
-        std::for_each(batch.begin(), left,
-                      [&own](Operation* o) { o == &own ? o->set(State::done) : o->tell(State::done); });
+        std::for_each(batch.begin(), left, [&own](Operation* o) {
+            if (o != &own) o->tell(State::done);
+        });
         lock.lock();
+        if (done && !at_once) hand_over_locked(found);
+        return done;
     }
 
     void remove_locked(Operation& operation) {
@@ -244,9 +246,31 @@ private:
         if (place != waiting_.end()) waiting_.erase(place);
     }
 
-    /// The operations of the next transaction, in the order in which they came; the leader's is the first.
-    std::vector<Operation*> take_locked(bool writes) {
-        std::vector<Operation*> batch;
+    /// Runs what waits, in the order in which it came, the leader's own first, and what arrives meanwhile. The lock is
+    /// not held at entry and at exit. False if one failed: nothing of the others is in the file then.
+    [[nodiscard]] bool run_all(std::vector<Operation*>& batch, Operation& own, bool writes,
+                               std::unique_lock<std::mutex>& lock) {
+        std::size_t ran = 0;
+        lock.lock();
+        if (gathering_.target() > 0 && Steady::now() >= gathering_.until()) gathering_.end();
+        while (take_locked(batch, writes)) {
+            taken_ = batch.size();
+            lock.unlock();
+            for (; ran < batch.size(); ++ran) {
+                if (!run(*batch[ran], writes)) return false;
+            }
+            lock.lock();
+            if (!writes || batch.back()->alone) break;
+            if (waiting_.empty()) gather(own, lock);
+        }
+        gathering_.end();
+        lock.unlock();
+        return true;
+    }
+
+    /// Moves what waits to the end of the batch; false if that is nothing.
+    bool take_locked(std::vector<Operation*>& batch, bool writes) {
+        const std::size_t before = batch.size();
         for (Operation* next : waiting_) {
             // A write that arrived after the leader chose to begin no transaction waits for the next round.
             if (!writes && next->kind == Operation::Kind::write) break;
@@ -255,25 +279,50 @@ private:
             batch.push_back(next);
             if (next->alone) break;
         }
-        waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(batch.size()));
-        return batch;
+        const std::size_t taken = batch.size() - before;
+        waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
+        return taken > 0;
     }
 
-    /// Runs a batch. Operations that are neither failed nor committed afterwards have their turn again. How long the
-    /// commit took; zero if there was none.
-    Steady::duration run(const std::vector<Operation*>& batch, bool writes) noexcept {
-        for (Operation* operation : batch) {
-            try {
-                operation->run(repository_);
-                if (writes && !connection_.in_transaction()) {
-                    throw StorageError("SQLite rolled the transaction back", SQLITE_ABORT_ROLLBACK);
-                }
-            } catch (...) {
-                operation->error = std::current_exception();
-                connection_.rollback();  // a failed statement can leave the transaction open, or have ended it
-                return {};
+    /// Waits for the next operation if one is expected before the commit, but not long. The lock is held at entry and
+    /// at exit.
+    void gather(Operation& own, std::unique_lock<std::mutex>& lock) {
+        if (gathering_.target() == 0) return;
+        if (gathering_.complete(taken_)) return gathering_.hit();
+        const std::uint64_t entered = entered_.load(std::memory_order_relaxed);
+        const auto end = (std::min)(Steady::now() + awake, gathering_.until());
+        lock.unlock();  // whoever enters must not meet this thread there
+        while (entered_.load(std::memory_order_relaxed) == entered && Steady::now() < end) std::this_thread::yield();
+        lock.lock();
+        if (!waiting_.empty()) return;
+        own.set(State::gathers);
+        gatherer_ = &own;
+        lock.unlock();
+        own.gather_until(gathering_.until());
+        lock.lock();
+        gatherer_ = nullptr;
+        own.set(State::leads);
+        if (!gathering_.complete(taken_ + waiting_.size())) gathering_.missed();
+    }
+
+    /// False if it failed; then the transaction is no more.
+    bool run(Operation& operation, bool writes) noexcept {
+        try {
+            operation.run(repository_);
+            if (writes && !connection_.in_transaction()) {
+                throw StorageError("SQLite rolled the transaction back", SQLITE_ABORT_ROLLBACK);
             }
+            return true;
+        } catch (...) {
+            operation.error = std::current_exception();
+            connection_.rollback();  // a failed statement can leave the transaction open, or have ended it
+            return false;
         }
+    }
+
+    /// How long it took; zero if there was nothing to commit, or it failed. Operations that are neither failed nor
+    /// committed afterwards have their turn again.
+    Steady::duration commit(const std::vector<Operation*>& batch, bool writes) noexcept {
         const auto start = Steady::now();
         try {
             if (writes) connection_.commit();
@@ -298,22 +347,12 @@ private:
         waiting_.insert(waiting_.begin(), batch.begin(), batch.end());
     }
 
-    /// The end of a lead. If nobody leads then, whoever completes the batch does, or the first who waits in vain.
-    void hand_over_locked() {
-        led_ = false;
-        gathering_.begin(expected_, Steady::now());
-        if (gathering_.target() <= waiting_.size()) {
-            hand_on_locked();
-        } else if (!waiting_.empty()) {
-            waiting_.front()->wake_at(gathering_.until());
-        }
-    }
-
-    void hand_on_locked() {
-        gathering_.end();
-        if (waiting_.empty()) return;
-        led_ = true;
-        waiting_.front()->tell(State::leads);
+    /// The end of a lead: the first who waits leads now, or whoever comes next.
+    void hand_over_locked(Found& found) {
+        found.ends_it = found.fatal && !fatal_;
+        if (found.ends_it) fatal_ = found.fatal;
+        led_ = !waiting_.empty();
+        if (led_) waiting_.front()->tell(State::leads);
     }
 
     /// Whether others have committed, and whether the file is still ours to write. REQUIRES: to lead.
@@ -375,16 +414,15 @@ private:
         }
     }
 
-    /// Calls the hooks. The lock is held at entry and at exit, not in between.
-    void report(const Found& found, std::unique_lock<std::mutex>& lock) {
-        const bool fatal = found.fatal && !fatal_;
-        if (fatal) fatal_ = found.fatal;
-        if (!fatal && !found.foreign_commit) return;
-        lock.unlock();
+    /// Calls the hooks. REQUIRES: the lead is given up, no lock is held.
+    void report(const Found& found) {
         if (found.foreign_commit && hooks_.foreign_commit) hooks_.foreign_commit();
-        if (fatal && hooks_.fatal) hooks_.fatal(*found.fatal);
-        lock.lock();
+        if (found.ends_it && hooks_.fatal) hooks_.fatal(*found.fatal);
     }
+
+    /// How long a leader lets others run before it sleeps: those who were just woken are on their way, and waking it
+    /// would take as long.
+    static constexpr std::chrono::microseconds awake{100};
 
     // constant after construction
     Hooks hooks_;
@@ -397,12 +435,14 @@ private:
     std::int64_t seen_schema_ = 0;
     Steady::time_point moved_checked_{};
 
+    std::atomic<std::uint64_t> entered_{0};  ///< operations that have ever come; changed under mutex_
     std::mutex mutex_;
     // guarded by mutex_
     bool led_ = false;
     std::vector<Operation*> waiting_{};  ///< in the order in which they came
     Gathering gathering_{};
-    std::size_t expected_ = 0;  ///< callers who waited when the last transaction was over, and whose writes it held
+    std::size_t taken_ = 0;          ///< how many operations the transaction holds so far
+    Operation* gatherer_ = nullptr;  ///< the leader's own, while it sleeps until the transaction is complete
     std::uint64_t refusals_ = 0;
     std::optional<StorageError> fatal_{};
 };

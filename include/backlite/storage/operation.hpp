@@ -36,7 +36,7 @@ class Operation {
 public:
     using Steady = std::chrono::steady_clock;
     enum class Kind { read, write };
-    enum class State { waiting, taken, leads, done };
+    enum class State { waiting, taken, leads, gathers, done };
 
     Operation(Kind a_kind, void* work, void (*call)(void*, Repository&), const Patience& its_patience) noexcept
         : kind(a_kind),
@@ -64,25 +64,19 @@ public:
         changed_.notify_one();
     }
 
-    /// Ends a sleep at `time`, whatever else.
-    void wake_at(Steady::time_point time) noexcept {
-        const std::lock_guard lock(door_);
-        wake_at_ = time;
-        changed_.notify_one();
-    }
-
     /// Waits until it leads or is done, at most `pause`.
     void sleep(Duration pause) {
         // Most waits are over within a commit: yielding a few times is cheaper than a sleep and a wake-up.
-        for (int i = 0; i < 8 && (state() == State::waiting || state() == State::taken); ++i) std::this_thread::yield();
-        const auto end = Steady::now() + pause;
+        for (int i = 0; i < 16 && (state() == State::waiting || state() == State::taken); ++i)
+            std::this_thread::yield();
         std::unique_lock lock(door_);
-        while (state() == State::waiting || state() == State::taken) {
-            const auto until = (std::min)(end, wake_at_);
-            if (Steady::now() >= until) break;
-            changed_.wait_until(lock, until);
-        }
-        if (Steady::now() >= wake_at_) wake_at_ = (Steady::time_point::max)();
+        changed_.wait_for(lock, pause, [this] { return state() != State::waiting && state() != State::taken; });
+    }
+
+    /// As a leader, waits until somebody tells it to go on, or until `time`.
+    void gather_until(Steady::time_point time) {
+        std::unique_lock lock(door_);
+        changed_.wait_until(lock, time, [this] { return state() != State::gathers; });
     }
 
     const Kind kind;
@@ -101,8 +95,6 @@ private:
 
     std::mutex door_{};
     std::condition_variable changed_{};
-    // guarded by door_
-    Steady::time_point wake_at_ = (Steady::time_point::max)();
 };
 
 }  // namespace storage

@@ -138,6 +138,25 @@ private:
 
 int throw_on_commit(void*) { return 1; }
 
+/// Counts the commits of a shop's own connection.
+class CommitCount {
+public:
+    explicit CommitCount(const Shop& shop) {
+        sqlite3_commit_hook(
+            shop.db,
+            [](void* count) {
+                ++*static_cast<std::atomic<int>*>(count);
+                return 0;
+            },
+            &count_);
+    }
+    void reset() { count_ = 0; }
+    [[nodiscard]] int get() const { return count_; }
+
+private:
+    std::atomic<int> count_{0};
+};
+
 // ---- one caller -----------------------------------------------------------------------------------------------------
 
 TEST_CASE("GroupCommit: a write is in the file when it returns") {
@@ -240,22 +259,24 @@ TEST_CASE("GroupCommit: many callers at once are all committed") {
     CHECK(shop.host("SELECT count(*), min(n), max(n) FROM t") == "800|0|799");
 }
 
-/// Lets callers queue up behind one that is inside its transaction, and gives it free.
+enum class Leader { reads, writes };
+
+/// Lets callers arrive while one leads: behind one that reads they wait for the next transaction, one that writes takes
+/// them into its own.
 template <class Body>
-void run_behind_a_leader(Shop& shop, int callers, Body body) {
+void run_behind_a_leader(Shop& shop, int callers, Body body, Leader kind = Leader::reads) {
     Gate leading;
     Events<bool> calling;
     Caller leader([&] {
         bool first = true;
-        shop.commit->write(
-            [&](Repository&) {
-                if (!std::exchange(first, false)) return;
-                leading.open();
-                (void)calling.wait_for(static_cast<std::size_t>(callers));
-                // Nobody can tell when they wait in line; most do by now.
-                for (int i = 0; i < 50; ++i) std::this_thread::yield();
-            },
-            patient);
+        const auto work = [&](Repository&) {
+            if (!std::exchange(first, false)) return;
+            leading.open();
+            (void)calling.wait_for(static_cast<std::size_t>(callers));
+            // Nobody can tell when they wait in line; most do by now.
+            for (int i = 0; i < 50; ++i) std::this_thread::yield();
+        };
+        kind == Leader::reads ? shop.commit->read(work, patient) : shop.commit->write(work, patient);
     });
     REQUIRE(leading.pass());
     {
@@ -270,42 +291,47 @@ void run_behind_a_leader(Shop& shop, int callers, Body body) {
     leader.join();
 }
 
-TEST_CASE("GroupCommit: callers that arrive during a commit share the next one") {
+/// Whether four callers and the leader in front of them ever share one commit.
+bool share_one_commit(Leader kind) {
     Shop shop;
-    std::atomic<int> commits{0};
-    sqlite3_commit_hook(
-        shop.db,
-        [](void* count) {
-            ++*static_cast<std::atomic<int>*>(count);
-            return 0;
-        },
-        &commits);
+    CommitCount commits(shop);
     bool shared = false;
     for (int round = 0; round < 200 && !shared; ++round) {
-        commits = 0;
-        run_behind_a_leader(shop, 4, [&](int i) { shop.write(round * 4 + i); });
-        shared = commits == 2;  // the leader's, and one for all four
+        commits.reset();
+        run_behind_a_leader(
+            shop, 4, [&](int i) { shop.write(round * 4 + i); }, kind);
+        shared = commits.get() == 1;
     }
-    CHECK(shared);
+    return shared;
+}
+
+TEST_CASE("GroupCommit: callers that wait behind a leader share one commit") { CHECK(share_one_commit(Leader::reads)); }
+
+TEST_CASE("GroupCommit: callers that arrive while a leader writes share its commit") {
+    CHECK(share_one_commit(Leader::writes));
 }
 
 TEST_CASE("GroupCommit: an operation that fails takes down only itself") {
+    const Leader kind = GENERATE(Leader::reads, Leader::writes);
     Shop shop;
     int failed = 0;
     for (int round = 0; round < 20; ++round) {
         std::atomic<int> errors{0};
-        run_behind_a_leader(shop, 4, [&](int i) {
-            try {
-                shop.commit->write(
-                    [&](Repository&) {
-                        shop.execute(fmt::format("INSERT INTO t VALUES ({})", round * 4 + i));
-                        if (i == 2) throw std::runtime_error("only this one");
-                    },
-                    patient);
-            } catch (const std::runtime_error&) {
-                errors += i == 2 ? 1 : 1000;
-            }
-        });
+        run_behind_a_leader(
+            shop, 4,
+            [&](int i) {
+                try {
+                    shop.commit->write(
+                        [&](Repository&) {
+                            shop.execute(fmt::format("INSERT INTO t VALUES ({})", round * 4 + i));
+                            if (i == 2) throw std::runtime_error("only this one");
+                        },
+                        patient);
+                } catch (const std::runtime_error&) {
+                    errors += i == 2 ? 1 : 1000;
+                }
+            },
+            kind);
         failed += errors;
     }
     CHECK(failed == 20);
@@ -313,22 +339,26 @@ TEST_CASE("GroupCommit: an operation that fails takes down only itself") {
 }
 
 TEST_CASE("GroupCommit: where a commit fails, only the operation whose fault it is fails") {
+    const Leader kind = GENERATE(Leader::reads, Leader::writes);
     Shop shop;
     int failed = 0;
     for (int round = 0; round < 20; ++round) {
         std::atomic<int> errors{0};
-        run_behind_a_leader(shop, 4, [&](int i) {
-            try {
-                shop.commit->write(
-                    [&](Repository&) {
-                        shop.execute(fmt::format("INSERT INTO t VALUES ({})", round * 4 + i));
-                        if (i == 1) shop.execute("INSERT INTO child VALUES (77)");  // has no parent
-                    },
-                    patient);
-            } catch (const StorageError& error) {
-                errors += i == 1 && error.extended_code() == SQLITE_CONSTRAINT_FOREIGNKEY ? 1 : 1000;
-            }
-        });
+        run_behind_a_leader(
+            shop, 4,
+            [&](int i) {
+                try {
+                    shop.commit->write(
+                        [&](Repository&) {
+                            shop.execute(fmt::format("INSERT INTO t VALUES ({})", round * 4 + i));
+                            if (i == 1) shop.execute("INSERT INTO child VALUES (77)");  // has no parent
+                        },
+                        patient);
+                } catch (const StorageError& error) {
+                    errors += i == 1 && error.extended_code() == SQLITE_CONSTRAINT_FOREIGNKEY ? 1 : 1000;
+                }
+            },
+            kind);
         failed += errors;
     }
     CHECK(failed == 20);
@@ -767,14 +797,7 @@ TEST_CASE("GroupCommit: where commits are dear, callers that come back at once s
     int fewest = callers * each;
     for (int attempt = 0; attempt < 5 && fewest > 23; ++attempt) {
         SlowShop slow;
-        std::atomic<int> commits{0};
-        sqlite3_commit_hook(
-            slow.shop->db,
-            [](void* count) {
-                ++*static_cast<std::atomic<int>*>(count);
-                return 0;
-            },
-            &commits);
+        const CommitCount commits(*slow.shop);
         {
             std::vector<std::jthread> threads;
             for (int caller = 0; caller < callers; ++caller) {
@@ -783,12 +806,12 @@ TEST_CASE("GroupCommit: where commits are dear, callers that come back at once s
                 });
             }
         }
-        fewest = (std::min)(fewest, commits.load());
+        fewest = (std::min)(fewest, commits.get());
     }
     CHECK(fewest <= 23);  // at least 27 if whoever comes first leads at once
 }
 
-TEST_CASE("GroupCommit: whoever waits for callers that do not come leads soon by itself") {
+TEST_CASE("GroupCommit: a leader that waits for callers that do not come commits soon") {
     int soon = 0;
     for (int round = 0; round < 3; ++round) {
         SlowShop slow;
@@ -798,23 +821,6 @@ TEST_CASE("GroupCommit: whoever waits for callers that do not come leads soon by
         if (std::chrono::steady_clock::now() - start < 700ms) ++soon;
     }
     CHECK(soon >= 2);  // one of three may meet a busy machine
-}
-
-TEST_CASE("GroupCommit: a caller that gives up while a batch gathers leaves the others their turn") {
-    SlowShop slow;
-    run_behind_a_leader(*slow.shop, 4, [&](int i) { slow.shop->write(i); });
-    std::stop_source stop;
-    Caller first([&] { slow.shop->write(100, {60s, stop.get_token()}); });
-    std::this_thread::sleep_for(5ms);  // the first keeps the time
-    Caller second([&] { slow.shop->write(101); });
-    std::this_thread::sleep_for(5ms);
-    stop.request_stop();
-    try {
-        first.join();
-    } catch (const Cancelled&) {
-    }
-    CHECK(second.done_within(500ms));
-    second.join();
 }
 
 // ---- a disk that fails ----------------------------------------------------------------------------------------------
