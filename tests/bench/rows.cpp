@@ -9,6 +9,7 @@ std::vector<Row> all_rows() {
     append_drain_rows(rows);
     append_settings_rows(rows);
     append_latency_rows(rows);
+    append_load_rows(rows);
     append_beside_rows(rows);
     append_flat_rows(rows);
     append_dashboard_rows(rows);

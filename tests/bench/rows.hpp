@@ -60,6 +60,7 @@ void append_add_rows(std::vector<Row>& rows);
 void append_drain_rows(std::vector<Row>& rows);
 void append_settings_rows(std::vector<Row>& rows);
 void append_latency_rows(std::vector<Row>& rows);
+void append_load_rows(std::vector<Row>& rows);
 void append_beside_rows(std::vector<Row>& rows);
 void append_flat_rows(std::vector<Row>& rows);
 void append_dashboard_rows(std::vector<Row>& rows);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Adding: one caller, several at once, and a range. The raw loop is given its ids and JSON; the library makes them.
 
+#include <atomic>
 #include <condition_variable>
 #include <cstddef>
 #include <exception>
@@ -16,6 +17,7 @@
 
 #include "raw.hpp"
 #include "rows.hpp"
+#include "settings.hpp"
 #include "stopwatch.hpp"
 #include "workload.hpp"
 
@@ -68,14 +70,16 @@ private:
 };
 
 /// Tasks a second, of `callers` threads that add `count` tasks together.
-double rate_of_callers(const Bench& bench, Durability durability, std::size_t callers, std::size_t count) {
+double rate_of_callers(const Bench& bench, Settings settings, Durability durability, std::size_t callers,
+                       std::size_t count) {
     const std::string file = bench.folder.fresh("ours");
     const std::size_t each = count / callers;
     const std::vector<Upload> tasks = uploads(0, warm_up + each * callers);
+    std::atomic<std::size_t> events{0};
     double seconds = 0;
     {
-        backlite::Client client{{.database = file, .durability = durability}};
-        for (std::size_t i = 0; i < warm_up; ++i) client.add(tasks[i]).save();
+        backlite::Client client{client_config(settings, file, durability, events)};
+        for (std::size_t i = 0; i < warm_up; ++i) add(settings, client, tasks[i]).save();
         Gate gate;
         std::vector<std::exception_ptr> errors(callers);
         std::vector<std::jthread> threads;
@@ -84,7 +88,7 @@ double rate_of_callers(const Bench& bench, Durability durability, std::size_t ca
                 gate.pass();
                 try {
                     const Upload* task = &tasks[warm_up + caller * each];
-                    for (std::size_t i = 0; i < each; ++i) client.add(*task++).save();
+                    for (std::size_t i = 0; i < each; ++i) add(settings, client, *task++).save();
                 } catch (...) {
                     errors[caller] = std::current_exception();
                 }
@@ -104,16 +108,17 @@ double rate_of_callers(const Bench& bench, Durability durability, std::size_t ca
 }
 
 /// The same on this thread alone, without a hop.
-double rate_of_one_caller(const Bench& bench, Durability durability, std::size_t count) {
+double rate_of_one_caller(const Bench& bench, Settings settings, Durability durability, std::size_t count) {
     const std::string file = bench.folder.fresh("ours");
     const std::vector<Upload> tasks = uploads(0, warm_up + count);
+    std::atomic<std::size_t> events{0};
     double seconds = 0;
     {
-        backlite::Client client{{.database = file, .durability = durability}};
-        for (std::size_t i = 0; i < warm_up; ++i) client.add(tasks[i]).save();
+        backlite::Client client{client_config(settings, file, durability, events)};
+        for (std::size_t i = 0; i < warm_up; ++i) add(settings, client, tasks[i]).save();
         flush();
         const Stopwatch watch;
-        for (std::size_t i = warm_up; i < tasks.size(); ++i) client.add(tasks[i]).save();
+        for (std::size_t i = warm_up; i < tasks.size(); ++i) add(settings, client, tasks[i]).save();
         seconds = watch.seconds();
     }
     check_added(file, tasks.size());
@@ -176,9 +181,11 @@ double raw_rate_of_range(const Bench& bench, std::size_t count) {
     return static_cast<double>(count) / seconds;
 }
 
-void append_callers(std::vector<Row>& rows, Durability durability, std::size_t callers, double budget) {
-    const std::string name =
-        fmt::format("add, {} {}, {}", callers, callers == 1 ? "caller" : "callers", name_of(durability));
+void append_callers(std::vector<Row>& rows, Settings settings, Durability durability, std::size_t callers,
+                    double budget) {
+    const std::string name = fmt::format("add{}, {} {}, {}", settings == Settings::all ? " with all settings" : "",
+                                         callers, callers == 1 ? "caller" : "callers", name_of(durability));
+    if (settings == Settings::all) budget *= kept_with_all_settings;
     const bool full = durability == Durability::full;
     rows.push_back({name,
                     {{name, "tasks/s", {Budget::Sense::at_least, budget}}},
@@ -189,8 +196,8 @@ void append_callers(std::vector<Row>& rows, Durability durability, std::size_t c
                         compare(
                             bench, results[0],
                             [&] {
-                                return callers == 1 ? rate_of_one_caller(bench, durability, own)
-                                                    : rate_of_callers(bench, durability, callers, own);
+                                return callers == 1 ? rate_of_one_caller(bench, settings, durability, own)
+                                                    : rate_of_callers(bench, settings, durability, callers, own);
                             },
                             [&] { return raw_rate(bench, durability, count); });
                     }});
@@ -199,13 +206,15 @@ void append_callers(std::vector<Row>& rows, Durability durability, std::size_t c
 }  // namespace
 
 void append_add_rows(std::vector<Row>& rows) {
-    append_callers(rows, Durability::full, 1, 0.85);
-    append_callers(rows, Durability::process, 1, 0.85);
-    append_callers(rows, Durability::full, 2, 1.5);
-    append_callers(rows, Durability::full, 8, 4.5);
-    append_callers(rows, Durability::full, 64, 12);
-    append_callers(rows, Durability::process, 8, 1.5);
-    append_callers(rows, Durability::process, 64, 3);
+    for (const Settings settings : {Settings::few, Settings::all}) {
+        append_callers(rows, settings, Durability::full, 1, 0.85);
+        append_callers(rows, settings, Durability::process, 1, 0.85);
+        append_callers(rows, settings, Durability::full, 2, 1.5);
+        append_callers(rows, settings, Durability::full, 8, 4.5);
+        append_callers(rows, settings, Durability::full, 64, 12);
+        append_callers(rows, settings, Durability::process, 8, 1.5);
+        append_callers(rows, settings, Durability::process, 64, 3);
+    }
     const std::string name = "add, one range of 100,000";
     rows.push_back({name,
                     {{name, "tasks/s", {Budget::Sense::at_least, 0.6}}},
