@@ -9,7 +9,7 @@ set(BACKLITE_HEADERS
     # 2: one file, one connection
     storage/database_file storage/statement storage/connection
     # 3: tables, and every SQL statement
-    storage/schema storage/adds storage/claims storage/outcomes storage/statistics storage/upkeep storage/reads storage/repository
+    storage/schema storage/claims storage/statistics storage/adds storage/outcomes storage/upkeep storage/reads storage/repository
     # 4: the one write path; who is alive; what a processor returns and sees
     storage/gathering storage/operation storage/group_commit storage/owner_lock open_transactions outcome context
     # 5: a task type and its processor; adding, without an engine

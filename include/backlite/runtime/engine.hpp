@@ -161,31 +161,7 @@ public:
         check_own_file(db);
         if (sqlite3_get_autocommit(db) != 0) throw ConfigError("tx(db): no transaction is open on this connection");
         name(tasks, now);
-        // Prepared now: without memory they could not be once they are needed.
-        storage::Statement release("RELEASE backlite_add");
-        storage::Statement undo("ROLLBACK TO backlite_add");
-        storage::Statement undo_all("ROLLBACK");
-        for (storage::Statement* statement : {&release, &undo, &undo_all}) static_cast<void>(statement->get(db));
-        storage::execute(db, "SAVEPOINT backlite_add");
-        try {
-            storage::Adds(db).insert(tasks, now, wait_until);
-            // Only in the host's transaction: this client does not see whether that is committed. Old rows are not
-            // the host's business.
-            storage::Statistics(db, storage::never).add(storage::tally(tasks, now));
-            storage::Run(db, release).change();
-        } catch (const StorageError& error) {
-            const auto done = [db](storage::Statement& statement) {
-                const int code = sqlite3_step(statement.get(db));
-                return sqlite3_reset(statement.get(db)) == SQLITE_OK && code == SQLITE_DONE;
-            };
-            if (sqlite3_get_autocommit(db) == 0 && !(done(undo) && done(release))) done(undo_all);
-            if (sqlite3_get_autocommit(db) != 0) {
-                storage::throw_sqlite(
-                    error.extended_code(),
-                    detail::format("{}; SQLite has rolled back the whole transaction", {error.what()}));
-            }
-            throw;
-        }
+        storage::add_within(db, tasks, now, wait_until);
     }
 
     /// Errors: ConfigError if the connection's main file is not this client's, or has been opened through another hard

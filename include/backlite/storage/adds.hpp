@@ -8,14 +8,18 @@
 
 #include <sqlite3.h>
 
+#include <backlite/error.hpp>
+#include <backlite/format.hpp>
 #include <backlite/records.hpp>
+#include <backlite/storage/claims.hpp>
 #include <backlite/storage/statement.hpp>
+#include <backlite/storage/statistics.hpp>
 
 namespace backlite {
 inline namespace v1 {
 namespace storage {
 
-/// Inserts tasks on a connection that is inside a transaction: the client's own, or its host's.
+/// Inserts tasks on a connection that is inside a transaction.
 class Adds {
 public:
     explicit Adds(sqlite3* db) noexcept : db_(db) {}
@@ -40,6 +44,37 @@ private:
         "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at, owner, claim) "
         "VALUES (?1, ?2, ?3, ?4, ?2, ?5, 1)"};
 };
+
+/// Inserts tasks in the transaction of the host that is open on its connection: all of them or none, and nothing of it
+/// is left prepared. Errors: StorageError; the host's transaction is as it was, or the message says that SQLite has
+/// rolled it back.
+inline void add_within(sqlite3* db, std::span<const NewTask> tasks, std::int64_t now,
+                       std::optional<std::int64_t> wait_until) {
+    // Prepared now: without memory they could not be once they are needed.
+    Statement release("RELEASE backlite_add");
+    Statement undo("ROLLBACK TO backlite_add");
+    Statement undo_all("ROLLBACK");
+    for (Statement* statement : {&release, &undo, &undo_all}) static_cast<void>(statement->get(db));
+    execute(db, "SAVEPOINT backlite_add");
+    try {
+        Adds(db).insert(tasks, now, wait_until);
+        // Only in the host's transaction: the client does not see whether that is committed. Old rows are not the
+        // host's business.
+        Statistics(db, never).add(tally(tasks, now));
+        Run(db, release).change();
+    } catch (const StorageError& error) {
+        const auto done = [db](Statement& statement) {
+            const int code = sqlite3_step(statement.get(db));
+            return sqlite3_reset(statement.get(db)) == SQLITE_OK && code == SQLITE_DONE;
+        };
+        if (sqlite3_get_autocommit(db) == 0 && !(done(undo) && done(release))) done(undo_all);
+        if (sqlite3_get_autocommit(db) != 0) {
+            throw_sqlite(error.extended_code(),
+                         detail::format("{}; SQLite has rolled back the whole transaction", {error.what()}));
+        }
+        throw;
+    }
+}
 
 }  // namespace storage
 }  // namespace v1
