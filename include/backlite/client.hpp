@@ -68,6 +68,7 @@ public:
 
     /// Starts the workers. Does nothing if they are started. Takes back what clients that died have claimed.
     /// Once `hard_stop` is requested the client stops by itself: no new starts, and the stop tokens of tasks fire.
+    /// Waits at most `busy_timeout` for a stop of which only outcomes are left to write.
     /// Errors: ConfigError while a stop is not over; FullError if the disk has no room for the side file; StorageError.
     void start(std::stop_token hard_stop = {}) { engine_->start(std::move(hard_stop)); }
 

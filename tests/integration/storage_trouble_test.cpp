@@ -331,10 +331,38 @@ TEST_CASE("locked: a start that cannot write throws, and works once it can") {
     CHECK(client.stop(1h));
 }
 
+TEST_CASE("locked: a start waits for a stop that has only outcomes left to write") {
+    Scene scene;
+    Gate gate;
+    Client client{scene.config};
+    const OpensAtExit opens(gate);
+    client.register_queue<Work>([&](const Work& work) {
+        scene.journal.note(work.name);
+        gate.wait();
+        scene.journal.note("over");
+    });
+    const TaskId id = client.add(Work{"a", ""}).save().front();
+    client.start();
+    REQUIRE(scene.journal.await("a"));
+    {
+        WriteLock others(scene.file);
+        gate.open();
+        REQUIRE(scene.journal.await("over"));
+        CHECK_FALSE(client.stop(100ms));
+        const std::jthread releasing([&others] {
+            std::this_thread::sleep_for(100ms);
+            others.release();
+        });
+        CHECK_NOTHROW(client.start());
+    }
+    CHECK(client.status(id) == TaskStatus::succeeded);
+    CHECK(client.stop(1h));
+}
+
 // ---- full -----------------------------------------------------------------------------------------------------------
 
-TEST_CASE("full: adds throw FullError, and outcomes land once there is room again") {
-    Scene scene;
+TEST_CASE("full: adds throw FullError, nothing is claimed, and outcomes land once there is room again") {
+    Scene scene([](ClientConfig& config) { config.busy_timeout = 100ms; });
     scene.config.open = [&] {
         SQLite::Database database(scene.file, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
         database.exec("PRAGMA max_page_count=100");
@@ -365,7 +393,13 @@ TEST_CASE("full: adds throw FullError, and outcomes land once there is room agai
     gate.open();
     CHECK(scene.log->await({"error storage error", "code=13"}));
     CHECK(client.status(id) == TaskStatus::running);
+    host.run(
+        "INSERT INTO backlite_tasks (id, created_at, queue, task) VALUES ('c', 1, 'work', CAST('{\"name\": \"c\"}' AS "
+        "blob))");
+    std::this_thread::sleep_for(300ms);  // both workers are idle
+    CHECK(scene.journal.count("c") == 0);
     CHECK_FALSE(client.stop(0ms));
+    CHECK_THROWS_WITH(client.start(), Catch::Contains("no task runs, but outcomes are not yet written"));
 
     host.run("DELETE FROM filler");
     CHECK(eventually([&] { return client.status(id) == TaskStatus::succeeded; }));
@@ -373,6 +407,7 @@ TEST_CASE("full: adds throw FullError, and outcomes land once there is room agai
     CHECK_NOTHROW(client.add(Work{"b", ballast}).save());
     client.start();
     CHECK(scene.journal.await("b"));
+    CHECK(scene.journal.await("c"));
     CHECK(client.stop(1h));
     CHECK(scene.journal.count("a") == 1);
     CHECK(scene.journal.count("fatal") == 0);

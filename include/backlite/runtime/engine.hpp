@@ -235,10 +235,11 @@ private:
         return *reader_;
     }
 
-    /// Whether this thread is to start a session; false if one is started. Errors: ConfigError while one still stops.
+    /// Whether this thread is to start a session; false if one is started. Waits at most `busy_timeout` for one that
+    /// has only outcomes left to write. Errors: ConfigError while one still stops.
     bool begin_change() {
         std::unique_lock lock(mutex_);
-        for (;;) {
+        for (bool patient = !on_own_thread();;) {
             if (changing_) {
                 if (on_own_thread()) return false;
                 changed_.wait_for(lock, std::chrono::seconds{1});
@@ -250,10 +251,19 @@ private:
                 return true;
             }
             if (!session_->dispatcher().stop_requested()) return false;
-            if (!clear_ended(lock)) {
-                throw ConfigError(detail::format("Client::start: the client is still stopping; running tasks: {}",
-                                                 {running_locked()}));
+            if (clear_ended(lock)) continue;
+            const std::string running = running_locked();
+            if (running.empty() && std::exchange(patient, false)) {
+                std::shared_ptr<Session> session = session_;
+                lock.unlock();
+                (void)session->ending().wait(saturating_add(Steady::now(), config_.busy_timeout));
+                session.reset();  // outside of the lock: the last holder joins its threads
+                lock.lock();
+                continue;
             }
+            throw ConfigError(detail::format(
+                "Client::start: the client is still stopping; {}{}",
+                {running.empty() ? "no task runs, but outcomes are not yet written" : "running tasks: ", running}));
         }
     }
 
@@ -274,7 +284,7 @@ private:
             text += detail::format("{}{} of queue \"{}\"",
                                    {text.empty() ? "" : ", ", task.id.str(), queues_[task.queue].config().name});
         }
-        return text.empty() ? "none" : text;
+        return text;
     }
 
     /// The session, once no other thread is changing it; null if there is none.
