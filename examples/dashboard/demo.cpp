@@ -85,7 +85,7 @@ const char* excuse() {
     return excuses.at(static_cast<std::size_t>(roll(0, static_cast<int>(excuses.size()) - 1)));
 }
 
-/// Rows of the last day, as a client that ran then would have left them.
+/// Rows of the last three days, as a client that ran then would have left them.
 void invent_history(const std::string& file) {
     SQLite::Database db(file, SQLite::OPEN_READWRITE, 5'000);
     if (db.execAndGet("SELECT EXISTS (SELECT 1 FROM backlite_tasks_completed)").getInt() != 0) return;
@@ -97,7 +97,7 @@ void invent_history(const std::string& file) {
         db,
         "INSERT INTO backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, "
         "last_duration_micro, succeeded, task, expires_at, error) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
-    for (std::int64_t at = now - 24 * 60 * minute; at < now; at += roll(4'000, 16'000)) {
+    for (std::int64_t at = now - 72 * 60 * minute; at < now; at += roll(4'000, 16'000)) {
         const int kind = roll(0, 9);
         const bool trouble =
             at > now - 7 * 60 * minute && at < now - 6 * 60 * minute;  // an hour in which the bank was away

@@ -26,12 +26,17 @@ struct Bar {
     std::string label{};  ///< the time of its left edge in UTC, " · ", and what happened
 };
 
+struct ChartPart {
+    std::string_view color{};  ///< "ok", "bad", "time" or "due", as the stylesheet knows them
+    std::string_view name{};   ///< in the legend; empty: it needs none
+};
+
 struct Chart {
     std::string_view heading{};
-    std::string_view lower_class{};  ///< "ok", "bad", "time" or "due", as the stylesheet knows them
-    std::string_view upper_class{};
+    ChartPart lower{};
+    ChartPart upper{};
     std::vector<Bar> bars{};
-    std::string most_label{};  ///< what the top of the scale is
+    std::string most_label{};  ///< what the top of the scale is; empty: nothing
     double most = 0;           ///< the top of the scale
     std::int64_t from = 0;     ///< the time of the left edge
     std::int64_t until = 0;    ///< and of the right
@@ -76,12 +81,15 @@ struct Chart {
         places.put(R"(<rect x="{}" width="1" height="1"><title>{}</title></rect>)", i, bar.label);
     }
     Html html;
-    html.put(R"(<figure class="chart"><figcaption><b>{}</b> <span>{}</span></figcaption>)", chart.heading,
-             chart.summary);
+    html.put(R"(<figure class="chart"><figcaption><b>{}</b> )", chart.heading);
+    for (const ChartPart& part : {chart.upper, chart.lower}) {  // as they lie on each other
+        if (!part.name.empty()) html.put(R"(<span class="key {}">{}</span> )", part.color, part.name);
+    }
+    html.put(R"(<span>{}</span></figcaption>)", chart.summary);
     html.put(R"(<div class="plot"><span class="top">{}</span><svg viewBox="0 0 600 110" preserveAspectRatio="none" )"
              R"(role="img" aria-label="{}: {}"><path class="grid" d="M0 .5h600M0 55h600M0 109.5h600"/>)",
              chart.most_label, chart.heading, chart.summary);
-    html.put(R"(<path class="{}" d="{}"/><path class="{}" d="{}"/>)", chart.lower_class, lower, chart.upper_class,
+    html.put(R"(<path class="{}" d="{}"/><path class="{}" d="{}"/>)", chart.lower.color, lower, chart.upper.color,
              upper);
     // A bar is named by its number: the script turns its time to the reader's zone.
     html.put(R"g(<g class="hit" data-from="{}" data-step="{}" transform="scale({} 110)">{}</g></svg></div>)g",

@@ -26,6 +26,7 @@
 #include <backlite/storage/statement.hpp>
 #include <backlite/ui/queue_reads.hpp>
 #include <backlite/ui/shape.hpp>
+#include <backlite/ui/statistics_reads.hpp>
 #include <backlite/ui/task_reads.hpp>
 
 namespace backlite {
@@ -72,8 +73,10 @@ private:
 
 /// Every SQL statement of the dashboard, on one connection.
 struct Store {
-    Store(sqlite3* db, const Shape& found) : shape(found), queues(db, found), tasks(db, found) {}
+    Store(sqlite3* db, const Shape& found)
+        : shape(found), statistics(db, found), queues(db, found, statistics), tasks(db, found) {}
     const Shape shape;
+    StatisticsReads statistics;
     QueueReads queues;
     TaskReads tasks;
 };

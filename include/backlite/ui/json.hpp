@@ -46,6 +46,14 @@ template <class T>
 
 [[nodiscard]] inline Json count_json(const Count& count) { return {{"number", count.number}, {"more", count.more}}; }
 
+/// What only the statistics know.
+inline void add_counted(Json& json, const Counted& counted) {
+    json["added"] = counted.added;
+    json["started"] = counted.started;
+    json["retried"] = counted.retried;
+    json["wait_ms"] = counted.wait_ms;
+}
+
 [[nodiscard]] inline Json line_json(const TaskLine& line) {
     const bool finished = line.state == State::succeeded || line.state == State::failed;
     Json json{{"id", line.id},
@@ -107,12 +115,18 @@ template <class T>
                            {"duration_us", bucket.duration_us},
                            {"due", bucket.due}});
         if (!overview.counted) continue;
-        Json& last = buckets.back();
-        last["added"] = bucket.added;
-        last["started"] = bucket.started;
-        last["retried"] = bucket.retried;
-        last["wait_ms"] = bucket.wait_ms;
-        last["backlog"] = bucket.backlog;
+        detail::add_counted(buckets.back(), bucket);
+        buckets.back()["backlog"] = bucket.backlog;
+    }
+    Json days = Json::array();
+    for (const Day& day : overview.days) {
+        days.push_back({{"from", day.from},
+                        {"counted_from", day.counted_from},
+                        {"succeeded", day.counted.succeeded},
+                        {"failed", day.counted.failed},
+                        {"attempts", day.counted.attempts},
+                        {"duration_us", day.counted.duration_us}});
+        detail::add_counted(days.back(), day.counted);
     }
     return {{"now", now},
             {"queues", std::move(queues)},
@@ -122,7 +136,8 @@ template <class T>
             {"step_ms", overview.step_ms},
             {"counted", overview.counted},
             {"covered_from", overview.covered_from},
-            {"buckets", std::move(buckets)}};
+            {"buckets", std::move(buckets)},
+            {"days", std::move(days)}};
 }
 
 /// `next` holds the parameters of the address of the next page.

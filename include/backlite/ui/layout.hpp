@@ -29,6 +29,12 @@ struct View {
     const Target* target = nullptr;
 
     [[nodiscard]] std::string_view get(std::string_view name) const noexcept { return target->get(name); }
+
+    /// By how many minutes the reader's clock is ahead of UTC, as the address says; UTC if it says nothing that can be.
+    [[nodiscard]] std::int64_t zone() const noexcept {
+        const std::int64_t minutes = parse_integer(get("zone")).value_or(0);
+        return minutes >= -14 * 60 && minutes <= 14 * 60 ? minutes : 0;
+    }
 };
 
 /// The time as a person reads it, with the exact one behind it. The script turns it to the reader's zone and keeps it
@@ -43,6 +49,15 @@ struct View {
 [[nodiscard]] inline Html exact_time(std::int64_t ms) {
     Html html;
     html.put(R"(<time datetime="{}" title="{}" data-local>{}</time>)", iso_text(ms), utc_text(ms), utc_text(ms));
+    return html;
+}
+
+/// The time of day, with its date unless it was within the last hours.
+[[nodiscard]] inline Html clock_time(const View& view, std::int64_t ms) {
+    const bool dated = span_between(ms, view.now) > std::chrono::hours{20};
+    Html html;
+    html.put(R"(<time datetime="{}" title="{}" data-clock="{}">{}</time>)", iso_text(ms), utc_text(ms),
+             dated ? "day" : "minute", dated ? utc_text(ms).substr(5, 11) : utc_clock(ms));
     return html;
 }
 
@@ -88,14 +103,23 @@ struct View {
     return Link(view.base, "/upcoming");
 }
 
-/// The name of a queue, leading to those of its tasks that are in that state. A name that is too long for a link is
-/// shown without.
-[[nodiscard]] inline Html queue_link(const View& view, std::string_view queue, State state = State::waiting) {
+/// The page about one queue. `period`: the one that its charts cover, if it is not the usual one.
+[[nodiscard]] inline Link about_queue(const View& view, std::string_view queue, std::string_view period = {}) {
+    return Link(view.base, "/").param("queue", queue).param("period", period);
+}
+
+/// The name of a queue, leading to a page that has to do with it. A name that is too long for a link is shown without.
+[[nodiscard]] inline Html queue_link(std::string_view queue, const Link& link) {
     Html html;
     const std::string shown = queue.empty() ? "(no name)" : short_text(queue, 60);
     if (queue.size() > 200 || queue.empty()) return html.put(R"(<span class="queue">{}</span>)", shown), html;
-    html.put(R"(<a class="queue" href="{}">{}</a>)", list_of(view, state).param("queue", queue), shown);
+    html.put(R"(<a class="queue" href="{}">{}</a>)", link, shown);
     return html;
+}
+
+/// The name of a queue, leading to those of its tasks that are in that state.
+[[nodiscard]] inline Html queue_link(const View& view, std::string_view queue, State state) {
+    return queue_link(queue, list_of(view, state).param("queue", queue));
 }
 
 /// The id of a task, leading to its page.

@@ -3,7 +3,6 @@
 // Lists of tasks: running, upcoming, succeeded, failed, and what a search found.
 
 #include <algorithm>
-#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -21,14 +20,6 @@
 namespace backlite {
 inline namespace v1 {
 namespace ui {
-
-/// A number that is the whole text.
-[[nodiscard]] inline std::optional<std::int64_t> parse_integer(std::string_view text) noexcept {
-    std::int64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-    return value;
-}
 
 /// `2026-03-01`, `2026-03-01T08:15` or `2026-03-01T08:15:30`, in UTC, as forms send it; as milliseconds.
 [[nodiscard]] inline std::optional<std::int64_t> parse_time(std::string_view text) noexcept {
@@ -105,6 +96,9 @@ inline void put_filter(Html& html, const View& view, const Link& action, const s
     }
     html.put(R"(<button>Show</button>)");
     if (!view.get("queue").empty() || !view.get("state").empty()) html.put(R"(<a href="{}">Clear</a>)", action);
+    const std::string_view queue = view.get("queue");
+    if (!queue.empty() && queue.size() <= 200)
+        html.put(R"(<a href="{}">Charts of this queue</a>)", about_queue(view, queue));
     html.put("</form>");
 }
 

@@ -61,24 +61,48 @@ struct QueueSummary {
     std::int64_t total_duration_us = 0;  ///< of the attempts
 };
 
-/// One step of a chart's time.
-struct Bucket {
+/// What happened in a stretch of time.
+struct Counted {
     std::uint64_t succeeded = 0;
-    std::uint64_t failed = 0;
-    std::uint64_t attempts = 0;        ///< that ended
-    std::int64_t duration_us = 0;      ///< of the attempts
-    std::int64_t max_duration_us = 0;  ///< of one; 0 if that is not known
-    std::uint64_t due = 0;             ///< of the tasks still to come; bucket 0 begins now
-    // Only where Overview::counted:
+    std::uint64_t failed = 0;      ///< for good
+    std::uint64_t attempts = 0;    ///< that ended
+    std::int64_t duration_us = 0;  ///< of the attempts
+    // Only from the statistics:
     std::uint64_t added = 0;
     std::uint64_t retried = 0;  ///< failed attempts that another follows
     std::uint64_t started = 0;  ///< attempts
     std::int64_t wait_ms = 0;   ///< from due to start, of those started
-    std::uint64_t backlog = 0;  ///< unfinished tasks at its end
+
+    Counted& operator+=(const Counted& other) noexcept {
+        succeeded += other.succeeded;
+        failed += other.failed;
+        attempts += other.attempts;
+        duration_us += other.duration_us;
+        added += other.added;
+        retried += other.retried;
+        started += other.started;
+        wait_ms += other.wait_ms;
+        return *this;
+    }
+};
+
+/// One step of a chart's time.
+struct Bucket : Counted {
+    std::int64_t max_duration_us = 0;  ///< of one attempt; 0 if that is not known
+    std::uint64_t due = 0;             ///< of the tasks still to come; bucket 0 begins now
+    std::uint64_t backlog = 0;         ///< unfinished tasks at its end; only where Overview::counted
+};
+
+/// One day by somebody's clock.
+struct Day {
+    std::int64_t from = 0;
+    std::int64_t counted_from = 0;  ///< later than `from`: what happened before was not counted, or not looked at
+    Counted counted{};
 };
 
 struct Overview {
     std::vector<QueueSummary> queues{};
+    bool of_one = false;  ///< of one queue, which is the only one in `queues`; all numbers are its own
     bool more_queues = false;
     std::vector<Process> processes{};
     bool knows_processes = false;  ///< false for files of Go programs
@@ -90,6 +114,8 @@ struct Overview {
     std::int64_t counted_from = 0;              ///< where the statistics begin
     std::int64_t covered_from = 0;              ///< what finished before this was not looked at, or not counted
     bool due_cut = false;                       ///< more tasks are to come than were counted
+    bool backlog_cut = false;                   ///< more are unfinished now than were counted
+    std::vector<Day> days{};                    ///< newest first; none where the statistics are not there
     std::optional<std::int64_t> next_change{};  ///< when time alone changes what is shown
 };
 

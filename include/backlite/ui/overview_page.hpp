@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-#include <backlite/ui/chart.hpp>
+#include <backlite/ui/history.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>
 #include <backlite/ui/model.hpp>
@@ -22,28 +22,10 @@ namespace backlite {
 inline namespace v1 {
 namespace ui {
 
-/// How a period is called in the address, on the page, and how it is cut into steps.
-struct NamedPeriod {
-    std::string_view key{};
-    std::string_view name{};
-    Period period{};
-};
-
-inline constexpr NamedPeriod periods[] = {
-    {"hour", "hour", {3'600'000, 60}}, {"day", "day", {86'400'000, 48}}, {"week", "week", {604'800'000, 56}}};
-
-/// The one of that key; the hour for any other.
-[[nodiscard]] inline const NamedPeriod& period_of(std::string_view key) noexcept {
-    for (const NamedPeriod& period : periods) {
-        if (period.key == key) return period;
-    }
-    return periods[0];
-}
-
 namespace detail {
 
 struct Totals {
-    Count waiting{}, scheduled{}, running{};
+    Count waiting{}, scheduled{}, retrying{}, running{};
     std::uint64_t succeeded = 0, failed = 0;
     std::optional<std::int64_t> oldest_due{}, next_due{};
     std::string_view oldest_queue{};
@@ -58,6 +40,7 @@ struct Totals {
     for (const QueueSummary& queue : overview.queues) {
         add(totals.waiting, queue.waiting);
         add(totals.scheduled, queue.scheduled);
+        add(totals.retrying, queue.retrying);
         add(totals.running, queue.running);
         totals.succeeded += queue.succeeded;
         totals.failed += queue.failed;
@@ -77,152 +60,72 @@ inline void put_tile(Html& html, const Link& link, std::string_view name, std::s
              note);
 }
 
+/// A task that has been due for longer is worth a second look.
+[[nodiscard]] inline bool is_late(const View& view, const std::optional<std::int64_t>& due) {
+    return due && span_between(*due, view.now) > std::chrono::minutes{1};
+}
+
+/// What is behind the tile of what waits: for how long, since when, and where.
+[[nodiscard]] inline Html oldest_note(const View& view, const Overview& overview, const Totals& totals) {
+    Html note;
+    if (!totals.oldest_due) return note.put("nothing waits"), note;
+    note.put("oldest for {}", age_text(*totals.oldest_due, view.now));
+    if (!overview.of_one) note.put(" in {}", short_text(totals.oldest_queue, 24));
+    if (is_late(view, totals.oldest_due)) note.put(", since {}", clock_time(view, *totals.oldest_due));
+    return note;
+}
+
 inline void put_tiles(Html& html, const View& view, const Overview& overview, const NamedPeriod& period) {
     const Totals totals = totals_of(overview);
-    constexpr std::int64_t late = 60'000;  // a task that waits longer is worth a second look
-    const bool behind =
-        totals.oldest_due && span_between(*totals.oldest_due, view.now) > std::chrono::milliseconds{late};
+    const std::string_view queue = overview.of_one ? view.get("queue") : std::string_view{};
     const auto note = [](std::string_view text) {
         Html small;
         small.text(text);
         return small;
     };
     html.put(R"(<div class="tiles">)");
-    Html waiting = note("nothing waits");
-    if (totals.oldest_due) {
-        waiting = Html{};
-        waiting.put("oldest for {} in {}", age_text(*totals.oldest_due, view.now), short_text(totals.oldest_queue, 24));
-    }
-    put_tile(html, Link(view.base, "/upcoming").param("state", "waiting"), "Waiting", count_text(totals.waiting),
-             waiting, behind ? "warn" : "");
+    put_tile(html, Link(view.base, "/upcoming").param("queue", queue).param("state", "waiting"), "Waiting",
+             count_text(totals.waiting), oldest_note(view, overview, totals),
+             is_late(view, totals.oldest_due) ? "warn" : "");
     std::int64_t workers = 0;
     std::size_t alive = 0;
-    std::size_t dead = 0;
     for (const Process& process : overview.processes) {
-        ++(process.alive == false ? dead : alive);
-        if (process.alive != false) workers += process.workers;
+        if (process.alive == false) continue;
+        ++alive;
+        workers += process.workers;
     }
     const std::string by = !overview.knows_processes ? "made by a Go program"
                            : alive == 0              ? "no process is working"
                                         : fmt::format("{} worker{} in {} process{}", workers, workers == 1 ? "" : "s",
                                                       alive, alive == 1 ? "" : "es");
     const bool stalled = overview.knows_processes && alive == 0 && totals.waiting.number + totals.running.number > 0;
-    put_tile(html, Link(view.base, "/running"), "Running", count_text(totals.running), note(by), stalled ? "warn" : "");
+    put_tile(html, Link(view.base, "/running").param("queue", queue), "Running", count_text(totals.running), note(by),
+             stalled ? "warn" : "");
     Html next = note("none to come");
     if (totals.next_due) {
         next = Html{};
         next.put("next {}", ago(view, *totals.next_due));
     }
-    put_tile(html, Link(view.base, "/upcoming").param("state", "scheduled"), "Scheduled", count_text(totals.scheduled),
-             next, "");
+    put_tile(html, Link(view.base, "/upcoming").param("queue", queue).param("state", "scheduled"), "Scheduled",
+             count_text(totals.scheduled), next, "");
     const std::uint64_t finished = totals.succeeded + totals.failed;
     const std::string share =
         finished == 0
             ? fmt::format("in the last {}", period.name)
             : fmt::format("{:.1f} % of the last {}",
                           100.0 * static_cast<double>(totals.failed) / static_cast<double>(finished), period.name);
-    put_tile(html, Link(view.base, "/failed"), "Failed", grouped(totals.failed), note(share),
+    put_tile(html, Link(view.base, "/failed").param("queue", queue), "Failed", grouped(totals.failed), note(share),
              totals.failed > 0 ? "bad" : "");
     const double minutes = (std::max)(
         static_cast<double>(view.now - (std::max)(overview.from, overview.covered_from)) / 60'000.0, 1.0 / 60);
-    put_tile(html, Link(view.base, "/succeeded"), "Finished", grouped(finished),
+    put_tile(html,
+             overview.of_one ? Link(view.base, "/search").param("queue", queue).param("state", "finished")
+                             : Link(view.base, "/succeeded"),
+             "Finished", grouped(finished),
              note(finished == 0 ? fmt::format("in the last {}", period.name)
                                 : fmt::format("{:.3g} a minute", static_cast<double>(finished) / minutes)),
              "");
     html.put("</div>");
-}
-
-[[nodiscard]] inline std::string when_text(const NamedPeriod& period, std::int64_t at) {
-    return period.key == "hour" ? utc_clock(at) : utc_text(at).substr(5, 11);
-}
-
-[[nodiscard]] inline double average(std::int64_t sum, std::uint64_t count) noexcept {
-    return count == 0 ? 0 : static_cast<double>(sum) / static_cast<double>(count);
-}
-
-[[nodiscard]] inline std::string us_text(double us) {
-    return span_text(std::chrono::microseconds{static_cast<std::int64_t>(us)});
-}
-
-inline void put_charts(Html& html, const View& view, const Overview& overview, const NamedPeriod& period) {
-    const std::int64_t end = overview.from + overview.step_ms * static_cast<std::int64_t>(overview.buckets.size());
-    Chart finished{"Finished", "ok", "bad", {}, {}, 0, overview.from, end, {}};
-    Chart failed{"Failed attempts", "bad", "due", {}, {}, 0, overview.from, end, {}};
-    Chart duration{"Average duration", "time", "", {}, {}, 0, overview.from, end, {}};
-    Chart backlog{"Unfinished", "due", "", {}, {}, 0, overview.from, end, {}};
-    Chart due{"Coming due",
-              "due",
-              "",
-              {},
-              {},
-              0,
-              view.now,
-              view.now + overview.step_ms * static_cast<std::int64_t>(overview.buckets.size()),
-              {}};
-    std::uint64_t sum = 0, bad = 0, retried = 0, added = 0, started = 0, to_come = 0;
-    std::int64_t longest = 0, waited_ms = 0;
-    for (std::size_t i = 0; i < overview.buckets.size(); ++i) {
-        const Bucket& bucket = overview.buckets[i];
-        const std::int64_t offset = overview.step_ms * static_cast<std::int64_t>(i);
-        const std::string at = when_text(period, overview.from + offset);
-        const std::uint64_t count = bucket.succeeded + bucket.failed;
-        const double mean = average(bucket.duration_us, bucket.attempts);
-        finished.bars.push_back({static_cast<double>(bucket.succeeded), static_cast<double>(bucket.failed),
-                                 fmt::format("{} · {} succeeded, {} failed", at, bucket.succeeded, bucket.failed)});
-        failed.bars.push_back({static_cast<double>(bucket.failed), static_cast<double>(bucket.retried),
-                               fmt::format("{} · {} failed for good, {} retried", at, bucket.failed, bucket.retried)});
-        const std::string took = us_text(mean);
-        duration.bars.push_back({mean, 0,
-                                 overview.counted
-                                     ? fmt::format("{} · {} after waiting {}", at, took,
-                                                   us_text(1'000 * average(bucket.wait_ms, bucket.started)))
-                                     : fmt::format("{} · {} on average, {} at most", at, took,
-                                                   us_text(static_cast<double>(bucket.max_duration_us)))});
-        backlog.bars.push_back(
-            {overview.from + offset < overview.covered_from ? 0 : static_cast<double>(bucket.backlog), 0,
-             fmt::format("{} · {} unfinished, {} added", at, bucket.backlog, bucket.added)});
-        due.bars.push_back({static_cast<double>(bucket.due), 0,
-                            fmt::format("{} · {} due", when_text(period, view.now + offset), bucket.due)});
-        finished.most = (std::max)(finished.most, static_cast<double>(count));
-        failed.most = (std::max)(failed.most, static_cast<double>(bucket.failed + bucket.retried));
-        duration.most = (std::max)(duration.most, mean);
-        due.most = (std::max)(due.most, static_cast<double>(bucket.due));
-        sum += count;
-        bad += bucket.failed;
-        retried += bucket.retried;
-        added += bucket.added;
-        started += bucket.started;
-        waited_ms += bucket.wait_ms;
-        backlog.most = (std::max)(backlog.most, backlog.bars.back().lower);
-        to_come += bucket.due;
-        longest = (std::max)(longest, bucket.max_duration_us);
-    }
-    for (Chart* chart : {&finished, &failed, &backlog, &due}) {
-        chart->most = round_scale(chart->most);
-        chart->most_label = fmt::format("{:.0f}", chart->most);
-    }
-    duration.most_label = span_text(std::chrono::microseconds{static_cast<std::int64_t>(duration.most)});
-    finished.summary = fmt::format("{} in the last {}", grouped(sum), period.name);
-    failed.summary = fmt::format("{} in the last {}", grouped(bad + retried), period.name);
-    duration.summary = sum + retried == 0 ? "nothing finished"
-                       : overview.counted
-                           ? fmt::format("after {} of waiting", us_text(1'000 * average(waited_ms, started)))
-                           : fmt::format("{} at most", us_text(static_cast<double>(longest)));
-    backlog.summary = fmt::format("{} added in the last {}", grouped(added), period.name);
-    due.summary = fmt::format("{}{} in the next {}", grouped(to_come), overview.due_cut ? "+" : "", period.name);
-    html.put(R"(<div class="charts">{}{}{}{}{}</div>)", draw(finished), draw(failed), draw(duration),
-             overview.counted ? draw(backlog) : Html{}, draw(due));
-    if (overview.counted) {
-        html.put(
-            R"(<p class="hint">Counted by the programs that work on this file, since {}{}. Unfinished are all tasks )"
-            R"(that wait, are scheduled or run; one that plain SQL added is counted from its start.</p>)",
-            exact_time(overview.counted_from),
-            overview.covered_from > (std::max)(overview.from, overview.counted_from) ? "; not all of it is shown" : "");
-    } else if (overview.covered_from > overview.from) {
-        html.put(
-            R"(<p class="hint">Finished tasks are shown back to {}: more than {} have finished in this period.</p>)",
-            exact_time(overview.covered_from), grouped(static_cast<std::uint64_t>(QueueReads::most_finished)));
-    }
 }
 
 inline void sort_queues(std::vector<const QueueSummary*>& queues, std::string_view key) {
@@ -258,7 +161,7 @@ inline void put_queues(Html& html, const View& view, const Overview& overview, c
     html.put(R"(<table class="cards"><thead><tr>)");
     const auto column = [&](std::string_view name, std::string_view key, std::string_view tone) {
         Link link(view.base, "/");
-        link.param("period", period.key == "hour" ? "" : period.key).param("sort", key);
+        link.param("period", other_period(period)).param("sort", key);
         const bool chosen = sort == key || (key.empty() && sort.empty());
         html.put(R"(<th class="{}" scope="col" aria-sort="{}"><a href="{}">{}</a></th>)", tone,
                  chosen ? (key.empty() ? "ascending" : "descending") : "none", link, name);
@@ -284,15 +187,15 @@ inline void put_queues(Html& html, const View& view, const Overview& overview, c
             }
         };
         const std::uint64_t finished = queue.succeeded + queue.failed;
-        html.put(R"(<tr data-row><th scope="row">{}</th>)", queue_link(view, queue.name));
+        html.put(R"(<tr data-row><th scope="row">{}</th>)",
+                 queue_link(queue.name, about_queue(view, queue.name, other_period(period))));
         number("Waiting", Link(view.base, "/upcoming").param("queue", queue.name).param("state", "waiting"),
                count_text(queue.waiting), queue.waiting.number == 0, "");
-        const bool late = queue.oldest_due && span_between(*queue.oldest_due, view.now) > std::chrono::minutes{1};
-        html.put(R"(<td class="num {}" data-label="Oldest waits">{}</td>)",
-                 late               ? "warn"
-                 : queue.oldest_due ? ""
-                                    : "zero",
+        html.put(R"(<td class="num {}" data-label="Oldest waits">{})", queue.oldest_due ? "" : "zero",
                  queue.oldest_due ? age_text(*queue.oldest_due, view.now) : "–");
+        if (is_late(view, queue.oldest_due))
+            html.put(R"( <span class="badge waiting">since {}</span>)", clock_time(view, *queue.oldest_due));
+        html.put("</td>");
         number("Running", Link(view.base, "/running").param("queue", queue.name), count_text(queue.running),
                queue.running.number == 0, "");
         number("Scheduled", Link(view.base, "/upcoming").param("queue", queue.name).param("state", "scheduled"),
@@ -342,21 +245,45 @@ inline void put_processes(Html& html, const View& view, const Overview& overview
     html.put("</tbody></table>");
 }
 
+/// Whether there is nothing to say about the one queue of this overview.
+[[nodiscard]] inline bool is_unknown(const Overview& overview) {
+    const QueueSummary& queue = overview.queues.front();
+    std::uint64_t counted = queue.attempts;
+    for (const Bucket& bucket : overview.buckets) counted += bucket.added;
+    return counted + queue.waiting.number + queue.scheduled.number + queue.running.number == 0;
+}
+
 }  // namespace detail
 
 [[nodiscard]] inline Html overview_page(const View& view, const Overview& overview, const NamedPeriod& period) {
     Html html;
+    const std::string_view queue = overview.of_one ? view.get("queue") : std::string_view{};
+    if (overview.of_one) {
+        html.put(R"(<p class="back"><a href="{}">« All queues</a></p>)",
+                 Link(view.base, "/").param("period", detail::other_period(period)));
+    }
     detail::put_tiles(html, view, overview, period);
     html.put(R"(<div class="switch" role="group" aria-label="Period">)");
     for (const NamedPeriod& other : periods) {
-        Link link(view.base, "/");
-        link.param("period", other.key == "hour" ? "" : other.key).param("sort", cut(view.get("sort"), 20));
+        Link link = about_queue(view, queue, detail::other_period(other));
+        if (!overview.of_one) link.param("sort", cut(view.get("sort"), 20));
         html.put(R"(<a href="{}" aria-current="{}">Last {}</a>)", link, other.key == period.key ? "true" : "false",
                  other.name);
     }
     html.put("</div>");
     detail::put_charts(html, view, overview, period);
+    if (overview.of_one) {
+        if (detail::is_unknown(overview)) {
+            html.put(
+                R"(<p class="empty">Nothing is known of a queue of this name: none of its tasks waits or runs, and )"
+                R"(none was counted in the last {}. It appears with the first task that is added to it.</p>)",
+                period.name);
+        }
+        detail::put_days(html, view, overview);
+        return html;
+    }
     detail::put_queues(html, view, overview, period);
+    detail::put_days(html, view, overview);
     detail::put_processes(html, view, overview);
     return html;
 }

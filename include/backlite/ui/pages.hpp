@@ -69,9 +69,13 @@ public:
 
     [[nodiscard]] Page overview(const View& view, bool json, Store& store) const {
         const NamedPeriod& period = period_of(view.get("period"));
-        Overview found = store.queues.overview(view.now, period.period);
+        const std::string queue{view.get("queue")};
+        if (queue.size() > 1'000) return not_understood();
+        Overview found = store.queues.overview(view.now, period.period, queue);
+        found.days = store.statistics.days(view.now, view.zone(), queue);
         find_living(file_, found.processes);
-        Page page = made("Overview", "Overview", (std::min)(found.next_change.value_or(view.now), view.now + a_while));
+        Page page = made(queue.empty() ? "Overview" : "Queue " + short_text(queue, 60), "Overview",
+                         (std::min)(found.next_change.value_or(view.now), view.now + a_while));
         if (json) {
             page.json = overview_json(found, view.now);
             return page;

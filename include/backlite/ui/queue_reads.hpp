@@ -18,6 +18,7 @@
 #include <backlite/storage/statement.hpp>
 #include <backlite/ui/model.hpp>
 #include <backlite/ui/shape.hpp>
+#include <backlite/ui/statistics_reads.hpp>
 #include <backlite/ui/text.hpp>
 
 namespace backlite {
@@ -39,28 +40,31 @@ public:
     static constexpr std::int64_t count_budget = 40'000;   ///< shared by the queues
     static constexpr std::int64_t retry_budget = 2'000;    ///< rows that are looked at for retries, likewise
     static constexpr std::int64_t most_finished = 10'000;  ///< finished rows that are looked at
-    static constexpr std::int64_t most_counts = 20'000;    ///< rows of statistics that are looked at
     static constexpr std::size_t most_queues = 100;
 
-    QueueReads(sqlite3* db, const Shape& shape) : db_(db), shape_(shape) {}
+    /// REQUIRES: `statistics` lives as long.
+    QueueReads(sqlite3* db, const Shape& shape, StatisticsReads& statistics)
+        : db_(db), shape_(shape), statistics_(statistics) {}
     QueueReads(const QueueReads&) = delete;
     QueueReads& operator=(const QueueReads&) = delete;
 
     [[nodiscard]] sqlite3* handle() const noexcept { return db_; }
 
-    [[nodiscard]] Overview overview(std::int64_t now, Period period) {
+    /// `only`: the one queue that it is of; all if empty.
+    [[nodiscard]] Overview overview(std::int64_t now, Period period, const std::string& only = {}) {
         Overview view;
+        view.of_one = !only.empty();
         view.step_ms = period.period_ms / static_cast<std::int64_t>(period.steps);
         const std::int64_t step_began = now - now % view.step_ms;
         view.from = step_began - period.period_ms + view.step_ms;
         view.buckets.resize(period.steps);
         view.next_change = step_began + view.step_ms;
         std::map<std::string, QueueSummary> queues;
-        for (const std::string& name : names(view.more_queues)) queues[name];
+        for (const std::string& name : view.of_one ? std::vector{only} : names(view.more_queues)) queues[name];
         count_unclaimed(queues, now, view);
         count_running(queues, view);
         count_to_come(queues, now, view);
-        if (!read_statistics(queues, view)) look_at_finished(queues, now, view);
+        if (!read_statistics(queues, only, now, view)) look_at_finished(queues, now, view);
         for (auto& [name, queue] : queues) {
             queue.name = name;
             view.queues.push_back(std::move(queue));
@@ -160,13 +164,13 @@ private:
     void count_running(Queues& queues, Overview& view) {
         std::int64_t seen = 0;
         for (storage::Run run(db_, claimed_, {most_counted + 1}); run.step();) {
-            if (QueueSummary* queue = find(queues, std::string{run.bytes(0)}, view)) {
-                if (++seen > most_counted) {
-                    queue->running.more = true;
-                    return;
-                }
-                ++queue->running.number;
+            QueueSummary* queue = find(queues, std::string{run.bytes(0)}, view);
+            if (++seen > most_counted) {
+                if (view.of_one) queue = &queues.begin()->second;
+                if (queue != nullptr) queue->running.more = true;
+                return;
             }
+            if (queue != nullptr) ++queue->running.number;
         }
     }
 
@@ -188,43 +192,25 @@ private:
     }
 
     /// What the statistics say of the period. False if they are empty, or not there.
-    bool read_statistics(Queues& queues, Overview& view) {
-        constexpr std::int64_t minute = 60'000;
-        if (!shape_.counts) return false;
-        const std::int64_t span = view.step_ms < 30 * minute ? 1 : 30;
-        {
-            storage::Run first(db_, first_count_, {span});
-            if (!first.step()) return false;
-            view.counted_from = limited(first.integer(0)) * minute;
-            view.covered_from = (std::max)(view.from, view.counted_from);
-        }
+    bool read_statistics(Queues& queues, const std::string& only, std::int64_t now, Overview& view) {
+        const std::int64_t span = StatisticsReads::span_for(view.step_ms);
+        const std::optional<std::int64_t> began = statistics_.begin(span);
+        if (!began) return false;
         view.counted = true;
-        std::int64_t looked_at = 0;
-        for (storage::Run run(db_, counts_, {span, view.from / minute, most_counts}); run.step();) {
-            const std::int64_t at = limited(run.integer(0)) * minute;
-            if (++looked_at == most_counts) view.covered_from = (std::max)(view.covered_from, at + span * minute);
-            const std::int64_t place = (at - view.from) / view.step_ms;
-            if (at < view.from || place >= static_cast<std::int64_t>(view.buckets.size())) continue;
-            Bucket& bucket = view.buckets[static_cast<std::size_t>(place)];
-            const auto number = [&run](int column) {  // bounded: sums of what a damaged file may hold do not overflow
-                return (std::clamp)(run.integer(column), std::int64_t{0}, std::int64_t{1} << 46);
-            };
-            const auto count = [&number](int column) { return static_cast<std::uint64_t>(number(column)); };
-            bucket.added += count(2);
-            bucket.started += count(3);
-            bucket.succeeded += count(4);
-            bucket.failed += count(5);
-            bucket.retried += count(6);
-            bucket.attempts += count(4) + count(5) + count(6);
-            bucket.wait_ms += number(7);
-            bucket.duration_us += number(8);
-            QueueSummary* queue = find(queues, std::string{run.bytes(1)}, view);
-            if (queue == nullptr) continue;
-            queue->succeeded += count(4);
-            queue->failed += count(5);
-            queue->attempts += count(4) + count(5) + count(6);
-            queue->total_duration_us += number(8);
-        }
+        view.counted_from = *began;
+        const std::int64_t covered_from = statistics_.read(
+            span, view.from, now, only, [&](std::int64_t at, std::string_view name, const Counted& counted) {
+                const std::int64_t place = (at - view.from) / view.step_ms;
+                if (place >= static_cast<std::int64_t>(view.buckets.size())) return;
+                view.buckets[static_cast<std::size_t>(place)] += counted;
+                QueueSummary* queue = find(queues, std::string{name}, view);
+                if (queue == nullptr) return;
+                queue->succeeded += counted.succeeded;
+                queue->failed += counted.failed;
+                queue->attempts += counted.attempts;
+                queue->total_duration_us += counted.duration_us;
+            });
+        view.covered_from = (std::max)(covered_from, *began);
         trace_backlog(queues, view);
         return true;
     }
@@ -235,17 +221,13 @@ private:
         std::int64_t backlog = 0;
         for (const auto& [name, queue] : queues) {
             backlog += static_cast<std::int64_t>(queue.waiting.number + queue.scheduled.number + queue.running.number);
+            view.backlog_cut = view.backlog_cut || queue.waiting.more || queue.scheduled.more || queue.running.more;
         }
         for (auto bucket = view.buckets.rbegin(); bucket != view.buckets.rend(); ++bucket) {
             bucket->backlog = static_cast<std::uint64_t>((std::max)(backlog, std::int64_t{0}));
             backlog += static_cast<std::int64_t>(bucket->succeeded + bucket->failed) -
                        static_cast<std::int64_t>(bucket->added);
         }
-    }
-
-    /// A time in minutes, as a damaged file may hold it, in milliseconds without overflow.
-    static std::int64_t limited(std::int64_t minutes) {
-        return (std::clamp)(minutes, std::int64_t{0}, highest / 60'000 - 60);
     }
 
     /// Finished rows, newest first, until they are older than the period.
@@ -262,9 +244,10 @@ private:
             last = (std::min)(last, at);
             old = at < view.from ? old + 1 : 0;
             if (at < view.from || at >= end) continue;
+            QueueSummary* queue = find(queues, std::string{run.bytes(0)}, view);
+            if (queue == nullptr && view.of_one) continue;
             const bool succeeded = run.integer(3) != 0;
             Bucket& bucket = view.buckets[static_cast<std::size_t>((at - view.from) / view.step_ms)];
-            QueueSummary* queue = find(queues, std::string{run.bytes(0)}, view);
             ++(succeeded ? bucket.succeeded : bucket.failed);
             ++bucket.attempts;
             bucket.duration_us += (std::min)(duration, std::int64_t{1} << 40);
@@ -280,6 +263,7 @@ private:
     static QueueSummary* find(Queues& queues, std::string name, Overview& view) {
         const auto at = queues.find(name);
         if (at != queues.end()) return &at->second;
+        if (view.of_one) return nullptr;
         if (queues.size() >= 2 * most_queues) {
             view.more_queues = true;
             return nullptr;
@@ -289,6 +273,7 @@ private:
 
     sqlite3* db_;
     const Shape shape_;
+    StatisticsReads& statistics_;
     const std::string unclaimed_ = unclaimed_rows(shape_);
     storage::Statement first_queue_{
         "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_due WHERE claimed_at IS NULL ORDER BY queue LIMIT "
@@ -314,10 +299,6 @@ private:
     storage::Statement finished_{
         "SELECT queue, last_executed_at, last_duration_micro, typeof(error) = 'null' FROM backlite_tasks_completed "
         "ORDER BY rowid DESC LIMIT ?1"};
-    storage::Statement first_count_{"SELECT start FROM backlite_stats WHERE span = ?1 ORDER BY start LIMIT 1"};
-    storage::Statement counts_{
-        "SELECT start, queue, added, started, succeeded, failed, retried, wait_ms, run_us FROM backlite_stats "
-        "WHERE span = ?1 AND start >= ?2 ORDER BY start DESC, queue DESC LIMIT ?3"};
     storage::Statement clients_{
         "SELECT owner, slot, workers, started_at, version FROM backlite_clients ORDER BY owner LIMIT 1000"};
     storage::Statement bytes_{"SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"};

@@ -2,11 +2,13 @@
 #pragma once
 // What the dashboard gets and gives, whatever server carries it; targets taken apart, and links put together.
 
+#include <charconv>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <system_error>
 #include <utility>
 #include <vector>
 
@@ -50,6 +52,14 @@ struct Response {
         found = value;
     }
     return found;
+}
+
+/// A number that is the whole text.
+[[nodiscard]] inline std::optional<std::int64_t> parse_integer(std::string_view text) noexcept {
+    std::int64_t value = 0;
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
+    return value;
 }
 
 /// Undoes percent-encoding (RFC 3986, 2.1). nullopt if a `%` is not followed by two hexadecimal digits.

@@ -105,12 +105,15 @@ const apply = () => {
   document.title = page.title;
   if (chosen) choose($$('tr[data-row]').find(row => $('a[data-open]', row)?.href === chosen.href));
 };
+// Days are of the reader's zone: the server is told how far that is ahead of UTC.
+const zone = -new Date().getTimezoneOffset();
+const address = () => location.pathname + (location.search || '?') + '&zone=' + zone;
 const poll = async force => {
   if (busy) return;
   busy = true;
   try {
     const headers = tag ? {'If-None-Match': tag} : {};
-    const reply = await fetch(location.href, {headers, cache: 'no-store', credentials: 'same-origin'});
+    const reply = await fetch(address(), {headers, cache: 'no-store', credentials: 'same-origin'});
     failures = 0;
     if (reply.status === 304) { if (!pending) say(''); return; }
     if ((reply.headers.get('Content-Type') || '').startsWith('text/html')) {
@@ -189,6 +192,7 @@ dress(document);
 live.hidden = false;
 setInterval(() => { if (!document.hidden) showTimes(document, true); }, 1000);
 schedule();
+if (zone && $('#days')) poll(false);
 })();
 )js";
 

@@ -60,6 +60,7 @@ h2{font-size:1.02rem;margin:26px 0 10px}
 .tile small{color:var(--soft);font-size:.8rem;overflow-wrap:anywhere}
 .tile.bad b{color:var(--bad)}
 .tile.warn b,.tile.warn small{color:var(--warn)}
+.back{margin:-6px 0 14px}
 .switch{display:inline-flex;margin:18px 0 12px;border:1px solid var(--line);border-radius:7px;overflow:hidden;background:var(--card)}
 .switch a{padding:5px 13px;color:var(--soft);font-size:.87rem}
 .switch a+a{border-left:1px solid var(--line)}
@@ -67,11 +68,14 @@ h2{font-size:1.02rem;margin:26px 0 10px}
 .switch a:focus-visible{outline-offset:-2px}
 .charts>:last-child:nth-child(odd){grid-column:1/-1}.charts{display:grid;grid-template-columns:repeat(auto-fit,minmax(min(100%,420px),1fr));gap:12px}
 .chart{margin:0;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px 8px;min-width:0}
-.chart figcaption{display:flex;gap:8px;justify-content:space-between;font-size:.87rem;margin-bottom:6px;flex-wrap:wrap}
+.chart figcaption{display:flex;gap:0 12px;font-size:.87rem;flex-wrap:wrap}
 .chart figcaption span,.axis,.top{color:var(--soft)}
-.plot{position:relative}
+.chart figcaption :last-child{margin-left:auto}
+.key::before{content:"";display:inline-block;width:9px;height:9px;border-radius:2px;margin-right:5px}
+.key.ok::before{background:var(--bar-ok)}.key.bad::before{background:var(--bar-bad)}.key.due::before{background:var(--bar-due)}
+.plot{position:relative;padding-top:15px}
 .plot svg{display:block;width:100%;height:96px}
-.top{position:absolute;right:0;top:1px;font-size:.72rem;background:var(--card);padding:0 0 0 5px;line-height:1.3}
+.top{position:absolute;right:0;top:0;font-size:.72rem;line-height:15px}
 .axis{display:flex;justify-content:space-between;font-size:.72rem;padding-top:3px}
 .grid{stroke:var(--line);fill:none;vector-effect:non-scaling-stroke}
 path.ok{fill:var(--bar-ok)}path.bad{fill:var(--bar-bad)}path.time{fill:var(--bar-time)}path.due{fill:var(--bar-due)}

@@ -62,13 +62,21 @@ void fill(Rig& rig) {
                            .error = "no such <address>"});
 }
 
-const std::vector<std::string> all_paths{"/",           "/?period=day&sort=failed",
-                                         "/running",    "/upcoming",
-                                         "/succeeded",  "/failed",
-                                         "/search",     "/search?q=a",
-                                         "/task/waits", "/task/runs",
-                                         "/task/bad",   "/task/good",
-                                         "/health",     "/metrics"};
+const std::vector<std::string> all_paths{"/",
+                                         "/?period=day&sort=failed",
+                                         "/?queue=mail&period=day",
+                                         "/running",
+                                         "/upcoming",
+                                         "/succeeded",
+                                         "/failed",
+                                         "/search",
+                                         "/search?q=a",
+                                         "/task/waits",
+                                         "/task/runs",
+                                         "/task/bad",
+                                         "/task/good",
+                                         "/health",
+                                         "/metrics"};
 
 // ---- pages ----------------------------------------------------------------------------------------------------------
 
@@ -234,10 +242,11 @@ TEST_CASE("Dashboard: the overview draws what the statistics count, and says sin
     const std::string page = rig.page("/");
     const Markup markup = parse_markup(page);
     CHECK(markup.fault.empty());
-    CHECK(markup.elements.at("svg") == 5);
+    CHECK(markup.elements.at("svg") == 6);
     CHECK(holds(markup.text, "9 added in the last hour"));
-    CHECK(holds(markup.text, "1 failed for good, 2 retried"));
-    CHECK(holds(markup.text, "1 s after waiting 500 ms"));
+    CHECK(holds(markup.text, "2 retried, 1 failed for good"));
+    CHECK(holds(markup.text, "Average wait 500 ms in the last hour"));
+    CHECK(holds(markup.text, "Average duration 1 s in the last hour"));
     CHECK(holds(markup.text, "Counted by the programs that work on this file, since"));
     CHECK(holds(markup.text, "all tasks, kept or not"));
     const nlohmann::json json = rig.json("/");
@@ -245,6 +254,74 @@ TEST_CASE("Dashboard: the overview draws what the statistics count, and says sin
     CHECK(json["buckets"][57]["added"] == 9);
     CHECK(json["buckets"][59]["backlog"] == 3);
     CHECK(json["buckets"][56]["backlog"] == 1);
+}
+
+TEST_CASE("Dashboard: a queue has a page of its own, with its numbers, its charts and ways on and back") {
+    Rig rig;
+    fill(rig);
+    rig.database.execute(
+        "INSERT INTO backlite_stats (span, start, queue, added, started, succeeded, failed, retried, wait_ms, run_us) "
+        "VALUES (30, 16650, 'mail', 9, 8, 6, 1, 2, 4000, 9000000), (30, 16620, 'print', 70, 70, 70, 0, 0, 0, 70)");
+    CHECK(holds(rig.page("/?period=day"), "href=\"/?queue=mail&amp;period=day\""));
+    CHECK(holds(rig.page("/upcoming?queue=mail"), "href=\"/?queue=mail\""));
+    const std::string page = rig.page("/?queue=mail&period=day");
+    const Markup markup = parse_markup(page);
+    CHECK(holds(markup.text, "Queue mail"));
+    CHECK(holds(markup.text, "9 added in the last day"));
+    CHECK(holds(markup.text, "3 in the last day"));
+    CHECK(holds(markup.text, "oldest for 1 min 5 s, since 13:45"));
+    CHECK_FALSE(holds(markup.text, "print"));
+    CHECK(markup.elements.at("svg") == 6);
+    for (const char* link : {"/?period=day", "/?queue=mail", "/?queue=mail&amp;period=week",
+                             "/upcoming?queue=mail&amp;state=waiting", "/upcoming?queue=mail&amp;state=scheduled",
+                             "/running?queue=mail", "/failed?queue=mail", "/search?queue=mail&amp;state=finished"}) {
+        CAPTURE(link);
+        CHECK(holds(page, fmt::format("href=\"{}\"", link)));
+    }
+    const nlohmann::json json = rig.json("/?queue=mail&period=day");
+    CHECK(json["queues"].size() == 1);
+    CHECK(json["queues"][0]["succeeded"] == 6);
+    CHECK(json["buckets"][47]["added"] == 9);
+    CHECK(json["buckets"][46]["added"] == 0);
+    CHECK(rig.ask("/?queue=" + std::string(1'001, 'q')).status == 400);
+    CHECK(holds(rig.page("/?queue=nobody"), "Nothing is known of a queue of this name"));
+}
+
+TEST_CASE("Dashboard: the last days are summed up, by the clock of the zone that is asked for") {
+    Rig rig;
+    fill(rig);
+    CHECK_FALSE(holds(rig.page("/"), "Day by day"));
+    rig.database.execute(
+        "INSERT INTO backlite_stats (span, start, queue, added, started, succeeded, failed, retried, wait_ms, run_us) "
+        "VALUES (30, 16650, 'mail', 1009, 8, 6, 1, 2, 4000, 9000000), (30, 15810, 'mail', 20, 0, 0, 0, 0, 0, 0), "
+        "(30, 15780, 'print', 300, 2, 1, 1, 0, 0, 4)");
+    const std::string all = parse_markup(rig.page("/")).text;
+    CHECK(holds(all, "Days are those of UTC."));
+    CHECK(holds(all, "Mon 1970-01-12, today so far1,00961 (14.3 %)2500 ms1 s"));
+    CHECK(holds(all, "Sun 1970-01-11 from 23:0032011 (50.0 %)0< 1 ms2 µs"));
+    const std::string mail = parse_markup(rig.page("/?queue=mail&zone=30")).text;
+    CHECK(holds(mail, "Days are those of UTC+00:30."));
+    CHECK(holds(mail, "Mon 1970-01-12, today so far1,02961"));
+    CHECK(holds(mail, "Sun 1970-01-11 from 23:0000"));
+    CHECK(holds(rig.page("/?zone=-210"), "Days are those of UTC-03:30."));
+    CHECK(holds(rig.page("/?zone=841"), "Days are those of UTC."));
+    CHECK(holds(rig.page("/?zone=x"), "Days are those of UTC."));
+    const nlohmann::json days = rig.json("/?zone=30")["days"];
+    REQUIRE(days.size() == 2);
+    CHECK(days[0]["from"] == 950'400'000 - 30 * 60'000);
+    CHECK(days[0]["added"] == 1'029);
+    CHECK(days[1]["attempts"] == 2);
+    CHECK(days[1]["counted_from"] == 15'780 * 60'000);
+}
+
+TEST_CASE("Dashboard: legends name the parts of a bar from its top down") {
+    Rig rig;
+    fill(rig);
+    const std::string page = rig.page("/");
+    CHECK(page.find("<span class=\"key bad\">failed</span>") < page.find("<span class=\"key ok\">succeeded</span>"));
+    CHECK(page.find("<span class=\"key due\">retried</span>") <
+          page.find("<span class=\"key bad\">failed for good</span>"));
+    CHECK(holds(page, "1 failed, 1 succeeded"));
 }
 
 TEST_CASE("Dashboard: the overview stays small where every bar and every line is full") {

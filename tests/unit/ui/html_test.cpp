@@ -38,8 +38,8 @@ TEST_CASE("ui html: a place in a text does not open another") {
 TEST_CASE("ui html: a chart has bars within its frame, hints for each, and no style of its own") {
     Chart chart;
     chart.heading = "Finished";
-    chart.lower_class = "ok";
-    chart.upper_class = "bad";
+    chart.lower.color = "ok";
+    chart.upper.color = "bad";
     chart.most = 10;
     chart.bars = {{10, 0, "first · <10>"}, {0, 0, "nothing"}, {5, 5, "half"}, {1e300, 1e300, "far too many"}};
     chart.from = 1'000;

@@ -173,6 +173,72 @@ TEST_CASE("ui reads: the overview takes what was added and finished from the sta
     CHECK(day.covered_from == 90 * 60'000);
 }
 
+TEST_CASE("ui reads: the overview of one queue is of that queue alone, in files of both kinds") {
+    for (const bool ours : {true, false}) {
+        CAPTURE(ours);
+        Shop shop(ours);
+        for (const char* queue : {"a", "b"}) {
+            shop.add(fmt::format("{}1", queue), queue, now - 5'000);
+            shop.add(fmt::format("{}2", queue), queue, now, "10005000");
+            shop.add(fmt::format("{}3", queue), queue, now - 7, "NULL", "9999999");
+            shop.finish({.id = fmt::format("{}4", queue), .queue = queue, .executed_at = now - 60'000});
+        }
+        const auto look = [&] { return shop.look([](Store& store) { return store.queues.overview(now, {}, "b"); }); };
+        const Overview view = look();
+        CHECK(view.of_one);
+        REQUIRE(view.queues.size() == 1);
+        CHECK(view.queues[0].name == "b");
+        CHECK(view.queues[0].waiting == Count{1, false});
+        CHECK(view.queues[0].scheduled == Count{1, false});
+        CHECK(view.queues[0].running == Count{1, false});
+        CHECK(view.queues[0].succeeded == 1);
+        CHECK(view.buckets[58].succeeded == 1);
+        CHECK(view.buckets[0].due == 1);
+        if (!ours) continue;
+        shop.db->exec(
+            "INSERT INTO backlite_stats VALUES (1, 165, 'a', 9, 9, 9, 9, 9, 9, 9), (1, 165, 'b', 1, 2, 3, 4, 5, 6, 7), "
+            "(1, 107, 'b', 1, 0, 0, 0, 0, 0, 0), (1, 106, 'b', 1, 0, 0, 0, 0, 0, 0)");
+        const Overview counted = look();
+        CHECK(counted.counted);
+        REQUIRE(counted.queues.size() == 1);
+        CHECK(counted.queues[0].attempts == 12);
+        CHECK(counted.buckets[58].wait_ms == 6);
+        CHECK(counted.buckets[0].added == 1);
+        CHECK(counted.buckets[59].backlog == 3);
+        CHECK(counted.buckets[57].backlog == 9);
+    }
+}
+
+TEST_CASE("ui reads: days are counted by the clock of a zone, newest first, as far back as anything was counted") {
+    Shop shop;
+    constexpr std::int64_t day = 1'440;  // minutes
+    const std::int64_t late = (20 * day + 600) * 60'000;
+    for (const std::int64_t start : {20 * day + 570, 20 * day, 20 * day - 30, 19 * day - 120, 18 * day + 720}) {
+        shop.db->exec(
+            fmt::format("INSERT INTO backlite_stats VALUES (30, {0}, 'a', 1, 2, 3, 4, 5, 6, 7), "
+                        "(30, {0}, 'b', 10, 0, 0, 0, 0, 0, 0), (1, {0}, 'a', 99, 99, 99, 99, 99, 99, 99)",
+                        start));
+    }
+    const auto days = [&](std::int64_t zone, const std::string& queue) {
+        std::string text;
+        for (const Day& found : shop.look([&](Store& s) { return s.statistics.days(late, zone, queue); })) {
+            text += fmt::format("{}{}:{} ", found.from / 60'000 - 18 * day, found.counted_from > found.from ? "+" : "",
+                                found.counted.added);
+        }
+        return text;
+    };
+    CHECK(days(0, "") == "2880:22 1440:11 0+:22 ");
+    CHECK(days(0, "a") == "2880:2 1440:1 0+:2 ");
+    CHECK(days(120, "a") == "2760:3 1320:1 -120+:1 ");
+    CHECK(days(-660, "a") == "2100:3 660+:2 ");
+    CHECK(days(0, "nobody") == "2880:0 1440:0 0+:0 ");
+    const Day today = shop.look([&](Store& s) { return s.statistics.days(late, 0, "a"); }).front();
+    CHECK(today.counted.attempts == 24);
+    CHECK(today.counted.wait_ms == 12);
+    CHECK(today.counted.duration_us == 14);
+    CHECK(Shop(false).look([&](Store& s) { return s.statistics.days(late, 0, ""); }).empty());
+}
+
 TEST_CASE("ui reads: statistics of nonsense do not overflow") {
     Shop shop;
     shop.add("1", "a", now);
@@ -186,6 +252,7 @@ TEST_CASE("ui reads: statistics of nonsense do not overflow") {
         const Overview view = shop.look([](Store& store) { return store.queues.overview(now, {}); });
         CHECK(view.counted);
         CHECK(view.queues.size() == 1);
+        CHECK(shop.look([](Store& store) { return store.statistics.days(now, 840, "a").size(); }) <= 7);
     }
 }
 
@@ -463,6 +530,16 @@ std::map<std::string, std::int64_t> costs(int rows) {
     result["overview of a week"] = steps([](Store& s) {
         return s.queues.overview(now, {604'800'000, 56}).queues.size();
     });
+    result["overview of one queue"] = steps([](Store& s) { return s.queues.overview(now, {}, "q1").queues.size(); });
+    result["overview of one queue of a week"] = steps([](Store& s) {
+        return s.queues.overview(now, {604'800'000, 56}, "q1").queues.size();
+    });
+    result["days"] = steps([](Store& s) { return s.statistics.days(now, 0, "").size(); });
+    result["days of one queue"] = steps([](Store& s) { return s.statistics.days(now, 0, "q1").size(); });
+    result["a week's counts of one queue"] = steps([](Store& s) {
+        return s.statistics.read(30, now - 604'800'000, now, "q1",
+                                 [](std::int64_t, std::string_view, const Counted&) {});
+    });
     result["running"] = steps([](Store& s) { return s.tasks.running("", {}, 50).lines.size(); });
     const auto upcoming = [](std::optional<Cursor> after, std::optional<State> state) {
         return [after, state](Store& s) {
@@ -488,8 +565,14 @@ std::map<std::string, std::int64_t> costs(int rows) {
 TEST_CASE("ui reads: every page costs the same beside a hundred times as many rows, or stops at its bound") {
     const std::map<std::string, std::int64_t> few = costs(1'000);
     const std::map<std::string, std::int64_t> many = costs(100'000);
-    const std::set<std::string> bounded{"overview", "overview of a week", "failed, none there",
-                                        "search"};  // 20,000 rows, or 8,000 for each queue
+    // 20,000 rows, or 8,000 for each queue
+    const std::set<std::string> bounded{"overview",
+                                        "overview of a week",
+                                        "overview of one queue",
+                                        "overview of one queue of a week",
+                                        "days",
+                                        "failed, none there",
+                                        "search"};
     for (const auto& [name, steps] : many) {
         CAPTURE(name, few.at(name), steps);
         CHECK(few.at(name) > 0);
