@@ -85,7 +85,7 @@ inline void put_filter(Html& html, const View& view, const Link& action, const s
     html.put("</datalist>");
     if (states) {
         html.put(R"(<label>State <select name="state">)");
-        for (const std::string_view state : {"", "waiting", "scheduled"}) {
+        for (const std::string_view state : {"", "waiting", "scheduled", "retrying"}) {
             if (state == view.get("state")) {
                 html.put(R"(<option value="{}" selected>{}</option>)", state, state.empty() ? "both" : state);
             } else {
@@ -195,7 +195,7 @@ inline void put_pages(Html& html, const Link& first, const std::optional<Link>& 
 
 inline void put_looked_at(Html& html, const TaskList& list) {
     if (!list.gave_up) return;
-    html.put(R"(<p class="hint">Looked at {} rows for this page; there are older ones.</p>)", grouped(list.looked_at));
+    html.put(R"(<p class="hint">Looked at {} rows for this page; there are more.</p>)", grouped(list.looked_at));
 }
 
 }  // namespace detail
@@ -233,12 +233,13 @@ inline void put_looked_at(Html& html, const TaskList& list) {
             R"(Name a queue to see its tasks.</p>)",
             list.queues.size());
     }
-    if (list.lines.empty()) {
+    if (list.lines.empty() && !list.gave_up) {
         const bool narrowed = !view.get("queue").empty() || !view.get("state").empty();
         html.put(R"(<p class="empty">{}</p>)", narrowed ? "No matching tasks." : "No task waits, now or later.");
         return html;
     }
-    detail::put_table(html, view, list.lines, detail::Columns::upcoming);
+    if (!list.lines.empty()) detail::put_table(html, view, list.lines, detail::Columns::upcoming);
+    detail::put_looked_at(html, list);
     Link first(view.base, "/upcoming");
     first.param("queue", view.get("queue")).param("state", view.get("state"));
     std::optional<Link> next;

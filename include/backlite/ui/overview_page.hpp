@@ -108,6 +108,10 @@ inline void put_tiles(Html& html, const View& view, const Overview& overview, co
     }
     put_tile(html, Link(view.base, "/upcoming").param("queue", queue).param("state", "scheduled"), "Scheduled",
              count_text(totals.scheduled), next, "");
+    if (overview.of_one) {
+        put_tile(html, Link(view.base, "/upcoming").param("queue", queue).param("state", "retrying"), "Retrying",
+                 count_text(totals.retrying), note("scheduled after a failed attempt"), "");
+    }
     const std::uint64_t finished = totals.succeeded + totals.failed;
     const std::string share =
         finished == 0
@@ -200,8 +204,8 @@ inline void put_queues(Html& html, const View& view, const Overview& overview, c
                queue.running.number == 0, "");
         number("Scheduled", Link(view.base, "/upcoming").param("queue", queue.name).param("state", "scheduled"),
                count_text(queue.scheduled), queue.scheduled.number == 0, "");
-        html.put(R"(<td class="num {}" data-label="Retrying">{}</td>)", queue.retrying.number == 0 ? "zero" : "",
-                 count_text(queue.retrying));
+        number("Retrying", Link(view.base, "/upcoming").param("queue", queue.name).param("state", "retrying"),
+               count_text(queue.retrying), queue.retrying.number == 0 && !queue.retrying.more, "");
         number("Failed", Link(view.base, "/failed").param("queue", queue.name), grouped(queue.failed),
                queue.failed == 0, "bad");
         number("Finished", Link(view.base, "/search").param("queue", queue.name).param("state", "finished"),

@@ -106,14 +106,17 @@ public:
     [[nodiscard]] Page upcoming(const View& view, bool json, Store& store) const {
         std::optional<Cursor> after;
         std::optional<State> state;
+        const bool retries = view.get("state") == "retrying";
         if (view.get("state") == "waiting") state = State::waiting;
         if (view.get("state") == "scheduled") state = State::scheduled;
-        if (!read_cursor(*view.target, after) || (!state && !view.get("state").empty())) return not_understood();
+        if (!read_cursor(*view.target, after) || (!state && !retries && !view.get("state").empty()))
+            return not_understood();
         bool more = false;
         std::vector<std::string> names = store.queues.names(more);
         const std::string queue{view.get("queue")};
-        TaskList list = store.tasks.upcoming(queue.empty() ? names : std::vector{queue}, state, view.now, after,
-                                             options_.page_size);
+        const std::vector<std::string>& queues = queue.empty() ? names : std::vector{queue};
+        TaskList list = retries ? store.tasks.retrying(queues, view.now, after, options_.page_size)
+                                : store.tasks.upcoming(queues, state, view.now, after, options_.page_size);
         hide_errors(list.lines);
         list.queues = std::move(names);
         Page page =

@@ -64,20 +64,35 @@ public:
         const std::int64_t most = state == State::waiting ? now : highest;
         std::vector<Key> best;
         for (const std::string& queue : queues) {
-            collect(queue, least, most, after, limit + 1, best);
+            collect(upcoming_, queue, least, most, after, limit + 1, best);
             if (best.size() > 8 * (limit + 1)) keep_first(best, limit + 1);
         }
-        keep_first(best, limit + 1);
         TaskList list;
-        if (best.size() > limit) {
-            best.resize(limit);
-            list.next =
-                Cursor{std::get<0>(best.back()), std::get<2>(best.back()), std::string{std::get<1>(best.back())}};
+        show_first(best, limit, now, list);
+        return list;
+    }
+
+    /// Scheduled tasks of these queues that have failed before, in the order of `upcoming`. What is scheduled for the
+    /// first time is passed over, `most_looked_at` rows in all.
+    [[nodiscard]] TaskList retrying(const std::vector<std::string>& queues, std::int64_t now,
+                                    const std::optional<Cursor>& after, std::size_t limit) {
+        const std::size_t share =
+            static_cast<std::size_t>(most_looked_at) / (std::max)(queues.size(), std::size_t{1}) + 1;
+        std::vector<Key> keys;
+        std::optional<Key> last;  // what is behind it has not been looked at in every queue
+        for (const std::string& queue : queues) {
+            const std::size_t before = keys.size();
+            if (now == highest) break;
+            collect(retries_, queue, now + 1, highest, after, share, keys);
+            if (keys.size() - before == share) last = last ? (std::min)(*last, keys.back()) : keys.back();
         }
-        for (const Key& key : best) {
-            list.lines.push_back(unfinished_line(std::get<2>(key), now));
-            const TaskLine& line = list.lines.back();
-            if (line.due > now) list.next_change = (std::min)(list.next_change.value_or(highest), line.due);
+        TaskList list;
+        list.looked_at = keys.size();
+        std::erase_if(keys, [&](const Key& key) { return (last && *last < key) || std::get<3>(key) == 0; });
+        show_first(keys, limit, now, list);
+        if (!list.next && last) {
+            list.next = cursor_of(*last);
+            list.gave_up = true;
         }
         return list;
     }
@@ -139,7 +154,20 @@ private:
     static constexpr std::int64_t lowest = (std::numeric_limits<std::int64_t>::min)();
     static constexpr std::int64_t highest = (std::numeric_limits<std::int64_t>::max)();
 
-    using Key = std::tuple<std::int64_t, std::string_view, std::int64_t>;  // due, queue, row
+    /// Due time, queue, row; and whether it is one of those that are looked for.
+    using Key = std::tuple<std::int64_t, std::string_view, std::int64_t, std::int64_t>;
+
+    /// Unclaimed tasks of a queue by due time and row, and whether each is one of those that are looked for.
+    struct DueRows {
+        DueRows(const std::string& rows, const char* wanted)
+            : same(fmt::format("SELECT due, row, {} FROM {} WHERE queue = ?1 AND due = ?2 AND row > ?3 ORDER BY row",
+                               wanted, rows)),
+              between(fmt::format(
+                  "SELECT due, row, {} FROM {} WHERE queue = ?1 AND due BETWEEN ?2 AND ?3 ORDER BY due, row", wanted,
+                  rows)) {}
+        Query same;
+        Query between;
+    };
 
     struct Rows {
         std::vector<std::int64_t> found{};
@@ -151,18 +179,37 @@ private:
         if (keys.size() > count) keys.resize(count);
     }
 
+    static Cursor cursor_of(const Key& key) {
+        return Cursor{std::get<0>(key), std::get<2>(key), std::string{std::get<1>(key)}};
+    }
+
+    /// The first `limit` of `keys`, and where the list goes on if there are more.
+    void show_first(std::vector<Key>& keys, std::size_t limit, std::int64_t now, TaskList& list) {
+        keep_first(keys, limit + 1);
+        if (keys.size() > limit) {
+            keys.resize(limit);
+            list.next = cursor_of(keys.back());
+        }
+        for (const Key& key : keys) {
+            list.lines.push_back(unfinished_line(std::get<2>(key), now));
+            const TaskLine& line = list.lines.back();
+            if (line.due > now) list.next_change = (std::min)(list.next_change.value_or(highest), line.due);
+        }
+    }
+
     /// Adds the first `count` unclaimed tasks of one queue behind the cursor.
-    void collect(const std::string& queue, std::int64_t least, std::int64_t most, const std::optional<Cursor>& after,
-                 std::size_t count, std::vector<Key>& keys) {
+    void collect(DueRows& rows, const std::string& queue, std::int64_t least, std::int64_t most,
+                 const std::optional<Cursor>& after, std::size_t count, std::vector<Key>& keys) {
+        std::size_t taken = 0;
         const auto take = [&](storage::Run& run) {
-            for (std::size_t taken = 0; taken < count && run.step(); ++taken) {
-                keys.emplace_back(run.integer(0), queue, run.integer(1));
+            for (; taken < count && run.step(); ++taken) {
+                keys.emplace_back(run.integer(0), queue, run.integer(1), run.integer(2));
             }
         };
         if (after && after->key >= least) {
             const int order = queue.compare(after->queue);
             if (order == 0 && after->key <= most) {
-                storage::Run same(db_, due_same_, {queue, after->key, after->row});
+                storage::Run same(db_, rows.same, {queue, after->key, after->row});
                 take(same);
             }
             least = after->key;
@@ -171,7 +218,7 @@ private:
                 ++least;
             }
         }
-        storage::Run later(db_, due_between_, {queue, least, most});
+        storage::Run later(db_, rows.between, {queue, least, most});
         take(later);
     }
 
@@ -290,10 +337,8 @@ private:
     const std::string error_ = shape_.ours ? "error" : "NULL";
     const std::string unclaimed_ = unclaimed_rows(shape_);
     Query claimed_{fmt::format("SELECT claimed_at, row, queue FROM {} LIMIT ?1", claimed_rows(shape_))};
-    Query due_same_{
-        fmt::format("SELECT due, row FROM {} WHERE queue = ?1 AND due = ?2 AND row > ?3 ORDER BY row", unclaimed_)};
-    Query due_between_{fmt::format(
-        "SELECT due, row FROM {} WHERE queue = ?1 AND due BETWEEN ?2 AND ?3 ORDER BY due, row", unclaimed_)};
+    DueRows upcoming_{unclaimed_, "1"};
+    DueRows retries_{unclaimed_, "attempts > 0"};
     Query unfinished_line_{
         fmt::format("SELECT substr(id, 1, 500), coalesce(length(id) > 500, 1), substr(queue, 1, 300), created_at, "
                     "last_executed_at, "

@@ -314,6 +314,19 @@ TEST_CASE("Dashboard: the last days are summed up, by the clock of the zone that
     CHECK(days[1]["counted_from"] == 15'780 * 60'000);
 }
 
+TEST_CASE("Dashboard: the number of retries leads to their list") {
+    Rig rig;
+    fill(rig);
+    rig.add({.id = "again", .queue = "mail", .created_at = now - 5, .wait_until = now + 5'000, .attempts = 1});
+    const char* link = "href=\"/upcoming?queue=mail&amp;state=retrying\"";
+    CHECK(holds(rig.page("/"), link));
+    CHECK(holds(rig.page("/?queue=mail"), link));
+    const nlohmann::json json = rig.json("/upcoming?queue=mail&state=retrying");
+    REQUIRE(json["tasks"].size() == 1);
+    CHECK(json["tasks"][0]["id"] == "again");
+    CHECK(holds(rig.page("/upcoming?state=retrying"), "<option value=\"retrying\" selected>"));
+}
+
 TEST_CASE("Dashboard: legends name the parts of a bar from its top down") {
     Rig rig;
     fill(rig);

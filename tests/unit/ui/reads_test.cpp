@@ -299,6 +299,50 @@ TEST_CASE("ui reads: upcoming tasks go by due time, queue and row, and pages nei
     }
 }
 
+TEST_CASE("ui reads: retries are found among what is scheduled, page by page") {
+    for (const bool ours : {true, false}) {
+        CAPTURE(ours);
+        Shop shop(ours);
+        for (int i = 0; i < 9; ++i) {
+            for (const char* queue : {"a", "b"}) {
+                shop.add(fmt::format("{}{}", queue, i), queue, 1, fmt::to_string(now + 1 + i / 4).c_str(), "NULL",
+                         i % 3);
+            }
+        }
+        shop.add("due", "a", 1, "NULL", "NULL", 1);
+        for (const std::size_t limit : {1U, 2U, 5U, 100U}) {
+            CAPTURE(limit);
+            std::string got;
+            for (const char c : all_pages([&](const std::optional<Cursor>& after) {
+                     return shop.look([&](Store& s) { return s.tasks.retrying({"a", "b"}, now, after, limit); });
+                 })) {
+                if (c != '|' && (c != ' ' || (!got.empty() && got.back() != ' '))) got += c;
+            }
+            CHECK(got == "a1 a2 b1 b2 a4 a5 a7 b4 b5 b7 a8 b8");
+        }
+    }
+}
+
+TEST_CASE("ui reads: a look for retries stops after ten thousand tasks, and the next goes on there") {
+    Shop shop;
+    shop.db->exec(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) INSERT INTO backlite_tasks "
+        "(id, created_at, queue, task, wait_until, attempts) SELECT i, 1, iif(i % 2, 'a', 'b'), x'7b7d', 20000000 + i, "
+        "i = 11999 OR i = 2 FROM n");
+    const auto look = [&](const std::optional<Cursor>& after) {
+        return shop.look([&](Store& s) { return s.tasks.retrying({"a", "b"}, now, after, 10); });
+    };
+    const TaskList first = look({});
+    CHECK(ids(first.lines) == "2");
+    CHECK(first.gave_up);
+    REQUIRE(first.next);
+    CHECK(first.looked_at <= 10'010);
+    const TaskList second = look(first.next);
+    CHECK(ids(second.lines) == "11999");
+    CHECK_FALSE(second.gave_up);
+    CHECK_FALSE(second.next);
+}
+
 TEST_CASE("ui reads: due times at both ends of their range can be paged through") {
     Shop shop;
     shop.add("low", "a", std::numeric_limits<std::int64_t>::min());
@@ -550,6 +594,10 @@ std::map<std::string, std::int64_t> costs(int rows) {
     result["upcoming"] = steps(upcoming({}, {}));
     result["upcoming, middle"] = steps(upcoming(middle, {}));
     result["scheduled"] = steps(upcoming({}, State::scheduled));
+    result["retrying, none there"] = steps([](Store& s) {
+        bool more = false;
+        return s.tasks.retrying(s.queues.names(more), now, {}, 50).looked_at;
+    });
     result["succeeded"] = steps([](Store& s) { return s.tasks.finished({}, {}, 50).lines.size(); });
     result["succeeded, middle"] = steps([&](Store& s) { return s.tasks.finished({}, middle, 50).lines.size(); });
     result["failed, none there"] = steps([&](Store& s) { return s.tasks.finished(failed, {}, 50).lines.size(); });
@@ -566,13 +614,9 @@ TEST_CASE("ui reads: every page costs the same beside a hundred times as many ro
     const std::map<std::string, std::int64_t> few = costs(1'000);
     const std::map<std::string, std::int64_t> many = costs(100'000);
     // 20,000 rows, or 8,000 for each queue
-    const std::set<std::string> bounded{"overview",
-                                        "overview of a week",
-                                        "overview of one queue",
-                                        "overview of one queue of a week",
-                                        "days",
-                                        "failed, none there",
-                                        "search"};
+    const std::set<std::string> bounded{
+        "overview", "overview of a week",   "overview of one queue", "overview of one queue of a week",
+        "days",     "retrying, none there", "failed, none there",    "search"};
     for (const auto& [name, steps] : many) {
         CAPTURE(name, few.at(name), steps);
         CHECK(few.at(name) > 0);
