@@ -141,7 +141,7 @@ struct Markup {
 [[nodiscard]] inline Markup parse_markup(std::string_view html) {
     Markup markup;
     std::vector<std::string> open;
-    const std::set<std::string> empty_elements{"meta", "link", "input", "br"};
+    const std::set<std::string> empty_elements{"meta", "link", "input", "br", "wbr"};
     const auto name_char = [](char c) {
         return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-';
     };

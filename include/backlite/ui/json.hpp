@@ -68,8 +68,11 @@ inline void add_counted(Json& json, const Counted& counted) {
         json["claimed_at"] = optional_json(line.claimed_at);
         json["owner"] = optional_json(line.owner);
         json["crashes"] = line.crashes;
+        if (line.payload_size) json["payload_bytes"] = *line.payload_size;
+        if (!line.payload.empty()) json["payload_begins"] = line.payload;
     } else {
         json["duration_us"] = optional_json(line.duration_us);
+        json["finished_at"] = optional_json(finished_at(line));
     }
     if (!line.error.empty()) json["error"] = line.error;
     return json;
@@ -153,7 +156,9 @@ inline void add_counted(Json& json, const Counted& counted) {
 [[nodiscard]] inline Json found_json(const Found& found) {
     Json by_id = Json::array();
     for (const TaskLine& line : found.by_id) by_id.push_back(detail::line_json(line));
-    Json json{{"by_id", std::move(by_id)}};
+    Json named = Json::array();
+    for (const std::string& name : found.named) named.push_back(cut(name, 300));
+    Json json{{"by_id", std::move(by_id)}, {"queues", std::move(named)}};
     if (found.unfinished) json["unfinished"] = list_json(*found.unfinished);
     if (found.finished) json["finished"] = list_json(*found.finished);
     return json;

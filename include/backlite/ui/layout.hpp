@@ -91,6 +91,18 @@ struct View {
     return std::string{kept} + (kept.size() < text.size() ? "…" : "");
 }
 
+/// The beginning of a text on one line, whatever blanks and line ends are in it.
+[[nodiscard]] inline std::string short_line(std::string_view text, std::size_t limit) {
+    std::string line;
+    for (const char c : text) {
+        const bool blank = c == ' ' || c == '\t' || c == '\r' || c == '\n';
+        if (blank && (line.empty() || line.back() == ' ')) continue;
+        line += blank ? ' ' : c;
+        if (line.size() > limit + 4) break;
+    }
+    return short_text(line, limit);
+}
+
 /// The page that lists tasks of that state.
 [[nodiscard]] inline Link list_of(const View& view, State state) {
     switch (state) {
@@ -108,10 +120,23 @@ struct View {
     return Link(view.base, "/").param("queue", queue).param("period", period);
 }
 
+/// A name that may be broken behind the signs in it, rather than within a word.
+[[nodiscard]] inline Html breakable(std::string_view name) {
+    Html html;
+    while (!name.empty()) {
+        const std::size_t sign = name.find_first_of("_-./:");
+        const std::size_t size = sign == std::string_view::npos ? name.size() : sign + 1;
+        html.text(name.substr(0, size));
+        name.remove_prefix(size);
+        if (!name.empty()) html.put("<wbr>");
+    }
+    return html;
+}
+
 /// The name of a queue, leading to a page that has to do with it. A name that is too long for a link is shown without.
 [[nodiscard]] inline Html queue_link(std::string_view queue, const Link& link) {
     Html html;
-    const std::string shown = queue.empty() ? "(no name)" : short_text(queue, 60);
+    const Html shown = breakable(queue.empty() ? "(no name)" : short_text(queue, 60));
     if (queue.size() > 200 || queue.empty()) return html.put(R"(<span class="queue">{}</span>)", shown), html;
     html.put(R"(<a class="queue" href="{}">{}</a>)", link, shown);
     return html;

@@ -87,9 +87,9 @@ inline void put_filter(Html& html, const View& view, const Link& action, const s
         html.put(R"(<label>State <select name="state">)");
         for (const std::string_view state : {"", "waiting", "scheduled", "retrying"}) {
             if (state == view.get("state")) {
-                html.put(R"(<option value="{}" selected>{}</option>)", state, state.empty() ? "both" : state);
+                html.put(R"(<option value="{}" selected>{}</option>)", state, state.empty() ? "any" : state);
             } else {
-                html.put(R"(<option value="{}">{}</option>)", state, state.empty() ? "both" : state);
+                html.put(R"(<option value="{}">{}</option>)", state, state.empty() ? "any" : state);
             }
         }
         html.put("</select></label>");
@@ -119,6 +119,14 @@ inline void put_error(Html& html, const TaskLine& line) {
     html.put(R"(<td class="error" data-label="Error"><span>{}</span></td>)", short_text(line.error, 160));
 }
 
+/// The beginning of a payload; of what is no text, or large, its size. The last error follows.
+inline void put_payload(Html& html, const TaskLine& line) {
+    html.put(R"(<td class="data error" data-label="Payload"><code>{}</code>)",
+             line.payload.empty() ? size_text(line.payload_size.value_or(0)) : line.payload);
+    if (!line.error.empty()) html.put("<span>{}</span>", short_text(line.error, 160));
+    html.put("</td>");
+}
+
 /// Who runs a task, and whether that still lives; a dead one's tasks are taken back by the next client.
 inline std::string process_text(const TaskLine& line, const std::vector<Process>& processes) {
     if (!line.owner) return "not known";
@@ -131,12 +139,14 @@ inline std::string process_text(const TaskLine& line, const std::vector<Process>
 inline void put_table(Html& html, const View& view, const std::vector<TaskLine>& lines, Columns columns,
                       const std::vector<Process>& processes = {}) {
     switch (columns) {
-        case Columns::running: put_head(html, {"Task", "Queue", "Running for", "Attempt", "Process", "Added"}); break;
-        case Columns::upcoming:
-            put_head(html, {"Task", "Queue", "State", "Due", "Added", "Attempt", "Last error"});
+        case Columns::running:
+            put_head(html, {"Task", "Queue", "Running for", "Attempt", "Process", "Added", "Payload"});
             break;
-        case Columns::succeeded: put_head(html, {"Task", "Queue", "Started", "Took", "Attempts"}); break;
-        case Columns::failed: put_head(html, {"Task", "Queue", "Started", "Took", "Attempts", "Error"}); break;
+        case Columns::upcoming:
+            put_head(html, {"Task", "Queue", "State", "Due", "Added", "Attempt", "Payload, last error"});
+            break;
+        case Columns::succeeded: put_head(html, {"Task", "Queue", "Finished", "Took", "Attempts"}); break;
+        case Columns::failed: put_head(html, {"Task", "Queue", "Finished", "Took", "Attempts", "Error"}); break;
         case Columns::found: put_head(html, {"Task", "Queue", "State", "When", "Attempts", "Error"}); break;
     }
     for (const TaskLine& line : lines) {
@@ -154,18 +164,19 @@ inline void put_table(Html& html, const View& view, const std::vector<TaskLine>&
                 html.put(
                     R"(<td data-label="Attempt">{}</td><td data-label="Process">{}</td><td data-label="Added">{}</td>)",
                     attempt, process_text(line, processes), ago(view, line.created_at));
+                put_payload(html, line);
                 break;
             case Columns::upcoming:
                 html.put(R"(<td data-label="State">{}</td><td data-label="Due">{}</td><td data-label="Added">{}</td>)",
                          badge(line.state), ago(view, line.due), ago(view, line.created_at));
                 html.put(R"(<td data-label="Attempt">{}</td>)", attempt);
-                put_error(html, line);
+                put_payload(html, line);
                 break;
             case Columns::succeeded:
             case Columns::failed:
                 html.put(
-                    R"(<td data-label="Started">{}</td><td data-label="Took">{}</td><td data-label="Attempts">{}</td>)",
-                    ago(view, line.executed_at), duration_text(line), attempt);
+                    R"(<td data-label="Finished">{}</td><td data-label="Took">{}</td><td data-label="Attempts">{}</td>)",
+                    ago(view, finished_at(line)), duration_text(line), attempt);
                 if (columns == Columns::failed) put_error(html, line);
                 break;
             case Columns::found:
@@ -224,6 +235,33 @@ inline void put_looked_at(Html& html, const TaskList& list) {
     return html;
 }
 
+namespace detail {
+
+/// That the list is empty, and what would put a task there.
+inline void put_nothing_upcoming(Html& html, std::string_view state, std::string_view where) {
+    if (state == "waiting") {
+        html.put(
+            R"(<p class="empty">No task waits for a worker{}. One is here from its due time until it is claimed.</p>)",
+            where);
+    } else if (state == "scheduled") {
+        html.put(
+            R"(<p class="empty">No task is scheduled for later{}. Adding one with <code>wait</code> or <code>at</code>, )"
+            R"(a snooze, and a failed attempt that another follows bring one here.</p>)",
+            where);
+    } else if (state == "retrying") {
+        html.put(
+            R"(<p class="empty">No task will be tried again{}. A failed attempt brings one here, if <code>max_attempts</code> )"
+            R"(of its queue leaves another.</p>)",
+            where);
+    } else {
+        html.put(
+            R"(<p class="empty">No task waits{}, now or later. Each one that is added is here until it is claimed.</p>)",
+            where);
+    }
+}
+
+}  // namespace detail
+
 [[nodiscard]] inline Html upcoming_page(const View& view, const TaskList& list, bool more_queues) {
     Html html;
     detail::put_filter(html, view, Link(view.base, "/upcoming"), list.queues, true);
@@ -234,8 +272,7 @@ inline void put_looked_at(Html& html, const TaskList& list) {
             list.queues.size());
     }
     if (list.lines.empty() && !list.gave_up) {
-        const bool narrowed = !view.get("queue").empty() || !view.get("state").empty();
-        html.put(R"(<p class="empty">{}</p>)", narrowed ? "No matching tasks." : "No task waits, now or later.");
+        detail::put_nothing_upcoming(html, view.get("state"), view.get("queue").empty() ? "" : " in this queue");
         return html;
     }
     if (!list.lines.empty()) detail::put_table(html, view, list.lines, detail::Columns::upcoming);
@@ -256,9 +293,11 @@ inline void put_looked_at(Html& html, const TaskList& list) {
     const Link action = failed ? Link(view.base, "/failed") : Link(view.base, "/succeeded");
     detail::put_filter(html, view, action, list.queues, false);
     if (list.lines.empty() && !list.gave_up) {
-        html.put(R"(<p class="empty">No {} task is kept{}. A queue keeps what its retention says{}</p>)",
-                 failed ? "failed" : "succeeded", view.get("queue").empty() ? "" : " of this queue",
-                 failed ? ", and always what failed without its processor deciding it." : ".");
+        html.put(
+            R"(<p class="empty">No {} task is kept{}. They are kept if their queue's <code>retention</code> says so{}</p>)",
+            failed ? "failed" : "succeeded", view.get("queue").empty() ? "" : " of this queue",
+            failed ? "; what failed without its processor deciding it is kept always."
+                   : ", not only of those that failed.");
         return html;
     }
     if (!list.lines.empty()) {
@@ -282,8 +321,9 @@ struct Found {
     std::optional<TaskList> unfinished{};
     std::optional<TaskList> finished{};
     std::vector<std::string> queues{};
-    bool text_is_redacted = false;  ///< payloads and errors were not searched
-    std::string fault{};            ///< what in the form could not be understood
+    std::vector<std::string> named{};  ///< queues with the text in their name
+    bool text_is_redacted = false;     ///< payloads and errors were not searched
+    std::string fault{};               ///< what in the form could not be understood
 };
 
 [[nodiscard]] inline Html search_page(const View& view, const Found& found) {
@@ -318,6 +358,11 @@ struct Found {
     Link again(view.base, "/search");
     again.param("q", view.get("q")).param("queue", view.get("queue")).param("state", view.get("state"));
     again.param("since", view.get("since")).param("until", view.get("until"));
+    if (!found.named.empty()) {
+        html.put(R"(<p class="sum">Queues of such a name:)");
+        for (const std::string& name : found.named) html.put(" {}", queue_link(name, about_queue(view, name)));
+        html.put("</p>");
+    }
     bool any = false;
     if (!found.by_id.empty()) {
         any = true;
@@ -342,7 +387,10 @@ struct Found {
     };
     part(found.unfinished, "Not finished", "unfinished");
     part(found.finished, "Finished", "finished");
-    if (!any) html.put(R"(<p class="empty">No matching tasks.</p>)");
+    if (!any) {
+        html.put(R"(<p class="empty">No matching tasks. Finished ones can be found as long as their queue's )"
+                 R"(<code>retention</code> keeps them.</p>)");
+    }
     html.put(
         R"(<p class="hint">Text is looked for in ids, errors and payloads, ASCII letters in either case, in up to {} rows a page, )"
         R"(newest first. Times are due times of what is not finished, and starts of what is.</p>)",

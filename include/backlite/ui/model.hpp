@@ -10,6 +10,8 @@
 #include <string_view>
 #include <vector>
 
+#include <backlite/clock.hpp>
+
 namespace backlite {
 inline namespace v1 {
 namespace ui {
@@ -134,7 +136,17 @@ struct TaskLine {
     std::int64_t attempts = 0;
     std::int64_t crashes = 0;
     std::string error{};  ///< beginning of it
+    // Of unfinished tasks, where a list shows it:
+    std::int64_t row = 0;
+    std::optional<std::uint64_t> payload_size{};
+    std::string payload{};  ///< empty if it is large
 };
+
+/// When the last attempt of a finished task ended; nullopt if that is not known.
+[[nodiscard]] inline std::optional<std::int64_t> finished_at(const TaskLine& line) noexcept {
+    if (!line.executed_at) return std::nullopt;
+    return saturating_add(*line.executed_at, Duration{line.duration_us.value_or(0) / 1'000});
+}
 
 /// Where a list goes on: after the row with these values. Rows are renumbered by VACUUM; a page that is asked for after
 /// one may begin a little off.

@@ -70,7 +70,7 @@ inline void put_tile(Html& html, const Link& link, std::string_view name, std::s
     Html note;
     if (!totals.oldest_due) return note.put("nothing waits"), note;
     note.put("oldest for {}", age_text(*totals.oldest_due, view.now));
-    if (!overview.of_one) note.put(" in {}", short_text(totals.oldest_queue, 24));
+    if (!overview.of_one) note.put(" in {}", breakable(short_text(totals.oldest_queue, 24)));
     if (is_late(view, totals.oldest_due)) note.put(", since {}", clock_time(view, *totals.oldest_due));
     return note;
 }
@@ -153,9 +153,9 @@ inline void put_queues(Html& html, const View& view, const Overview& overview, c
     std::size_t shown = 0;
     html.put("<h2>Queues</h2>");
     if (overview.queues.empty()) {
-        html.put(R"(<p class="empty">No queue has a task that waits, runs, or finished in the last {} and was kept. )"
-                 R"(Finished tasks are kept if their queue has a retention.</p>)",
-                 period.name);
+        html.put(R"(<p class="empty">No queue has a task that waits or runs, and none finished in the last {}{}. )"
+                 R"(The first task that is added brings its queue here.</p>)",
+                 period.name, overview.counted ? "" : " and was kept");
         return;
     }
     std::vector<const QueueSummary*> queues;
@@ -195,7 +195,7 @@ inline void put_queues(Html& html, const View& view, const Overview& overview, c
                  queue_link(queue.name, about_queue(view, queue.name, other_period(period))));
         number("Waiting", Link(view.base, "/upcoming").param("queue", queue.name).param("state", "waiting"),
                count_text(queue.waiting), queue.waiting.number == 0, "");
-        html.put(R"(<td class="num {}" data-label="Oldest waits">{})", queue.oldest_due ? "" : "zero",
+        html.put(R"(<td class="num wide {}" data-label="Oldest waits">{})", queue.oldest_due ? "" : "zero",
                  queue.oldest_due ? age_text(*queue.oldest_due, view.now) : "–");
         if (is_late(view, queue.oldest_due))
             html.put(R"( <span class="badge waiting">since {}</span>)", clock_time(view, *queue.oldest_due));

@@ -8,6 +8,7 @@
 #include <exception>
 #include <functional>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -16,6 +17,7 @@
 #include <backlite/clock.hpp>
 #include <backlite/logger.hpp>
 #include <backlite/storage/schema.hpp>
+#include <backlite/ui/access.hpp>
 #include <backlite/ui/file.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/json.hpp>
@@ -60,6 +62,7 @@ struct PageOptions {
 class Pages {
 public:
     static constexpr std::int64_t shown_bytes = 16'384;  ///< of a payload or an error on a page
+    static constexpr std::int64_t listed_bytes = 72;     ///< of a payload in a list
     static constexpr std::int64_t redactable =
         8 * 1'024 * 1'024;  ///< what is larger is not handed to `redact`, but hidden
 
@@ -93,6 +96,7 @@ public:
         if (!read_cursor(*view.target, after)) return not_understood();
         TaskList list = store.tasks.running(std::string{view.get("queue")}, after, options_.page_size);
         hide_errors(list.lines);
+        add_payloads(list.lines, store);
         Page page = made("Running", "Running", view.now + a_while);
         if (json) return page.json = list_json(list), page;
         bool more = false;
@@ -118,6 +122,7 @@ public:
         TaskList list = retries ? store.tasks.retrying(queues, view.now, after, options_.page_size)
                                 : store.tasks.upcoming(queues, state, view.now, after, options_.page_size);
         hide_errors(list.lines);
+        add_payloads(list.lines, store);
         list.queues = std::move(names);
         Page page =
             made("Upcoming", "Upcoming", (std::min)(list.next_change.value_or(view.now + an_hour), view.now + an_hour));
@@ -175,6 +180,7 @@ public:
             found.by_id = store.tasks.by_id(filter.text, view.now, 20);
             hide_errors(found.by_id);
         }
+        if (!filter.text.empty() && !after) found.named = queues_named(filter.text, found.queues, view.now, store);
         if (unfinished) found.unfinished = store.tasks.unfinished(filter, view.now, after, options_.page_size);
         if (finished) found.finished = store.tasks.finished(filter, after, options_.page_size);
         if (found.unfinished) hide_errors(found.unfinished->lines);
@@ -235,6 +241,22 @@ private:
         return page;
     }
 
+    /// Some queues that have `text` in their name, whatever the case of its ASCII letters: of those with unclaimed
+    /// tasks, and those that were counted lately.
+    static std::vector<std::string> queues_named(const std::string& text, const std::vector<std::string>& names,
+                                                 std::int64_t now, Store& store) {
+        constexpr std::size_t most = 8;
+        std::set<std::string> all(names.begin(), names.end());
+        store.statistics.add_names(now, all);
+        if (store.queues.has(text)) all.insert(text);
+        const std::string part = detail::lower(text);
+        std::vector<std::string> found;
+        for (const std::string& name : all) {
+            if (found.size() < most && detail::lower(name).find(part) != std::string::npos) found.push_back(name);
+        }
+        return found;
+    }
+
     static bool read_state(std::string_view state, Filter& filter, bool& unfinished, bool& finished) {
         if (state.empty()) return true;
         if (state == "finished") {
@@ -267,20 +289,40 @@ private:
         }
     }
 
+    /// Adds the beginnings of payloads, as they may be seen, in one line.
+    void add_payloads(std::vector<TaskLine>& lines, Store& store) const {
+        store.tasks.read_payloads(lines, shown_bytes);
+        for (TaskLine& line : lines) {
+            const Shown payload =
+                shown(Secret::payload, line.queue, line.payload, line.payload_size.value_or(0), listed_bytes);
+            const bool readable = payload.how != Shown::How::hidden && payload.kind != PayloadKind::binary;
+            line.payload = payload.how == Shown::How::hidden ? "(hidden)"
+                           : readable                        ? short_line(payload.text, listed_bytes - 8)
+                                                             : std::string{};
+        }
+    }
+
     /// The part of a task that may be seen, at most `bound` bytes of it.
     Shown shown(const TaskDetail& task, Secret what, std::int64_t bound) const {
-        const bool is_payload = what == Secret::payload;
-        const std::string& text = is_payload ? task.payload : task.error;
-        const std::uint64_t size = is_payload ? task.payload_size : task.error_size;
+        if (what == Secret::error) {
+            if (task.error_size == 0) return {};
+            return shown(what, task.line.queue, task.error, task.error_size, bound);
+        }
+        if (!task.has_payload) return {};
+        return shown(what, task.line.queue, task.payload, task.payload_size, bound);
+    }
+
+    /// The same, of a text of `size` bytes. `text`: all of it if a redaction is to see it, else at least its beginning.
+    Shown shown(Secret what, std::string_view queue, const std::string& text, std::uint64_t size,
+                std::int64_t bound) const {
         Shown result;
-        if (is_payload ? !task.has_payload : size == 0) return result;
         result.how = Shown::How::hidden;
-        if (is_payload && options_.payloads == Payloads::hide) return result;
+        if (what == Secret::payload && options_.payloads == Payloads::hide) return result;
         const auto limit = static_cast<std::size_t>(bound);
         if (options_.redact) {
-            if (size > static_cast<std::uint64_t>(redactable)) return result;
+            if (size > static_cast<std::uint64_t>(redactable) || text.size() < size) return result;
             try {
-                result.text = options_.redact(what, task.line.queue, text);
+                result.text = options_.redact(what, queue, text);
             } catch (const std::exception& error) {
                 log_(LogLevel::failure, "dashboard redaction threw", {{"error", error.what()}});
                 return result;

@@ -99,6 +99,12 @@ public:
         }
     }
 
+    /// Whether a queue of that name has unclaimed tasks.
+    [[nodiscard]] bool has(const std::string& name) {
+        storage::Run run(db_, head_, {name, lowest, highest});
+        return run.step();
+    }
+
     /// The due time of the task that has waited longest.
     [[nodiscard]] std::optional<std::int64_t> oldest_due(std::int64_t now) {
         bool more = false;

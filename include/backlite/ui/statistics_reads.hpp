@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -92,6 +93,12 @@ public:
         return found;
     }
 
+    /// Adds names of queues that were counted within the last day, as far as they are among the last 2,000 rows.
+    void add_names(std::int64_t now, std::set<std::string>& names) {
+        if (!shape_.counts) return;
+        for (storage::Run run(db_, names_, {now / minute - 24 * 60}); run.step();) names.emplace(run.bytes(0));
+    }
+
 private:
     /// A time in minutes, as a damaged file may hold it, in milliseconds without overflow.
     static std::int64_t limited(std::int64_t minutes) {
@@ -125,6 +132,9 @@ private:
     storage::Statement of_queue_{
         "SELECT start, added, started, succeeded, failed, retried, wait_ms, run_us FROM backlite_stats "
         "WHERE span = ?1 AND start = ?2 AND queue = ?3"};
+    storage::Statement names_{
+        "SELECT DISTINCT queue FROM (SELECT queue FROM backlite_stats WHERE span = 30 AND start >= ?1 "
+        "ORDER BY start DESC, queue DESC LIMIT 2000)"};
 };
 
 }  // namespace ui

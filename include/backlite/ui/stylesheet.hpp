@@ -95,11 +95,14 @@ tbody th{overflow-wrap:anywhere}
 .zero,.none{color:var(--soft)}
 td.bad,td.bad a{color:var(--bad)}
 td.warn{color:var(--warn);font-weight:600}
-.queue{overflow-wrap:anywhere}
+.queue{display:inline-block;min-width:9em;overflow-wrap:anywhere}
+::placeholder{color:var(--soft);opacity:1}
 .id code{white-space:nowrap}
-td.error span{color:var(--bad);display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical;overflow:hidden;overflow-wrap:anywhere}
+td.data{min-width:15em}.data code{color:var(--soft)}
+.error span{color:var(--bad)}
+.error span,.data code{display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical;overflow:hidden;overflow-wrap:anywhere}
 time,.tasks td{font-variant-numeric:tabular-nums}
-.tasks td:not(.error) time{white-space:nowrap}
+.tasks time{white-space:nowrap}
 .badge{display:inline-block;border-radius:99px;padding:0 9px;font-size:.82rem;line-height:1.65;background:var(--mute-bg);color:var(--ink);white-space:nowrap}
 .badge.failed,.badge.dead{background:var(--bad-bg);color:var(--bad)}
 .badge.succeeded,.badge.alive{background:var(--ok-bg);color:var(--ok)}
@@ -145,14 +148,16 @@ nav{gap:0}nav a{padding:8px 5px;font-size:.82rem}nav a:first-child{margin-left:-
 .cards tbody tr{padding:9px 12px;border-top:1px solid var(--line)}
 .cards tbody tr:first-child{border-top:0}
 .cards th,.cards td{border:0;padding:2px 0;text-align:left;white-space:normal}
-.cards td::before{content:attr(data-label);color:var(--soft);font-size:.82rem;display:inline-block;min-width:7.5em}
-.cards td.zero{display:none}
+.cards td::before{content:attr(data-label);color:var(--soft);font-size:.82rem;display:block}
+.cards:not(.tasks) tbody tr{display:grid;grid-template-columns:repeat(3,1fr);gap:0 10px}.cards tbody th{grid-column:1/-1}.cards td.wide{grid-column:span 2}
+.cards thead:has(a){display:block}.cards thead:has(a) tr{display:flex;flex-wrap:wrap;gap:2px 14px;padding:9px 12px;border-bottom:1px solid var(--line)}
+thead:has(a) tr::before{content:"Sort by";color:var(--soft);font-size:.8rem}.cards thead th:not(:has(a)){display:none}
 .tasks tbody td{display:inline-block;margin-right:16px}
-.tasks td::before{min-width:0;margin-right:6px}
-.tasks tbody td.error{display:block;margin:0}
-.tasks td.error::before{display:none}
+.tasks td::before{display:inline;margin-right:6px}
+.tasks tbody td.error,.tasks tbody td.data{display:block;margin:0}
+.tasks td.error::before,.tasks td.data::before{display:none}
 .cards td.error:has(span:empty){display:none}
-.filter label{flex:1 1 130px}.filter input,.filter select{width:100%}}
+.filter label{flex:1 1 130px}.filter label:has([type=datetime-local]){flex-basis:210px}.filter input,.filter select{width:100%}}
 @media(prefers-reduced-motion:no-preference){.tile,nav a{transition:border-color .12s,color .12s}}
 @media print{header,.filter,.pages,footer{display:none}}
 )css";

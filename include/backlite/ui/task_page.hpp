@@ -49,14 +49,16 @@ inline void put_timeline(Html& html, const View& view, const TaskDetail& task) {
         time.put("{} {}", exact_time(ms), ago(view, ms));
         return time;
     };
-    const auto since = [](std::int64_t from, std::int64_t to) { return span_text(span_between(from, to)); };
+    const auto since = [](std::int64_t from, std::int64_t to) {  // of times that are kept in milliseconds
+        return from == to ? std::string{"< 1 ms"} : span_text(span_between(from, to));
+    };
     const bool finished = line.state == State::succeeded || line.state == State::failed;
     html.put(R"(<h2>Timeline</h2><ol class="timeline">)");
     put_step(html, "Added", at(line.created_at), "", "done");
     if (finished) {
         const std::int64_t started = line.executed_at.value_or(line.created_at);
         const std::int64_t duration = line.duration_us.value_or(0);
-        const std::int64_t ended = saturating_add(started, Duration{duration / 1'000});
+        const std::int64_t ended = finished_at(line).value_or(started);
         put_step(html, line.attempts > 1 ? "Last attempt started" : "Started", at(started),
                  fmt::format("{} after it was added", since(line.created_at, started)), "done");
         put_step(html, line.state == State::succeeded ? "Succeeded" : "Failed for good", at(ended),

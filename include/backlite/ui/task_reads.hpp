@@ -97,6 +97,17 @@ public:
         return list;
     }
 
+    /// Adds the payloads of unfinished tasks, those of up to `bound` bytes: larger ones would be read as a whole, since
+    /// that is how SQLite reads a value.
+    void read_payloads(std::vector<TaskLine>& lines, std::int64_t bound) {
+        for (TaskLine& line : lines) {
+            storage::Run run(db_, payload_, {line.row, bound});
+            if (!run.step()) continue;
+            line.payload_size = static_cast<std::uint64_t>(run.integer(0));
+            line.payload = run.bytes(1);
+        }
+    }
+
     /// Finished tasks, the last finished first. Of `filter.state`, succeeded and failed apply.
     [[nodiscard]] TaskList finished(const Filter& filter, const std::optional<Cursor>& after, std::size_t limit) {
         std::optional<std::int64_t> failed;
@@ -278,6 +289,7 @@ private:
         storage::Run run(db_, unfinished_line_, {row});
         if (!run.step()) return line;  // cannot be: the row was found in this transaction
         read_common(run, line);
+        line.row = row;
         line.due = run.integer(7);
         line.claimed_at = run.optional_integer(8);
         line.owner = run.optional_integer(9);
@@ -344,6 +356,8 @@ private:
                     "last_executed_at, "
                     "attempts, substr({}, 1, 300), {}, claimed_at, {}, {} FROM backlite_tasks WHERE rowid = ?1",
                     error_, due_, shape_.ours ? "owner" : "NULL", shape_.ours ? "crashes" : "0")};
+    storage::Statement payload_{
+        "SELECT length(task), CASE WHEN length(task) <= ?2 THEN task END FROM backlite_tasks WHERE rowid = ?1"};
     storage::Statement finished_line_{
         "SELECT substr(id, 1, 500), coalesce(length(id) > 500, 1), substr(queue, 1, 300), created_at, "
         "last_executed_at, "

@@ -92,6 +92,7 @@ constexpr void each_character(std::string_view text, Put&& put) {
         constexpr auto least = std::chrono::microseconds{(std::chrono::microseconds::min)().count() + 1};
         return "-" + span_text(-(span < least ? least : span));
     }
+    if (us == 0) return "< 1 µs";
     if (us < 1'000) return fmt::format("{} µs", us);
     if (us < 10'000) return fmt::format("{:.1f} ms", static_cast<double>(us) / 1e3);
     if (us < 1'000'000) return fmt::format("{} ms", us / 1'000);

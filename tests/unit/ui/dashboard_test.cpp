@@ -327,6 +327,86 @@ TEST_CASE("Dashboard: the number of retries leads to their list") {
     CHECK(holds(rig.page("/upcoming?state=retrying"), "<option value=\"retrying\" selected>"));
 }
 
+TEST_CASE("Dashboard: lists of unfinished tasks show the beginning of what they carry, or how much it is") {
+    Rig rig;
+    rig.add({.id = "1", .created_at = now - 9, .payload = "{\n  \"to\":\t\"<ada>\"\n}"});
+    rig.add({.id = "2", .created_at = now - 8, .payload = std::string(5'000'000, 'x')});
+    rig.add({.id = "3", .created_at = now - 7, .payload = std::string("\xff\0\x01", 3)});
+    rig.add({.id = "4", .created_at = now - 6, .payload = std::string(16'384, 'y')});
+    rig.add({.id = "5", .payload = R"({"n":1})", .claimed_at = now - 5, .owner = 7});
+    const std::string page = rig.page("/upcoming");
+    CHECK(holds(page, "<code>{ &quot;to&quot;: &quot;&lt;ada&gt;&quot; }</code>"));
+    CHECK(holds(page, "<code>5.0 MB</code>"));
+    CHECK(holds(page, "<code>3 bytes</code>"));
+    CHECK(holds(page, "<code>" + std::string(64, 'y') + "…</code>"));
+    CHECK(holds(rig.page("/running"), "<code>{&quot;n&quot;:1}</code>"));
+    const nlohmann::json tasks = rig.json("/upcoming")["tasks"];
+    CHECK(tasks[0]["payload_begins"] == R"({ "to": "<ada>" })");
+    CHECK(tasks[1]["payload_bytes"] == 5'000'000);
+    CHECK_FALSE(tasks[1].contains("payload_begins"));
+    for (int i = 0; i < 50; ++i) {
+        rig.add({.id = fmt::format("01a212e0-1125-776b-b1f9-9f09e9fd{:04}", i),
+                 .queue = "queue_of_some_length",
+                 .created_at = 1,
+                 .payload = std::string(500, '"')});
+    }
+    CHECK(rig.page("/upcoming").size() < 60'000);
+}
+
+TEST_CASE("Dashboard: names of queues may be broken at the signs in them") {
+    Rig rig;
+    rig.add({.id = "1", .queue = "send_mail-v2.eu/<b>_", .created_at = now - 9});
+    CHECK(holds(rig.page("/"), ">send_<wbr>mail-<wbr>v2.<wbr>eu/<wbr>&lt;b&gt;_</a>"));
+}
+
+TEST_CASE("Dashboard: a search for a queue's name leads to the queue, also where none of its tasks is left") {
+    Rig rig;
+    fill(rig);
+    rig.database.execute(
+        "INSERT INTO backlite_stats VALUES (30, 16650, 'Mail Room', 1, 1, 1, 0, 0, 0, 0), "
+        "(30, 15000, 'mail of old', 1, 1, 1, 0, 0, 0, 0)");
+    CHECK(rig.json("/search?q=MAI")["queues"] == nlohmann::json({"Mail Room", "mail"}));
+    CHECK(holds(rig.page("/search?q=mail"), "href=\"/?queue=mail\""));
+    CHECK(rig.json("/search?q=ada")["queues"].empty());
+    CHECK(rig.json("/search")["queues"].empty());
+    CHECK_FALSE(holds(rig.page("/search?q=ada"), "Queues of such a name"));
+}
+
+TEST_CASE("Dashboard: lists of finished tasks tell when each ended, by which they are sorted") {
+    Rig rig;
+    rig.finish(FinishedRow{.id = "long", .executed_at = now - 90'000, .duration_us = 60'000'000});
+    rig.finish(FinishedRow{.id = "bad", .executed_at = now - 90'000, .duration_us = 61'000'000, .error = "no"});
+    for (const auto& [path, ago] : {std::pair{"/succeeded", "30 s ago"}, {"/failed", "29 s ago"}}) {
+        CAPTURE(path);
+        const std::string page = rig.page(path);
+        CHECK(holds(page, "<th scope=\"col\">Finished</th>"));
+        CHECK(holds(page, ago));
+    }
+    CHECK(rig.json("/succeeded")["tasks"][0]["finished_at"] == now - 30'000);
+}
+
+TEST_CASE("Dashboard: times too short to be measured are said to be short") {
+    Rig rig;
+    rig.add({.id = "runs", .created_at = now - 9, .claimed_at = now - 9, .owner = 7});
+    rig.finish(FinishedRow{.id = "good", .created_at = now - 9, .executed_at = now - 9, .duration_us = 0});
+    CHECK(holds(parse_markup(rig.page("/task/runs")).text, "waited < 1 ms; running for 9.0 ms"));
+    const std::string good = parse_markup(rig.page("/task/good")).text;
+    CHECK(holds(good, "< 1 ms after it was added"));
+    CHECK(holds(good, "ran < 1 µs"));
+}
+
+TEST_CASE("Dashboard: an empty list says what would put a task there") {
+    Rig rig;
+    CHECK(holds(rig.page("/"), "The first task that is added brings its queue here"));
+    CHECK(holds(rig.page("/upcoming"), "Each one that is added is here until it is claimed"));
+    CHECK(holds(rig.page("/upcoming?state=waiting"), "from its due time until it is claimed"));
+    CHECK(holds(rig.page("/upcoming?state=scheduled&queue=a"), "No task is scheduled for later in this queue."));
+    CHECK(holds(rig.page("/upcoming?state=retrying"), "A failed attempt brings one here"));
+    CHECK(holds(rig.page("/succeeded"), "They are kept if their queue"));
+    CHECK(holds(rig.page("/failed"), "what failed without its processor deciding it is kept always"));
+    CHECK(holds(rig.page("/search?q=x"), "as long as their queue"));
+}
+
 TEST_CASE("Dashboard: legends name the parts of a bar from its top down") {
     Rig rig;
     fill(rig);
@@ -837,12 +917,15 @@ TEST_CASE("Dashboard S15: payloads and errors pass the host's redaction, and are
     const std::string page = rig.page("/task/bad");
     CHECK(holds(page, "payload of mail, 22 bytes &lt;b&gt;"));
     CHECK(holds(page, "error of mail, 17 bytes &lt;b&gt;"));
-    for (const std::string& path : std::vector<std::string>{"/task/bad", "/failed", "/search?q=address",
-                                                            "/search?q=bad", "/payload/bad", "/search?state=failed"}) {
+    CHECK(holds(rig.page("/upcoming"), "<code>payload of mail, 12 bytes &lt;b&gt;</code>"));
+    rig.add({.id = "large", .created_at = now - 5, .payload = std::string(16'385, 'x')});
+    for (const std::string& path :
+         std::vector<std::string>{"/task/bad", "/failed", "/search?q=address", "/search?q=bad", "/payload/bad",
+                                  "/search?state=failed", "/upcoming"}) {
         CAPTURE(path);
         const Response html = rig.ask(path);
         const Response json = rig.ask(path, {{"Accept", "application/json"}});
-        for (const char* secret : {"no such", "9007199254740993"}) {
+        for (const char* secret : {"no such", "9007199254740993", "ada", "xxx"}) {
             CHECK_FALSE(holds(html.body, secret));
             CHECK_FALSE(holds(json.body, secret));
         }
@@ -853,6 +936,7 @@ TEST_CASE("Dashboard S15: payloads and errors pass the host's redaction, and are
     CHECK(holds(rig.page("/task/bad"), "Hidden here"));
     CHECK(rig.ask("/payload/bad").status == 403);
     CHECK(rig.logger->count("redaction threw") == 3);
+    CHECK(holds(rig.page("/upcoming"), "<code>(hidden)</code>"));
 }
 
 TEST_CASE("Dashboard S15: payloads can be hidden altogether") {
@@ -863,6 +947,7 @@ TEST_CASE("Dashboard S15: payloads can be hidden altogether") {
     CHECK(holds(rig.page("/task/bad"), "Hidden here (22 bytes)"));
     CHECK(rig.ask("/payload/bad").status == 403);
     CHECK_FALSE(rig.json("/task/bad").contains("payload"));
+    CHECK_FALSE(holds(rig.page("/upcoming"), "ada"));
     CHECK(rig.json("/search?q=9007199254740993")["finished"]["tasks"].empty());
 }
 

@@ -57,7 +57,7 @@ TEST_CASE("ui text: a cut falls between characters") {
 }
 
 TEST_CASE("ui text: spans") {
-    CHECK(span_text(0us) == "0 µs");
+    CHECK(span_text(0us) == "< 1 µs");
     CHECK(span_text(640us) == "640 µs");
     CHECK(span_text(1'500us) == "1.5 ms");
     CHECK(span_text(12ms) == "12 ms");
