@@ -207,6 +207,7 @@ inline void put_nav(Html& html, const View& view, std::string_view current) {
         R"(<button id="help" type="button" aria-label="Keyboard shortcuts" title="Keyboard shortcuts: ?">?</button>)"
         R"(</div></div>)");
     detail::put_nav(html, view, current);
+    html.put(R"(<p id="lost" role="status" aria-live="polite"></p>)");
     html.put(R"(</header><main id="main" tabindex="-1"><h1>{}</h1>{}</main>)", heading, content);
     html.put(
         R"(<footer><span>As of {}</span> <span id="zone">Times are UTC.</span> <span>Read-only view.</span></footer>)",

@@ -35,15 +35,17 @@ const span = seconds => {
 };
 // The server's clock is the one that counts: what the page said it was, and the time since.
 let served = Date.now(), loaded = Date.now();
+const clock = () => served + Date.now() - loaded;
 const readClock = page => {
   const time = $('footer time', page);
   if (time) { served = Date.parse(time.dateTime); loaded = Date.now(); }
 };
 const full = new Intl.DateTimeFormat(undefined, {dateStyle: 'medium', timeStyle: 'long'});
 const minute = new Intl.DateTimeFormat(undefined, {hour: '2-digit', minute: '2-digit'});
+const second = new Intl.DateTimeFormat(undefined, {timeStyle: 'medium'});
 const day = new Intl.DateTimeFormat(undefined, {month: 'short', day: 'numeric', hour: '2-digit', minute: '2-digit'});
 const showTimes = (within, ticking) => {
-  const now = served + Date.now() - loaded;
+  const now = clock();
   for (const time of $$('time', within)) {
     const at = Date.parse(time.dateTime);
     if (Number.isNaN(at)) continue;
@@ -86,9 +88,9 @@ const merge = (old, fresh) => {
   news.forEach((node, i) => { if (i < olds.length) merge(olds[i], node); else old.append(node); });
   olds.slice(news.length).forEach(node => node.remove());
 };
-const live = $('#live'), rate = $('#rate'), state = $('#state');
-let tag = null, timer = 0, busy = false, pending = null, failures = 0;
-const say = text => { if (state.textContent !== text) state.textContent = text; };
+const live = $('#live'), rate = $('#rate'), state = $('#state'), lost = $('#lost');
+let tag = null, timer = 0, busy = false, pending = null, failures = 0, answered = 0;
+const say = (text, where = state) => { if (where.textContent !== text) where.textContent = text; };
 const pointed = () => $$('tr[data-row]:hover').length > 0;
 const selecting = () => { const s = getSelection(); return s && !s.isCollapsed && $('#main').contains(s.anchorNode); };
 const editing = () => { const a = document.activeElement; return a && a.closest('main form'); };
@@ -113,8 +115,11 @@ const poll = async force => {
   busy = true;
   try {
     const headers = tag ? {'If-None-Match': tag} : {};
-    const reply = await fetch(address(), {headers, cache: 'no-store', credentials: 'same-origin'});
+    const signal = AbortSignal.timeout?.(10000);
+    const reply = await fetch(address(), {headers, signal, cache: 'no-store', credentials: 'same-origin'});
     failures = 0;
+    answered = clock();
+    say('', lost);
     if (reply.status === 304) { if (!pending) say(''); return; }
     if ((reply.headers.get('Content-Type') || '').startsWith('text/html')) {
       pending = new DOMParser().parseFromString(await reply.text(), 'text/html');
@@ -123,7 +128,7 @@ const poll = async force => {
       if (force || !(pointed() || selecting() || editing())) apply(); else say('News: r');
     }
   } catch {
-    if (++failures > 1) say('Not reachable');
+    if (++failures > 1) say('No answer since ' + second.format(answered) + '; showing what was known then.', lost);
   } finally {
     busy = false;
   }
@@ -132,7 +137,9 @@ const schedule = () => {
   clearTimeout(timer);
   const seconds = Number(rate.value);
   if (!seconds || document.hidden) return;
-  timer = setTimeout(async () => { await poll(false); schedule(); }, seconds * 1000 * Math.min(1 + failures, 10));
+  // After a first failure soon again: a second one is told.
+  const pause = failures === 1 ? 1 : seconds * Math.min(1 + failures, 10);
+  timer = setTimeout(async () => { await poll(false); schedule(); }, pause * 1000);
 };
 document.addEventListener('visibilitychange', () => { if (!document.hidden && Number(rate.value)) poll(false); schedule(); });
 document.addEventListener('pointerout', () => { if (pending && !pointed() && !selecting() && !editing()) apply(); });
@@ -188,6 +195,7 @@ document.addEventListener('keydown', event => {
 $('#help').addEventListener('click', () => $('#keys').showModal());
 
 readClock(document);
+answered = served;
 dress(document);
 live.hidden = false;
 setInterval(() => { if (!document.hidden) showTimes(document, true); }, 1000);

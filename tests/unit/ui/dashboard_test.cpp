@@ -407,6 +407,14 @@ TEST_CASE("Dashboard: an empty list says what would put a task there") {
     CHECK(holds(rig.page("/search?q=x"), "as long as their queue"));
 }
 
+TEST_CASE("Dashboard: each page has a place where the script says politely that nothing answers any more") {
+    Rig rig;
+    fill(rig);
+    for (const char* path : {"/", "/running", "/task/bad", "/search"}) {
+        CHECK(holds(rig.page(path), R"(<p id="lost" role="status" aria-live="polite"></p></header>)"));
+    }
+}
+
 TEST_CASE("Dashboard: legends name the parts of a bar from its top down") {
     Rig rig;
     fill(rig);
