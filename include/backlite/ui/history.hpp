@@ -194,10 +194,13 @@ inline void put_days(Html& html, const View& view, const Overview& overview) {
         cell("Duration", sum.attempts == 0 ? "–" : us_text(average(sum.duration_us, sum.attempts)), sum.attempts == 0);
         html.put("</tr>");
     }
+    const Day& first = overview.days.back();
+    const bool cut = first.counted_from > (std::max)(first.from, overview.counted_from + 30 * StatisticsReads::minute);
     html.put(
         R"(</tbody></table><p class="hint">Days are those of {}. Failed are tasks that failed for good, retried are )"
-        R"(failed attempts that another follows.</p>)",
-        zone_text(view.zone()));
+        R"(failed attempts that another follows.{}</p>)",
+        zone_text(view.zone()),
+        cut ? " So many queues were counted that earlier days are summed up for one queue only." : "");
 }
 
 }  // namespace detail

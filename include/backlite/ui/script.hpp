@@ -200,7 +200,7 @@ dress(document);
 live.hidden = false;
 setInterval(() => { if (!document.hidden) showTimes(document, true); }, 1000);
 schedule();
-if (zone && $('#days')) poll(false);
+if (zone && $('#days')) poll(true);
 })();
 )js";
 

@@ -103,7 +103,7 @@ td.data{min-width:15em}.data code{color:var(--soft)}
 .error span{color:var(--bad)}
 .error span,.data code{display:-webkit-box;-webkit-line-clamp:2;-webkit-box-orient:vertical;overflow:hidden;overflow-wrap:anywhere}
 time,.tasks td{font-variant-numeric:tabular-nums}
-.tasks time{white-space:nowrap}
+.tasks time,[data-label=Took]{white-space:nowrap}
 .badge{display:inline-block;border-radius:99px;padding:0 9px;font-size:.82rem;line-height:1.65;background:var(--mute-bg);color:var(--ink);white-space:nowrap}
 .badge.failed,.badge.dead{background:var(--bad-bg);color:var(--bad)}
 .badge.succeeded,.badge.alive{background:var(--ok-bg);color:var(--ok)}

@@ -314,6 +314,18 @@ TEST_CASE("Dashboard: the last days are summed up, by the clock of the zone that
     CHECK(days[1]["counted_from"] == 15'780 * 60'000);
 }
 
+TEST_CASE("Dashboard: days that are not summed up for all queues are so for each") {
+    Rig rig;
+    rig.database.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 23999) INSERT INTO backlite_stats "
+        "SELECT 30, 16650 - i / 100 * 30, 'q' || (i % 100), 1, 1, 1, 1, 1, 1, 1 FROM n "
+        "UNION ALL SELECT 1, 9480, 'q0', 1, 1, 1, 1, 1, 1, 1");
+    CHECK(holds(rig.page("/"), "earlier days are summed up for one queue only"));
+    CHECK(rig.json("/")["days"].size() == 5);
+    CHECK_FALSE(holds(rig.page("/?queue=q7"), "earlier days"));
+    CHECK(rig.json("/?queue=q7")["days"].size() == 6);
+}
+
 TEST_CASE("Dashboard: the number of retries leads to their list") {
     Rig rig;
     fill(rig);
