@@ -33,7 +33,7 @@ set(BACKLITE_HEADERS
     # 13: the dashboard: text and requests; markup; what is shown; the SQL behind it
     ui/text ui/request ui/html ui/payload ui/access ui/model ui/shape ui/statistics_reads ui/queue_reads ui/task_reads ui/file ui/processes
     # 14: pages, and their other forms
-    ui/chart ui/layout ui/history ui/overview_page ui/list_pages ui/task_page ui/json ui/metrics ui/pages ui/stylesheet ui/script
+    ui/chart ui/layout ui/history ui/overview_page ui/list_pages ui/task_page ui/json ui/metrics ui/pages ui/excuse ui/stylesheet ui/script
     # 15: what hosts include
     ui/dashboard ui/mount
 )

@@ -25,6 +25,7 @@
 #include <backlite/logger.hpp>
 #include <backlite/storage/owner_lock.hpp>
 #include <backlite/ui/access.hpp>
+#include <backlite/ui/excuse.hpp>
 #include <backlite/ui/file.hpp>
 #include <backlite/ui/json.hpp>
 #include <backlite/ui/layout.hpp>
@@ -336,43 +337,10 @@ private:
         const std::uint64_t number = ++troubles_;
         log_(LogLevel::warning, "dashboard cannot show the file",
              {{"number", fmt::to_string(number)}, {"error", std::string{what}}});
-        std::string_view text;
-        std::string_view advice;
-        switch (kind) {
-            case Trouble::missing:
-                text = "There is no database file of this name.";
-                advice = "It is shown as soon as a program has made it.";
-                break;
-            case Trouble::not_a_database:
-                text = "The file is no database that can be read.";
-                advice = "It may be another kind of file, encrypted, or damaged.";
-                break;
-            case Trouble::no_tables:
-                text = "The database has no backlite tables yet.";
-                advice = "They are made when a client opens it.";
-                break;
-            case Trouble::foreign_tables:
-                text = "The tables in this database cannot be understood.";
-                advice = "They are another program's, or of a version that this dashboard does not know.";
-                break;
-            case Trouble::cannot_open:
-                text = "The database cannot be opened.";
-                advice =
-                    "The right to read it is missing, or its folder forbids the files that SQLite keeps beside it.";
-                break;
-            case Trouble::locked:
-                text = "Another program keeps the database locked.";
-                advice = "It is shown as soon as the lock is gone.";
-                break;
-            case Trouble::too_slow:
-                text = "Looking took too long and was stopped.";
-                advice = "A narrower filter helps.";
-                break;
-            case Trouble::other: text = "Something went wrong."; break;
-        }
-        const std::string note =
-            fmt::format("{}{}The log has more under number {}.", advice, advice.empty() ? "" : " ", number);
-        return message(call, 503, "Not available", text, note);
+        const Excuse excuse = excuse_for(kind);
+        const std::string note = fmt::format("{}{}The log has more under number {}.", excuse.advice,
+                                             excuse.advice.empty() ? "" : " ", number);
+        return message(call, 503, "Not available", excuse.text, note);
     }
 
     // ---- what is no page
