@@ -254,6 +254,7 @@ inline void put_processes(Html& html, const View& view, const Overview& overview
     const QueueSummary& queue = overview.queues.front();
     std::uint64_t counted = queue.attempts;
     for (const Bucket& bucket : overview.buckets) counted += bucket.added;
+    for (const Day& day : overview.days) counted += day.counted.added + day.counted.attempts;
     return counted + queue.waiting.number + queue.scheduled.number + queue.running.number == 0;
 }
 
@@ -275,20 +276,16 @@ inline void put_processes(Html& html, const View& view, const Overview& overview
                  other.name);
     }
     html.put("</div>");
-    detail::put_charts(html, view, overview, period);
-    if (overview.of_one) {
-        if (detail::is_unknown(overview)) {
-            html.put(
-                R"(<p class="empty">Nothing is known of a queue of this name: none of its tasks waits or runs, and )"
-                R"(none was counted in the last {}. It appears with the first task that is added to it.</p>)",
-                period.name);
-        }
-        detail::put_days(html, view, overview);
+    if (overview.of_one && detail::is_unknown(overview)) {
+        html.put(
+            R"(<p class="empty">Nothing is known of a queue of this name: none of its tasks waits or runs, and none )"
+            R"(was counted lately. It appears with the first task that is added to it.</p>)");
         return html;
     }
-    detail::put_queues(html, view, overview, period);
+    detail::put_charts(html, view, overview, period);
+    if (!overview.of_one) detail::put_queues(html, view, overview, period);
     detail::put_days(html, view, overview);
-    detail::put_processes(html, view, overview);
+    if (!overview.of_one) detail::put_processes(html, view, overview);
     return html;
 }
 

@@ -285,6 +285,9 @@ TEST_CASE("Dashboard: a queue has a page of its own, with its numbers, its chart
     CHECK(json["buckets"][46]["added"] == 0);
     CHECK(rig.ask("/?queue=" + std::string(1'001, 'q')).status == 400);
     CHECK(holds(rig.page("/?queue=nobody"), "Nothing is known of a queue of this name"));
+    CHECK_FALSE(holds(rig.page("/?queue=nobody"), "<svg"));
+    rig.database.execute("INSERT INTO backlite_stats VALUES (30, 12000, 'nobody', 1, 0, 0, 0, 0, 0, 0)");
+    CHECK(holds(rig.page("/?queue=nobody"), "Day by day"));
 }
 
 TEST_CASE("Dashboard: the last days are summed up, by the clock of the zone that is asked for") {
