@@ -54,13 +54,13 @@ struct Chart {
 }
 
 [[nodiscard]] inline Html draw(const Chart& chart) {
-    constexpr double width = 600;
-    constexpr double height = 110;
+    constexpr double width = 6'000;  // so large that whole numbers do, which make short paths
+    constexpr double height = 1'100;
     const double step = width / static_cast<double>((std::max)(chart.bars.size(), std::size_t{1}));
-    const double gap = (std::min)(2.0, step / 5);
+    const double gap = (std::min)(20.0, step / 5);
     const auto scaled = [&](double value) {
         const double length = chart.most > 0 ? value / chart.most * height : 0;
-        return value > 0 ? (std::clamp)(length, 1.5, height) : 0;
+        return value > 0 ? (std::clamp)(length, 15.0, height) : 0;
     };
     std::string lower;
     std::string upper;
@@ -70,15 +70,15 @@ struct Chart {
         if (bar.lower <= 0 && bar.upper <= 0) continue;
         const double x = static_cast<double>(i) * step + gap / 2;
         const double first = scaled(bar.lower);
-        const double second = (std::min)(scaled(bar.upper), height - first + 1.5);
+        const double second = (std::min)(scaled(bar.upper), height - first + 15);
         const auto add = [&](std::string& path, double from, double length) {
             if (length <= 0) return;
             path +=
-                fmt::format("M{:.1f} {:.1f}h{:.1f}v-{:.1f}h-{:.1f}z", x, height - from, step - gap, length, step - gap);
+                fmt::format("M{:.0f} {:.0f}h{:.0f}v-{:.0f}h-{:.0f}", x, height - from, step - gap, length, step - gap);
         };
         add(lower, 0, first);
         add(upper, first, second);
-        places.put(R"(<rect x="{}" width="1" height="1"><title>{}</title></rect>)", i, bar.label);
+        places.put(R"(<rect x="{}"><title>{}</title></rect>)", i, bar.label);
     }
     Html html;
     html.put(R"(<figure class="chart"><figcaption><b>{}</b> )", chart.heading);
@@ -86,16 +86,16 @@ struct Chart {
         if (!part.name.empty()) html.put(R"(<span class="key {}">{}</span> )", part.color, part.name);
     }
     html.put(R"(<span>{}</span></figcaption>)", chart.summary);
-    html.put(R"(<div class="plot"><span class="top">{}</span><svg viewBox="0 0 600 110" preserveAspectRatio="none" )"
-             R"(role="img" aria-label="{}: {}"><path class="grid" d="M0 .5h600M0 55h600M0 109.5h600"/>)",
+    html.put(R"(<div class="plot"><span class="top">{}</span><svg viewBox="0 0 6000 1100" preserveAspectRatio="none" )"
+             R"(role="img" aria-label="{}: {}"><path class="grid" d="M0 5h6000M0 550h6000M0 1095h6000"/>)",
              chart.most_label, chart.heading, chart.summary);
     html.put(R"(<path class="{}" d="{}"/><path class="{}" d="{}"/>)", chart.lower.color, lower, chart.upper.color,
              upper);
     // A bar is named by its number: the script turns its time to the reader's zone.
-    html.put(R"g(<g class="hit" data-from="{}" data-step="{}" transform="scale({} 110)">{}</g></svg></div>)g",
+    html.put(R"g(<g class="hit" data-from="{}" data-step="{}" transform="scale({} 1100)">{}</g></svg></div>)g",
              chart.from,
              (chart.until - chart.from) / static_cast<std::int64_t>((std::max)(chart.bars.size(), std::size_t{1})),
-             fmt::format("{:.4f}", step), places);
+             fmt::format("{:.2f}", step), places);
     const std::int64_t middle = chart.from + (chart.until - chart.from) / 2;
     html.put(R"(<div class="axis">)");
     const bool days = chart.until - chart.from > 80'000'000;  // most of a day: a time of day alone would not do

@@ -146,10 +146,10 @@ inline void sort_queues(std::vector<const QueueSummary*>& queues, std::string_vi
         by([](const QueueSummary& q) { return q.oldest_due ? -static_cast<double>(*q.oldest_due) : -1e30; });
 }
 
-inline void put_queues(Html& html, const View& view, const Overview& overview, const NamedPeriod& period) {
-    // Both keep the page small, of which the charts may be half.
+/// `most_bytes`: no queue is shown once the page is that large, of which the charts may be half.
+inline void put_queues(Html& html, const View& view, const Overview& overview, const NamedPeriod& period,
+                       std::size_t most_bytes) {
     constexpr std::size_t most_shown = 40;
-    constexpr std::size_t most_bytes = 54'000;
     std::size_t shown = 0;
     html.put("<h2>Queues</h2>");
     if (overview.queues.empty()) {
@@ -234,7 +234,7 @@ inline void put_processes(Html& html, const View& view, const Overview& overview
     html.put(
         R"(<table class="cards"><thead><tr><th scope="col">Process</th><th scope="col">State</th>)"
         R"(<th scope="col" class="num">Workers</th><th scope="col">Started</th><th scope="col">Version</th></tr></thead><tbody>)");
-    constexpr std::size_t most_shown = 50;
+    constexpr std::size_t most_shown = 12;
     for (std::size_t i = 0; i < overview.processes.size() && i < most_shown; ++i) {
         const Process& process = overview.processes[i];
         const std::string_view state = !process.alive ? "unknown" : *process.alive ? "alive" : "dead";
@@ -247,6 +247,8 @@ inline void put_processes(Html& html, const View& view, const Overview& overview
                              process.version % 1'000));
     }
     html.put("</tbody></table>");
+    if (overview.processes.size() > most_shown)
+        html.put(R"(<p class="hint">{} of {} processes are shown.</p>)", most_shown, overview.processes.size());
 }
 
 /// Whether there is nothing to say about the one queue of this overview.
@@ -283,10 +285,14 @@ inline void put_processes(Html& html, const View& view, const Overview& overview
         return html;
     }
     detail::put_charts(html, view, overview, period);
-    if (!overview.of_one) detail::put_queues(html, view, overview, period);
-    detail::put_days(html, view, overview);
-    if (!overview.of_one) detail::put_processes(html, view, overview);
-    return html;
+    Html rest;
+    detail::put_days(rest, view, overview);
+    if (!overview.of_one) {
+        detail::put_processes(rest, view, overview);
+        constexpr std::size_t most_bytes = 56'000;  // the frame of the page, and the row that goes beyond, come on top
+        detail::put_queues(html, view, overview, period, most_bytes - (std::min)(most_bytes, rest.str().size()));
+    }
+    return html.put("{}", rest), html;
 }
 
 }  // namespace ui

@@ -80,7 +80,7 @@ h2{font-size:1.02rem;margin:26px 0 10px}
 .axis{display:flex;justify-content:space-between;font-size:.72rem;padding-top:3px}
 .grid{stroke:var(--line);fill:none;vector-effect:non-scaling-stroke}
 path.ok{fill:var(--bar-ok)}path.bad{fill:var(--bar-bad)}path.time{fill:var(--bar-time)}path.due{fill:var(--bar-due)}
-.hit{fill:transparent}.hit rect:hover{fill:var(--ink);fill-opacity:.08}
+.hit{fill:transparent}.hit rect{width:1px;height:1px}.hit rect:hover{fill:var(--ink);fill-opacity:.08}
 table{width:100%;border-collapse:separate;border-spacing:0;background:var(--card);border:1px solid var(--line);border-radius:10px;font-size:.93rem}
 th,td{text-align:left;padding:8px 12px;border-top:1px solid var(--line);vertical-align:top;font-weight:400}
 thead th{border-top:0;color:var(--soft);font-size:.8rem;white-space:nowrap}

@@ -445,16 +445,26 @@ TEST_CASE("Dashboard: the overview stays small where every bar and every line is
     for (int i = 0; i < 110; ++i) {
         const std::string queue = fmt::format("a-queue-with-a-name-of-some-length-{:03}", i);
         rig.database.execute(fmt::format(
-            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 59) INSERT INTO backlite_stats "
-            "SELECT 1, 16666 - i, '{}', 1000000, 1000000, 1000000, 1000000, 1000000, 1000000000, 1000000000 FROM n",
+            "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 335) INSERT INTO backlite_stats "
+            "SELECT 30, 16650 - i * 30, '{0}', 1000000, 1000000, 1000000, 1000000, 1000000, 1000000000, 1000000000 "
+            "FROM n UNION ALL SELECT 1, 16666 - i, '{0}', 1000000, 1000000, 1000000, 1000000, 1000000, 1000000000, "
+            "1000000000 FROM n WHERE i < 60",
             queue));
         for (const std::int64_t due : {now - 100'000, now + (i % 60) * 60'000 + 1}) {
             rig.add({.id = fmt::format("{}-{}", i, due), .queue = queue, .created_at = 0, .wait_until = due});
         }
     }
-    const std::string page = rig.page("/");
-    CHECK(parse_markup(page).elements.at("rect") > 290);
-    CHECK(page.size() < 60'000);
+    rig.database.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 60) INSERT INTO backlite_clients "
+        "SELECT i, i, 3, 1, 'boot', 1002003 FROM n");
+    CHECK(parse_markup(rig.page("/")).elements.at("rect") > 350);
+    for (const char* path : {"/", "/?period=day", "/?period=week", "/?queue=a-queue-with-a-name-of-some-length-001"}) {
+        CAPTURE(path);
+        const std::string page = rig.page(path);
+        CHECK(page.size() < 60'000);
+        CHECK(holds(page, "</dialog></body></html>"));
+    }
+    CHECK(holds(rig.page("/"), "12 of 60 processes are shown"));
 }
 
 TEST_CASE("Dashboard: every page is well formed and small, and links lead to pages that are there") {
