@@ -19,7 +19,7 @@ const addresses = ['/', '/?period=day', '/?period=week', '/running', '/upcoming'
 for (const mark of encoded) {
   addresses.push(`/${mark}`, `/task/${mark}`, `/search?q=${mark}`, `/search?queue=${mark}&state=${mark}&since=${mark}`,
     `/running?queue=${mark}`, `/upcoming?queue=${mark}&after=${mark}`, `/?period=${mark}&sort=${mark}`,
-    `/failed?${mark}=${mark}`);
+    `/?queue=${mark}`, `/failed?${mark}=${mark}`);
 }
 
 let pages = 0;

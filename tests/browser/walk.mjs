@@ -20,7 +20,9 @@ async function findPages() {
   const page = await browser.open();
   const pages = [['overview', '/'], ['overview-day', '/?period=day&sort=failed'], ['running', '/running'],
     ['upcoming', '/upcoming'], ['succeeded', '/succeeded'], ['failed', '/failed'], ['search', '/search?q=img_1'],
-    ['search-form', '/search'], ['empty', '/running?queue=no-such-queue'], ['search-nothing', '/search?q=zzzzzz']];
+    ['search-form', '/search'], ['empty', '/running?queue=no-such-queue'], ['search-nothing', '/search?q=zzzzzz'],
+    ['queue', '/?queue=write_report'], ['queue-week', '/?queue=collect_payment&period=week'],
+    ['queue-unknown', '/?queue=no-such-queue'], ['retrying', '/upcoming?state=retrying']];
   const lists = [['running', '/running'], ['upcoming', '/upcoming'], ['succeeded', '/succeeded'], ['failed', '/failed'],
     ['retrying', '/upcoming?queue=collect_payment&state=scheduled']];
   for (const [name, list] of lists) {
