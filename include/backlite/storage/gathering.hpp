@@ -53,6 +53,9 @@ public:
 
     /// How many writes are waited for; 0: none.
     [[nodiscard]] std::size_t target() const noexcept { return target_; }
+    /// Whether it is two that are waited for. The work of the first is then too short to be worth the overlap, so that
+    /// it sleeps and the second, who is awake anyhow, leads.
+    [[nodiscard]] bool pairs() const noexcept { return target_ == 2; }
     /// Whether so many are enough.
     [[nodiscard]] bool complete(std::size_t count) const noexcept { return count >= target_; }
     /// When the transaction is committed with however many.

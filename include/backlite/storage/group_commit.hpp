@@ -40,7 +40,7 @@ namespace storage {
 /// are no more, commits, gives up the lead to the first that arrived meanwhile, and then wakes the callers it worked
 /// for. So a lone caller pays no thread hop, and a hundred callers pay one sync. Where that is dear, a leader may wait
 /// a moment before it commits for the callers that were just woken, and runs what each brings while the next are on
-/// their way; see Gathering.
+/// their way; of two the second leads. See Gathering.
 ///
 /// An operation may run several times before it counts: if another of its batch fails, or the commit does, it runs
 /// again without the one that failed. So what it finds may leave it only after `write` has returned.
@@ -139,18 +139,34 @@ private:
         waiting_.push_back(&operation);
         entered_.fetch_add(1, std::memory_order_relaxed);
         if (!led_) {
-            led_ = true;
-            operation.set(State::leads);
+            if (!gathering_.pairs() || waiting_.size() > 1) take_lead_locked(operation);
         } else if (gatherer_ != nullptr && gathering_.complete(taken_ + waiting_.size())) {
             std::exchange(gatherer_, nullptr)->tell(State::leads);
         }
     }
 
+    void take_lead_locked(Operation& operation) {
+        led_ = true;
+        operation.set(State::leads);
+    }
+
     void wait(Operation& operation) {
-        const auto left = std::chrono::ceil<Duration>(operation.deadline - Steady::now());
+        const auto now = Steady::now();
+        const auto left = std::chrono::ceil<Duration>(operation.deadline - now);
         Duration pause = left > Duration::zero() ? (std::min)(Duration{1000}, left) : Connection::busy_slice;
         if (operation.patience.stop.stop_possible()) pause = (std::min)(pause, Connection::busy_slice);
-        operation.sleep(pause);
+        auto until = now + pause;
+        {
+            const std::lock_guard lock(mutex_);
+            if (operation.state() == State::waiting && !led_) {  // the first of two
+                if (now >= gathering_.until()) {
+                    gathering_.missed();
+                    return take_lead_locked(operation);
+                }
+                until = (std::min)(until, gathering_.until());
+            }
+        }
+        operation.sleep(until);
         if (operation.state() != State::waiting) return;
         const std::lock_guard lock(mutex_);
         if (operation.state() == State::waiting) (void)gives_up_locked(operation);
@@ -246,8 +262,8 @@ private:
         if (place != waiting_.end()) waiting_.erase(place);
     }
 
-    /// Runs what waits, in the order in which it came, the leader's own first, and what arrives meanwhile. The lock is
-    /// not held at entry and at exit. False if one failed: nothing of the others is in the file then.
+    /// Runs what waits, in the order in which it came, and what arrives meanwhile. The lock is not held at entry and at
+    /// exit. False if one failed: nothing of the others is in the file then.
     [[nodiscard]] bool run_all(std::vector<Operation*>& batch, Operation& own, bool writes,
                                std::unique_lock<std::mutex>& lock) {
         std::size_t ran = 0;

@@ -64,13 +64,12 @@ public:
         changed_.notify_one();
     }
 
-    /// Waits until it leads or is done, at most `pause`.
-    void sleep(Duration pause) {
+    /// Waits until it leads or is done, or until `time`.
+    void sleep(Steady::time_point time) {
         // Most waits are over within a commit: yielding a few times is cheaper than a sleep and a wake-up.
-        for (int i = 0; i < 16 && (state() == State::waiting || state() == State::taken); ++i)
-            std::this_thread::yield();
+        for (int i = 0; i < 8 && (state() == State::waiting || state() == State::taken); ++i) std::this_thread::yield();
         std::unique_lock lock(door_);
-        changed_.wait_for(lock, pause, [this] { return state() != State::waiting && state() != State::taken; });
+        changed_.wait_until(lock, time, [this] { return state() != State::waiting && state() != State::taken; });
     }
 
     /// As a leader, waits until somebody tells it to go on, or until `time`.

@@ -51,6 +51,17 @@ TEST_CASE("Gathering: where a commit is dear, as many are waited for as are expe
     CHECK(gathering.until() == start + 200us);
 }
 
+TEST_CASE("Gathering: two wait for each other in another way than many do") {
+    Gathering gathering = after_commits_of(200us);
+    CHECK_FALSE(gathering.pairs());
+    gathering.begin(2, start);
+    CHECK(gathering.pairs());
+    CHECK_FALSE(gathering.complete(1));
+    CHECK(gathering.complete(2));
+    gathering.begin(3, start);
+    CHECK_FALSE(gathering.pairs());
+}
+
 TEST_CASE("Gathering: a lone caller waits for nobody") {
     Gathering gathering = after_commits_of(200us);
     gathering.begin(1, start);

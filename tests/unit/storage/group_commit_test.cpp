@@ -811,16 +811,39 @@ TEST_CASE("GroupCommit: where commits are dear, callers that come back at once s
     CHECK(fewest <= 23);  // at least 27 if whoever comes first leads at once
 }
 
-TEST_CASE("GroupCommit: a leader that waits for callers that do not come commits soon") {
+/// How many of three single writes, each behind a commit that `callers` shared, return soon.
+int returns_soon(int callers) {
     int soon = 0;
     for (int round = 0; round < 3; ++round) {
         SlowShop slow;
-        run_behind_a_leader(*slow.shop, 4, [&](int i) { slow.shop->write(i); });
+        run_behind_a_leader(*slow.shop, callers, [&](int i) { slow.shop->write(i); });
         const auto start = std::chrono::steady_clock::now();
         slow.shop->write(100);
         if (std::chrono::steady_clock::now() - start < 700ms) ++soon;
     }
-    CHECK(soon >= 2);  // one of three may meet a busy machine
+    return soon;
+}
+
+TEST_CASE("GroupCommit: a leader that waits for callers that do not come commits soon") {
+    CHECK(returns_soon(4) >= 2);  // one of three may meet a busy machine
+}
+
+TEST_CASE("GroupCommit: the first of two leads soon when the second does not come") { CHECK(returns_soon(2) >= 2); }
+
+TEST_CASE("GroupCommit: the first of two that gives up leaves the others their turn") {
+    SlowShop slow;
+    run_behind_a_leader(*slow.shop, 2, [&](int i) { slow.shop->write(i); });
+    std::stop_source stop;
+    Caller first([&] { slow.shop->write(100, {60s, stop.get_token()}); });
+    std::this_thread::sleep_for(5ms);
+    stop.request_stop();
+    try {
+        first.join();
+    } catch (const Cancelled&) {
+    }
+    Caller second([&] { slow.shop->write(101); });
+    CHECK(second.done_within(2s));
+    second.join();
 }
 
 // ---- a disk that fails ----------------------------------------------------------------------------------------------
