@@ -101,6 +101,7 @@ inline void add_counted(Json& json, const Counted& counted) {
                           {"failed", queue.failed},
                           {"attempts", queue.attempts},
                           {"total_duration_us", queue.total_duration_us}});
+        if (overview.counted) queues.back()["added"] = queue.added;
     }
     Json processes = Json::array();
     for (const Process& process : overview.processes) {

@@ -206,7 +206,8 @@ inline void put_pages(Html& html, const Link& first, const std::optional<Link>& 
 
 inline void put_looked_at(Html& html, const TaskList& list) {
     if (!list.gave_up) return;
-    html.put(R"(<p class="hint">Looked at {} rows for this page; there are more.</p>)", grouped(list.looked_at));
+    html.put(R"(<p class="hint">{} {} rows for this page; there are more.</p>)",
+             list.lines.empty() ? "Nothing found: looked at" : "Looked at", grouped(list.looked_at));
 }
 
 }  // namespace detail
@@ -301,6 +302,7 @@ inline void put_nothing_upcoming(Html& html, std::string_view state, std::string
         return html;
     }
     if (!list.lines.empty()) {
+        html.put(R"(<p class="sum">All that are kept, whenever they {}</p>)", failed ? "failed" : "succeeded");
         detail::put_table(html, view, list.lines, failed ? detail::Columns::failed : detail::Columns::succeeded);
     }
     detail::put_looked_at(html, list);

@@ -61,6 +61,7 @@ struct QueueSummary {
     std::uint64_t failed = 0;
     std::uint64_t attempts = 0;          ///< that ended
     std::int64_t total_duration_us = 0;  ///< of the attempts
+    std::uint64_t added = 0;             ///< only from the statistics
 };
 
 /// What happened in a stretch of time.

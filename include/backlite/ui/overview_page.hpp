@@ -104,7 +104,7 @@ inline void put_tiles(Html& html, const View& view, const Overview& overview, co
     Html next = note("none to come");
     if (totals.next_due) {
         next = Html{};
-        next.put("next {}", ago(view, *totals.next_due));
+        next.put("next is due {}", ago(view, *totals.next_due));
     }
     put_tile(html, Link(view.base, "/upcoming").param("queue", queue).param("state", "scheduled"), "Scheduled",
              count_text(totals.scheduled), next, "");
@@ -122,12 +122,10 @@ inline void put_tiles(Html& html, const View& view, const Overview& overview, co
              totals.failed > 0 ? "bad" : "");
     const double minutes = (std::max)(
         static_cast<double>(view.now - (std::max)(overview.from, overview.covered_from)) / 60'000.0, 1.0 / 60);
-    put_tile(html,
-             overview.of_one ? Link(view.base, "/search").param("queue", queue).param("state", "finished")
-                             : Link(view.base, "/succeeded"),
-             "Finished", grouped(finished),
+    put_tile(html, Link(view.base, "/search").param("queue", queue).param("state", "finished"), "Finished",
+             grouped(finished),
              note(finished == 0 ? fmt::format("in the last {}", period.name)
-                                : fmt::format("{:.3g} a minute", static_cast<double>(finished) / minutes)),
+                                : fmt::format("{:.3g} a minute on average", static_cast<double>(finished) / minutes)),
              "");
     html.put("</div>");
 }
@@ -177,6 +175,7 @@ inline void put_queues(Html& html, const View& view, const Overview& overview, c
     column("Scheduled", "scheduled", "num");
     html.put(R"(<th scope="col" class="num">Retrying</th>)");
     column("Failed", "failed", "num");
+    if (overview.counted) html.put(R"(<th scope="col" class="num">Added</th>)");
     column("Finished", "finished", "num");
     html.put(R"(<th scope="col" class="num">Average</th></tr></thead><tbody>)");
     for (; shown < queues.size() && shown < most_shown && html.str().size() < most_bytes; ++shown) {
@@ -208,6 +207,10 @@ inline void put_queues(Html& html, const View& view, const Overview& overview, c
                count_text(queue.retrying), queue.retrying.number == 0 && !queue.retrying.more, "");
         number("Failed", Link(view.base, "/failed").param("queue", queue.name), grouped(queue.failed),
                queue.failed == 0, "bad");
+        if (overview.counted) {
+            html.put(R"(<td class="num {}" data-label="Added">{}</td>)", queue.added == 0 ? "zero" : "",
+                     grouped(queue.added));
+        }
         number("Finished", Link(view.base, "/search").param("queue", queue.name).param("state", "finished"),
                grouped(finished), finished == 0, "");
         html.put(R"(<td class="num {}" data-label="Average">{}</td></tr>)", queue.attempts == 0 ? "zero" : "",
@@ -219,8 +222,9 @@ inline void put_queues(Html& html, const View& view, const Overview& overview, c
                  overview.more_queues ? "+" : "");
     }
     html.put(
-        R"(<p class="hint">Failed, finished and average are of {}, in the last {}. Counts of tasks that are there )"
+        R"(<p class="hint">{}, finished and average duration are of {}, in the last {}. Counts of tasks that are there )"
         R"(stop at a bound and then say “+”.</p>)",
+        overview.counted ? "Failed, added" : "Failed",
         overview.counted ? "all tasks, kept or not" : "tasks that their queue's retention keeps", period.name);
 }
 

@@ -215,6 +215,7 @@ private:
                 queue->failed += counted.failed;
                 queue->attempts += counted.attempts;
                 queue->total_duration_us += counted.duration_us;
+                queue->added += counted.added;
             });
         view.covered_from = (std::max)(covered_from, *began);
         trace_backlog(queues, view);

@@ -44,7 +44,7 @@ button:hover{background:var(--hover)}
 .live[hidden]{display:none}
 #state:not(:empty){color:var(--warn)}
 #lost{margin:0;background:var(--bad-bg);color:var(--bad);text-align:center}#lost:not(:empty){padding:7px 14px}
-nav{display:flex;gap:2px;overflow-x:auto;padding-top:4px}
+nav{display:flex;gap:2px;overflow-x:auto;scrollbar-width:none;padding-top:4px}
 nav a{padding:8px 12px;color:var(--soft);border-bottom:2px solid transparent;white-space:nowrap}
 nav a:first-child{margin-left:-12px}
 nav a:hover{color:var(--ink);text-decoration:none}

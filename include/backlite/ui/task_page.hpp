@@ -60,7 +60,9 @@ inline void put_timeline(Html& html, const View& view, const TaskDetail& task) {
         const std::int64_t duration = line.duration_us.value_or(0);
         const std::int64_t ended = finished_at(line).value_or(started);
         put_step(html, line.attempts > 1 ? "Last attempt started" : "Started", at(started),
-                 fmt::format("{} after it was added", since(line.created_at, started)), "done");
+                 fmt::format("{} after it was added{}", since(line.created_at, started),
+                             line.attempts > 1 ? "; of earlier attempts nothing is kept" : ""),
+                 "done");
         put_step(html, line.state == State::succeeded ? "Succeeded" : "Failed for good", at(ended),
                  fmt::format("ran {}", span_text(std::chrono::microseconds{duration})), to_string(line.state));
         if (task.expires_at)

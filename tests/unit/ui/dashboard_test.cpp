@@ -135,6 +135,7 @@ TEST_CASE("Dashboard: lists are turned page by page") {
     config.page_size = 2;
     Rig rig(std::move(config));
     for (int i = 0; i < 5; ++i) rig.finish(FinishedRow{.id = fmt::format("f{}", i), .error = "no"});
+    CHECK(holds(rig.page("/failed"), "All that are kept, whenever they failed"));
     std::string path = "/failed";
     std::string seen;
     for (int i = 0; i < 5; ++i) {
@@ -158,7 +159,7 @@ TEST_CASE("Dashboard: the page of a task tells its story") {
     CHECK(holds(bad, "Failed for good"));
     CHECK(holds(bad, "no such <address>"));
     CHECK(holds(bad, "\"n\": 9007199254740993"));
-    CHECK(holds(bad, "9 s after it was added"));
+    CHECK(holds(bad, "9 s after it was added; of earlier attempts nothing is kept"));
     const std::string waits = parse_markup(rig.page("/task/waits")).text;
     CHECK(holds(waits, "waiting for 1 min 5 s"));
     CHECK(holds(parse_markup(rig.page("/task/comes")).text, "Will be due"));
@@ -190,6 +191,14 @@ TEST_CASE("Dashboard: payloads are shown as what they are, and large ones in par
     CHECK(header_of(bytes, "Content-Disposition").starts_with("attachment"));
     CHECK(rig.ask("/payload/none").status == 404);
     CHECK(rig.ask("/payload/nobody").status == 404);
+}
+
+TEST_CASE("Dashboard: a search that finds nothing so far says so") {
+    Rig rig;
+    rig.database.execute(
+        "INSERT INTO backlite_tasks (id, created_at, queue, task) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT "
+        "i + 1 FROM n WHERE i < 10100) SELECT 'n' || i, 1, 'mail', x'7b7d' FROM n");
+    CHECK(holds(rig.page("/search?q=zzz"), "Nothing found: looked at 10,000 rows for this page; there are more."));
 }
 
 TEST_CASE("Dashboard: a search looks in ids, errors and payloads, within what the form says") {
@@ -248,9 +257,12 @@ TEST_CASE("Dashboard: the overview draws what the statistics count, and says sin
     CHECK(holds(markup.text, "Average wait 500 ms in the last hour"));
     CHECK(holds(markup.text, "Average duration 1 s in the last hour"));
     CHECK(holds(markup.text, "Counted by the programs that work on this file, since"));
-    CHECK(holds(markup.text, "all tasks, kept or not"));
+    CHECK(holds(markup.text, "Failed, added, finished and average duration are of all tasks, kept or not"));
+    CHECK(holds(page, "data-label=\"Added\">9</td>"));
+    CHECK(holds(markup.text, "next is due in 1 h"));
     const nlohmann::json json = rig.json("/");
     CHECK(json["counted"] == true);
+    CHECK(json["queues"][0]["added"] == 9);
     CHECK(json["buckets"][57]["added"] == 9);
     CHECK(json["buckets"][59]["backlog"] == 3);
     CHECK(json["buckets"][56]["backlog"] == 1);
