@@ -83,7 +83,7 @@ inline void put_charts(Html& html, const View& view, const Overview& overview, c
     Chart failed = chart("Failed attempts", {"bad", "failed for good"}, {"due", "retried"}, overview.from);
     Chart wait = chart("Average wait", {"due", ""}, {}, overview.from);
     Chart duration = chart("Average duration", {"time", ""}, {}, overview.from);
-    Chart backlog = chart("Unfinished", {"due", ""}, {}, overview.from);
+    Chart backlog = chart("Unfinished, scheduled ones too", {"due", ""}, {}, overview.from);
     Chart due = chart("Coming due", {"due", ""}, {}, view.now);
     Counted sum;
     std::uint64_t to_come = 0;

@@ -153,8 +153,9 @@ inline void put_table(Html& html, const View& view, const std::vector<TaskLine>&
         html.put(R"(<tr data-row><th scope="row">{}</th><td data-label="Queue">{}</td>)", task_link(view, line),
                  queue_link(view, line.queue, line.state));
         const bool finished = line.state == State::succeeded || line.state == State::failed;
+        const bool of_next = columns == Columns::running || columns == Columns::upcoming;
         const std::string attempt = fmt::format(
-            "{}{}", finished ? line.attempts : saturating_add(line.attempts, Duration{1}),
+            "{}{}", of_next ? saturating_add(line.attempts, Duration{1}) : line.attempts,
             line.crashes > 0 ? fmt::format(", {} crash{}", line.crashes, line.crashes == 1 ? "" : "es") : "");
         switch (columns) {
             case Columns::running:
@@ -181,9 +182,12 @@ inline void put_table(Html& html, const View& view, const std::vector<TaskLine>&
                 break;
             case Columns::found:
                 html.put(
-                    R"(<td data-label="State">{}</td><td data-label="When">{}</td><td data-label="Attempts">{}</td>)",
+                    R"(<td data-label="State">{}</td><td data-label="When">{} {}</td><td data-label="Attempts">{}</td>)",
                     badge(line.state),
-                    ago(view, finished          ? line.executed_at
+                    finished          ? "ended"
+                    : line.claimed_at ? "started"
+                                      : "due",
+                    ago(view, finished          ? finished_at(line)
                               : line.claimed_at ? line.claimed_at
                                                 : std::optional{line.due}),
                     attempt);
@@ -395,7 +399,7 @@ struct Found {
     }
     html.put(
         R"(<p class="hint">Text is looked for in ids, errors and payloads, ASCII letters in either case, in up to {} rows a page, )"
-        R"(newest first. Times are due times of what is not finished, and starts of what is.</p>)",
+        R"(the last added or finished first. From and To mean due times of what is not finished, and starts of what is.</p>)",
         grouped(static_cast<std::uint64_t>(TaskReads::most_looked_at)));
     return html;
 }

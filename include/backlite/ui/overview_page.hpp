@@ -177,7 +177,7 @@ inline void put_queues(Html& html, const View& view, const Overview& overview, c
     column("Failed", "failed", "num");
     if (overview.counted) html.put(R"(<th scope="col" class="num">Added</th>)");
     column("Finished", "finished", "num");
-    html.put(R"(<th scope="col" class="num">Average</th></tr></thead><tbody>)");
+    html.put(R"(<th scope="col" class="num">Average duration</th></tr></thead><tbody>)");
     for (; shown < queues.size() && shown < most_shown && html.str().size() < most_bytes; ++shown) {
         const QueueSummary& queue = *queues[shown];
         const auto number = [&](std::string_view label, const Link& link, std::string_view text, bool zero,
@@ -213,7 +213,7 @@ inline void put_queues(Html& html, const View& view, const Overview& overview, c
         }
         number("Finished", Link(view.base, "/search").param("queue", queue.name).param("state", "finished"),
                grouped(finished), finished == 0, "");
-        html.put(R"(<td class="num {}" data-label="Average">{}</td></tr>)", queue.attempts == 0 ? "zero" : "",
+        html.put(R"(<td class="num {}" data-label="Average duration">{}</td></tr>)", queue.attempts == 0 ? "zero" : "",
                  queue.attempts == 0 ? "–" : us_text(average(queue.total_duration_us, queue.attempts)));
     }
     html.put("</tbody></table>");

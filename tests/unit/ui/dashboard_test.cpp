@@ -224,6 +224,8 @@ TEST_CASE("Dashboard: a search looks in ids, errors and payloads, within what th
     CHECK(found("since=1970-01-12T14:00") == "comes");
     CHECK(found("until=1970-01-12").empty());
     CHECK(rig.json("/search?q=wai")["by_id"][0]["id"] == "waits");
+    CHECK(holds(parse_markup(rig.page("/search?state=waiting&queue=mail")).text, "waitingdue 1 min 5 s ago0"));
+    CHECK(holds(parse_markup(rig.page("/search?state=failed")).text, "failedended 1 min"));
     CHECK(holds(rig.page("/search?q=zzz"), "No matching tasks"));
     for (const char* bad : {"/search?state=odd", "/search?since=yesterday", "/search?since=2026-13-01",
                             "/search?after=x", "/search?part=x", "/search?until=2026-01-01T25:00", "/failed?after=1",
