@@ -24,7 +24,7 @@ public:
         cost_ = cost_ == Steady::duration::zero() ? took : cost_ + ((std::min)(took, 2 * cost_) - cost_) / 8;
     }
 
-    /// Nobody leads; the next transaction is expected to hold the writes of that many callers.
+    /// A transaction is over; the next is expected to hold the writes of that many callers.
     void begin(std::size_t expected, Steady::time_point now) noexcept {
         end();
         if (cost_ <= cheap || expected < 2) return;
