@@ -22,7 +22,7 @@
 #include <backlite/task.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// Tasks that are encoded, and not added yet. Keeps nothing of the values it was made from.
 /// The chain functions may come in any order; of `wait` and `at` the last counts.
@@ -162,5 +162,5 @@ private:
     bool saved_ = false;
 };
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -16,7 +16,7 @@ class Database;
 }
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// Threads: any.
 class AddTarget {
@@ -43,5 +43,5 @@ protected:
     ~AddTarget() = default;
 };
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -12,7 +12,7 @@
 #include <backlite/task.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// A reference to a client for those who only add. A value, cheap to copy: `Client` converts to it.
 /// Threads: any. REQUIRES: goes before its client does.
@@ -48,5 +48,5 @@ private:
     AddTarget* target_;
 };
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

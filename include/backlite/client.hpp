@@ -19,7 +19,7 @@
 #include <backlite/transaction.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// A handle on one database file. Without `start` it only adds and looks; started, it also runs the tasks of the queues
 /// that it registered. Several clients, in one process or many, may share a file.
@@ -113,5 +113,5 @@ private:
 
 inline Transaction::Transaction(Client& client, SQLite::Database& database) : Transaction(*client.engine_, database) {}
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

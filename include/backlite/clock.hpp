@@ -6,8 +6,10 @@
 #include <cstdint>
 #include <limits>
 
+#include <backlite/version.hpp>
+
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// The library's unit of time: what is stored, and what configurations are written in.
 using Duration = std::chrono::milliseconds;
@@ -65,5 +67,5 @@ public:
     return duration >= room ? (Steady::time_point::max)() : start + duration;
 }
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -24,7 +24,7 @@ class Database;
 }
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// How a backoff that grows from attempt to attempt does so.
 struct ExponentialBackoff {
@@ -208,5 +208,5 @@ struct ClientConfig {
     std::function<void(const Error&)> on_fatal{};
 };
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

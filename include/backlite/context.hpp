@@ -16,7 +16,7 @@
 #include <backlite/id.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// Why an attempt is asked to stop.
 enum class StopReason {
@@ -127,5 +127,5 @@ private:
     Attempt attempt_;
 };
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -6,8 +6,10 @@
 #include <string>
 #include <utility>
 
+#include <backlite/version.hpp>
+
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// Whether the call that threw may have added its tasks all the same.
 enum class Added {
@@ -106,5 +108,5 @@ public:
     explicit ForkError(const std::string& what) : Error(what) {}
 };
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -20,7 +20,7 @@
 #include <backlite/error.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// The one registration with pthread_atfork, and the list of descriptors that a child must not keep.
 /// Never destroyed: clients in static storage may outlive any other static object.
@@ -171,5 +171,5 @@ inline void ForkHooks::in_child() {
     hooks.mutex_.unlock();
 }
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

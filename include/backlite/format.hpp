@@ -10,8 +10,10 @@
 
 #include <fmt/format.h>
 
+#include <backlite/version.hpp>
+
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace detail {
 
 /// One value of a message. Text must live until the message is made.
@@ -54,5 +56,5 @@ private:
 }
 
 }  // namespace detail
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -2,8 +2,10 @@
 #pragma once
 // Forward declarations of the public types, for headers that only name them.
 
+#include <backlite/version.hpp>
+
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 class AddOp;
 class Adder;
@@ -26,5 +28,5 @@ class Queue;
 template <class T>
 struct TaskTraits;
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

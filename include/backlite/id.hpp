@@ -19,7 +19,7 @@
 #include <backlite/random.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// Names one task for as long as its row lives, over all its attempts. A value: ordered, hashable, fmt-formattable.
 /// Ids made by one client increase in the order in which its adds took them.
@@ -131,7 +131,7 @@ private:
     std::uint64_t low_ = 0;
 };
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
 
 /// @cond  specialisations of others' templates, which Doxygen cannot place

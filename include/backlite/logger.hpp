@@ -12,8 +12,10 @@
 #include <string_view>
 #include <utility>
 
+#include <backlite/version.hpp>
+
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// How much an event matters. `failure` is written as "error": that name is a macro on some platforms.
 enum class LogLevel { debug, info, warning, failure };
@@ -148,5 +150,5 @@ private:
     std::shared_ptr<Logger> logger_;
 };
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

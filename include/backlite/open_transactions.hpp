@@ -13,7 +13,7 @@
 #include <backlite/storage/database_file.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// Threads: any.
 class OpenTransactions {
@@ -55,5 +55,5 @@ private:
     std::vector<std::pair<storage::FileIdentity, std::thread::id>> open_{};
 };
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -8,7 +8,7 @@
 #include <backlite/clock.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// How an attempt ended, as its processor decides. Returning nothing is success, throwing is `retry`.
 class Outcome {
@@ -48,5 +48,5 @@ private:
     Duration wait_;
 };
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -17,7 +17,7 @@
 #include <backlite/task.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// A queue without its task type. Constant after construction; called from several workers at once.
 class QueueBase {
@@ -131,5 +131,5 @@ private:
     std::unique_ptr<QueueBase> impl_{};
 };
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

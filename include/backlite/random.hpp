@@ -9,8 +9,10 @@
 
 #include <unistd.h>
 
+#include <backlite/version.hpp>
+
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace detail {
 
 /// 64 bits from the kernel. Errors: std::system_error if it has none to give, as before Linux 3.17.
@@ -34,5 +36,5 @@ inline constexpr std::uint64_t random_step = 0x9e37'79b9'7f4a'7c15U;
 }
 
 }  // namespace detail
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

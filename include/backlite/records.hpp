@@ -13,7 +13,7 @@
 #include <backlite/id.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// Where a task stands.
 enum class TaskStatus {
@@ -101,5 +101,5 @@ struct OwnerRow {
     std::string boot_id{};
 };
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

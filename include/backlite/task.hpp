@@ -18,7 +18,7 @@
 #include <backlite/format.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 template <class T>
 concept HasStaticConfig = requires {
@@ -154,5 +154,5 @@ template <class T>
     return task;
 }
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

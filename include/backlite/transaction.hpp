@@ -18,7 +18,7 @@
 #include <backlite/storage/statement.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// Begins a write transaction (BEGIN IMMEDIATE) and rolls it back unless `commit` was called. While it is open, no
 /// other connection can write to the file: keep it short.
@@ -105,5 +105,5 @@ private:
 inline AddOp& AddOp::tx(Transaction& transaction) & { return tx(transaction.database()); }
 inline AddOp&& AddOp::tx(Transaction& transaction) && { return std::move(tx(transaction.database())); }
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

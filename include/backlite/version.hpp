@@ -6,13 +6,20 @@
 #define BACKLITE_VERSION_MINOR 1
 #define BACKLITE_VERSION_PATCH 0
 
+// Every name of the library lives in an inline namespace of this name, so that two versions in one program are two sets
+// of types: what they share by mistake does not link, and what they do not share does not collide.
+#define BACKLITE_VERSION_JOIN(major, minor, patch) v##major##_##minor##_##patch
+#define BACKLITE_VERSION_NAME(major, minor, patch) BACKLITE_VERSION_JOIN(major, minor, patch)
+#define BACKLITE_VERSION_NAMESPACE \
+    BACKLITE_VERSION_NAME(BACKLITE_VERSION_MAJOR, BACKLITE_VERSION_MINOR, BACKLITE_VERSION_PATCH)
+
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// One number that grows with each release: major * 1,000,000 + minor * 1,000 + patch.
 /// Stored in `backlite_clients` and compared with `backlite_meta`: never change how it is made.
 inline constexpr int version_number =
     BACKLITE_VERSION_MAJOR * 1'000'000 + BACKLITE_VERSION_MINOR * 1'000 + BACKLITE_VERSION_PATCH;
 
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

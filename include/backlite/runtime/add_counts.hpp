@@ -15,7 +15,7 @@
 #include <backlite/storage/statistics.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// An add that counts itself writes two rows more. So at most one in a second does, and counts those before it too; and
@@ -95,5 +95,5 @@ private:
 };
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -11,7 +11,7 @@
 #include <backlite/storage/owner_lock.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// The configuration with a database name that stays the same file. Errors: ConfigError naming the value that cannot
@@ -42,5 +42,5 @@ namespace runtime {
 }
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

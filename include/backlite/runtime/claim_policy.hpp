@@ -10,7 +10,7 @@
 #include <backlite/storage/claims.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// Claims ahead are bounded by work, not by number: a few milliseconds for each worker, by the measured time of each
@@ -78,5 +78,5 @@ private:
 };
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

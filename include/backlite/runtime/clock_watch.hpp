@@ -8,7 +8,7 @@
 #include <backlite/clock.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// Compares the two clocks from look to look. Threads: the dispatcher's.
@@ -39,5 +39,5 @@ private:
 };
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

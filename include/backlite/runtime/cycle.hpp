@@ -15,7 +15,7 @@
 #include <backlite/storage/statistics.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// What a cycle is to do besides writing outcomes.
@@ -82,5 +82,5 @@ inline constexpr int upkeep_chunk = 500;
 }
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

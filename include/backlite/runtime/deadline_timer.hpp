@@ -17,7 +17,7 @@
 #include <backlite/runtime/thread.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// One deadline for each worker, at most. Threads: any. The destructor joins the thread.
@@ -100,5 +100,5 @@ private:
 };
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

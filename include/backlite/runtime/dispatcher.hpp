@@ -34,7 +34,7 @@
 #include <backlite/storage/group_commit.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// What a dispatcher works with; all of it outlives the dispatcher.
@@ -478,5 +478,5 @@ private:
 };
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

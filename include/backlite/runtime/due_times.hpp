@@ -15,7 +15,7 @@
 #include <backlite/storage/claims.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// Two sources that must not overwrite each other: what the dispatcher read from the file (`heads`), and the adds that
@@ -108,5 +108,5 @@ private:
 };
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -49,7 +49,7 @@
 #include <backlite/storage/statistics.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// Threads: any. A session is started and taken down by one thread at a time; others wait for that one.
@@ -473,5 +473,5 @@ private:
 };
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

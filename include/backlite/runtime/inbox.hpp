@@ -6,8 +6,10 @@
 #include <condition_variable>
 #include <mutex>
 
+#include <backlite/version.hpp>
+
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// Flags that end a sleep. Nobody who sets one waits for the dispatcher.
@@ -76,5 +78,5 @@ private:
 };
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

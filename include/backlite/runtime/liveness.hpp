@@ -22,7 +22,7 @@
 #include <backlite/storage/repository.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// An owner is alive while it holds its slot's lock in the side file, which the kernel frees when it dies.
@@ -325,5 +325,5 @@ private:
 };
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

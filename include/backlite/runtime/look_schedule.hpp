@@ -8,7 +8,7 @@
 #include <backlite/clock.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// At a steady interval, and after a hint several times with growing pauses: the file event comes with the first page
@@ -45,5 +45,5 @@ private:
 };
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

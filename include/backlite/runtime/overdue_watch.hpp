@@ -14,7 +14,7 @@
 #include <backlite/runtime/worker_pool.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// Logs each such task once, ten seconds after its timeout. Threads: the dispatcher's.
@@ -60,5 +60,5 @@ private:
 };
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -15,7 +15,7 @@
 #include <backlite/storage/claims.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// Threads: reads from any while frozen; everything else needs its owner's lock.
@@ -65,5 +65,5 @@ private:
 };
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

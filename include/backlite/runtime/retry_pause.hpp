@@ -11,7 +11,7 @@
 #include <backlite/clock.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// Counts failures in a row. Other processes and disks know nothing of the client's clock: `now` is that of the real
@@ -59,5 +59,5 @@ private:
 };
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -26,7 +26,7 @@
 #include <backlite/runtime/queue_registry.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// What surrounds a processor's call. Called on the worker's thread.
@@ -297,5 +297,5 @@ private:
 };
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -10,8 +10,10 @@
 #include <pthread.h>
 #include <signal.h>
 
+#include <backlite/version.hpp>
+
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// The engine that this thread belongs to or works for; null on all other threads.
@@ -63,5 +65,5 @@ struct ThreadBody {
 }
 
 }  // namespace runtime
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

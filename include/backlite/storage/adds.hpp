@@ -16,7 +16,7 @@
 #include <backlite/storage/statistics.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace storage {
 
 /// Inserts tasks on a connection that is inside a transaction.
@@ -77,5 +77,5 @@ inline void add_within(sqlite3* db, std::span<const NewTask> tasks, std::int64_t
 }
 
 }  // namespace storage
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -18,7 +18,7 @@
 #include <backlite/format.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace storage {
 
 /// Which file a name stands for, whatever names lead to it.
@@ -115,5 +115,5 @@ inline void check_database_name(const std::string& file) {
 }
 
 }  // namespace storage
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

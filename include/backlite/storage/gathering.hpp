@@ -7,8 +7,10 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <backlite/version.hpp>
+
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace storage {
 
 /// Callers that add one task after the other come back as soon as their commit is over. Where a commit is dear, because
@@ -76,5 +78,5 @@ private:
 };
 
 }  // namespace storage
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -31,7 +31,7 @@
 #include <backlite/storage/schema.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace storage {
 
 /// Owns the client's writer connection and runs operations on it, several callers' in one transaction.
@@ -464,5 +464,5 @@ private:
 };
 
 }  // namespace storage
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -17,7 +17,7 @@
 #include <backlite/storage/repository.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace storage {
 
 /// How long an operation may wait for its turn and for other processes' locks.
@@ -97,5 +97,5 @@ private:
 };
 
 }  // namespace storage
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -36,7 +36,7 @@
 #include <backlite/random.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace storage {
 
 /// Where a worker stood when its record was last written. Stored: never renumber.
@@ -489,5 +489,5 @@ inline void OwnerLock::fail(int error, int code, std::string_view verb) const {
 }
 
 }  // namespace storage
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -11,7 +11,7 @@
 #include <backlite/storage/upkeep.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace storage {
 
 /// Rows in, rows out: payloads are bytes, times are numbers, and nothing here knows of threads or JSON.
@@ -27,5 +27,5 @@ struct Repository {
 };
 
 }  // namespace storage
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -17,7 +17,7 @@
 #include <backlite/version.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace storage {
 
 /// The schema of a database file. Version 0: none of our tables. Version 1: what Go backlite v0.6 makes.
@@ -232,5 +232,5 @@ private:
 };
 
 }  // namespace storage
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -15,7 +15,7 @@
 #include <backlite/format.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace storage {
 
 /// Throws the StorageError that fits SQLite's extended result code `code`.
@@ -174,5 +174,5 @@ inline void execute(sqlite3* db, const char* sql) {
 }
 
 }  // namespace storage
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -16,7 +16,7 @@
 #include <backlite/storage/statement.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace storage {
 
 /// What happened to tasks of one queue in one minute. Several of them for the same minute add up.
@@ -144,5 +144,5 @@ private:
 };
 
 }  // namespace storage
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -9,7 +9,7 @@
 #include <backlite/clock.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace testing {
 
 /// Both clocks stand still until they are moved. A client that sleeps notices a move within one second; call
@@ -48,5 +48,5 @@ private:
 };
 
 }  // namespace testing
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

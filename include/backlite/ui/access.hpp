@@ -19,7 +19,7 @@
 #include <backlite/ui/request.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 enum class Access {
@@ -161,5 +161,5 @@ namespace detail {
 }
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

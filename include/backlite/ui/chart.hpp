@@ -16,7 +16,7 @@
 #include <backlite/ui/text.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// One bar: up to two values, one on top of the other, and what is said of it when it is pointed at.
@@ -108,5 +108,5 @@ struct Chart {
 }
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -38,7 +38,7 @@
 #include <backlite/ui/stylesheet.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// The order of the fields is part of the interface.
@@ -438,5 +438,5 @@ private:
 };
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

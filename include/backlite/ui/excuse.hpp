@@ -7,7 +7,7 @@
 #include <backlite/ui/file.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// Two sentences for whoever asked.
@@ -41,5 +41,5 @@ struct Excuse {
 }
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

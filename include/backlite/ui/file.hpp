@@ -30,7 +30,7 @@
 #include <backlite/ui/task_reads.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// Why a file cannot be shown.
@@ -264,5 +264,5 @@ private:
 };
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

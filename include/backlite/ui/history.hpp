@@ -22,7 +22,7 @@
 #include <backlite/ui/text.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// How a period is called in the address, on the page, and how it is cut into steps.
@@ -206,5 +206,5 @@ inline void put_days(Html& html, const View& view, const Overview& overview) {
 }  // namespace detail
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

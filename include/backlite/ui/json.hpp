@@ -15,7 +15,7 @@
 #include <backlite/ui/task_page.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 using Json = nlohmann::ordered_json;
@@ -190,5 +190,5 @@ inline void add_counted(Json& json, const Counted& counted) {
 }
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -17,7 +17,7 @@
 #include <backlite/ui/text.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// What a page is made for.
@@ -222,5 +222,5 @@ inline void put_nav(Html& html, const View& view, std::string_view current) {
 }
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -18,7 +18,7 @@
 #include <backlite/ui/task_reads.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// `2026-03-01`, `2026-03-01T08:15` or `2026-03-01T08:15:30`, in UTC, as forms send it; as milliseconds.
@@ -405,5 +405,5 @@ struct Found {
 }
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

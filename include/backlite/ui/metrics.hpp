@@ -18,7 +18,7 @@
 #include <backlite/version.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// A label's value: backslash, quote and line end escaped, everything that is no text replaced.
@@ -105,5 +105,5 @@ struct FileSizes {
 }
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

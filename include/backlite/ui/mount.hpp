@@ -22,7 +22,7 @@
 #include <backlite/ui/request.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// Lets `server` answer everything at and below `base`: empty for the whole server, or such as "/tasks".
@@ -123,5 +123,5 @@ int bind(Server& server, const Dashboard& dashboard, const std::string& host, in
 }
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

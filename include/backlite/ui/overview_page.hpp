@@ -19,7 +19,7 @@
 #include <backlite/ui/queue_reads.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 namespace detail {
@@ -300,5 +300,5 @@ inline void put_processes(Html& html, const View& view, const Overview& overview
 }
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

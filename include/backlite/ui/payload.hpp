@@ -13,7 +13,7 @@
 #include <backlite/ui/text.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 enum class PayloadKind { json, text, binary };
@@ -118,5 +118,5 @@ enum class PayloadKind { json, text, binary };
 }
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

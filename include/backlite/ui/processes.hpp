@@ -14,7 +14,7 @@
 #include <backlite/ui/model.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// Sets `alive` of each process whose lock can be asked for; see OwnerLock. The side file is opened for reading and
@@ -44,5 +44,5 @@ inline void find_living(const std::string& database, std::vector<Process>& proce
 }
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

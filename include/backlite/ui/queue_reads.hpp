@@ -22,7 +22,7 @@
 #include <backlite/ui/text.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// What an overview covers: `period_ms` of finished tasks, and as much of tasks to come, each in `steps` buckets.
@@ -312,5 +312,5 @@ private:
 };
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

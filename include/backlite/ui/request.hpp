@@ -12,8 +12,10 @@
 #include <utility>
 #include <vector>
 
+#include <backlite/version.hpp>
+
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
@@ -200,5 +202,5 @@ private:
 };
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

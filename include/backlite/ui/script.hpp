@@ -4,8 +4,10 @@
 
 #include <string_view>
 
+#include <backlite/version.hpp>
+
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 inline constexpr std::string_view script = R"js('use strict';
@@ -205,5 +207,5 @@ if (zone && $('#days')) poll(true);
 )js";
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -15,7 +15,7 @@
 #include <backlite/storage/statement.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// A file is judged by what is there, not by its version, so that a newer file is shown as far as it is understood.
@@ -108,5 +108,5 @@ inline constexpr const char* due_of_go = "max(created_at, coalesce(wait_until, c
 }
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

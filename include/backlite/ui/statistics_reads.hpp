@@ -19,7 +19,7 @@
 #include <backlite/ui/shape.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// Rows of all queues are looked at up to a bound. Rows of one queue are asked for one by one, so that it does not
@@ -138,5 +138,5 @@ private:
 };
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -4,8 +4,10 @@
 
 #include <string_view>
 
+#include <backlite/version.hpp>
+
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 inline constexpr std::string_view stylesheet =
@@ -169,5 +171,5 @@ inline constexpr std::string_view icon =
     R"svg(<path d="M7 9h18v3.5H7zM7 14.5h13V18H7zM7 20h8v3.5H7z" fill="#fff"/></svg>)svg";
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -17,7 +17,7 @@
 #include <backlite/ui/payload.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// A payload or error as it may be shown: after the host's redaction.
@@ -149,5 +149,5 @@ inline void put_text(Html& html, const View& view, const TaskDetail& task, std::
 }
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

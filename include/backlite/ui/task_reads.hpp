@@ -22,7 +22,7 @@
 #include <backlite/ui/shape.hpp>
 
 namespace backlite {
-inline namespace v1 {
+inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// Lists go on after a row, never after a number of rows, and look at a bounded number of rows for each page: what a
@@ -376,5 +376,5 @@ private:
 };
 
 }  // namespace ui
-}  // namespace v1
+}  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
