@@ -697,9 +697,9 @@ TEST_CASE("shutdown: every way to end a client hangs nowhere and loses and charg
     std::mt19937_64 random(harness.seed());
     FaultyVfs vfs("shutdown");
     Watchdog watchdog(harness.seed());
-    Moments moments;
+    Moments moments(harness);
     std::array<std::size_t, ending_names.size()> endings{};
-    for (std::size_t i = 0; i < harness.rounds(); ++i) {
+    for (std::size_t i = 0; moments.wants(i); ++i) {
         const std::size_t which = i % ending_names.size();
         INFO("BACKLITE_SEED=" << harness.seed() << " round " << i << ": " << ending_names[which]);
         watchdog.round(i, static_cast<Ending>(which));
@@ -746,9 +746,8 @@ void program(const std::string& database, Shared& shared, std::size_t target, bo
 TEST_CASE("shutdown: leaving main with a client on the stack and work in flight") {
     const Harness harness("leaving main", 20);
     std::mt19937_64 random(harness.seed());
-    std::size_t busy = 0;
-    std::size_t unstarted = 0;
-    for (std::size_t i = 0; i < harness.rounds(); ++i) {
+    Moments moments(harness, {"a task was running", "a task was not started"});
+    for (std::size_t i = 0; moments.wants(i); ++i) {
         INFO("BACKLITE_SEED=" << harness.seed() << " round " << i);
         const TempFolder folder;
         const std::string database = folder.file("app.db");
@@ -766,7 +765,6 @@ TEST_CASE("shutdown: leaving main with a client on the stack and work in flight"
         });
         REQUIRE(process.join() == 0);
 
-        if (shared.inside > 0) ++busy;
         Look look(database);
         CHECK(look.integrity() == "ok");
         CHECK(look.number("SELECT count(*) FROM backlite_clients") == 0);
@@ -780,12 +778,9 @@ TEST_CASE("shutdown: leaving main with a client on the stack and work in flight"
             CHECK(shared.entered[number] == shared.left[number]);
             CHECK(shared.entered[number] == (numbers.contains(number) ? 1 : 0));
         }
-        if (numbers.size() < shared.entered.size()) ++unstarted;
+        moments.met({static_cast<std::size_t>(shared.inside.load()), shared.entered.size() - numbers.size()});
     }
-    fmt::print("  {} rounds, a task was running in {}, some were not started in {}\n", harness.rounds(), busy,
-               unstarted);
-    CHECK(2 * busy >= harness.rounds());
-    CHECK(2 * unstarted >= harness.rounds());
+    moments.check();
 }
 
 }  // namespace
