@@ -248,6 +248,32 @@ TEST_CASE("crash: after max_crashes a task fails for good without running, kept 
     CHECK(days == 7);
 }
 
+TEST_CASE("crash: deaths count only since the last run that came back, so a task that snoozes outlives any number") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    std::vector<std::unique_ptr<Process>> workers;
+    for (int i = 0; i < 4; ++i) {
+        workers.push_back(std::make_unique<Process>([&](const Process::Inside& parent) {
+            parent.wait();
+            int runs = 0;
+            run_until_killed(file, 1, parent, [&](const Work&) {
+                if (++runs == 2) ::raise(SIGKILL);
+                return Outcome::snooze(0ms);
+            });
+        }));
+    }
+    set_up(file, {{"poller"}});
+    for (const auto& worker : workers) {
+        worker->next();
+        CHECK(worker->join() == -SIGKILL);
+    }
+    std::atomic<int> ran{0};
+    Client client{quick(file)};
+    client.register_queue<Work>([&](const Work&) { ++ran; });
+    client.start();
+    CHECK(eventually([&] { return ran == 1; }));
+}
+
 TEST_CASE("crash: a poison task beside three long ones: it fails, and they all succeed") {
     const TempFolder folder;
     const std::string file = folder.file("q.db");

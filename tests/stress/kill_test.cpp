@@ -167,7 +167,8 @@ struct Known {
     bool completed = false;
     std::int64_t noted = -1;                         // the claim that a dead process was last seen to hold
     bool noted_inside = false;                       // and whether that was a crash
-    std::int64_t crashes = 0;                        // how many deaths found it inside
+    std::int64_t spent = 0;                          // attempts, as its row last said
+    std::int64_t crashes = 0;                        // how many deaths found it inside since the last was spent
     std::uint32_t batch = 0;                         // of the first of a batch: how many of it were seen
     std::array<std::uint32_t, 2> may_repeat{};       // how many deaths found an attempt entered and unwritten
     std::array<std::uint32_t, 2> entered_by_then{};  // when its outcome was seen
@@ -530,6 +531,7 @@ private:
         }
         // A crash is counted when the claim is taken back.
         const bool pending = row.claimed && row.claim == known.noted && known.noted_inside;
+        if (row.attempts > std::exchange(known.spent, row.attempts)) known.crashes = pending ? 1 : 0;
         if (!exact && lives_.size() > 1) known.crashes = row.crashes + (pending ? 1 : 0);
         if (row.crashes != known.crashes - (pending ? 1 : 0)) {
             complain("task {} has {} crashes, but {} deaths found it inside", row.job.number, row.crashes,

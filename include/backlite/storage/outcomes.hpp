@@ -64,20 +64,27 @@ private:
     Statement remove_{"DELETE FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     // Here and below a number at its end stays there or begins anew: SQLite would refuse the sum, which is no
     // integer any more, and with it all that the transaction writes.
-    // OR REPLACE: a program may have given a task the id of an old one that is still kept.
+    // The id may be there: a program may have given a task the id of an old one that is still kept. OR REPLACE would
+    // hold for what a trigger of the host writes too, and delete its rows.
     Statement keep_{
-        "INSERT OR REPLACE INTO backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, "
+        "INSERT INTO backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, "
         "last_duration_micro, succeeded, task, expires_at, error) "
         "SELECT id, created_at, queue, ?3, min(max(attempts, 0), 9223372036854775807 - ?4) + ?4, ?5, ?6, "
         "CASE WHEN ?7 THEN task END, ?8, ?9 "
-        "FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+        "FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL "
+        "ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, queue = excluded.queue, "
+        "last_executed_at = excluded.last_executed_at, attempts = excluded.attempts, "
+        "last_duration_micro = excluded.last_duration_micro, succeeded = excluded.succeeded, task = excluded.task, "
+        "expires_at = excluded.expires_at, error = excluded.error"};
+    // A run that came back was no poison: retry and snooze begin to count crashes anew.
     Statement retry_{
         "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, error = "
         "?5, "
-        "attempts = min(max(attempts, 0), 9223372036854775807 - ?6) + ?6 "
+        "attempts = min(max(attempts, 0), 9223372036854775807 - ?6) + ?6, crashes = 0 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement snooze_{
-        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4 "
+        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, "
+        "crashes = 0 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement release_{
         "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL "

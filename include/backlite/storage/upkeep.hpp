@@ -138,7 +138,9 @@ private:
         "?6)"};
     Statement delete_owner_{"DELETE FROM backlite_clients WHERE owner = ?1"};
     Statement side_file_id_{"SELECT value FROM backlite_meta WHERE key = 'side_file_id'"};
-    Statement set_side_file_id_{"INSERT OR REPLACE INTO backlite_meta (key, value) VALUES ('side_file_id', ?1)"};
+    Statement set_side_file_id_{
+        "INSERT INTO backlite_meta (key, value) VALUES ('side_file_id', ?1) "
+        "ON CONFLICT (key) DO UPDATE SET value = excluded.value"};
     // The upper bound leaves out what is no number, as a damaged file may hold it: the search would never get past it.
     Statement next_holder_{
         "SELECT owner FROM backlite_tasks INDEXED BY backlite_tasks_owner "

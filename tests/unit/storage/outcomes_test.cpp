@@ -191,6 +191,39 @@ TEST_CASE("Outcomes: a snooze frees the task for later and spends nothing") {
                          "backlite_tasks") == "NULL|NULL|3|8000|2500|1|NULL");
 }
 
+TEST_CASE("Outcomes: a run that came back, in a retry or a snooze, begins to count crashes anew") {
+    for (const Resolution resolution : {Resolution::retry, Resolution::snooze}) {
+        TestDatabase database;
+        TaskRow row = claimed_row();
+        row.crashes = 2;
+        database.add(row);
+        CHECK(write(database, resolved(resolution)));
+        CHECK(database.query("SELECT crashes FROM backlite_tasks") == "0");
+    }
+}
+
+TEST_CASE("Outcomes: a release shows nothing: its crashes stay") {
+    TestDatabase database;
+    TaskRow row = claimed_row();
+    row.crashes = 2;
+    database.add(row);
+    CHECK(write(database, resolved(Resolution::release)));
+    CHECK(database.query("SELECT crashes FROM backlite_tasks") == "2");
+}
+
+TEST_CASE("Outcomes: a kept task leaves the rows alone that a trigger of the host writes") {
+    TestDatabase database;
+    database.execute(
+        "CREATE TABLE audit (queue TEXT UNIQUE, task TEXT); INSERT INTO audit VALUES ('mail', 'first'); "
+        "CREATE TRIGGER audited AFTER INSERT ON backlite_tasks_completed BEGIN "
+        "INSERT INTO audit VALUES (new.queue, new.id); END");
+    database.add(claimed_row());
+    Resolved outcome = success();
+    outcome.keep_row = true;
+    CHECK_THROWS_AS(write(database, outcome), StorageError);
+    CHECK(database.query("SELECT * FROM audit") == "mail|first");
+}
+
 TEST_CASE("Outcomes: a release frees the task as if it had never been taken, but for the claim's number") {
     TestDatabase database;
     TaskRow row = claimed_row();
