@@ -91,7 +91,7 @@ struct Ledger {
     std::map<int, std::string> lines{};
     std::unordered_map<std::string, Item> items{};
     static backlite::QueueConfig config() {
-        return {.name = "ledger", .max_attempts = 3, .retention = backlite::Retention{std::chrono::hours{1}}};
+        return {.name = "ledger", .retention = backlite::Retention{std::chrono::hours{1}}};
     }
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Ledger, sums, name, kind, tags, lines, items)
@@ -291,8 +291,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
                "what can be read runs once and succeeds: " + resolved.error);
         return 0;
     }
-    demand(resolved.resolution == backlite::Resolution::fail && !resolved.spends_attempt,
-           "what cannot be read fails for good and spends no attempt");
+    demand(resolved.resolution == backlite::Resolution::fail && resolved.spends_attempt,
+           "what cannot be read fails with its only attempt");
     demand(resolved.keep_row && resolved.keep_payload && resolved.expires_at.has_value(),
            "it is kept with its payload");
     demand(resolved.error.starts_with("its payload cannot be read: ") &&

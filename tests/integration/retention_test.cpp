@@ -280,7 +280,7 @@ TEST_CASE("Given up: an unreadable task is kept with payload and error for seven
     CHECK(row->payload == "{n");
     REQUIRE(row->error);
     CHECK(row->error->starts_with("its payload cannot be read: "));
-    CHECK(row->attempts == 0);
+    CHECK(row->attempts == 2);
     CHECK(row->last_executed_at == start);
     CHECK(row->last_duration_micro == 0);
     CHECK(row->succeeded == 0);

@@ -196,12 +196,13 @@ struct Model {
                                        "is {})",
                                        task.crashes, max_crashes));
         }
-        if (spent > rule.max_attempts + max_crashes) {
-            return give_up(id, task, rule,
-                           fmt::format("the row says {} attempts, more than {} attempts and {} crashes could make",
-                                       spent, rule.max_attempts, max_crashes));
+        if (!task.script) {
+            if (spent + 1 < rule.max_attempts) {
+                return fail(id, task, rule, std::string{unreadable}, backoff(rule, spent + 1));
+            }
+            task.attempts = spent + 1;
+            return give_up(id, task, rule, with_bound(rule, spent + 1, std::string{unreadable}));
         }
-        if (!task.script) return give_up(id, task, rule, std::string{unreadable});
 
         std::vector<Ms>& runs = entered[id];
         const char letter = runs.size() < task.script->size() ? (*task.script)[runs.size()] : 'o';
@@ -218,6 +219,7 @@ struct Model {
             case 'Z':
                 task.wait_until = now + (letter == 'z' ? 0 : long_snooze);
                 task.executed = now;
+                task.crashes = 0;
                 return false;
             default: return end(id, task, rule, std::nullopt);
         }
@@ -235,12 +237,18 @@ struct Model {
 
     bool fail(const std::string& id, Task& task, const Rule& rule, const std::string& error, Ms wait) {
         const int number = std::max(task.attempts, 0) + 1;
-        if (number >= rule.max_attempts) return end(id, task, rule, error);
+        if (number >= rule.max_attempts) return end(id, task, rule, with_bound(rule, number, error));
         task.attempts = number;
+        task.crashes = 0;
         task.wait_until = now + wait;
         task.executed = now;
         task.error = error;
         return false;
+    }
+
+    static std::string with_bound(const Rule& rule, int number, const std::string& error) {
+        if (number <= rule.max_attempts) return error;
+        return fmt::format("no attempt is left after {} (max_attempts is {}): {}", number, rule.max_attempts, error);
     }
 
     bool end(const std::string& id, const Task& task, const Rule& rule, const std::optional<std::string>& error) {
@@ -544,7 +552,8 @@ private:
                 continue;
             }
             const std::string value = column.getString();
-            text += value.starts_with(unreadable) ? unreadable : value;  // the rest is the JSON library's
+            const std::size_t known = value.find(unreadable);  // what follows it is the JSON library's
+            text += known == std::string::npos ? value : value.substr(0, known + unreadable.size());
         }
         return text;
     }

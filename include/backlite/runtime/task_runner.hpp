@@ -68,9 +68,10 @@ public:
         if (task.crashes >= config.max_crashes) {
             give_up(attempt, detail::format("the process died {} times while it ran this task (max_crashes is {})",
                                             {task.crashes, config.max_crashes}));
-        } else if (task.attempts > std::int64_t{config.max_attempts} + config.max_crashes) {
-            give_up(attempt, detail::format("the row says {} attempts, more than {} attempts and {} crashes could make",
-                                            {task.attempts, config.max_attempts, config.max_crashes}));
+        } else if (task.attempts > most_attempts) {
+            give_up(attempt,
+                    detail::format("the row says {} spent attempts, more than any max_attempts allows (it is {})",
+                                   {task.attempts, config.max_attempts}));
         } else if (task.oversize > 0) {
             give_up(attempt, detail::format("its payload of {} bytes is larger than ClientConfig::max_payload",
                                             {task.oversize}));
@@ -85,6 +86,8 @@ public:
 private:
     using Steady = std::chrono::steady_clock;
 
+    static constexpr std::int64_t most_attempts = (std::numeric_limits<int>::max)();
+
     struct Attempt {
         const ClaimedTask& task;
         const QueueConfig& config;
@@ -93,8 +96,7 @@ private:
     };
 
     static int attempt_number(const ClaimedTask& task) noexcept {
-        constexpr std::int64_t most = (std::numeric_limits<int>::max)() - 1;
-        return static_cast<int>((std::min)(task.attempts, most)) + 1;
+        return static_cast<int>((std::min)(task.attempts, most_attempts - 1)) + 1;
     }
 
     void process(Attempt& attempt, const QueueBase& queue, const std::shared_ptr<StopSignal>& signal,
@@ -105,7 +107,7 @@ private:
             text_of_exception([&] { job = queue.decode(attempt.task.payload); });
         if (unreadable) {
             observer.left();
-            return give_up(attempt, detail::format("its payload cannot be read: {}", {*unreadable}));
+            return fail_unread(attempt, detail::format("its payload cannot be read: {}", {*unreadable}));
         }
         std::optional<Outcome> outcome;
         const auto started = clock_.steady_now();
@@ -136,9 +138,28 @@ private:
             case Outcome::Kind::retry_in: break;
         }
         if (stopped == StopReason::stopping) return give_back(attempt, outcome.reason());
-        if (attempt.number >= attempt.config.max_attempts) return fail(attempt, outcome.reason());
+        if (is_last(attempt)) return fail(attempt, with_bound(attempt, outcome.reason()));
         const Duration wait = outcome.kind() == Outcome::Kind::retry_in ? outcome.wait() : backoff(attempt);
         retry(attempt, wait, outcome.reason());
+    }
+
+    /// A failed attempt: a newer program on the same file may be able to read what this one cannot. If it was the last,
+    /// the task is given up.
+    void fail_unread(Attempt& attempt, const std::string& reason) {
+        if (!is_last(attempt)) return retry(attempt, backoff(attempt), reason);
+        give_up(attempt, with_bound(attempt, reason));
+        attempt.resolved.spends_attempt = true;
+    }
+
+    [[nodiscard]] static bool is_last(const Attempt& attempt) noexcept {
+        return attempt.number >= attempt.config.max_attempts;
+    }
+
+    /// More attempts may be spent than are allowed, if the bound was lowered: such a task runs once more.
+    [[nodiscard]] static std::string with_bound(const Attempt& attempt, const std::string& reason) {
+        if (attempt.number <= attempt.config.max_attempts) return reason;
+        return detail::format("no attempt is left after {} (max_attempts is {}): {}",
+                              {attempt.number, attempt.config.max_attempts, reason});
     }
 
     void succeed(Attempt& attempt) {
@@ -205,8 +226,8 @@ private:
               {"error", cut(reason)}});
     }
 
-    /// The task fails without its processor having decided so: no attempt is spent, and it is kept whatever its queue
-    /// says, so that nothing vanishes unseen.
+    /// The task fails for good without its processor having decided so: it is kept whatever its queue says, so that
+    /// nothing vanishes unseen.
     void give_up(Attempt& attempt, std::string reason) {
         Resolved& resolved = attempt.resolved;
         resolved.resolution = Resolution::fail;

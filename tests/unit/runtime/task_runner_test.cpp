@@ -174,6 +174,10 @@ Resolved expected(End how, std::int64_t attempts, StopReason stop, const std::op
     wanted.spends_attempt = success || failure || wanted.resolution == Resolution::retry;
     if (failure || wanted.resolution == Resolution::retry) {
         wanted.error = how == End::throw_other ? "an exception that is no std::exception" : "reason";
+        if (failed && attempts >= 3) {
+            wanted.error =
+                fmt::format("no attempt is left after {} (max_attempts is 3): {}", attempts + 1, wanted.error);
+        }
     }
     wanted.keep_row = retention && (failure || (success && !retention->only_failed));
     wanted.keep_payload = wanted.keep_row && retention->data && (failure || !retention->data->only_failed);
@@ -394,20 +398,41 @@ void check_given_up(const Resolved& resolved, std::int64_t now) {
     CHECK(resolved.executed_at == now);
 }
 
-TEST_CASE("TaskRunner: a payload that cannot be read fails the task at once, and is kept") {
+TEST_CASE("TaskRunner: a payload that cannot be read is a failed attempt, and is tried again after the backoff") {
+    Shop shop(returning(Outcome::success()), {.name = "mail", .max_attempts = 3, .backoff = 7s});
+    shop.task.payload = "unreadable";
+    shop.task.attempts = 1;
+    const Resolved resolved = shop.run();
+    CHECK(resolved.resolution == Resolution::retry);
+    CHECK(resolved.spends_attempt);
+    CHECK(resolved.wait_until == shop.now() + 7'000);
+    CHECK(resolved.error == "its payload cannot be read: no such field");
+}
+
+TEST_CASE("TaskRunner: a payload that cannot be read fails the task with its last attempt, and is kept") {
     Shop shop(returning(Outcome::success()));
     shop.task.payload = "unreadable";
-    const Resolved resolved = shop.run();
+    shop.task.attempts = 2;
+    Resolved resolved = shop.run();
+    CHECK(resolved.spends_attempt);
+    resolved.spends_attempt = false;
     check_given_up(resolved, shop.now());
     CHECK(resolved.error == "its payload cannot be read: no such field");
 }
 
-TEST_CASE("TaskRunner: a payload that cannot be read for no stated reason fails the task too") {
+TEST_CASE("TaskRunner: a payload that cannot be read for no stated reason fails the attempt too") {
     Shop shop(returning(Outcome::success()));
     shop.task.payload = "unreadable, without words";
     const Resolved resolved = shop.run();
-    check_given_up(resolved, shop.now());
+    CHECK(resolved.resolution == Resolution::retry);
     CHECK(resolved.error == "its payload cannot be read: an exception that is no std::exception");
+}
+
+TEST_CASE("TaskRunner: a payload that cannot be read spends its attempt during a stop too") {
+    Shop shop(returning(Outcome::success()));
+    shop.task.payload = "unreadable";
+    shop.signal->fire(StopReason::stopping);
+    CHECK(shop.run().resolution == Resolution::retry);
 }
 
 TEST_CASE("TaskRunner: a payload that is too large fails the task at once, and is kept") {
@@ -433,27 +458,38 @@ TEST_CASE("TaskRunner: a task that has crashed once less runs") {
     CHECK(shop.run().resolution == Resolution::complete);
 }
 
-TEST_CASE("TaskRunner: a row with more attempts than its bounds together allow fails without running") {
+TEST_CASE("TaskRunner: a row with more attempts than any bound allows fails without running") {
     Shop shop(returning(Outcome::success()));
-    shop.task.attempts = 7;
+    shop.task.attempts = std::int64_t{(std::numeric_limits<int>::max)()} + 1;
     const Resolved resolved = shop.run();
     check_given_up(resolved, shop.now());
-    CHECK(resolved.error == "the row says 7 attempts, more than 3 attempts and 3 crashes could make");
+    CHECK(resolved.error == "the row says 2147483648 spent attempts, more than any max_attempts allows (it is 3)");
 }
 
-TEST_CASE("TaskRunner: a row with as many attempts as its bounds together runs once more") {
+TEST_CASE("TaskRunner: a task that has spent more attempts than it now may runs once more") {
+    Shop shop(returning(Outcome::success()));
+    shop.task.attempts = 20;
+    CHECK(shop.run().resolution == Resolution::complete);
+}
+
+TEST_CASE("TaskRunner: its failure is final, and the error tells the attempts and their bound") {
     Shop shop(returning(Outcome::retry("no luck")));
-    shop.task.attempts = 6;
+    shop.task.attempts = 20;
     const Resolved resolved = shop.run();
-    CHECK(shop.events.front() == "entering");
     CHECK(resolved.resolution == Resolution::fail);
-    CHECK(resolved.error == "no luck");
+    CHECK(resolved.error == "no attempt is left after 21 (max_attempts is 3): no luck");
+}
+
+TEST_CASE("TaskRunner: the error of the last attempt that is allowed is told as it is") {
+    Shop shop(returning(Outcome::retry("no luck")));
+    shop.task.attempts = 2;
+    CHECK(shop.run().error == "no luck");
 }
 
 TEST_CASE("TaskRunner: bounds at the end of their type do not overflow") {
     constexpr int most = (std::numeric_limits<int>::max)();
     Shop shop(returning(Outcome::success()), {.name = "mail", .max_attempts = most, .max_crashes = most});
-    shop.task.attempts = 2LL * most;
+    shop.task.attempts = most;
     shop.task.crashes = most - 1;
     CHECK(shop.run().resolution == Resolution::complete);
 }
@@ -605,9 +641,18 @@ TEST_CASE("TaskRunner: a claim that is given back because of a stop is a line in
           "info task given back id=some-id queue=mail duration=0us reason=stopping error=interrupted");
 }
 
+TEST_CASE("TaskRunner: a payload that cannot be read is a line in the log") {
+    Shop shop(returning(Outcome::success()));
+    shop.task.payload = "unreadable";
+    CHECK(line_of(std::move(shop)) ==
+          "error task failed id=some-id queue=mail duration=0us attempt=1 remaining=2 error=\"its payload cannot be "
+          "read: no such field\"");
+}
+
 TEST_CASE("TaskRunner: a task that is given up is a line in the log") {
     Shop shop(returning(Outcome::success()));
     shop.task.payload = "unreadable";
+    shop.task.attempts = 2;
     CHECK(line_of(std::move(shop)) ==
           "error task given up id=some-id queue=mail error=\"its payload cannot be read: no such field\"");
 }
