@@ -81,7 +81,7 @@ public:
     }
 
     /// Errors: ConfigError naming the value that cannot work.
-    void check(const std::string& queue) const {
+    void validate(const std::string& queue) const {
         if (kind_ == Kind::fixed) {
             if (fixed_ < Duration::zero()) {
                 throw ConfigError(detail::format("queue \"{}\": backoff is negative: {} ms", {queue, fixed_.count()}));
@@ -140,7 +140,7 @@ struct QueueConfig {
     int max_crashes = 3;  ///< at least 1: process deaths inside the processor before the task fails for good
 
     /// Errors: ConfigError naming the queue and the value.
-    void check() const {
+    void validate() const {
         if (name.empty()) throw ConfigError("a queue has an empty name: set QueueConfig::name");
         if (name.find('\0') != std::string::npos) throw ConfigError("a queue's name holds a NUL character");
         if (max_attempts < 1) {
@@ -158,7 +158,7 @@ struct QueueConfig {
             throw ConfigError(
                 detail::format("queue \"{}\": retention is negative: {} ms", {name, retention->duration.count()}));
         }
-        backoff.check(name);
+        backoff.validate(name);
     }
 };
 

@@ -84,7 +84,7 @@ public:
 
     /// REQUIRES: `call` names what the caller called, for the message.
     /// Errors: ForkError in a forked child.
-    void check(const char* call) const {
+    void check_process(const char* call) const {
         if (forked()) throw_forked(call);
     }
 

@@ -47,7 +47,8 @@ public:
     virtual ~Logger() = default;
 
     /// Takes one event. Called on the thread that it happened on, which waits meanwhile: be brief.
-    virtual void log(LogLevel level, std::string_view message, std::span<const LogField> fields) = 0;
+    /// The parentheses keep a macro `log(x)` of the program out.
+    virtual void(log)(LogLevel level, std::string_view message, std::span<const LogField> fields) = 0;
 };
 
 /// One line of text for an event: `task processed id=… queue=… duration=… attempt=1`. Values with spaces, quotes or
@@ -95,7 +96,7 @@ public:
     /// `least`: events below it are not printed.
     explicit StderrLogger(LogLevel least = LogLevel::info) : least_(least) {}
 
-    void log(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
+    void(log)(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
         if (level < least_) return;
         std::string line{to_string(level)};
         line.resize(8, ' ');
@@ -116,7 +117,7 @@ public:
     /// An empty function is silent.
     explicit FunctionLogger(Function function) : function_(std::move(function)) {}
 
-    void log(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
+    void(log)(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
         if (function_) function_(level, message, fields);
     }
 
@@ -141,7 +142,7 @@ public:
                     std::initializer_list<LogField> fields = {}) const noexcept {
         if (!logger_) return;
         try {
-            logger_->log(level, message, std::span<const LogField>(fields.begin(), fields.size()));
+            (logger_->log)(level, message, std::span<const LogField>(fields.begin(), fields.size()));
         } catch (...) {  // a broken logger must not take a worker down
         }
     }

@@ -80,7 +80,7 @@ template <class T>
 [[nodiscard]] const QueueConfig& queue_config() {
     static const QueueConfig config = [] {
         QueueConfig read = TaskTraits<T>::config();
-        read.check();
+        read.validate();
         return read;
     }();
     return config;

@@ -31,7 +31,7 @@ public:
           writes_(config_, {[this] { stale_ = true; }, {}}),
           due_(queues) {
         backlite::storage::Schema::install(writes_.connection(), config_.busy_timeout);
-        backlite::storage::Schema::check(writes_.connection());
+        backlite::storage::Schema::check_tables(writes_.connection());
     }
     ThreadlessClient(const ThreadlessClient&) = delete;
     ThreadlessClient& operator=(const ThreadlessClient&) = delete;

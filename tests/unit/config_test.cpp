@@ -25,12 +25,12 @@ constexpr std::uint64_t highest = (std::numeric_limits<std::uint64_t>::max)();
 constexpr std::uint64_t middle = std::uint64_t{1} << 63;
 
 std::string complaint(const QueueConfig& config) {
-    return message_of<ConfigError>([&] { config.check(); });
+    return message_of<ConfigError>([&] { config.validate(); });
 }
 
 std::string complaint(Backoff backoff) { return complaint(QueueConfig{.name = "mail", .backoff = std::move(backoff)}); }
 
-TEST_CASE("QueueConfig: a name is all that it needs") { CHECK_NOTHROW(QueueConfig{.name = "mail"}.check()); }
+TEST_CASE("QueueConfig: a name is all that it needs") { CHECK_NOTHROW(QueueConfig{.name = "mail"}.validate()); }
 
 TEST_CASE("QueueConfig: without more it tries once, for ever, keeps nothing, and allows three crashes") {
     const QueueConfig config{.name = "mail"};
@@ -68,7 +68,7 @@ TEST_CASE("QueueConfig: a negative retention is refused, naming the value") {
 }
 
 TEST_CASE("QueueConfig: a retention for ever is none that is refused") {
-    CHECK_NOTHROW(QueueConfig{.name = "mail", .retention = Retention{}}.check());
+    CHECK_NOTHROW(QueueConfig{.name = "mail", .retention = Retention{}}.validate());
 }
 
 TEST_CASE("Retention: without more it keeps every finished task for ever, without payload") {

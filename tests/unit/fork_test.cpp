@@ -76,14 +76,14 @@ std::size_t open_descriptors() {
 TEST_CASE("ForkGuard: lets the process that made it pass") {
     const ForkGuard guard;
     CHECK_FALSE(guard.forked());
-    CHECK_NOTHROW(guard.check("Client::save"));
+    CHECK_NOTHROW(guard.check_process("Client::save"));
 }
 
 TEST_CASE("ForkGuard: throws in a forked child, and the parent is unharmed") {
     const ForkGuard guard;
     const int result = in_child([&guard] {
         try {
-            guard.check("Client::save");
+            guard.check_process("Client::save");
         } catch (const ForkError&) {
             return guard.forked() ? 1 : 2;
         }
@@ -91,14 +91,14 @@ TEST_CASE("ForkGuard: throws in a forked child, and the parent is unharmed") {
     });
     CHECK(result == 1);
     CHECK_FALSE(guard.forked());
-    CHECK_NOTHROW(guard.check("Client::save"));
+    CHECK_NOTHROW(guard.check_process("Client::save"));
 }
 
 TEST_CASE("ForkGuard: the error names the call and the reason") {
     const ForkGuard guard;
     const int result = in_child([&guard] {
         try {
-            guard.check("Client::save");
+            guard.check_process("Client::save");
         } catch (const ForkError& error) {
             const std::string what = error.what();
             return what == "Client::save: called in a forked child; a client belongs to the process that opened it";
@@ -111,7 +111,7 @@ TEST_CASE("ForkGuard: the error names the call and the reason") {
 TEST_CASE("ForkGuard: one made in a forked child works there and not in that child's own children") {
     const int result = in_child([] {
         const ForkGuard guard;
-        guard.check("Client::save");
+        guard.check_process("Client::save");
         return in_child([&guard] { return guard.forked() ? 1 : 0; });
     });
     CHECK(result == 1);

@@ -41,7 +41,7 @@ namespace runtime {
 struct DispatcherParts {
     const ClientConfig& config;
     const Clock& clock;
-    const Log& log;
+    const Log& tell;
     const QueueRegistry& queues;
     storage::GroupCommit& writes;
     Liveness& liveness;
@@ -94,7 +94,7 @@ public:
 
     /// The thread's body.
     void run() noexcept {
-        parts_.log(
+        parts_.tell(
             LogLevel::info, "task dispatcher started",
             {{"workers", std::to_string(parts_.config.num_workers)}, {"queues", std::to_string(parts_.queues.size())}});
         const auto now = parts_.clock.steady_now();
@@ -108,7 +108,7 @@ public:
             if (taken_.stop && nothing_left()) break;
             watch_the_clocks();
             if (!taken_.abandon && pause_.left(Steady::now()) == Steady::duration::zero()) work();
-            overdue_.look(parts_.pool, parts_.queues, parts_.log, parts_.clock.steady_now());
+            overdue_.look(parts_.pool, parts_.queues, parts_.tell, parts_.clock.steady_now());
             sleep();
         }
         leave();
@@ -136,7 +136,7 @@ private:
     void work() noexcept {
         const bool good =
             guarded([this] { look(); }) && guarded([this] { look_after_others(); }) && guarded([this] { cycle(); });
-        if (good && pause_.recovered()) parts_.log(LogLevel::info, "storage works again");
+        if (good && pause_.recovered()) parts_.tell(LogLevel::info, "storage works again");
     }
 
     /// Runs a step that may fail on SQLite: then nothing is lost, and it comes again after a pause.
@@ -157,17 +157,17 @@ private:
 
     void note_failure(std::string_view what, int code) noexcept {
         if (!pause_.failed(code, Steady::now())) return;
-        parts_.log(LogLevel::failure, "storage error: the dispatcher tries again",
-                   {{"error", std::string{what}},
-                    {"code", std::to_string(code)},
-                    {"unwritten", std::to_string(unwritten_.size())}});
+        parts_.tell(LogLevel::failure, "storage error: the dispatcher tries again",
+                    {{"error", std::string{what}},
+                     {"code", std::to_string(code)},
+                     {"unwritten", std::to_string(unwritten_.size())}});
     }
 
     /// A wall clock that is set back must not leave tasks waiting for a time that they were due at already.
     void watch_the_clocks() noexcept {
         const Duration jump = clocks_.jump();
         if (jump == Duration::zero()) return;
-        parts_.log(LogLevel::warning, "the wall clock was set", {{"by_ms", std::to_string(jump.count())}});
+        parts_.tell(LogLevel::warning, "the wall clock was set", {{"by_ms", std::to_string(jump.count())}});
         jump_back_ = (std::max)(jump_back_ - jump, Duration::zero());
     }
 
@@ -287,7 +287,7 @@ private:
 
     void give_back(std::vector<ClaimedTask> tasks) {
         for (ClaimedTask& task : tasks) {
-            parts_.log(
+            parts_.tell(
                 LogLevel::debug, "task given back",
                 {{"id", task.id.str()}, {"queue", parts_.queues[task.queue].config().name}, {"reason", "not started"}});
             Resolved release{.id = std::move(task.id), .claim = task.claim};
@@ -331,9 +331,9 @@ private:
         const std::vector<Finished> written = std::exchange(unwritten_, {});
         const std::int64_t wall = to_ms(parts_.clock.now());
         for (const std::size_t index : result.lost_outcomes) {
-            parts_.log(LogLevel::warning, "outcome dropped: the claim was taken back",
-                       {{"id", written[index].resolved.id.str()},
-                        {"queue", parts_.queues[written[index].queue].config().name}});
+            parts_.tell(LogLevel::warning, "outcome dropped: the claim was taken back",
+                        {{"id", written[index].resolved.id.str()},
+                         {"queue", parts_.queues[written[index].queue].config().name}});
         }
         for (const Finished& finished : written) {
             const Resolution resolution = finished.resolved.resolution;
@@ -348,8 +348,8 @@ private:
         if (plan.purge) note_purge(result.purged);
         if (plan.lapse) {
             taken_.refresh = true;
-            parts_.log(LogLevel::warning, "rescued claims of an unknown owner",
-                       {{"claims", std::to_string(result.lapsed)}});
+            parts_.tell(LogLevel::warning, "rescued claims of an unknown owner",
+                        {{"claims", std::to_string(result.lapsed)}});
         }
         if (plan.undo_jump > Duration::zero()) {
             taken_.refresh = true;
@@ -367,15 +367,15 @@ private:
         const auto is_it = [&](const auto& task, auto&&...) {
             return task.id == claim.first && task.claim == claim.second;
         };
-        parts_.log(LogLevel::warning, "claim lost",
-                   {{"id", claim.first.str()}, {"claim", std::to_string(claim.second)}});
+        parts_.tell(LogLevel::warning, "claim lost",
+                    {{"id", claim.first.str()}, {"claim", std::to_string(claim.second)}});
         (void)parts_.pool.withdraw(is_it);
         parts_.pool.fire(StopReason::claim_lost, is_it);
     }
 
     void note_purge(int purged) {
         if (purged > 0) {
-            parts_.log(LogLevel::info, "purged expired tasks", {{"tasks", std::to_string(purged)}});
+            parts_.tell(LogLevel::info, "purged expired tasks", {{"tasks", std::to_string(purged)}});
         }
         if (purged < upkeep_chunk) {
             next_purge_ = saturating_add(parts_.clock.steady_now(), parts_.config.cleanup_interval);
@@ -436,10 +436,10 @@ private:
 
     /// The end: nothing runs any more.
     void leave() noexcept {
-        parts_.log(LogLevel::info, "task dispatcher stopping");
+        parts_.tell(LogLevel::info, "task dispatcher stopping");
         for (const Finished& finished : unwritten_) {
-            parts_.log(LogLevel::failure, "outcome not written: the task may run again",
-                       {{"id", finished.resolved.id.str()}, {"queue", parts_.queues[finished.queue].config().name}});
+            parts_.tell(LogLevel::failure, "outcome not written: the task may run again",
+                        {{"id", finished.resolved.id.str()}, {"queue", parts_.queues[finished.queue].config().name}});
         }
         const auto try_to_leave = [this] { parts_.liveness.leave(patience_); };
         bool left = false;

@@ -75,7 +75,7 @@ public:
     [[nodiscard]] bool forked() const noexcept { return guard_.forked(); }
     [[nodiscard]] bool on_own_thread() const noexcept { return current_engine() == this; }
     [[nodiscard]] std::size_t max_payload() const noexcept override { return config_.max_payload; }
-    void check_fork(const char* call) const override { guard_.check(call); }
+    void check_fork(const char* call) const override { guard_.check_process(call); }
 
     void install() {
         check_fork("Client::install");
@@ -99,7 +99,7 @@ public:
         if (!begin_change()) return;  // started already
         const ChangeScope change(*this);
         const EngineScope own(this);
-        writes_.read([this](storage::Repository&) { storage::Schema::check(writes_.connection()); },
+        writes_.read([this](storage::Repository&) { storage::Schema::check_tables(writes_.connection()); },
                      {config_.busy_timeout, {}});
         auto session = std::make_shared<Session>(
             SessionParts{this, config_, *clock_, log_, queues_, client_, writes_, add_counts_}, std::move(hard_stop));

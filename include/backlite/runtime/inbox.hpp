@@ -28,16 +28,16 @@ public:
         set([](Signals&) {});
     }
     void refresh() {
-        set([](Signals& signals) { signals.refresh = true; });
+        set([](Signals& flags) { flags.refresh = true; });
     }
     void hint() {
-        set([](Signals& signals) { signals.hint = true; });
+        set([](Signals& flags) { flags.hint = true; });
     }
     void stop() {
-        set([](Signals& signals) { signals.stop = true; });
+        set([](Signals& flags) { flags.stop = true; });
     }
     void abandon() {
-        set([](Signals& signals) { signals.stop = signals.abandon = true; });
+        set([](Signals& flags) { flags.stop = flags.abandon = true; });
     }
 
     [[nodiscard]] bool stop_requested() const {

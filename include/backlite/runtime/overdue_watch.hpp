@@ -22,7 +22,7 @@ class OverdueWatch {
 public:
     using Steady = std::chrono::steady_clock;
 
-    void look(const WorkerPool& pool, const QueueRegistry& queues, const Log& log, Steady::time_point now) {
+    void look(const WorkerPool& pool, const QueueRegistry& queues, const Log& tell, Steady::time_point now) {
         if (now < next_look_) return;
         next_look_ = saturating_add(now, std::chrono::seconds{1});
         std::vector<Overdue> overdue;
@@ -32,8 +32,8 @@ public:
             if (now < saturating_add(saturating_add(task.started, queue.timeout), grace)) continue;
             if (!told(task)) {
                 const auto running = std::chrono::duration_cast<std::chrono::seconds>(now - task.started);
-                log(LogLevel::warning, "task ignores its timeout",
-                    {{"id", task.id.str()}, {"queue", queue.name}, {"running_s", std::to_string(running.count())}});
+                tell(LogLevel::warning, "task ignores its timeout",
+                     {{"id", task.id.str()}, {"queue", queue.name}, {"running_s", std::to_string(running.count())}});
             }
             overdue.push_back({task.id, task.claim});
         }

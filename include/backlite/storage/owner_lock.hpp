@@ -200,7 +200,7 @@ private:
     using Header = std::array<char, header_size>;
 
     [[noreturn]] void fail(int error, int code, std::string_view verb) const;
-    void check(const char* call, unsigned slot) const;
+    void check_slot(const char* call, unsigned slot) const;
     void take_over_mode_and_owner(const struct ::stat& database) const noexcept;
     [[nodiscard]] Header header_for(std::string_view file_id) const;
     [[nodiscard]] int set_lock(unsigned slot, short type) const noexcept;
@@ -262,7 +262,7 @@ inline void OwnerLock::take_over_mode_and_owner(const struct ::stat& database) c
 }
 
 inline bool OwnerLock::in_place() const {
-    guard_.check("OwnerLock::in_place");
+    guard_.check_process("OwnerLock::in_place");
     struct ::stat own {};
     struct ::stat named {};
     if (::fstat(file_.get(), &own) != 0) fail(errno, SQLITE_IOERR_FSTAT, "look at");
@@ -276,7 +276,7 @@ inline bool OwnerLock::in_place() const {
 // ---- the header -----------------------------------------------------------------------------------------------------
 
 inline bool OwnerLock::trusted(std::string_view file_id) const {
-    guard_.check("OwnerLock::trusted");
+    guard_.check_process("OwnerLock::trusted");
     if (file_id.size() != 32) return false;
     Header found{};
     if (read_at(0, found.data(), found.size()) != found.size()) return false;
@@ -284,7 +284,7 @@ inline bool OwnerLock::trusted(std::string_view file_id) const {
 }
 
 inline std::string OwnerLock::initialise() {
-    guard_.check("OwnerLock::initialise");
+    guard_.check_process("OwnerLock::initialise");
     std::string file_id;
     for (const std::uint64_t half : {detail::random_seed(), detail::random_seed()}) {
         for (int shift = 60; shift >= 0; shift -= 4) file_id += "0123456789abcdef"[half >> shift & 0xf];
@@ -338,7 +338,7 @@ inline std::string OwnerLock::boot_id() {
 // ---- locks ----------------------------------------------------------------------------------------------------------
 
 inline bool OwnerLock::try_lock(unsigned slot) {
-    check("OwnerLock::try_lock", slot);
+    check_slot("OwnerLock::try_lock", slot);
     const int error = set_lock(slot, F_WRLCK);
     if (error == EAGAIN || error == EACCES) return false;
     if (error != 0) fail(error, SQLITE_IOERR_LOCK, "lock a byte of");
@@ -350,7 +350,7 @@ inline void OwnerLock::unlock(unsigned slot) noexcept {
 }
 
 inline bool OwnerLock::held_by_other(unsigned slot) const {
-    check("OwnerLock::held_by_other", slot);
+    check_slot("OwnerLock::held_by_other", slot);
     struct ::flock probe {};
     probe.l_type = F_WRLCK;
     probe.l_whence = SEEK_SET;
@@ -377,7 +377,7 @@ inline int OwnerLock::set_lock(unsigned slot, short type) const noexcept {
 // ---- records --------------------------------------------------------------------------------------------------------
 
 inline void OwnerLock::map(unsigned slot, unsigned workers) {
-    check("OwnerLock::map", slot);
+    check_slot("OwnerLock::map", slot);
     if (workers == 0 || workers > max_workers) {
         throw ConfigError(
             detail::format("num_workers is {}, but a client has from 1 to {} workers", {workers, max_workers}));
@@ -419,7 +419,7 @@ inline void OwnerLock::unmap() noexcept {
 }
 
 inline std::vector<RecordView> OwnerLock::read_records(unsigned slot, unsigned workers) const {
-    check("OwnerLock::read_records", slot);
+    check_slot("OwnerLock::read_records", slot);
     std::vector<StoredRecord> stored((std::min)(workers, max_workers));
     const std::size_t size = read_at(offset_of(slot), stored.data(), stored.size() * sizeof(StoredRecord));
     stored.resize(size / sizeof(StoredRecord));
@@ -475,8 +475,8 @@ inline void OwnerLock::write_at(off_t offset, const void* from, std::size_t size
     }
 }
 
-inline void OwnerLock::check(const char* call, unsigned slot) const {
-    guard_.check(call);
+inline void OwnerLock::check_slot(const char* call, unsigned slot) const {
+    guard_.check_process(call);
     if (slot >= max_slots) {
         throw ConfigError(detail::format("{}: slot {} is not below {}", {call, slot, max_slots}));
     }

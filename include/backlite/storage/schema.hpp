@@ -53,7 +53,7 @@ public:
     }
 
     /// Errors: StorageError if the tables are missing, older than ours, or need a newer library.
-    static void check(Connection& connection) {
+    static void check_tables(Connection& connection) {
         const std::int64_t found = version(connection);
         if (found < current) {
             throw StorageError(

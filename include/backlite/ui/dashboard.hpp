@@ -199,7 +199,7 @@ private:
     bool may_read(const Request& request) {
         if (!config_.authorization.check) return is_loopback(request.remote_addr);
         try {
-            return config_.authorization.check(request) == Access::read;
+            return (config_.authorization.check)(request) == Access::read;
         } catch (const std::exception& error) {
             log_(LogLevel::failure, "dashboard authorization threw", {{"error", error.what()}});
         } catch (...) {

@@ -113,7 +113,7 @@ public:
             sqlite3* db;
             Reader& reader;
             ~End() {
-                reader.until_ = Steady::time_point::max();  // the end must not be stopped
+                reader.until_ = (Steady::time_point::max)();  // the end must not be stopped
                 sqlite3_exec(db, "ROLLBACK", nullptr, nullptr, nullptr);
             }
         } end{db, *this};
@@ -132,7 +132,7 @@ public:
 
     /// Changes with each commit of another connection.
     [[nodiscard]] std::int64_t data_version() {
-        until_ = Steady::time_point::max();
+        until_ = (Steady::time_point::max)();
         storage::Run run(database_.getHandle(), data_version_);
         return run.step() ? run.integer(0) : 0;
     }
@@ -165,7 +165,7 @@ private:
 
     const storage::FileIdentity identity_;
     SQLite::Database database_;
-    Steady::time_point until_ = Steady::time_point::max();
+    Steady::time_point until_ = (Steady::time_point::max)();
     storage::Statement data_version_{"PRAGMA data_version"};
     storage::Statement schema_version_{"PRAGMA schema_version"};
     std::int64_t schema_ = 0;

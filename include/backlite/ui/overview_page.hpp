@@ -79,9 +79,9 @@ inline void put_tiles(Html& html, const View& view, const Overview& overview, co
     const Totals totals = totals_of(overview);
     const std::string_view queue = overview.of_one ? view.get("queue") : std::string_view{};
     const auto note = [](std::string_view text) {
-        Html small;
-        small.text(text);
-        return small;
+        Html line;
+        line.text(text);
+        return line;
     };
     html.put(R"(<div class="tiles">)");
     put_tile(html, Link(view.base, "/upcoming").param("queue", queue).param("state", "waiting"), "Waiting",

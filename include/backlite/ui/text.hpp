@@ -100,8 +100,8 @@ constexpr void each_character(std::string_view text, Put&& put) {
         return fmt::format("{:.1f} s", static_cast<double>(us / 100'000) / 10.0);
     const std::int64_t s = us / 1'000'000;
     if (s < 60) return fmt::format("{} s", s);
-    const auto pair = [](std::int64_t large, const char* unit, std::int64_t small, const char* of) {
-        return small == 0 ? fmt::format("{} {}", large, unit) : fmt::format("{} {} {} {}", large, unit, small, of);
+    const auto pair = [](std::int64_t large, const char* unit, std::int64_t rest, const char* of) {
+        return rest == 0 ? fmt::format("{} {}", large, unit) : fmt::format("{} {} {} {}", large, unit, rest, of);
     };
     if (s < 3'600) return pair(s / 60, "min", s % 60, "s");
     if (s < 86'400) return pair(s / 3'600, "h", s % 3'600 / 60, "min");

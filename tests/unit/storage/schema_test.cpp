@@ -107,7 +107,7 @@ TEST_CASE("Schema: a file of a host with other tables has none") {
 
 TEST_CASE("Schema: check sends the owner of a file without tables to install") {
     File file;
-    const std::string what = message_of<StorageError>([&] { Schema::check(file.connection); });
+    const std::string what = message_of<StorageError>([&] { Schema::check_tables(file.connection); });
     CHECK(contains(what, "has no backlite tables of version 3: call Client::install()"));
 }
 
@@ -120,7 +120,7 @@ TEST_CASE("Schema: install makes the tables and their indexes") {
           "backlite_tasks_completed_expires\nbacklite_tasks_due\nbacklite_tasks_owner\nbacklite_tasks_ownerless\n"
           "backlite_tasks_wait_until");
     CHECK(Schema::version(file.connection) == Schema::current);
-    CHECK_NOTHROW(Schema::check(file.connection));
+    CHECK_NOTHROW(Schema::check_tables(file.connection));
 }
 
 TEST_CASE("Schema: a second install changes nothing") {
@@ -151,7 +151,7 @@ TEST_CASE("Schema: a file of the Go library is of version 1") {
     File file;
     file.host(go_tables);
     CHECK(Schema::version(file.connection) == 1);
-    CHECK_THROWS_AS(Schema::check(file.connection), StorageError);
+    CHECK_THROWS_AS(Schema::check_tables(file.connection), StorageError);
 }
 
 TEST_CASE("Schema: a file of the Go library is migrated to what a new file is") {
@@ -181,7 +181,7 @@ TEST_CASE("Schema: a file of version 2 gets the statistics, and its rows stay") 
     file.host(go_rows);
     file.host("DROP TABLE backlite_stats; UPDATE backlite_meta SET value = 2 WHERE key = 'schema_version'");
     const std::string rows = file.query("SELECT * FROM backlite_tasks");
-    CHECK(contains(message_of<StorageError>([&] { Schema::check(file.connection); }), "Client::install()"));
+    CHECK(contains(message_of<StorageError>([&] { Schema::check_tables(file.connection); }), "Client::install()"));
     file.install();
     CHECK(Schema::version(file.connection) == 3);
     CHECK(file.query("SELECT * FROM backlite_tasks") == rows);
@@ -315,7 +315,7 @@ TEST_CASE("Schema: a file that needs a newer library is refused, naming the vers
     const std::string expected =
         "was brought to schema version 7 by a newer backlite: version 3.2.1 or newer is needed";
     CHECK(contains(message_of<StorageError>([&] { file.install(); }), expected));
-    CHECK(contains(message_of<StorageError>([&] { Schema::check(file.connection); }), expected));
+    CHECK(contains(message_of<StorageError>([&] { Schema::check_tables(file.connection); }), expected));
     CHECK(contains(message_of<StorageError>([&] { Schema::check_writer(file.connection); }), expected));
     CHECK_FALSE(file.connection.in_transaction());
 }
@@ -328,7 +328,7 @@ TEST_CASE("Schema: a newer file that older libraries may write to is taken as it
         "ALTER TABLE backlite_tasks ADD COLUMN priority integer NOT NULL DEFAULT 0");
     const std::string before = file.schema();
     CHECK_NOTHROW(file.install());
-    CHECK_NOTHROW(Schema::check(file.connection));
+    CHECK_NOTHROW(Schema::check_tables(file.connection));
     CHECK(file.schema() == before);
 }
 
