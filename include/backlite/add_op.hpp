@@ -55,8 +55,9 @@ public:
     /// the file when and if that transaction commits, and as durable as its connection makes it; the client's
     /// dispatcher sees the commit by itself.
     /// Errors, at `save`: ConfigError if no transaction is open or the file is another; BusyError at once if the
-    /// transaction is deferred and cannot become a write transaction. The host's own work in it survives an error,
-    /// unless the message says that SQLite rolled everything back.
+    /// transaction is deferred and cannot become a write transaction; StorageError if the client has stopped itself or
+    /// the file needs a newer library by now. The host's own work in it survives an error, unless the message says that
+    /// SQLite rolled everything back.
     [[nodiscard]] AddOp& tx(SQLite::Database& database) & {
         database_ = &database;
         return *this;

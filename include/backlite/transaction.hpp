@@ -27,7 +27,8 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 class Transaction {
 public:
     /// Errors: ConfigError if the connection is on another file than the client, or has a transaction open; BusyError
-    /// if others keep the write lock for the client's `busy_timeout`. Blocks that long at most.
+    /// if others keep the write lock for the client's `busy_timeout`; StorageError if the client has stopped itself.
+    /// Blocks that long at most.
     Transaction(Client& client, SQLite::Database& database);
 
     /// For the library.
@@ -35,6 +36,7 @@ public:
         engine_.check_fork("Transaction");
         sqlite3* db = database_.getHandle();
         engine_.check_own_file(db);
+        engine_.check_usable();
         if (sqlite3_get_autocommit(db) == 0) throw ConfigError("Transaction: one is open on this connection already");
         // Now: without memory the transaction could not be ended by a statement that is yet to be prepared.
         static_cast<void>(rollback_->get(db));

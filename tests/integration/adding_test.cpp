@@ -1001,6 +1001,90 @@ TEST_CASE("Transaction: add on another thread waits until it has ended") {
 
 // Giving up.
 
+// ---- a file that a newer library has taken over ---------------------------------------------------------------------
+
+/// What a newer library's migration leaves behind for older ones.
+void take_over(const std::string& file) {
+    SQLite::Database newer(file, SQLite::OPEN_READWRITE);
+    newer.exec(
+        "BEGIN IMMEDIATE; ALTER TABLE backlite_tasks ADD COLUMN later integer; "
+        "UPDATE backlite_meta SET value = 9002003 WHERE key = 'oldest_writer'; COMMIT");
+}
+
+constexpr const char* newer_needed = "version 9.2.3 or newer is needed to write to it";
+
+TEST_CASE("tx(db): is refused once a newer library has taken the file over, and the caller's transaction goes on") {
+    Adding test;
+    take_over(test.file);
+    SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
+    db.exec("CREATE TABLE mine (n); BEGIN; INSERT INTO mine VALUES (1)");
+    const std::string message = message_of<StorageError>([&] { (void)test.client.add(Email{}).tx(db).save(); });
+    CHECK(contains(message, newer_needed));
+    CHECK(sqlite3_get_autocommit(db.getHandle()) == 0);
+    db.exec("COMMIT");
+    CHECK(rows_in(test.file).empty());
+    CHECK(count(db, "SELECT count(*) FROM mine") == 1);
+}
+
+TEST_CASE("tx(db): is refused also where only the number of the oldest library was raised") {
+    Adding test;
+    SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
+    db.exec("BEGIN");
+    CHECK(test.client.add(Email{}).tx(db).save().size() == 1);
+    db.exec("COMMIT; UPDATE backlite_meta SET value = 9002003 WHERE key = 'oldest_writer'; BEGIN");
+    CHECK(contains(message_of<StorageError>([&] { (void)test.client.add(Email{}).tx(db).save(); }), newer_needed));
+    CHECK(rows_in(test.file).size() == 1);
+}
+
+TEST_CASE("Transaction: an add in it is refused once a newer library has taken the file over") {
+    Adding test;
+    take_over(test.file);
+    SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
+    Transaction tx{test.client, db};
+    CHECK(contains(message_of<StorageError>([&] { (void)test.client.add(Email{}).tx(tx).save(); }), newer_needed));
+    tx.commit();
+    CHECK(rows_in(test.file).empty());
+}
+
+TEST_CASE("add: every way to add is refused once the client has stopped itself, with the same reason") {
+    Adding test;
+    SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
+    take_over(test.file);
+    const std::string reason = message_of<StorageError>([&] { (void)test.client.add(Email{}).save(); });
+    CHECK(contains(reason, newer_needed));
+    // The client does not come back, whatever the file says later.
+    db.exec("UPDATE backlite_meta SET value = 1000 WHERE key = 'oldest_writer'");
+    CHECK(message_of<StorageError>([&] { (void)test.client.add(Email{}).save(); }) == reason);
+    db.exec("BEGIN");
+    CHECK(message_of<StorageError>([&] { (void)test.client.add(Email{}).tx(db).save(); }) == reason);
+    db.exec("ROLLBACK");
+    CHECK(message_of<StorageError>([&] { Transaction{test.client, db}; }) == reason);
+    CHECK(sqlite3_get_autocommit(db.getHandle()) != 0);
+    CHECK(rows_in(test.file).empty());
+}
+
+TEST_CASE("add: a client that installs nothing is refused a file that needs a newer library") {
+    Adding test;
+    take_over(test.file);
+    const ClientConfig config{.database = test.file, .auto_install = false};
+    CHECK(contains(message_of<StorageError>([&] { Client{config}; }), newer_needed));
+}
+
+TEST_CASE("tx(db): a deferred transaction that has not read waits for another writer") {
+    Adding test;
+    SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
+    db.setBusyTimeout(10'000);
+    db.exec("BEGIN");
+    LockHolder holder(test.file);
+    std::jthread writer([&] {
+        std::this_thread::sleep_for(30ms);
+        holder.release();
+    });
+    CHECK_NOTHROW((void)test.client.add(Email{}).tx(db).save());
+    db.exec("COMMIT");
+    CHECK(rows_in(test.file).size() == 1);
+}
+
 TEST_CASE("add: BusyError when another connection keeps the lock for longer than busy_timeout") {
     Adding test({.busy_timeout = 50ms});
     LockHolder holder(test.file);

@@ -64,7 +64,12 @@ public:
           log_(config_.logger),
           client_(client),
           writes_(config_, {[this] { foreign_commit(); }, [this](const StorageError& error) { on_fatal(error); }}) {
-        if (config_.auto_install) storage::Schema::install(writes_.connection(), config_.busy_timeout);
+        if (config_.auto_install) {
+            storage::Schema::install(writes_.connection(), config_.busy_timeout);
+        } else {
+            storage::Schema::check_writer(
+                writes_.connection());  // the write path asks again only if the schema changes
+        }
     }
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
@@ -160,9 +165,14 @@ public:
         sqlite3* db = database.getHandle();
         check_own_file(db);
         if (sqlite3_get_autocommit(db) != 0) throw ConfigError("tx(db): no transaction is open on this connection");
+        check_usable();
         name(tasks, now);
-        storage::add_within(db, tasks, now, wait_until);
+        storage::add_within(db, file_, tasks, now, wait_until);
     }
+
+    /// Errors: StorageError if the client has stopped itself: then nothing of its own may be written any more, on
+    /// whatever connection.
+    void check_usable() { writes_.check_usable(); }
 
     /// Errors: ConfigError if the connection's main file is not this client's, or has been opened through another hard
     /// link: SQLite names the log after the database, and two logs damage the file (sqlite.org/howtocorrupt.html, 2.5).

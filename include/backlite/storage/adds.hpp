@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <span>
+#include <string_view>
 
 #include <sqlite3.h>
 
@@ -12,6 +13,7 @@
 #include <backlite/format.hpp>
 #include <backlite/records.hpp>
 #include <backlite/storage/claims.hpp>
+#include <backlite/storage/schema.hpp>
 #include <backlite/storage/statement.hpp>
 #include <backlite/storage/statistics.hpp>
 
@@ -46,9 +48,9 @@ private:
 };
 
 /// Inserts tasks in the transaction of the host that is open on its connection: all of them or none, and nothing of it
-/// is left prepared. Errors: StorageError; the host's transaction is as it was, or the message says that SQLite has
-/// rolled it back.
-inline void add_within(sqlite3* db, std::span<const NewTask> tasks, std::int64_t now,
+/// is left prepared. `file`: for messages. Errors: StorageError, also if the file needs a newer library; the host's
+/// transaction is as it was, or the message says that SQLite has rolled it back.
+inline void add_within(sqlite3* db, std::string_view file, std::span<const NewTask> tasks, std::int64_t now,
                        std::optional<std::int64_t> wait_until) {
     // Prepared now: without memory they could not be once they are needed.
     Statement release("RELEASE backlite_add");
@@ -58,6 +60,8 @@ inline void add_within(sqlite3* db, std::span<const NewTask> tasks, std::int64_t
     execute(db, "SAVEPOINT backlite_add");
     try {
         Adds(db).insert(tasks, now, wait_until);
+        // Not before: a deferred transaction that reads first cannot wait for another writer any more.
+        Schema::check_writer(db, file);
         // Only in the host's transaction: the client does not see whether that is committed. Old rows are not the
         // host's business.
         Statistics(db, never).add(tally(tasks, now));

@@ -98,6 +98,12 @@ public:
         report(found);
     }
 
+    /// Errors: StorageError if the file cannot be used any more, the same that every operation would get.
+    void check_usable() {
+        const std::lock_guard lock(mutex_);
+        if (fatal_) throw StorageError(*fatal_);
+    }
+
     /// How many times commits of others were found. REQUIRES: inside an operation.
     [[nodiscard]] std::uint64_t foreign_commits() const noexcept { return foreign_commits_; }
 
@@ -377,16 +383,17 @@ private:
         if (version != seen_version_) {
             found.foreign_commit = true;
             ++foreign_commits_;
-            seen_version_ = version;
             const std::int64_t schema = connection_.schema_version();
             if (schema != seen_schema_) {
                 try {
                     Schema::check_writer(connection_);
                 } catch (const StorageError& error) {
+                    if (error.extended_code() != SQLITE_ERROR) throw;  // SQLite's trouble: the next look asks again
                     found.fatal = error;
                 }
                 seen_schema_ = schema;
             }
+            seen_version_ = version;
         }
         const auto now = Steady::now();
         if (now - moved_checked_ < std::chrono::milliseconds{100}) return;

@@ -30,11 +30,12 @@ public:
     /// The oldest library that may write to the current schema: 0.1.0.
     static constexpr int oldest_writer = 1'000;
 
-    /// Creates the tables, or migrates them, in one transaction. Does nothing to a file that is up to date.
+    /// Creates the tables, or migrates them, in one transaction. Does nothing to a file that is up to date, or newer:
+    /// not even the write lock is taken.
     /// Errors: StorageError if a table of our name is not ours or the file needs a newer library, and when SQLite
     /// fails; then nothing is changed. Blocks until the write lock is had, at most `busy_timeout`.
     static void install(Connection& connection, Duration busy_timeout) {
-        if (version(connection) == current) return check_writer(connection);
+        if (version(connection) >= current) return check_writer(connection);
         const auto until = std::chrono::steady_clock::now() + busy_timeout;
         while (!connection.try_begin()) {
             if (std::chrono::steady_clock::now() >= until) {
@@ -66,36 +67,28 @@ public:
 
     /// Errors: StorageError if the file needs a newer library.
     static void check_writer(Connection& connection) {
-        if (!has_table(connection.handle(), "backlite_meta")) return;
+        if (has_table(connection.handle(), "backlite_meta")) check_writer(connection.handle(), connection.file());
+    }
+
+    /// The same on any connection to `file`, which has our tables. Inside a write transaction the answer holds until
+    /// its end.
+    static void check_writer(sqlite3* db, std::string_view file) {
         Statement select("SELECT value FROM backlite_meta WHERE key = 'oldest_writer'");
-        Run run(connection.handle(), select);
+        Run run(db, select);
         const std::int64_t needed = run.step() ? run.integer(0) : 0;
         if (needed > version_number) {
             throw StorageError(
                 detail::format(
                     "database \"{}\" was brought to schema version {} by a newer backlite: version {}.{}.{} or "
                     "newer is needed to write to it",
-                    {connection.file(), version(connection), needed / 1'000'000, needed / 1'000 % 1'000,
-                     needed % 1'000}),
+                    {file, version(db, file), needed / 1'000'000, needed / 1'000 % 1'000, needed % 1'000}),
                 SQLITE_ERROR);
         }
     }
 
     /// The version of the file's schema.
     [[nodiscard]] static std::int64_t version(Connection& connection) {
-        sqlite3* db = connection.handle();
-        if (has_table(db, "backlite_meta")) {
-            Statement select("SELECT value FROM backlite_meta WHERE key = 'schema_version'");
-            Run run(db, select);
-            if (!run.step()) {
-                throw StorageError(
-                    detail::format("database \"{}\": table backlite_meta is not ours: it has no schema_version",
-                                   {connection.file()}),
-                    SQLITE_ERROR);
-            }
-            return run.integer(0);
-        }
-        return has_table(db, "backlite_tasks") ? 1 : 0;
+        return version(connection.handle(), connection.file());
     }
 
 private:
@@ -103,6 +96,21 @@ private:
         std::string_view name;
         std::string_view type;
     };
+
+    static std::int64_t version(sqlite3* db, std::string_view file) {
+        if (has_table(db, "backlite_meta")) {
+            Statement select("SELECT value FROM backlite_meta WHERE key = 'schema_version'");
+            Run run(db, select);
+            if (!run.step()) {
+                throw StorageError(
+                    detail::format("database \"{}\": table backlite_meta is not ours: it has no schema_version",
+                                   {file}),
+                    SQLITE_ERROR);
+            }
+            return run.integer(0);
+        }
+        return has_table(db, "backlite_tasks") ? 1 : 0;
+    }
 
     static bool has_table(sqlite3* db, std::string_view name) {
         Statement select("SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type IN ('table', 'view')");

@@ -347,6 +347,21 @@ TEST_CASE("Schema: an installed file needs no write lock to be installed again")
     CHECK_NOTHROW(Schema::install(file.connection, 0ms));
 }
 
+TEST_CASE("Schema: a newer file that older libraries may write to is opened without the write lock") {
+    File file;
+    file.install();
+    file.host("UPDATE backlite_meta SET value = 7 WHERE key = 'schema_version'");
+    file.host("BEGIN IMMEDIATE");
+    CHECK_NOTHROW(Schema::install(file.connection, 0ms));
+}
+
+TEST_CASE("Schema: a file of the current version that needs a newer library is refused when it is installed") {
+    File file;
+    file.install();
+    file.host("UPDATE backlite_meta SET value = 3002001 WHERE key = 'oldest_writer'");
+    CHECK(contains(message_of<StorageError>([&] { file.install(); }), "version 3.2.1 or newer is needed"));
+}
+
 TEST_CASE("Schema: many connections install one file at once") {
     const TempFolder folder;
     std::vector<std::unique_ptr<Connection>> connections;
