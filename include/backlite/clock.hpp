@@ -2,6 +2,7 @@
 #pragma once
 // The two clocks that the library reads, behind an interface so that tests can move them.
 
+#include <atomic>
 #include <chrono>
 #include <cstdint>
 #include <limits>
@@ -34,6 +35,19 @@ public:
         return std::chrono::steady_clock::now();
     }
 };
+
+namespace detail {
+
+/// For tests that show that nothing waits for the end of `longest_wait`: nobody else changes it.
+inline constinit std::atomic<std::int64_t> longest_wait_ms{1'000};
+
+/// How long a thread of the library sleeps at most before it looks again whether it has something to do: glibc 2.36 can
+/// lose a signal (bug 25847), and the clocks may jump. Nothing else may depend on it.
+[[nodiscard]] inline Duration longest_wait() noexcept {
+    return Duration{longest_wait_ms.load(std::memory_order_relaxed)};
+}
+
+}  // namespace detail
 
 /// Milliseconds since the epoch, rounded down: the form in which times are stored.
 [[nodiscard]] inline std::int64_t to_ms(TimePoint time) noexcept {

@@ -22,6 +22,7 @@
 
 #include <backlite_catch.hpp>
 #include <temp_folder.hpp>
+#include <uncapped.hpp>
 
 #include "rig.hpp"
 
@@ -79,7 +80,7 @@ private:
     }
 };
 
-// A client whose tasks note their names.
+// A client whose tasks note their names. Its threads sleep until they are woken.
 struct Scene {
     explicit Scene(unsigned workers) : config(quick(folder.file("q.db"), workers)) {}
 
@@ -96,6 +97,7 @@ struct Scene {
         std::this_thread::sleep_for(5ms);
     }
 
+    Uncapped uncapped{};
     TempFolder folder{};
     ClientConfig config;
     Statements statements{};  // of the client, if that is asked for
@@ -189,6 +191,34 @@ TEST_CASE("hand-off: an add that fails leaves the worker free for the next") {
     CHECK(scene.journal.await("small"));
     CHECK(scene.client->stop(1h));
     CHECK(scene.journal.count("large") == 0);
+}
+
+TEST_CASE("hand-off: callers who add at once each wake a worker, while those that came first still run") {
+    Scene scene(4);
+    constexpr int callers = 3;
+    scene.client = std::make_unique<Client>(scene.config);
+    scene.client->register_queue<Work>([&](const Work& work) {
+        scene.journal.note(work.name);
+        if (!scene.journal.await(work.name, callers)) scene.journal.note("alone");
+    });
+    scene.client->start();
+    for (int round = 0; round < 30; ++round) {
+        scene.rest();
+        const auto name = fmt::format("{}", round);
+        std::atomic<int> ready{0};
+        {
+            std::vector<std::jthread> threads;
+            for (int i = 0; i < callers; ++i) {
+                threads.emplace_back([&] {
+                    for (++ready; ready < callers;) std::this_thread::yield();
+                    scene.client->add(Work{name}).save();
+                });
+            }
+        }
+        REQUIRE(scene.journal.await(name, callers));
+    }
+    CHECK(scene.client->stop(1h));
+    CHECK(scene.journal.count("alone") == 0);
 }
 
 TEST_CASE("hand-off: a stop while tasks are added leaves no claim and loses no task") {

@@ -62,7 +62,6 @@ public:
     /// Errors: see Liveness::join; std::system_error if a thread cannot be started.
     Session(const SessionParts& parts, std::stop_token hard_stop)
         : queues_(parts.queues),
-          unsynced_(parts.config.durability == Durability::process),
           liveness_(parts.writes, parts.writes.connection().file(), parts.config.num_workers,
                     parts.config.release_after, parts.clock, parts.log),
           joined_(liveness_, parts.config.busy_timeout),
@@ -101,7 +100,7 @@ public:
         const std::size_t index = queues_.find(queue);
         // A last chance may have to wait for others that have crashed: the claim's business.
         if (index == queues_.size() || queues_[index].config().max_crashes < 2) return false;
-        return dispatcher_.none_due(now) && pool_.reserve(unsynced_);
+        return dispatcher_.none_due(now) && pool_.reserve();
     }
     void hand_over(TaskId id, std::string_view queue, std::int64_t now, std::string payload) {
         ClaimedTask task;
@@ -221,7 +220,6 @@ private:
 
     const ForkGuard guard_{};
     const QueueRegistry& queues_;
-    const bool unsynced_;  ///< a commit takes no longer than waking a thread
     std::atomic<bool> hard_{false};
     std::atomic<bool> closing_{false};
     Liveness liveness_;

@@ -3,7 +3,6 @@
 // The worker threads, the claimed tasks that wait for one, and the outcomes that wait to be written.
 
 #include <algorithm>
-#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -67,6 +66,7 @@ public:
     /// `progress` is called without a lock when outcomes wait to be taken or workers run out of tasks.
     WorkerPool(const void* engine, std::size_t workers, const Clock& clock, Work work, std::function<void()> progress)
         : clock_(clock), work_(std::move(work)), progress_(std::move(progress)), slots_(workers) {
+        parked_.reserve(workers);
         threads_.reserve(workers);
         try {
             for (std::size_t i = 0; i < workers; ++i) {
@@ -82,48 +82,45 @@ public:
     ~WorkerPool() { close(); }
 
     /// Keeps one idle worker free for a task that is to come; it counts as running meanwhile. False if there is none.
-    /// True must be followed by `offer_reserved` or `cancel_reservation`. `soon`: in less time than a thread needs to
-    /// wake up; so one is woken now, and stands by.
-    [[nodiscard]] bool reserve(bool soon) {
-        {
-            const std::lock_guard lock(mutex_);
-            if (held_ || reserved_ + ready_count_locked() >= idle_) return false;
-            ++reserved_;
-            if (!soon || called_) return true;
-            called_ = true;
-        }
-        work_available_.notify_one();
+    /// True must be followed by `offer_reserved` or `cancel_reservation`.
+    [[nodiscard]] bool reserve() {
+        const std::lock_guard lock(mutex_);
+        if (held_ || reserved_ + ready_count_locked() >= idle_) return false;
+        ++reserved_;
         return true;
     }
+    /// On hold, whoever waits for the pool to become empty is told.
     void offer_reserved(ClaimedTask task) {
-        bool awake = false;
-        end_reservation([&] {
+        bool held = false;
+        {
+            const std::lock_guard lock(mutex_);
+            --reserved_;
             add_locked(std::move(task), clock_.steady_now());
-            awake = standing_by_ + (called_ ? 1 : 0) >= ready_count_locked();
-        });
-        if (!awake) work_available_.notify_one();  // after the lock: whoever wakes would have to wait for it
+            held = held_;
+        }
+        (void)wake_one();
+        if (held) progress_();
     }
+    /// The worker is free for other tasks again, which is progress.
     void cancel_reservation() {
-        end_reservation([] {});
+        {
+            const std::lock_guard lock(mutex_);
+            --reserved_;
+        }
+        progress_();
     }
 
     /// Gives claimed tasks to the workers, which start them in this order.
     void offer(std::vector<ClaimedTask> tasks) {
         if (tasks.empty()) return;
-        const std::size_t count = tasks.size();
-        std::size_t idle = 0;
         {
             const std::lock_guard lock(mutex_);
             const auto now = clock_.steady_now();
             for (ClaimedTask& task : tasks) add_locked(std::move(task), now);
             low_water_ = ready_count_locked() * 5 / 8;
-            idle = idle_;
         }
-        if (count >= idle) {
-            work_available_.notify_all();
-            return;
+        for (std::size_t i = 0; i < tasks.size() && wake_one(); ++i) {
         }
-        for (std::size_t i = 0; i < count; ++i) work_available_.notify_one();
     }
 
     /// From now on no worker starts a task; those that run go on.
@@ -149,6 +146,7 @@ public:
             Ready& ready = ready_[i];
             if (which(std::as_const(ready.task), ready.offered)) {
                 ready_us_ -= ready.task.cost_us;
+                forget_locked(ready.task);
                 taken.push_back(std::move(ready.task));
             } else {
                 kept.push_back(std::move(ready));
@@ -170,14 +168,8 @@ public:
         load.low = load.ready <= low_water_;
         if (!finished_.empty()) load.oldest_finished = first_finished_;
         if (load.ready > 0) load.oldest_ready = ready_[next_ready_].offered;
-        const auto add = [&load](const ClaimedTask& task) {
-            load.crashed = load.crashed || task.crashes > 0;
-            load.last_chance = load.last_chance || task.last_chance;
-        };
-        for (const Slot& slot : slots_) {
-            if (slot.signal) add(slot.task);
-        }
-        for (std::size_t i = next_ready_; i < ready_.size(); ++i) add(ready_[i].task);
+        load.crashed = crashed_ > 0;
+        load.last_chance = last_chances_ > 0;
         return load;
     }
 
@@ -224,6 +216,8 @@ private:
         ClaimedTask task{};
         Steady::time_point started{};
         std::shared_ptr<StopSignal> signal{};  ///< null: idle
+        std::condition_variable wake{};
+        bool parked = false;  ///< sleeps, and is in `parked_`
     };
 
     [[nodiscard]] std::size_t ready_count_locked() const noexcept { return ready_.size() - next_ready_; }
@@ -233,35 +227,38 @@ private:
             ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(std::exchange(next_ready_, 0)));
         }
         ready_us_ += task.cost_us;
+        if (task.crashes > 0) ++crashed_;
+        if (task.last_chance) ++last_chances_;
         ready_.push_back({std::move(task), now});
     }
 
-    /// On hold, whoever waits for the pool to become empty is told.
-    template <class Then>
-    void end_reservation(Then&& then) {
-        std::unique_lock lock(mutex_);
-        --reserved_;
-        then();
-        if (reserved_ == 0) called_ = false;
-        const bool held = held_;
-        lock.unlock();
-        reservations_ended_.fetch_add(1, std::memory_order_release);
-        if (held) progress_();
+    /// The task has left the pool.
+    void forget_locked(const ClaimedTask& task) noexcept {
+        if (task.crashes > 0) --crashed_;
+        if (task.last_chance) --last_chances_;
     }
 
-    /// Stays awake for a task that is about to come. The lock is held at entry and at exit, not in between: the caller
-    /// looks for tasks again.
-    void stand_by(std::unique_lock<std::mutex>& lock) {
-        called_ = false;
-        ++standing_by_;
-        const std::uint64_t before = reservations_ended_.load(std::memory_order_relaxed);
-        const auto end = Steady::now() + longest_stand_by;
-        lock.unlock();
-        while (reservations_ended_.load(std::memory_order_acquire) == before && Steady::now() < end) {
-            std::this_thread::yield();
+    /// Wakes the worker that fell asleep last, which is warmer than the others. False if none sleeps: all look for
+    /// ready tasks before they do.
+    bool wake_one() noexcept {
+        Slot* slot = nullptr;
+        {
+            const std::lock_guard lock(mutex_);
+            if (parked_.empty()) return false;
+            slot = parked_.back();
+            parked_.pop_back();
+            slot->parked = false;
         }
-        lock.lock();
-        --standing_by_;
+        slot->wake.notify_one();  // after the lock: whoever wakes would have to wait for it
+        return true;
+    }
+
+    /// Sleeps until `wake_one` has chosen this worker, or the wait has been long enough.
+    void park(Slot& slot, std::unique_lock<std::mutex>& lock) {
+        parked_.push_back(&slot);
+        slot.parked = true;
+        slot.wake.wait_for(lock, detail::longest_wait(), [&slot] { return !slot.parked; });
+        if (std::exchange(slot.parked, false)) std::erase(parked_, &slot);
     }
 
     void close() noexcept {
@@ -269,7 +266,8 @@ private:
             const std::lock_guard lock(mutex_);
             closing_ = true;
         }
-        work_available_.notify_all();
+        while (wake_one()) {
+        }
         threads_.clear();  // joins
     }
 
@@ -279,12 +277,7 @@ private:
         for (;;) {
             if (ready_count_locked() == 0 || held_) {
                 if (closing_) return;
-                if (called_) {
-                    stand_by(lock);
-                } else {
-                    // Capped: glibc 2.36 can lose a signal (bug 25847).
-                    work_available_.wait_for(lock, std::chrono::seconds{1});
-                }
+                park(slot, lock);
                 continue;
             }
             slot.task = std::move(ready_[next_ready_++].task);
@@ -295,6 +288,7 @@ private:
             lock.unlock();
             Finished finished{work_(worker, slot.task, slot.signal), slot.task.queue, slot.task.due};
             lock.lock();
+            forget_locked(slot.task);
             finished.resolved.id = std::move(slot.task.id);
             finished_.push_back(std::move(finished));
             slot.signal.reset();
@@ -313,27 +307,23 @@ private:
         }
     }
 
-    static constexpr std::chrono::microseconds longest_stand_by{200};
-
     // constant after construction
     const Clock& clock_;
     const Work work_;
     const std::function<void()> progress_;
 
-    std::atomic<std::uint64_t> reservations_ended_{0};
-
     mutable std::mutex mutex_{};
-    std::condition_variable work_available_{};
     // guarded by mutex_
-    std::vector<Slot> slots_;
-    std::vector<Ready> ready_{};  ///< in the order in which they start; those before `next_ready_` have started
+    std::vector<Slot> slots_;      ///< never moved: workers hold on to theirs
+    std::vector<Slot*> parked_{};  ///< those that sleep; whoever makes a task ready wakes one of them
+    std::vector<Ready> ready_{};   ///< in the order in which they start; those before `next_ready_` have started
     std::size_t next_ready_ = 0;
     std::int64_t ready_us_ = 0;
     std::vector<Finished> finished_{};
     std::size_t idle_ = slots_.size();
-    std::size_t reserved_ = 0;     ///< of the idle ones
-    bool called_ = false;          ///< one was woken to stand by, and is not there yet
-    std::size_t standing_by_ = 0;  ///< workers that do
+    std::size_t reserved_ = 0;      ///< of the idle ones
+    std::size_t crashed_ = 0;       ///< running or ready tasks that have crashed a process
+    std::size_t last_chances_ = 0;  ///< running or ready tasks that may crash only once more
     std::size_t low_water_ = 0;
     Steady::time_point first_finished_{};
     bool told_first_ = false;

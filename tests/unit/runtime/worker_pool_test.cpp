@@ -26,6 +26,7 @@
 
 #include <backlite_catch.hpp>
 #include <events.hpp>
+#include <uncapped.hpp>
 
 namespace {
 
@@ -62,7 +63,8 @@ std::vector<ClaimedTask> batch(Tasks... each) {
     return claimed;
 }
 
-/// A pool whose work is the test's. It goes on hold before it ends, as a session's does.
+/// A pool whose work is the test's, and whose workers sleep until they are woken. It goes on hold before it ends, as a
+/// session's does.
 class Shop {
 public:
     using Work = std::function<void(std::size_t worker, const ClaimedTask&, const Signal&)>;
@@ -94,6 +96,7 @@ public:
         return eventually([&] { return pool->load().finished >= count; });
     }
 
+    const backlite_test::Uncapped uncapped{};
     testing::ManualClock clock{};
     Events<std::string> started{};
     Events<bool> progress{};
@@ -412,9 +415,8 @@ TEST_CASE("WorkerPool: it is low once three eighths of an offer have been starte
 }
 
 TEST_CASE("WorkerPool: a worker that is kept for a task counts as running until the task is there") {
-    const bool soon = GENERATE(false, true);
     Shop shop(2);
-    REQUIRE(shop.pool->reserve(soon));
+    REQUIRE(shop.pool->reserve());
     CHECK(shop.pool->load().idle == 1);
     CHECK(shop.pool->load().running == 1);
     shop.pool->offer_reserved(task("a"));
@@ -424,25 +426,23 @@ TEST_CASE("WorkerPool: a worker that is kept for a task counts as running until 
 }
 
 TEST_CASE("WorkerPool: as many workers are kept as are idle, less what is ready for them") {
-    const bool soon = GENERATE(false, true);
     Held held(3);
     held.shop.pool->offer(tasks(1));
     REQUIRE(held.shop.started.wait_for(1));
-    CHECK(held.shop.pool->reserve(soon));
-    CHECK(held.shop.pool->reserve(soon));
-    CHECK_FALSE(held.shop.pool->reserve(soon));
+    CHECK(held.shop.pool->reserve());
+    CHECK(held.shop.pool->reserve());
+    CHECK_FALSE(held.shop.pool->reserve());
     held.shop.pool->cancel_reservation();
-    CHECK(held.shop.pool->reserve(soon));
+    CHECK(held.shop.pool->reserve());
     held.shop.pool->cancel_reservation();
     held.shop.pool->cancel_reservation();
 }
 
 TEST_CASE("WorkerPool: on hold no worker is kept, and what comes for one that was kept before can be withdrawn") {
-    const bool soon = GENERATE(false, true);
     Shop shop(1);
-    REQUIRE(shop.pool->reserve(soon));
+    REQUIRE(shop.pool->reserve());
     shop.pool->hold();
-    CHECK_FALSE(shop.pool->reserve(soon));
+    CHECK_FALSE(shop.pool->reserve());
     shop.pool->offer_reserved(task("a"));
     CHECK(shop.progress.count() == 1);
     CHECK(shop.pool->withdraw([](const ClaimedTask&, auto) { return true; }).size() == 1);
@@ -450,20 +450,55 @@ TEST_CASE("WorkerPool: on hold no worker is kept, and what comes for one that wa
     CHECK(shop.started.count() == 0);
 }
 
-TEST_CASE("WorkerPool: on hold, the end of a reservation that comes to nothing is told too") {
-    const bool soon = GENERATE(false, true);
+TEST_CASE("WorkerPool: the end of a reservation that comes to nothing is told: a worker is free again") {
+    const bool held = GENERATE(false, true);
     Shop shop(1);
-    REQUIRE(shop.pool->reserve(soon));
-    shop.pool->hold();
+    REQUIRE(shop.pool->reserve());
+    CHECK(shop.pool->load().idle == 0);
+    if (held) shop.pool->hold();
     shop.pool->cancel_reservation();
     CHECK(shop.progress.count() == 1);
+    CHECK(shop.pool->load().idle == 1);
     CHECK(shop.pool->load().running == 0);
 }
 
+TEST_CASE("WorkerPool: each of several tasks that come for kept workers wakes one") {
+    for (int round = 0; round < 50; ++round) {
+        Held held(4);
+        WorkerPool& pool = *held.shop.pool;
+        for (int i = 0; i < 3; ++i) REQUIRE(pool.reserve());
+        pool.offer_reserved(task("a"));
+        if (round % 2 == 0) REQUIRE(held.shop.started.wait_for(1));
+        pool.offer_reserved(task("b"));
+        pool.offer_reserved(task("c"));
+        REQUIRE(held.shop.started.wait_for(3));
+    }
+}
+
+TEST_CASE("WorkerPool: an offer wakes as many workers as it has tasks, also those that have run before") {
+    Shop shop(3);
+    std::size_t offered = 0;
+    for (int round = 0; round < 200; ++round) {
+        const int count = 1 + round % 3;
+        offered += static_cast<std::size_t>(count);
+        shop.pool->offer(tasks(count));
+        REQUIRE(shop.finish(offered));
+    }
+}
+
+TEST_CASE("WorkerPool: an offer wakes those that sleep, though others of the workers are at work") {
+    for (int round = 0; round < 50; ++round) {
+        Held held(3);
+        held.shop.pool->offer(tasks(1));
+        REQUIRE(held.shop.started.wait_for(1));
+        held.shop.pool->offer(tasks(2));
+        REQUIRE(held.shop.started.wait_for(3));
+    }
+}
+
 TEST_CASE("WorkerPool: tasks that were claimed ahead may take the worker that was kept") {
-    const bool soon = GENERATE(false, true);
     Held held(1);
-    REQUIRE(held.shop.pool->reserve(soon));
+    REQUIRE(held.shop.pool->reserve());
     held.shop.pool->offer(tasks(2));
     REQUIRE(held.shop.started.wait_for(1));
     CHECK(held.shop.pool->load().idle == 0);
@@ -475,29 +510,15 @@ TEST_CASE("WorkerPool: tasks that were claimed ahead may take the worker that wa
 }
 
 TEST_CASE("WorkerPool: thousands of single tasks take no more room than one") {
-    const bool soon = GENERATE(false, true);
     Shop shop(1);
     for (int i = 0; i < 3'000; ++i) {
-        REQUIRE(eventually([&] { return shop.pool->reserve(soon); }));
+        REQUIRE(eventually([&] { return shop.pool->reserve(); }));
         shop.pool->offer_reserved(task(fmt::format("{:04}", i)));
     }
     REQUIRE(shop.finish(3'000));
     CHECK(shop.started.all().front() == "0000");
     CHECK(shop.started.all().back() == "2999");
     CHECK(shop.pool->load().ready == 0);
-}
-
-TEST_CASE("WorkerPool: a task that was announced as coming soon is started though it comes late") {
-    Shop shop(2);
-    const auto start = std::chrono::steady_clock::now();
-    for (int i = 0; i < 30; ++i) {
-        REQUIRE(shop.pool->reserve(true));
-        std::this_thread::sleep_for(5ms);  // whoever stood by for it sleeps again
-        shop.pool->offer_reserved(task(fmt::format("{:02}", i)));
-        REQUIRE(shop.finish(static_cast<std::size_t>(i) + 1));
-    }
-    // A worker that nobody wakes looks by itself once a second.
-    CHECK(std::chrono::steady_clock::now() - start < 5s);
 }
 
 TEST_CASE("WorkerPool: tasks announced by several threads, some in vain, are each started") {
@@ -510,7 +531,7 @@ TEST_CASE("WorkerPool: tasks announced by several threads, some in vain, are eac
         for (int t = 0; t < threads; ++t) {
             callers.emplace_back([&, t] {
                 for (int i = 0; i < rounds; ++i) {
-                    while (!shop.pool->reserve(i % 2 == 0)) std::this_thread::yield();
+                    while (!shop.pool->reserve()) std::this_thread::yield();
                     if (i % 3 == t % 3) {
                         shop.pool->cancel_reservation();
                         continue;
