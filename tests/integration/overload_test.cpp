@@ -20,6 +20,7 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
+#include <backlite/testing/manual_clock.hpp>
 
 #include <backlite_catch.hpp>
 #include <temp_folder.hpp>
@@ -221,6 +222,29 @@ TEST_CASE("overload: while another client lives, slow tasks are claimed for free
     gates[0].open();
     CHECK(eventually([&] { return look.tasks() == 0; }));
     CHECK(journal.entries().size() == 6);
+}
+
+TEST_CASE("overload: of large tasks no more than 16 MiB are claimed ahead") {
+    const TempFolder folder;
+    ClientConfig config = quick(folder.file("q.db"), 1);
+    config.clock = std::make_shared<backlite::testing::ManualClock>();  // so each task counts as quick
+    Client client{config};
+    Journal journal;
+    Gate gate;
+    const OpensAtExit opens(gate);
+    client.register_queue<Mixed>([&](const Mixed& task) {
+        journal.note(task.name.size() == 1 ? "small" : "large");
+        if (task.name.size() > 1) gate.wait();
+    });
+    client.start();
+    client.add(Mixed{"s"}).save();
+    REQUIRE(journal.await("small"));
+    const std::vector<Mixed> large(6, Mixed{std::string(std::size_t{6} << 20, 'x')});
+    client.add(large).save();
+    REQUIRE(journal.await("large"));
+    CHECK(Look(config.database).tasks("claimed_at IS NOT NULL") == 3);  // one runs
+    gate.open();
+    CHECK(journal.await("large", 6));
 }
 
 TEST_CASE("overload: adds from inside tasks, of as many threads as there are workers, do not block each other") {

@@ -14,7 +14,8 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// Claims ahead are bounded by work, not by number: a few milliseconds for each worker, by the measured time of each
-/// queue's tasks; a queue that was not measured yet counts as slow, and is claimed for free workers only.
+/// queue's tasks; a queue that was not measured yet counts as slow, and is claimed for free workers only. They are
+/// bounded by memory too: 16 MiB of payload.
 /// Threads: the dispatcher's.
 class ClaimPolicy {
 public:
@@ -35,7 +36,10 @@ public:
         if (suspended_ || held_ || load.ready * 8 > ahead_ * 5) return request;
         const std::int64_t left_us = budget_us_ - load.ready_us;
         if (head == nullptr || head->cost_us > left_us) return request;
+        const std::size_t left_bytes = most_ahead_bytes - (std::min)(load.ready_bytes, most_ahead_bytes);
+        if (left_bytes == 0 || left_bytes < left_bytes_) return request;
         request.ahead_us = left_us;
+        request.ahead_bytes = left_bytes;
         request.limit += ahead_ - load.ready;
         return request;
     }
@@ -43,6 +47,7 @@ public:
     /// What came of a request. Workers that ran dry although all that was asked for came get more the next time.
     void claimed(const storage::ClaimRequest& request, const storage::ClaimResult& result) noexcept {
         held_ = result.held;
+        left_bytes_ = result.left_bytes;
         const bool ahead = request.limit > request.free_workers;
         const bool dry = request.free_workers > 0 && result.tasks.size() == request.limit;
         if (ahead && dry) ahead_ = (std::min)(ahead_ * 2, most_ahead);
@@ -69,10 +74,12 @@ private:
     static constexpr std::int64_t ahead_us_per_worker = 4'000;
     static constexpr std::size_t first_ahead = 64;
     static constexpr std::size_t most_ahead = 1536;
+    static constexpr std::size_t most_ahead_bytes = std::size_t{16} << 20;
 
     std::int64_t budget_us_;
     std::size_t ahead_ = first_ahead;
     bool held_ = false;
+    std::size_t left_bytes_ = 0;  ///< the payload of the task that the last claim left because of its size
     bool suspended_ = false;
     std::int64_t since_ = 0;
 };

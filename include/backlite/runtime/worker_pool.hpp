@@ -53,10 +53,11 @@ public:
     struct Load {
         std::size_t idle = 0;  ///< workers without a task
         std::size_t running = 0;
-        std::size_t ready = 0;      ///< claimed tasks that no worker has taken yet
-        std::int64_t ready_us = 0;  ///< how long those are expected to run, all together
-        std::size_t finished = 0;   ///< outcomes not yet taken
-        bool low = true;            ///< few enough tasks are ready that it is time for more
+        std::size_t ready = 0;        ///< claimed tasks that no worker has taken yet
+        std::int64_t ready_us = 0;    ///< how long those are expected to run, all together
+        std::size_t ready_bytes = 0;  ///< their payloads, all together
+        std::size_t finished = 0;     ///< outcomes not yet taken
+        bool low = true;              ///< few enough tasks are ready that it is time for more
         Steady::time_point oldest_finished = (Steady::time_point::max)();
         Steady::time_point oldest_ready = (Steady::time_point::max)();
         bool crashed = false;      ///< running or ready: a task that has crashed a process
@@ -146,6 +147,7 @@ public:
             Ready& ready = ready_[i];
             if (which(std::as_const(ready.task), ready.offered)) {
                 ready_us_ -= ready.task.cost_us;
+                ready_bytes_ -= ready.task.payload.size();
                 forget_locked(ready.task);
                 taken.push_back(std::move(ready.task));
             } else {
@@ -164,6 +166,7 @@ public:
                   .running = slots_.size() - idle,
                   .ready = ready_count_locked(),
                   .ready_us = ready_us_,
+                  .ready_bytes = ready_bytes_,
                   .finished = finished_.size()};
         load.low = load.ready <= low_water_;
         if (!finished_.empty()) load.oldest_finished = first_finished_;
@@ -227,6 +230,7 @@ private:
             ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(std::exchange(next_ready_, 0)));
         }
         ready_us_ += task.cost_us;
+        ready_bytes_ += task.payload.size();
         if (task.crashes > 0) ++crashed_;
         if (task.last_chance) ++last_chances_;
         ready_.push_back({std::move(task), now});
@@ -282,6 +286,7 @@ private:
             }
             slot.task = std::move(ready_[next_ready_++].task);
             ready_us_ -= slot.task.cost_us;
+            ready_bytes_ -= slot.task.payload.size();
             slot.started = clock_.steady_now();
             slot.signal = std::make_shared<StopSignal>();
             --idle_;
@@ -319,6 +324,7 @@ private:
     std::vector<Ready> ready_{};   ///< in the order in which they start; those before `next_ready_` have started
     std::size_t next_ready_ = 0;
     std::int64_t ready_us_ = 0;
+    std::size_t ready_bytes_ = 0;
     std::vector<Finished> finished_{};
     std::size_t idle_ = slots_.size();
     std::size_t reserved_ = 0;      ///< of the idle ones

@@ -44,6 +44,8 @@ struct ClaimRequest {
     std::size_t free_workers = 0;
     /// How much expected work may be claimed beyond those.
     std::int64_t ahead_us = 0;
+    /// How many bytes of payload may be claimed beyond those.
+    std::size_t ahead_bytes = (std::numeric_limits<std::size_t>::max)();
     /// Whether a task that has crashed a process runs in this client, and whether one that may crash only once more
     /// does.
     bool crashed_running = false;
@@ -54,6 +56,7 @@ struct ClaimRequest {
 struct ClaimResult {
     std::vector<ClaimedTask> tasks{};  ///< oldest due first
     bool held = false;                 ///< a due task was left because of the crash rules
+    std::size_t left_bytes = 0;        ///< the payload of a due task that is too large to be claimed ahead; 0: none
 };
 
 class Claims {
@@ -162,8 +165,10 @@ private:
         if (request.free_workers == 0 && cost > request.ahead_us) return Taken::too_much;
         ClaimedTask task;
         bool nameless = false;
+        const std::size_t most =
+            request.free_workers > 0 ? request.max_payload : (std::min)(request.max_payload, request.ahead_bytes);
         {
-            Run run(db_, read_row_, {candidate.row, static_cast<std::int64_t>(request.max_payload)});
+            Run run(db_, read_row_, {candidate.row, static_cast<std::int64_t>(most)});
             if (!run.step()) {
                 // The index would name it again for ever.
                 throw CorruptError("an index of backlite_tasks names a task that does not wait", SQLITE_CORRUPT_INDEX);
@@ -179,6 +184,9 @@ private:
             const auto size = static_cast<std::size_t>(run.integer(4));
             if (size > request.max_payload) {
                 task.oversize = size;
+            } else if (size > most) {
+                result.left_bytes = size;
+                return Taken::too_much;
             } else {
                 task.payload = run.bytes(5);
             }
@@ -200,6 +208,7 @@ private:
             --request.free_workers;
         } else {
             request.ahead_us -= cost;
+            request.ahead_bytes -= task.payload.size();
         }
         result.tasks.push_back(std::move(task));
         return Taken::yes;

@@ -62,6 +62,28 @@ TEST_CASE("ClaimPolicy: work that waits already is taken off the budget") {
     CHECK(policy.request({.running = 1, .ready = 1, .ready_us = 3'995}, &quick).limit == 0);
 }
 
+TEST_CASE("ClaimPolicy: payloads that wait already are taken off the 16 MiB that may be claimed ahead") {
+    const ClaimPolicy policy(1);
+    constexpr std::size_t mib = std::size_t{1} << 20;
+    CHECK(policy.request({.running = 1}, &quick).ahead_bytes == 16 * mib);
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 10 * mib}, &quick).ahead_bytes == 6 * mib);
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 16 * mib}, &quick).limit == 0);
+    CHECK(policy.request({.running = 1, .ready = 2, .ready_bytes = 90 * mib}, &quick).limit == 0);
+}
+
+TEST_CASE("ClaimPolicy: a task that was too large to be claimed ahead is asked for once there is room, or a worker") {
+    ClaimPolicy policy(1);
+    constexpr std::size_t mib = std::size_t{1} << 20;
+    ClaimResult result;
+    result.left_bytes = 10 * mib;
+    policy.claimed({}, result);
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 7 * mib}, &quick).limit == 0);
+    CHECK(policy.request({.idle = 1, .ready_bytes = 7 * mib}, &quick).limit == 1);
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 6 * mib}, &quick).limit > 0);
+    policy.claimed({}, result_of(1));
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 7 * mib}, &quick).limit > 0);
+}
+
 TEST_CASE("ClaimPolicy: asks for nothing more while five eighths of what it may hold are ready") {
     const ClaimPolicy policy(1);
     CHECK(policy.request({.running = 1, .ready = 40}, &quick).limit > 0);

@@ -261,6 +261,20 @@ TEST_CASE("WorkerPool: the oldest outcome is the first since the last were taken
     CHECK(shop.pool->load().oldest_finished == WorkerPool::Steady::time_point::max());
 }
 
+TEST_CASE("WorkerPool: tells how many bytes of payload wait for a worker") {
+    Held held(1);
+    std::vector<ClaimedTask> three = tasks(3);
+    for (ClaimedTask& one : three) one.payload = "12345";
+    held.shop.pool->offer(std::move(three));
+    REQUIRE(held.shop.started.wait_for(1));
+    CHECK(held.shop.pool->load().ready_bytes == 10);
+    (void)held.shop.pool->withdraw([](const ClaimedTask& one, auto) { return one.id.str() == "0002"; });
+    CHECK(held.shop.pool->load().ready_bytes == 5);
+    held.gate.open();
+    REQUIRE(held.shop.finish(2));
+    CHECK(held.shop.pool->load().ready_bytes == 0);
+}
+
 TEST_CASE("WorkerPool: a task that has crashed a process is told, running or ready") {
     Held held(1);
     ClaimedTask crashed = task("crashed");

@@ -516,6 +516,42 @@ TEST_CASE("Claims: a budget that is overdrawn allows nothing ahead") {
     CHECK(shop.claimed().empty());
 }
 
+TEST_CASE("Claims: beyond the free workers, only as many bytes of payload are claimed as the budget allows") {
+    Shop shop;
+    for (const char* id : {"1", "2", "3", "4", "5"}) shop.add({.id = id, .payload = std::string(40, 'x')});
+    shop.request.free_workers = 1;
+    shop.request.ahead_bytes = 100;
+    const ClaimResult result = shop.claim();
+    CHECK(result.tasks.size() == 3);
+    CHECK(result.left_bytes == 40);
+}
+
+TEST_CASE("Claims: the free workers are served however large a payload is") {
+    Shop shop;
+    for (const char* id : {"1", "2", "3"}) shop.add({.id = id, .payload = std::string(40, 'x')});
+    shop.request.free_workers = 2;
+    shop.request.ahead_bytes = 0;
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 2);
+    CHECK(result.tasks[1].payload.size() == 40);
+    CHECK(result.left_bytes == 40);
+}
+
+TEST_CASE(
+    "Claims: a payload of exactly the bytes that are left is claimed ahead, and one that is not read costs none") {
+    Shop shop;
+    shop.add({.id = "1", .payload = std::string(1001, 'x')});
+    shop.add({.id = "2", .payload = std::string(40, 'x')});
+    shop.request.free_workers = 0;
+    shop.request.ahead_bytes = 40;
+    shop.heads[0].cost_us = 1;
+    shop.request.ahead_us = 10;
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 2);
+    CHECK(result.tasks[0].oversize == 1001);
+    CHECK(result.left_bytes == 0);
+}
+
 // ---- heads ----------------------------------------------------------------------------------------------------------
 
 TEST_CASE("Claims: the head of a queue is its oldest unclaimed task, due or not") {
