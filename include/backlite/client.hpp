@@ -69,7 +69,8 @@ public:
     /// Starts the workers. Does nothing if they are started. Takes back what clients that died have claimed.
     /// Once `hard_stop` is requested the client stops by itself: no new starts, and the stop tokens of tasks fire.
     /// Waits at most `busy_timeout` for a stop of which only outcomes are left to write.
-    /// Errors: ConfigError while a stop is not over; FullError if the disk has no room for the side file; StorageError.
+    /// Errors: ConfigError while a stop is not over; FullError if the disk has no room for the side file; StorageError;
+    /// Error itself if the system has no thread to give. After each of them it can be called again.
     void start(std::stop_token hard_stop = {}) { engine_->start(std::move(hard_stop)); }
 
     /// Stops: no new starts, and unstarted claims go back. Waits up to `patience` for running tasks, then fires their

@@ -29,6 +29,7 @@
 
 #include <backlite_catch.hpp>
 #include <temp_folder.hpp>
+#include <uncapped.hpp>
 
 #include "rig.hpp"
 
@@ -622,6 +623,60 @@ TEST_CASE("start: with a stop token that has fired, nothing stays started") {
     CHECK(eventually([&] { return client.status(id) == TaskStatus::succeeded; }));
 }
 
+TEST_CASE("start: right after a hard stop was requested it starts the client anew") {
+    const Uncapped uncapped;
+    const TempFolder folder;
+    Client client{quick(folder.file("q.db"), 2)};
+    Journal journal;
+    client.register_queue<Job>([&](const Job& job) { journal.note(job.name); });
+    for (int round = 1; round <= 50; ++round) {
+        std::stop_source source;
+        client.start(source.get_token());
+        source.request_stop();
+        client.start();
+        add(client, "a");
+        REQUIRE(journal.await("a", round));
+        CHECK(client.stop(1h));
+    }
+}
+
+TEST_CASE("start: right after a hard stop was requested it throws if a task still runs") {
+    const TempFolder folder;
+    Gate gate;
+    const OpensAtExit opens(gate);
+    Client client{quick(folder.file("q.db"), 1)};
+    Journal journal;
+    client.register_queue<Job>([&](const Job& job) {
+        journal.note(job.name);
+        gate.wait();
+    });
+    std::stop_source source;
+    client.start(source.get_token());
+    add(client, "a");
+    REQUIRE(journal.await("a"));
+    source.request_stop();
+    CHECK_THROWS_AS(client.start(), ConfigError);
+}
+
+TEST_CASE("start: a hard stop that is requested while everything sleeps is carried out at once") {
+    const Uncapped uncapped;
+    const TempFolder folder;
+    Client client{quick(folder.file("q.db"), 1)};
+    Journal journal;
+    client.register_queue<Job>([&](Context& context, const Job& job) {
+        journal.note(job.name);
+        journal.note(fires(context.stop_token()) ? "stopped" : "not stopped");
+    });
+    std::stop_source source;
+    client.start(source.get_token());
+    add(client, "a");
+    REQUIRE(journal.await("a"));
+    std::this_thread::sleep_for(20ms);  // by then the watch thread sleeps too
+    source.request_stop();
+    CHECK(journal.await("stopped"));
+    CHECK(client.stop(1h));
+}
+
 TEST_CASE("start: a task that another thread adds while the client starts is run") {
     const TempFolder folder;
     std::atomic<int> ran{0};
@@ -692,7 +747,9 @@ TEST_CASE("start: without room for its threads it throws, and the client can be 
         try {
             client.start();
             started = true;
-        } catch (const std::system_error&) {
+        } catch (const backlite::Error& error) {
+            const std::string what = error.what();
+            CHECK(what.find("the thread \"backlite-") == 0);
         }
         add(client, "a");
     }
@@ -717,6 +774,9 @@ TEST_CASE("start: what a task asks for before it has returned is heeded") {
     }
     REQUIRE(journal.count("stops") == 1);
     CHECK(eventually([&] { return Look(folder.file("q.db")).number("SELECT count(*) FROM backlite_clients") == 0; }));
+    REQUIRE(start_at_last(client));  // what was asked of one start is not asked of the next
+    add(client, "next");
+    CHECK(journal.await("next"));
 }
 
 TEST_CASE("start: a task added after the first look at the file and before it has returned is run") {

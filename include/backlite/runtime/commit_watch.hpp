@@ -2,6 +2,7 @@
 #pragma once
 // File events on the write-ahead log: a hint that somebody has committed. Hints decide nothing; `data_version` does.
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cerrno>
@@ -53,12 +54,13 @@ public:
         }
     }
 
-    /// Waits until the log is written to or `wake` is called, at most `cap`.
-    [[nodiscard]] Event wait(Duration cap) noexcept {
+    /// Waits until the log is written to or `wake` is called, at most `cap`; where there is no log yet, which no event
+    /// tells of, at most a second.
+    [[nodiscard]] Event wait(Duration cap = detail::longest_wait()) noexcept {
         if (active()) return poll(cap, true);
         watch_again();
         // A log that is there by now may have been written to before it was watched.
-        return active() ? Event{.written = true} : poll(cap, false);
+        return active() ? Event{.written = true} : poll((std::min)(cap, Duration{1'000}), false);
     }
 
     /// Waits for `wake` alone.

@@ -80,8 +80,7 @@ private:
                 lock.lock();
                 continue;
             }
-            // Capped: glibc 2.36 can lose a signal (bug 25847), and the clock may be a test's.
-            const auto cap = std::chrono::duration_cast<Steady::duration>(std::chrono::seconds{1});
+            const auto cap = std::chrono::duration_cast<Steady::duration>(detail::longest_wait());
             changed_.wait_for(lock, next_ - now < cap ? next_ - now : cap);
         }
     }

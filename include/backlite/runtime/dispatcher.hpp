@@ -87,7 +87,6 @@ public:
     /// REQUIRES, as for abandon: the pool is on hold.
     void request_stop() { inbox_.stop(); }
     void abandon() { inbox_.abandon(); }
-    [[nodiscard]] bool stop_requested() const { return inbox_.stop_requested(); }
 
     /// When `run` is over, and whether every outcome and every give-back was written.
     [[nodiscard]] const Ending& ending() const noexcept { return ending_; }
@@ -129,8 +128,9 @@ private:
     }
     [[nodiscard]] Duration look_interval() const {
         constexpr Duration most = std::chrono::seconds{1};
+        if (parts_.watch.active()) return detail::longest_wait();  // an event may have been missed
         const Duration interval = parts_.config.watch_interval;
-        return parts_.watch.active() || interval == Duration::zero() ? most : (std::min)(interval, most);
+        return interval == Duration::zero() ? most : (std::min)(interval, most);
     }
 
     void work() noexcept {
@@ -395,10 +395,10 @@ private:
         inbox_.sleep(until - now);
     }
 
-    /// When there is something to do without being told, a second from now at the latest: glibc 2.36 can lose a signal
-    /// (bug 25847), and the clocks may jump. `interest`: adds that are due before it end the sleep.
+    /// When there is something to do without being told, `longest_wait` from now at the latest. `interest`: adds that
+    /// are due before it end the sleep.
     [[nodiscard]] Steady::time_point wake_time(Steady::time_point now, std::int64_t& interest) const {
-        Steady::time_point until = now + std::chrono::seconds{1};
+        Steady::time_point until = now + detail::longest_wait();
         const auto at_most = [&until](Steady::time_point time) { until = (std::min)(until, time); };
         if (taken_.abandon) return until;
         if (pause_.failing()) {

@@ -8,7 +8,7 @@
 #include <mutex>
 #include <optional>
 
-#include <backlite/version.hpp>
+#include <backlite/clock.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -33,7 +33,7 @@ public:
             if (clean_) return true;
             const auto now = Steady::now();
             if (now >= deadline) return false;
-            changed_.wait_for(lock, (std::min)(deadline - now, Steady::duration(std::chrono::seconds{1})));
+            changed_.wait_for(lock, (std::min)(deadline - now, Steady::duration(detail::longest_wait())));
         }
     }
 

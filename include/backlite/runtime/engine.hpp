@@ -252,7 +252,7 @@ private:
         for (bool patient = !on_own_thread();;) {
             if (changing_) {
                 if (on_own_thread()) return false;
-                changed_.wait_for(lock, std::chrono::seconds{1});
+                changed_.wait_for(lock, detail::longest_wait());
                 continue;
             }
             if (!session_) {
@@ -260,7 +260,7 @@ private:
                 stop_asked_ = false;
                 return true;
             }
-            if (!session_->dispatcher().stop_requested()) return false;
+            if (!session_->stopping()) return false;
             if (clear_ended(lock)) continue;
             const std::string running = running_locked();
             if (running.empty() && std::exchange(patient, false)) {
@@ -300,7 +300,7 @@ private:
     /// The session, once no other thread is changing it; null if there is none.
     std::shared_ptr<Session> session_to_stop() {
         std::unique_lock lock(mutex_);
-        while (changing_) changed_.wait_for(lock, std::chrono::seconds{1});
+        while (changing_) changed_.wait_for(lock, detail::longest_wait());
         return session_;
     }
 

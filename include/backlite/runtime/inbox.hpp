@@ -40,11 +40,6 @@ public:
         set([](Signals& flags) { flags.stop = flags.abandon = true; });
     }
 
-    [[nodiscard]] bool stop_requested() const {
-        const std::lock_guard lock(mutex_);
-        return signals_.stop;
-    }
-
     /// Adds what was set since the last call to `taken`.
     void take(Signals& taken) {
         const std::lock_guard lock(mutex_);
@@ -70,7 +65,7 @@ private:
         changed_.notify_one();
     }
 
-    mutable std::mutex mutex_{};
+    std::mutex mutex_{};
     std::condition_variable changed_{};
     // guarded by mutex_
     Signals signals_{};

@@ -59,7 +59,7 @@ public:
 
     /// Joins the clients of the file, rescues dead ones' claims, starts the threads.
     /// `hard_stop`: no new starts, and the stop tokens fire, once it is requested.
-    /// Errors: see Liveness::join; std::system_error if a thread cannot be started.
+    /// Errors: see Liveness::join; Error if a thread cannot be started.
     Session(const SessionParts& parts, std::stop_token hard_stop)
         : queues_(parts.queues),
           liveness_(parts.writes, parts.writes.connection().file(), parts.config.num_workers,
@@ -90,6 +90,9 @@ public:
 
     [[nodiscard]] const Ending& ending() const noexcept { return dispatcher_.ending(); }
 
+    /// Whether a stop was requested, of whatever kind: from then on the session only ends.
+    [[nodiscard]] bool stopping() const noexcept { return stage_.load() != Stage::running; }
+
     [[nodiscard]] std::vector<RunningTask> running() const { return pool_.running(); }
 
     /// Keeps a worker free for a new task of `queue` that is due at `now` and is about to be inserted as claimed by
@@ -116,21 +119,23 @@ public:
 
     /// No new starts; unstarted claims go back; it ends once the running tasks have.
     void request_stop() {
+        advance(Stage::stopping);
         pool_.hold();
         dispatcher_.request_stop();
     }
 
     /// The same, and asks the running tasks to stop. Their stop callbacks run on this thread.
     void request_hard_stop() {
+        advance(Stage::hard);
         request_stop();
         pool_.fire(StopReason::stopping, [](const RunningTask&) { return true; });
     }
 
     /// The file is lost: ends without writing. Safe under a lock; the stop tokens fire on a thread of the session.
     void fail() {
+        advance(Stage::hard);
         pool_.hold();
         dispatcher_.abandon();
-        hard_ = true;
         watch_.wake();
     }
 
@@ -138,11 +143,25 @@ public:
     void abandon() { dispatcher_.abandon(); }
 
 private:
+    /// Only ever forwards.
+    enum class Stage {
+        running,
+        stopping,  ///< running tasks go on
+        hard,      ///< they are asked to stop: by whoever requested it, or by the watch thread
+    };
+
+    /// Lock-free: hard stops are requested anywhere.
+    void advance(Stage stage) noexcept {
+        Stage before = stage_.load();
+        while (before < stage && !stage_.compare_exchange_weak(before, stage)) {
+        }
+    }
+
     /// Runs on the thread that requests the stop: no locks.
     struct HardStop {
         Session& session;
         void operator()() const noexcept {
-            session.hard_ = true;
+            session.advance(Stage::hard);
             session.watch_.wake();
         }
     };
@@ -210,9 +229,13 @@ private:
     void watch() noexcept {
         constexpr Duration rest{3};
         bool resting = false;
+        bool hard = false;
         while (!closing_) {
-            const CommitWatch::Event event = resting ? watch_.rest(rest) : watch_.wait(std::chrono::seconds{1});
-            if (hard_.exchange(false)) request_hard_stop();
+            const CommitWatch::Event event = resting ? watch_.rest(rest) : watch_.wait();
+            if (!hard && stage_.load() == Stage::hard) {
+                hard = true;
+                request_hard_stop();
+            }
             if (event.written) dispatcher_.hint();
             resting = event.written;
         }
@@ -220,7 +243,7 @@ private:
 
     const ForkGuard guard_{};
     const QueueRegistry& queues_;
-    std::atomic<bool> hard_{false};
+    std::atomic<Stage> stage_{Stage::running};
     std::atomic<bool> closing_{false};
     Liveness liveness_;
     const Joined joined_;

@@ -159,7 +159,7 @@ private:
     void wait(Operation& operation) {
         const auto now = Steady::now();
         const auto left = std::chrono::ceil<Duration>(operation.deadline - now);
-        Duration pause = left > Duration::zero() ? (std::min)(Duration{1000}, left) : Connection::busy_slice;
+        Duration pause = left > Duration::zero() ? (std::min)(detail::longest_wait(), left) : Connection::busy_slice;
         if (operation.patience.stop.stop_possible()) pause = (std::min)(pause, Connection::busy_slice);
         auto until = now + pause;
         {

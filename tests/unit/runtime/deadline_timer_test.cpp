@@ -14,6 +14,7 @@
 
 #include <backlite_catch.hpp>
 #include <events.hpp>
+#include <uncapped.hpp>
 
 namespace {
 
@@ -79,6 +80,20 @@ TEST_CASE("DeadlineTimer: fires on the real clock without being told to look") {
     DeadlineTimer timer(&engine, 1, clock);
     timer.arm(0, clock.steady_now() + 5ms, signal);
     CHECK(fired.wait_for(1));
+}
+
+TEST_CASE("DeadlineTimer: an earlier deadline than those that it waits for wakes it") {
+    const backlite_test::Uncapped uncapped;
+    const Clock clock;
+    DeadlineTimer timer(&engine, 2, clock);
+    timer.arm(1, clock.steady_now() + 1h, new_signal());
+    Events<bool> fired;
+    for (std::size_t round = 1; round <= 20; ++round) {
+        const auto signal = new_signal();
+        const std::stop_callback callback(signal->token(), [&] { fired.add(true); });
+        timer.arm(0, clock.steady_now() + 1ms, signal);
+        REQUIRE(fired.wait_for(round));
+    }
 }
 
 TEST_CASE("DeadlineTimer: notices a clock that moved while it waited") {

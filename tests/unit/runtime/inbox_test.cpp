@@ -26,7 +26,6 @@ TEST_CASE("Inbox: is empty at first") {
     CHECK_FALSE(taken.hint);
     CHECK_FALSE(taken.stop);
     CHECK_FALSE(taken.abandon);
-    CHECK_FALSE(inbox.stop_requested());
 }
 
 TEST_CASE("Inbox: refresh and hint are taken once") {
@@ -55,7 +54,6 @@ TEST_CASE("Inbox: what was taken before and not dealt with stays") {
 TEST_CASE("Inbox: a stop stays") {
     Inbox inbox;
     inbox.stop();
-    CHECK(inbox.stop_requested());
     CHECK(taken_from(inbox).stop);
     CHECK(taken_from(inbox).stop);
     CHECK_FALSE(taken_from(inbox).abandon);
@@ -64,7 +62,6 @@ TEST_CASE("Inbox: a stop stays") {
 TEST_CASE("Inbox: to abandon is to stop too, and stays") {
     Inbox inbox;
     inbox.abandon();
-    CHECK(inbox.stop_requested());
     (void)taken_from(inbox);
     const Inbox::Signals taken = taken_from(inbox);
     CHECK(taken.stop);
@@ -82,7 +79,7 @@ TEST_CASE("Inbox: a sleep does not begin over what was not taken yet") {
 TEST_CASE("Inbox: a sleep ends by itself") {
     Inbox inbox;
     inbox.sleep(1ms);
-    CHECK_FALSE(inbox.stop_requested());
+    CHECK_FALSE(taken_from(inbox).stop);
 }
 
 TEST_CASE("Inbox: whatever is set ends a sleep") {
