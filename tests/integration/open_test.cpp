@@ -13,6 +13,7 @@
 #include <set>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
@@ -320,6 +321,33 @@ TEST_CASE("Files: a new database is the owner's alone, with everything beside it
             INFO("x.db" << suffix << " with umask " << mask);
             CHECK(mode_of(file + suffix) == 0600);
         }
+    }
+}
+
+TEST_CASE("Files: many clients that make one new database at once wait for each other") {
+    constexpr std::size_t count = 60;
+    for (int round = 0; round < 4; ++round) {
+        const TempFolder folder;
+        const ClientConfig config{.database = folder.file("x.db"), .num_workers = 1, .busy_timeout = 20s};
+        std::vector<std::unique_ptr<Client>> clients(count);
+        std::vector<std::string> errors(count);
+        std::atomic<std::size_t> ready{0};
+        {
+            std::vector<std::jthread> threads;
+            for (std::size_t i = 0; i < count; ++i) {
+                threads.emplace_back([&, i] {
+                    ++ready;
+                    while (ready < count) std::this_thread::yield();
+                    try {
+                        clients[i] = std::make_unique<Client>(config);
+                    } catch (const backlite::Error& error) {
+                        errors[i] = error.what();
+                    }
+                });
+            }
+        }
+        CHECK(std::set<std::string>(errors.begin(), errors.end()) == std::set<std::string>{""});
+        CHECK(number(config.database, "PRAGMA auto_vacuum") == 2);
     }
 }
 

@@ -25,6 +25,39 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
+/// Which of the others on a file a client probes, so that n clients cost n probes a look, not n times n. They stand in
+/// a ring in the order of their numbers, and each watches the next one: of any number that died, the first has a living
+/// one before it. Should that one hang, the others help: every second look each probes one more, a step further each
+/// time, so that one look of all of them together passes over nobody.
+/// Threads: one at a time.
+class ProbeRing {
+public:
+    /// `others`: sorted by number.
+    void set(std::vector<OwnerRow> others, std::int64_t own) {
+        others_ = std::move(others);
+        const auto after =
+            std::find_if(others_.begin(), others_.end(), [&](const auto& row) { return row.owner > own; });
+        std::rotate(others_.begin(), after, others_.end());
+        step_ %= (std::max)(2 * others_.size(), std::size_t{1});
+    }
+
+    /// The next one first.
+    [[nodiscard]] const std::vector<OwnerRow>& others() const noexcept { return others_; }
+
+    /// One look: whether `dead` says so of one of those whose turn it is.
+    template <class Dead>
+    [[nodiscard]] bool look(Dead&& dead) {
+        if (others_.empty()) return false;
+        step_ = (step_ + 1) % (2 * others_.size());
+        const bool one_more = step_ > 0 && step_ % 2 == 0;
+        return dead(others_.front()) || (one_more && dead(others_[step_ / 2]));
+    }
+
+private:
+    std::vector<OwnerRow> others_{};
+    std::size_t step_ = 0;  ///< even: the one that stands at half of it is probed too
+};
+
 /// An owner is alive while it holds its slot's lock in the side file, which the kernel frees when it dies.
 ///
 /// The dead one's claims are given back in the transaction that deletes its row, by a client that holds the dead one's
@@ -111,13 +144,13 @@ public:
         }
         return others;
     }
-    void set_others(std::vector<OwnerRow> others) { others_ = std::move(others); }
+    void set_others(std::vector<OwnerRow> others) { ring_.set(std::move(others), owner_); }
 
-    [[nodiscard]] bool others_known() const noexcept { return !others_.empty(); }
+    [[nodiscard]] bool others_known() const noexcept { return !ring_.others().empty(); }
 
-    /// Whether one of the known others is dead. No SQL: a system call for each.
-    [[nodiscard]] bool someone_died() const {
-        return std::any_of(others_.begin(), others_.end(), [&](const OwnerRow& row) { return dead(row); });
+    /// Whether one of the known others is found dead at this look; see ProbeRing. No SQL: one or two system calls.
+    [[nodiscard]] bool someone_died() {
+        return ring_.look([&](const OwnerRow& row) { return dead(row); });
     }
 
     /// Gives back what dead owners hold; how many claims that were. Errors: StorageError; then nothing is given back.
@@ -138,7 +171,7 @@ public:
         }
         unlock(rescues);
         std::erase_if(rows, [&](const OwnerRow& row) { return row.owner == owner_; });
-        others_ = std::move(rows);
+        set_others(std::move(rows));
         report(rescues);
         int claims = 0;
         for (const Rescue& rescue : rescues) claims += rescue.claims;
@@ -154,7 +187,7 @@ public:
             [&](storage::Repository& repository) {
                 seen.clear();
                 hung.clear();
-                for (const OwnerRow& row : others_) {
+                for (const OwnerRow& row : ring_.others()) {
                     for (storage::ForeignClaim& claim : repository.upkeep.claims_of(row.owner)) {
                         look_at(std::move(claim), now, seen, hung);
                     }
@@ -320,7 +353,7 @@ private:
     storage::OwnerLock lock_;
     unsigned slot_ = never_a_slot;
     std::int64_t owner_ = 0;
-    std::vector<OwnerRow> others_{};
+    ProbeRing ring_{};
     std::vector<Sighting> sightings_{};
 };
 

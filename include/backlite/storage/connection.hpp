@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <limits>
 #include <string>
 #include <utility>
 
@@ -124,16 +125,19 @@ private:
         }
         try {
             if (config.open) return config.open();
-            const bool created = !exists(config.database);
+            struct ::stat before {};
+            const bool created = ::stat(config.database.c_str(), &before) != 0;
             // "./" keeps a name from being taken for anything but a file.
             const bool rooted = config.database.front() == '/';
             // Without a mutex of SQLite's own, which every call would lock: one thread at a time uses a connection
             // here.
             SQLite::Database database(rooted ? config.database : "./" + config.database,
                                       SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_NOMUTEX);
-            if (created) {
-                // SQLite gives -wal and -shm the mode that the database has when they are made.
-                ::chmod(config.database.c_str(), S_IRUSR | S_IWUSR);
+            // SQLite gives -wal and -shm the mode that the database has when they are made.
+            if (created) ::chmod(config.database.c_str(), S_IRUSR | S_IWUSR);
+            if (before.st_size == 0) {
+                // Others may be making the same file at this moment, and whoever comes first says what it will be.
+                sqlite3_busy_timeout(database.getHandle(), to_int(config.busy_timeout));
                 execute(database.getHandle(), "PRAGMA auto_vacuum=INCREMENTAL");
             }
             return database;
@@ -141,6 +145,11 @@ private:
             throw_sqlite(error.getExtendedErrorCode() != 0 ? error.getExtendedErrorCode() : error.getErrorCode(),
                          detail::format("database \"{}\" cannot be opened: {}", {config.database, error.what()}));
         }
+    }
+
+    [[nodiscard]] static int to_int(Duration time) noexcept {
+        constexpr int most = (std::numeric_limits<int>::max)();
+        return time.count() < most ? static_cast<int>(time.count()) : most;
     }
 
     void set_up(const ClientConfig& config, Role role) {

@@ -40,6 +40,7 @@ public:
         return owner;
     }
 
+    /// The clients in the list, by their numbers.
     [[nodiscard]] std::vector<OwnerRow> owners() {
         std::vector<OwnerRow> rows;
         Run run(db_, owners_);
@@ -132,7 +133,7 @@ public:
 private:
     sqlite3* db_;
     Statement next_owner_{"UPDATE backlite_meta SET value = value + 1 WHERE key = 'last_owner' RETURNING value"};
-    Statement owners_{"SELECT owner, slot, workers, boot_id FROM backlite_clients"};
+    Statement owners_{"SELECT owner, slot, workers, boot_id FROM backlite_clients ORDER BY owner"};
     Statement insert_owner_{
         "INSERT INTO backlite_clients (owner, slot, workers, started_at, boot_id, version) VALUES (?1, ?2, ?3, ?4, ?5, "
         "?6)"};

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -6,6 +7,7 @@
 #include <fstream>
 #include <memory>
 #include <optional>
+#include <set>
 #include <string>
 #include <thread>
 #include <utility>
@@ -36,6 +38,7 @@ using namespace std::chrono_literals;
 using backlite_test::RecordingLogger;
 using backlite_test::TestDatabase;
 using runtime::Liveness;
+using runtime::ProbeRing;
 using storage::GroupCommit;
 using storage::OwnerLock;
 
@@ -275,6 +278,95 @@ TEST_CASE("Liveness: an entry with a slot that cannot be is nobody's") {
     CHECK(shop.one.live->rescue(patient) == 1);
     CHECK(shop.clients() == "1|0|4");
     CHECK(shop.claims().empty());
+}
+
+TEST_CASE("Liveness: the death of one that is not the next in the ring is noticed too") {
+    Shop shop;
+    shop.join_both();
+    Member third{shop.database, shop.clock};
+    third.join();
+    shop.one.look_around();
+    third.die();
+    bool noticed = false;
+    for (int look = 0; look < 4 && !noticed; ++look) noticed = shop.one.live->someone_died();
+    CHECK(noticed);
+}
+
+// ---- the ring -------------------------------------------------------------------------------------------------------
+
+/// `count` clients, numbered from 1, each with its view of the others.
+std::vector<ProbeRing> rings(std::int64_t count) {
+    std::vector<ProbeRing> rings(static_cast<std::size_t>(count));
+    for (std::int64_t own = 1; own <= count; ++own) {
+        std::vector<OwnerRow> others;
+        for (std::int64_t owner = 1; owner <= count; ++owner) {
+            if (owner != own) others.push_back({owner, 0, 1, ""});
+        }
+        rings[static_cast<std::size_t>(own - 1)].set(std::move(others), own);
+    }
+    return rings;
+}
+
+/// Whom one look probes, if all live.
+std::vector<std::int64_t> probed(ProbeRing& ring) {
+    std::vector<std::int64_t> owners;
+    (void)ring.look([&](const OwnerRow& row) {
+        owners.push_back(row.owner);
+        return false;
+    });
+    return owners;
+}
+
+TEST_CASE("ProbeRing: each look probes the next by number, and the last client's next is the first") {
+    std::vector<ProbeRing> all = rings(3);
+    for (int look = 0; look < 10; ++look) {
+        CHECK(probed(all[0]).front() == 2);
+        CHECK(probed(all[1]).front() == 3);
+        CHECK(probed(all[2]).front() == 1);
+    }
+}
+
+TEST_CASE("ProbeRing: the cost of a look does not grow with the number of clients") {
+    for (const std::int64_t count : {10, 1000}) {
+        ProbeRing ring = std::move(rings(count)[5]);
+        std::size_t probes = 0;
+        for (int look = 0; look < 100; ++look) probes += probed(ring).size();
+        CHECK(probes <= 150);
+    }
+}
+
+TEST_CASE("ProbeRing: all others have their turn, also while the list is read anew before each look") {
+    ProbeRing ring = std::move(rings(10)[3]);
+    std::set<std::int64_t> seen;
+    for (int look = 0; look < 18; ++look) {
+        std::vector<OwnerRow> others = ring.others();
+        std::sort(others.begin(), others.end(), [](const auto& a, const auto& b) { return a.owner < b.owner; });
+        ring.set(std::move(others), 4);
+        for (const std::int64_t owner : probed(ring)) seen.insert(owner);
+    }
+    CHECK(seen.size() == 9);
+}
+
+TEST_CASE("ProbeRing: one whose watcher hangs is probed by another within the second") {
+    std::vector<ProbeRing> all = rings(100);
+    for (std::size_t look = 0; look < all.size(); ++look) {  // they did not begin at the same time
+        for (std::size_t i = 0; i < look % 7; ++i) (void)probed(all[look]);
+    }
+    bool found = false;
+    for (int look = 0; look < 20 && !found; ++look) {
+        for (std::size_t i = 0; i < all.size(); ++i) {
+            if (i == 41 || i == 42) continue;  // number 43 is dead, number 42 hangs
+            found = found || all[i].look([](const OwnerRow& row) { return row.owner == 43; });
+        }
+    }
+    CHECK(found);
+}
+
+TEST_CASE("ProbeRing: who is alone probes nobody") {
+    ProbeRing ring;
+    CHECK(probed(ring).empty());
+    ring.set({}, 7);
+    CHECK(probed(ring).empty());
 }
 
 // ---- rescuing -------------------------------------------------------------------------------------------------------
