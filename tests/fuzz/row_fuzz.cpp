@@ -437,7 +437,7 @@ private:
             if (was == before.end()) continue;  // it had no id
             demand(was->second == most ? task.claim == most : task.claim > was->second, "a claim raises its number");
         }
-        if (result.claimed.tasks.size() < plan.claim.limit && !result.claimed.held) {
+        if (result.claimed.tasks.size() < plan.claim.limit) {
             for (const backlite::storage::QueueHead& head : client_.heads()) {
                 demand(head.due > client_.now(), "a queue with nothing to claim is not thought to be due");
             }

@@ -112,6 +112,7 @@ public:
         plan.claim.owner = liveness_->owner();
         plan.claim.max_payload = config_.max_payload;
         due_.merge();
+        due_.release_held(plan.claim.crashed_running, plan.claim.free_workers > 0);
         backlite::runtime::CycleResult result;
         writes_.write(
             [&](backlite::storage::Repository& repository) {
@@ -120,9 +121,6 @@ public:
             },
             patience_);
         due_.set(result.heads);
-        // A task that was held back may start once others have ended.
-        if (held_ && !finished_.empty()) stale_ = true;
-        if (plan.claim.limit > 0) held_ = result.claimed.held;
         for (const backlite::runtime::Finished& finished : std::exchange(finished_, {})) {
             using backlite::Resolution;
             const Resolution resolution = finished.resolved.resolution;
@@ -183,7 +181,6 @@ private:
     Observer observer_{};
     backlite::runtime::TaskRunner runner_;
     bool stale_ = true;
-    bool held_ = false;
     backlite::storage::GroupCommit writes_;
     backlite::runtime::DueTimes due_;
     std::optional<std::int64_t> ownerless_{};

@@ -23,6 +23,7 @@
 
 #include <backlite_catch.hpp>
 #include <temp_folder.hpp>
+#include <uncapped.hpp>
 
 #include "rig.hpp"
 
@@ -42,6 +43,12 @@ struct Work {
     static backlite::QueueConfig config() { return {.name = "work", .max_attempts = 3}; }
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Work, name)
+
+struct Other {
+    std::string name{};
+    static backlite::QueueConfig config() { return {.name = "other"}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Other, name)
 
 // Runs tasks in a process of its own until it is killed; `work` is what they do.
 template <class Processor>
@@ -383,6 +390,65 @@ TEST_CASE("crash: a task one crash short of its bound waits for a crashed one th
     CHECK(journal.count("last") == 0);
     gate.open();
     CHECK(journal.await("last"));
+}
+
+TEST_CASE("crash: a task that waits for a crashed one is not forgotten over tasks of other queues") {
+    const Uncapped uncapped;
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    set_up(file, {{"crashed"}, {"last"}});
+    {
+        Look look(file);
+        look.run("UPDATE backlite_tasks SET crashes = 1 WHERE CAST(task AS text) LIKE '%crashed%'");
+        look.run("UPDATE backlite_tasks SET crashes = 2 WHERE CAST(task AS text) LIKE '%last%'");
+    }
+    Journal journal;
+    Gate gate;
+    Client client{quick(file, 8)};
+    const OpensAtExit opens(gate);
+    client.register_queue<Work>([&](const Work& work) {
+        journal.note(work.name);
+        if (work.name == "crashed") gate.wait();
+    });
+    client.register_queue<Other>([&](const Other& other) { journal.note(other.name); });
+    client.start();
+    REQUIRE(journal.await("crashed"));
+    client.add(Other{"a"}, Other{"b"}).save();  // two are claimed by the dispatcher
+    REQUIRE(journal.await_size(3));
+    CHECK(journal.count("last") == 0);
+    gate.open();
+    CHECK(journal.await("last"));
+}
+
+TEST_CASE("crash: a crashed task that found no worker free starts once one is") {
+    const Uncapped uncapped;
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    Journal journal;
+    Gate gate;
+    Client client{quick(file, 1)};
+    const OpensAtExit opens(gate);
+    client.register_queue<Work>([&](const Work& work) {
+        journal.note(work.name);
+        if (work.name == "long") gate.wait();
+    });
+    client.start();
+    for (int i = 1; i <= 5; ++i) {  // the queue's tasks are known to be quick, so they are claimed ahead
+        client.add(Work{"quick"}).save();
+        REQUIRE(journal.await("quick", i));
+    }
+    REQUIRE(eventually([&] { return client.counts().empty(); }));
+    client.add(Work{"long"}).save();
+    REQUIRE(journal.await("long"));
+    Look look(file);
+    look.run(
+        "INSERT INTO backlite_tasks (id, queue, created_at, crashes, task) VALUES "
+        "('1', 'work', 1, 1, CAST('{\"name\":\"crashed\"}' AS BLOB)), "
+        "('2', 'work', 2, 0, CAST('{\"name\":\"ahead\"}' AS BLOB))");
+    REQUIRE(eventually([&] { return look.tasks("id = '2' AND claimed_at IS NOT NULL") == 1; }));
+    CHECK(look.tasks("id = '1' AND claimed_at IS NULL") == 1);
+    gate.open();
+    CHECK(journal.await("crashed"));
 }
 
 TEST_CASE("crash: records of another boot or of another side file are not believed") {

@@ -23,17 +23,18 @@ public:
         : budget_us_(ahead_us_per_worker * static_cast<std::int64_t>(workers)) {}
 
     /// What to ask of the storage layer, as far as it is about numbers. The limit is 0 if nothing may be claimed now.
-    /// `head`: the queue whose next task is due first; null if there is none.
-    [[nodiscard]] storage::ClaimRequest request(const WorkerPool::Load& load,
-                                                const storage::QueueHead* head) const noexcept {
+    /// `head`: the queue whose next task is due first; null if there is none. `worker_wanted`: a task waits for a
+    /// worker to become free, so nothing is claimed ahead.
+    [[nodiscard]] storage::ClaimRequest request(const WorkerPool::Load& load, const storage::QueueHead* head,
+                                                bool worker_wanted) const noexcept {
         storage::ClaimRequest request;
-        request.free_workers = load.idle > load.ready ? load.idle - load.ready : 0;
+        request.free_workers = load.free_workers();
         request.limit = request.free_workers;
         request.crashed_running = load.crashed;
         request.bound_running = load.last_chance;
         // Room for three eighths is enough: then the next batch comes before workers have run out of this one. With
         // less, there are more commits; with more, workers wait.
-        if (suspended_ || held_ || load.ready * 8 > ahead_ * 5) return request;
+        if (suspended_ || worker_wanted || load.ready * 8 > ahead_ * 5) return request;
         const std::int64_t left_us = budget_us_ - load.ready_us;
         if (head == nullptr || head->cost_us > left_us) return request;
         const std::size_t left_bytes = most_ahead_bytes - (std::min)(load.ready_bytes, most_ahead_bytes);
@@ -46,7 +47,6 @@ public:
 
     /// What came of a request. Workers that ran dry although all that was asked for came get more the next time.
     void claimed(const storage::ClaimRequest& request, const storage::ClaimResult& result) noexcept {
-        held_ = result.held;
         left_bytes_ = result.left_bytes;
         const bool ahead = request.limit > request.free_workers;
         const bool dry = request.free_workers > 0 && result.tasks.size() == request.limit;
@@ -65,10 +65,6 @@ public:
         if (us <= ahead_us_per_worker && started > since_) suspended_ = false;
     }
 
-    /// Whether the last claim left a due task because of the crash rules. Then nothing is claimed ahead, so that a
-    /// worker becomes free for it.
-    [[nodiscard]] bool held() const noexcept { return held_; }
-
 private:
     /// How much expected work each worker may find waiting.
     static constexpr std::int64_t ahead_us_per_worker = 4'000;
@@ -78,7 +74,6 @@ private:
 
     std::int64_t budget_us_;
     std::size_t ahead_ = first_ahead;
-    bool held_ = false;
     std::size_t left_bytes_ = 0;  ///< the payload of the task that the last claim left because of its size
     bool suspended_ = false;
     std::int64_t since_ = 0;

@@ -225,7 +225,7 @@ private:
         if (taken_.abandon) return;
         give_back_what_waits_too_long();
         due_.merge();
-        const WorkerPool::Load load = parts_.pool.load();
+        const WorkerPool::Load load = look_at_pool();
         CyclePlan plan = make_plan(load);
         const bool outcomes = !unwritten_.empty() || outcomes_at(load) <= parts_.clock.steady_now();
         if (!outcomes && plan.empty() && !parts_.add_counts.overdue(Steady::now())) return;
@@ -245,6 +245,12 @@ private:
             patience_);
         added.written();
         settle(plan, result);
+    }
+
+    [[nodiscard]] WorkerPool::Load look_at_pool() {
+        const WorkerPool::Load load = parts_.pool.load();
+        due_.release_held(load.crashed, load.free_workers() > 0);
+        return load;
     }
 
     /// When outcomes should be written: at once, unless workers still have more than enough to do.
@@ -312,7 +318,7 @@ private:
         plan.lapse = ownerless_ && saturating_add(*ownerless_, parts_.config.release_after) <= wall;
         const storage::QueueHead* head = due_.earliest();
         if (head == nullptr || head->due > wall) return plan;
-        plan.claim = claims_.request(load, head);
+        plan.claim = claims_.request(load, head, due_.worker_wanted());
         plan.claim.owner = parts_.liveness.owner();
         plan.claim.max_payload = parts_.config.max_payload;
         return plan;
@@ -355,8 +361,6 @@ private:
             taken_.refresh = true;
             if (result.jump_undone) jump_back_ = Duration::zero();
         }
-        // A task that was held back may start once others have ended: its queue is looked at again then.
-        if (claims_.held() && !written.empty()) taken_.refresh = true;
         if (plan.claim.limit == 0) return;
         claims_.claimed(plan.claim, result.claimed);
         parts_.pool.offer(std::move(result.claimed.tasks));
@@ -397,7 +401,7 @@ private:
 
     /// When there is something to do without being told, `longest_wait` from now at the latest. `interest`: adds that
     /// are due before it end the sleep.
-    [[nodiscard]] Steady::time_point wake_time(Steady::time_point now, std::int64_t& interest) const {
+    [[nodiscard]] Steady::time_point wake_time(Steady::time_point now, std::int64_t& interest) {
         Steady::time_point until = now + detail::longest_wait();
         const auto at_most = [&until](Steady::time_point time) { until = (std::min)(until, time); };
         if (taken_.abandon) return until;
@@ -405,7 +409,7 @@ private:
             at_most(now + pause_.left(Steady::now()));
             return until;
         }
-        const WorkerPool::Load load = parts_.pool.load();
+        const WorkerPool::Load load = look_at_pool();
         // With others there, also while nothing runs: a task may be handed to a worker without waking this thread.
         if (load.running + load.ready > 0 || parts_.liveness.others_known()) at_most(next_lease_);
         if (taken_.stop) {
@@ -427,7 +431,7 @@ private:
         }
         if (ownerless_) at_most_wall(saturating_add(*ownerless_, parts_.config.release_after));
         const storage::QueueHead* head = due_.earliest();
-        if (claims_.request(load, head).limit > 0) {
+        if (claims_.request(load, head, due_.worker_wanted()).limit > 0) {
             interest = head == nullptr ? storage::never : head->due;
             if (head != nullptr) at_most_wall(head->due);
         }

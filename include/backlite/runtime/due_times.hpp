@@ -74,6 +74,21 @@ public:
     /// What a look at the file found. REQUIRES: `merge` came before that look.
     void set(std::vector<storage::QueueHead> heads) { heads_ = std::move(heads); }
 
+    /// Tasks that the crash rules held back are due again once what they waited for has come: nothing runs that has
+    /// crashed, or a worker is free. What is known of them is lost in no other way, so nobody has to tell this client.
+    void release_held(bool crashed_running, bool worker_free) noexcept {
+        for (storage::QueueHead& head : heads_) {
+            if (!crashed_running) head.due = (std::min)(head.due, std::exchange(head.held_due, storage::never));
+            if (worker_free) head.due = (std::min)(head.due, std::exchange(head.worker_due, storage::never));
+        }
+    }
+
+    /// Whether a task waits for a worker to become free.
+    [[nodiscard]] bool worker_wanted() const noexcept {
+        return std::any_of(heads_.begin(), heads_.end(),
+                           [](const storage::QueueHead& head) { return head.worker_due != storage::never; });
+    }
+
     void note(std::size_t queue, std::int64_t due) { heads_[queue].due = (std::min)(heads_[queue].due, due); }
 
     /// A task of the queue ran that long: a moving average over about eight.

@@ -62,6 +62,9 @@ public:
         Steady::time_point oldest_ready = (Steady::time_point::max)();
         bool crashed = false;      ///< running or ready: a task that has crashed a process
         bool last_chance = false;  ///< running or ready: one that may crash only once more
+
+        /// Workers for which nothing is ready either.
+        [[nodiscard]] std::size_t free_workers() const noexcept { return idle > ready ? idle - ready : 0; }
     };
 
     /// `progress` is called without a lock when outcomes wait to be taken or workers run out of tasks.

@@ -34,6 +34,10 @@ struct QueueHead {
     int max_crashes = 1;
     std::int64_t cost_us = 0;  ///< how long one of its tasks is expected to run
     std::int64_t due = never;
+    /// The same for tasks that the crash rules left in the file, which `due` passes over: those that wait until nothing
+    /// runs that has crashed a process, and crashed ones that wait for a free worker.
+    std::int64_t held_due = never;
+    std::int64_t worker_due = never;
 };
 
 struct ClaimRequest {
@@ -55,7 +59,6 @@ struct ClaimRequest {
 
 struct ClaimResult {
     std::vector<ClaimedTask> tasks{};  ///< oldest due first
-    bool held = false;                 ///< a due task was left because of the crash rules
     std::size_t left_bytes = 0;        ///< the payload of a due task that is too large to be claimed ahead; 0: none
 };
 
@@ -67,7 +70,7 @@ public:
     /// A loose index scan: one step per queue present, and no more steps than there are heads; if other queues use
     /// those up, the remaining heads are looked at one by one.
     void read_heads(std::span<QueueHead> heads) {
-        for (QueueHead& head : heads) head.due = never;
+        for (QueueHead& head : heads) head.due = head.held_due = head.worker_due = never;
         std::size_t next = 0;  // heads before this one are known
         std::string seen;
         for (std::size_t level = 0; level < heads.size() && next < heads.size(); ++level) {
@@ -86,6 +89,7 @@ public:
     ClaimResult claim(ClaimRequest request, std::span<QueueHead> heads) {
         ClaimResult result;
         Rows held;
+        std::vector<Held> why;
         std::vector<std::size_t> looked_at;
         for (;;) {
             const std::size_t missing = request.limit - result.tasks.size();
@@ -98,20 +102,25 @@ public:
                 const Taken taken = take(candidate, request, heads, result);
                 more = taken != Taken::too_much;
                 if (!more) break;
-                if (taken == Taken::held)
-                    held.insert(std::lower_bound(held.begin(), held.end(), candidate.row), candidate.row);
+                if (taken == Taken::yes) continue;
+                held.insert(std::lower_bound(held.begin(), held.end(), candidate.row), candidate.row);
+                why.push_back({candidate.queue, candidate.due, taken});
             }
             if (!more || held.empty()) break;  // tasks that were left may hide later ones: look again behind them
         }
-        result.held = !held.empty();
         std::sort(looked_at.begin(), looked_at.end());
         looked_at.erase(std::unique(looked_at.begin(), looked_at.end()), looked_at.end());
         for (const std::size_t queue : looked_at) read_head_behind(heads[queue], held);
+        for (const Held& each : why) {
+            QueueHead& head = heads[each.queue];
+            std::int64_t& due = each.taken == Taken::waits_for_worker ? head.worker_due : head.held_due;
+            due = (std::min)(due, each.due);
+        }
         return result;
     }
 
 private:
-    enum class Taken { yes, held, too_much };
+    enum class Taken { yes, waits_for_crashed, waits_for_worker, too_much };
     using Rows = std::vector<std::int64_t>;  // sorted; tasks that have crashed a process, so there are few
 
     static bool contains(const Rows& rows, std::int64_t row) {
@@ -126,6 +135,12 @@ private:
         friend bool operator<(const Candidate& a, const Candidate& b) noexcept {
             return std::pair{a.due, a.row} < std::pair{b.due, b.row};
         }
+    };
+
+    struct Held {
+        std::size_t queue = 0;
+        std::int64_t due = 0;
+        Taken taken{};
     };
 
     /// The `limit` oldest due rows, from the index alone. A heap keeps the best so far, newest on top; a queue is
@@ -194,8 +209,9 @@ private:
         const int bound = heads[candidate.queue].max_crashes;
         const bool crashed = task.crashes > 0 && task.crashes < bound;  // at the bound it fails without running
         const bool last_chance = task.crashes == bound - 1;
-        if (last_chance && request.crashed_running) return Taken::held;
-        if (crashed && (request.bound_running || request.free_workers == 0)) return Taken::held;
+        if (last_chance && request.crashed_running) return Taken::waits_for_crashed;
+        if (crashed && request.bound_running) return Taken::waits_for_crashed;
+        if (crashed && request.free_workers == 0) return Taken::waits_for_worker;
         if (nameless) {
             // A text primary key may be NULL in SQLite; such a row gets a name that an outcome can be written by.
             task.id = TaskId::from_text(detail::format("unnamed-{}-{}", {candidate.row, request.now}));
@@ -221,7 +237,7 @@ private:
 
     void read_head_behind(QueueHead& head, const Rows& held) {
         Run run(db_, head_behind_, {head.name});
-        head.due = never;
+        head.due = head.held_due = head.worker_due = never;
         while (run.step()) {
             if (contains(held, run.integer(0))) continue;
             head.due = run.integer(1);

@@ -21,16 +21,15 @@ const QueueHead quick{.name = "quick", .cost_us = 10};
 const QueueHead slow{.name = "slow", .cost_us = 1'000'000};
 
 /// A result of so many tasks.
-ClaimResult result_of(std::size_t count, bool held = false) {
+ClaimResult result_of(std::size_t count) {
     ClaimResult result;
     result.tasks.resize(count);
-    result.held = held;
     return result;
 }
 
 TEST_CASE("ClaimPolicy: asks for as many tasks as workers are free, where tasks are slow") {
     const ClaimPolicy policy(4);
-    const ClaimRequest request = policy.request({.idle = 3, .running = 1}, &slow);
+    const ClaimRequest request = policy.request({.idle = 3, .running = 1}, &slow, false);
     CHECK(request.limit == 3);
     CHECK(request.free_workers == 3);
     CHECK(request.ahead_us == 0);
@@ -38,19 +37,19 @@ TEST_CASE("ClaimPolicy: asks for as many tasks as workers are free, where tasks 
 
 TEST_CASE("ClaimPolicy: a worker for whom a task is ready is not free") {
     const ClaimPolicy policy(4);
-    CHECK(policy.request({.idle = 3, .ready = 2}, &slow).free_workers == 1);
-    CHECK(policy.request({.idle = 3, .ready = 9}, &slow).free_workers == 0);
+    CHECK(policy.request({.idle = 3, .ready = 2}, &slow, false).free_workers == 1);
+    CHECK(policy.request({.idle = 3, .ready = 9}, &slow, false).free_workers == 0);
 }
 
 TEST_CASE("ClaimPolicy: asks for nothing where no worker is free and tasks are slow") {
     const ClaimPolicy policy(4);
-    CHECK(policy.request({.idle = 0, .running = 4}, &slow).limit == 0);
-    CHECK(policy.request({.idle = 0, .running = 4}, nullptr).limit == 0);
+    CHECK(policy.request({.idle = 0, .running = 4}, &slow, false).limit == 0);
+    CHECK(policy.request({.idle = 0, .running = 4}, nullptr, false).limit == 0);
 }
 
 TEST_CASE("ClaimPolicy: asks for more ahead where tasks are quick, by their work") {
     const ClaimPolicy policy(4);
-    const ClaimRequest request = policy.request({.idle = 0, .running = 4}, &quick);
+    const ClaimRequest request = policy.request({.idle = 0, .running = 4}, &quick, false);
     CHECK(request.free_workers == 0);
     CHECK(request.limit > 0);
     CHECK(request.ahead_us == 16'000);
@@ -58,17 +57,17 @@ TEST_CASE("ClaimPolicy: asks for more ahead where tasks are quick, by their work
 
 TEST_CASE("ClaimPolicy: work that waits already is taken off the budget") {
     const ClaimPolicy policy(1);
-    CHECK(policy.request({.running = 1, .ready = 1, .ready_us = 1'000}, &quick).ahead_us == 3'000);
-    CHECK(policy.request({.running = 1, .ready = 1, .ready_us = 3'995}, &quick).limit == 0);
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_us = 1'000}, &quick, false).ahead_us == 3'000);
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_us = 3'995}, &quick, false).limit == 0);
 }
 
 TEST_CASE("ClaimPolicy: payloads that wait already are taken off the 16 MiB that may be claimed ahead") {
     const ClaimPolicy policy(1);
     constexpr std::size_t mib = std::size_t{1} << 20;
-    CHECK(policy.request({.running = 1}, &quick).ahead_bytes == 16 * mib);
-    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 10 * mib}, &quick).ahead_bytes == 6 * mib);
-    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 16 * mib}, &quick).limit == 0);
-    CHECK(policy.request({.running = 1, .ready = 2, .ready_bytes = 90 * mib}, &quick).limit == 0);
+    CHECK(policy.request({.running = 1}, &quick, false).ahead_bytes == 16 * mib);
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 10 * mib}, &quick, false).ahead_bytes == 6 * mib);
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 16 * mib}, &quick, false).limit == 0);
+    CHECK(policy.request({.running = 1, .ready = 2, .ready_bytes = 90 * mib}, &quick, false).limit == 0);
 }
 
 TEST_CASE("ClaimPolicy: a task that was too large to be claimed ahead is asked for once there is room, or a worker") {
@@ -77,17 +76,17 @@ TEST_CASE("ClaimPolicy: a task that was too large to be claimed ahead is asked f
     ClaimResult result;
     result.left_bytes = 10 * mib;
     policy.claimed({}, result);
-    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 7 * mib}, &quick).limit == 0);
-    CHECK(policy.request({.idle = 1, .ready_bytes = 7 * mib}, &quick).limit == 1);
-    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 6 * mib}, &quick).limit > 0);
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 7 * mib}, &quick, false).limit == 0);
+    CHECK(policy.request({.idle = 1, .ready_bytes = 7 * mib}, &quick, false).limit == 1);
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 6 * mib}, &quick, false).limit > 0);
     policy.claimed({}, result_of(1));
-    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 7 * mib}, &quick).limit > 0);
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_bytes = 7 * mib}, &quick, false).limit > 0);
 }
 
 TEST_CASE("ClaimPolicy: asks for nothing more while five eighths of what it may hold are ready") {
     const ClaimPolicy policy(1);
-    CHECK(policy.request({.running = 1, .ready = 40}, &quick).limit > 0);
-    CHECK(policy.request({.running = 1, .ready = 41}, &quick).limit == 0);
+    CHECK(policy.request({.running = 1, .ready = 40}, &quick, false).limit > 0);
+    CHECK(policy.request({.running = 1, .ready = 41}, &quick, false).limit == 0);
 }
 
 TEST_CASE("ClaimPolicy: holds more once workers ran dry although all came, up to a bound") {
@@ -95,7 +94,7 @@ TEST_CASE("ClaimPolicy: holds more once workers ran dry although all came, up to
     const Load dry{.idle = 1};
     std::size_t last = 0;
     for (int i = 0; i < 10; ++i) {
-        const ClaimRequest request = policy.request(dry, &quick);
+        const ClaimRequest request = policy.request(dry, &quick, false);
         CHECK(request.limit >= last);
         last = request.limit;
         policy.claimed(request, result_of(request.limit));
@@ -105,15 +104,15 @@ TEST_CASE("ClaimPolicy: holds more once workers ran dry although all came, up to
 
 TEST_CASE("ClaimPolicy: does not hold more because there was no more to claim") {
     ClaimPolicy policy(1);
-    const ClaimRequest request = policy.request({.idle = 1}, &quick);
+    const ClaimRequest request = policy.request({.idle = 1}, &quick, false);
     policy.claimed(request, result_of(request.limit - 1));
-    CHECK(policy.request({.idle = 1}, &quick).limit == request.limit);
+    CHECK(policy.request({.idle = 1}, &quick, false).limit == request.limit);
 }
 
 TEST_CASE("ClaimPolicy: after claims went back it asks for free workers only") {
     ClaimPolicy policy(4);
     policy.suspend(1000);
-    const ClaimRequest request = policy.request({.idle = 1, .running = 3}, &quick);
+    const ClaimRequest request = policy.request({.idle = 1, .running = 3}, &quick, false);
     CHECK(request.limit == 1);
     CHECK(request.ahead_us == 0);
 }
@@ -122,29 +121,25 @@ TEST_CASE("ClaimPolicy: a quick task that started after claims went back ends th
     ClaimPolicy policy(4);
     policy.suspend(1000);
     policy.measured(1000, 10);
-    CHECK(policy.request({.running = 4}, &quick).limit == 0);
+    CHECK(policy.request({.running = 4}, &quick, false).limit == 0);
     policy.measured(1001, 1'000'000);
-    CHECK(policy.request({.running = 4}, &quick).limit == 0);
+    CHECK(policy.request({.running = 4}, &quick, false).limit == 0);
     policy.measured(1001, 10);
-    CHECK(policy.request({.running = 4}, &quick).limit > 0);
+    CHECK(policy.request({.running = 4}, &quick, false).limit > 0);
 }
 
-TEST_CASE("ClaimPolicy: while a task is held back nothing is claimed ahead, so that a worker becomes free") {
-    ClaimPolicy policy(4);
-    policy.claimed({}, result_of(0, true));
-    CHECK(policy.held());
-    CHECK(policy.request({.running = 4}, &quick).limit == 0);
-    CHECK(policy.request({.idle = 1, .running = 3}, &quick).limit == 1);
-    policy.claimed({}, result_of(0));
-    CHECK_FALSE(policy.held());
-    CHECK(policy.request({.running = 4}, &quick).limit > 0);
+TEST_CASE("ClaimPolicy: while a task waits for a free worker nothing is claimed ahead, so that there will be one") {
+    const ClaimPolicy policy(4);
+    CHECK(policy.request({.running = 4}, &quick, true).limit == 0);
+    CHECK(policy.request({.idle = 1, .running = 3}, &quick, true).limit == 1);
+    CHECK(policy.request({.running = 4}, &quick, false).limit > 0);
 }
 
 TEST_CASE("ClaimPolicy: tells the storage layer which crashed tasks run") {
     const ClaimPolicy policy(4);
-    CHECK_FALSE(policy.request({.idle = 4}, &slow).crashed_running);
-    CHECK(policy.request({.idle = 4, .crashed = true}, &slow).crashed_running);
-    CHECK(policy.request({.idle = 4, .last_chance = true}, &slow).bound_running);
+    CHECK_FALSE(policy.request({.idle = 4}, &slow, false).crashed_running);
+    CHECK(policy.request({.idle = 4, .crashed = true}, &slow, false).crashed_running);
+    CHECK(policy.request({.idle = 4, .last_chance = true}, &slow, false).bound_running);
 }
 
 }  // namespace

@@ -242,4 +242,23 @@ TEST_CASE("DueTimes: no add of many threads is lost") {
     CHECK(shop.of(0) == 1);
 }
 
+TEST_CASE("DueTimes: held tasks are due again once what they wait for has come, and not before") {
+    const bool by_worker = GENERATE(false, true);
+    Shop shop;
+    DueTimes& due = shop.due;
+    std::vector<QueueHead> heads = due.heads();
+    (by_worker ? heads[0].worker_due : heads[0].held_due) = 5;
+    due.set(heads);
+    CHECK(due.worker_wanted() == by_worker);
+    due.release_held(!by_worker, !by_worker);
+    CHECK(due.earliest() == nullptr);
+    due.release_held(by_worker, by_worker);
+    REQUIRE(due.earliest() != nullptr);
+    CHECK(due.earliest()->due == 5);
+    CHECK_FALSE(due.worker_wanted());
+    shop.look(never, never);
+    due.release_held(false, true);
+    CHECK(due.earliest() == nullptr);
+}
+
 }  // namespace

@@ -334,16 +334,16 @@ TEST_CASE("Claims: a task that may crash only once more is marked") {
     const ClaimResult result = shop.claim();
     REQUIRE(result.tasks.size() == 1);
     CHECK(result.tasks[0].last_chance);
-    CHECK_FALSE(result.held);
+    CHECK(shop.heads[0].held_due == never);
+    CHECK(shop.heads[0].worker_due == never);
 }
 
 TEST_CASE("Claims: a task that may crash only once more is held while a crashed one runs") {
     Shop shop;
-    shop.add({.id = "a", .crashes = 2});
+    shop.add({.id = "a", .created_at = 7, .crashes = 2});
     shop.request.crashed_running = true;
-    const ClaimResult result = shop.claim();
-    CHECK(result.tasks.empty());
-    CHECK(result.held);
+    CHECK(shop.claimed().empty());
+    CHECK(shop.heads[0].held_due == 7);
     CHECK(shop.query("SELECT claim, claimed_at FROM backlite_tasks") == "0|NULL");
 }
 
@@ -356,11 +356,10 @@ TEST_CASE("Claims: a task that may crash only once more is held while one claime
 
 TEST_CASE("Claims: a crashed task is held while one that may crash only once more runs") {
     Shop shop;
-    shop.add({.id = "crashed", .crashes = 1});
+    shop.add({.id = "crashed", .created_at = 7, .crashes = 1});
     shop.request.bound_running = true;
-    const ClaimResult result = shop.claim();
-    CHECK(result.tasks.empty());
-    CHECK(result.held);
+    CHECK(shop.claimed().empty());
+    CHECK(shop.heads[0].held_due == 7);
 }
 
 TEST_CASE("Claims: tasks that may crash only once more go one by one") {
@@ -420,7 +419,8 @@ TEST_CASE("Claims: a crashed task is held while no worker is free") {
     REQUIRE(result.tasks.size() == 2);
     CHECK(result.tasks[0].id.str() == "a");
     CHECK(result.tasks[1].id.str() == "b");
-    CHECK(result.held);
+    CHECK(shop.heads[0].worker_due == 2);
+    CHECK(shop.heads[0].held_due == never);
 }
 
 TEST_CASE("Claims: held tasks do not block later ones, however many they are") {
@@ -451,9 +451,37 @@ TEST_CASE("Claims: a head passes over tasks that are held") {
     shop.add({.id = "held", .created_at = 1, .crashes = 2});
     shop.add({.id = "later", .wait_until = now + 9});
     shop.request.crashed_running = true;
-    const ClaimResult result = shop.claim();
-    CHECK(result.held);
+    CHECK(shop.claimed().empty());
+    CHECK(shop.heads[0].held_due == 1);
     CHECK(shop.heads[0].due == now + 9);
+}
+
+TEST_CASE("Claims: what a head says of held tasks outlives a claim that does not look at its queue") {
+    Shop shop{"mail", "print"};
+    shop.add({.id = "oldest-held", .queue = "print", .created_at = 5, .crashes = 2});
+    shop.add({.id = "held", .queue = "print", .created_at = 6, .crashes = 2});
+    shop.request.crashed_running = true;
+    CHECK(shop.claimed().empty());
+    shop.add({.id = "other", .queue = "mail", .created_at = 9});
+    shop.heads[0].due = 9;
+    CHECK(shop.claimed() == "other");
+    CHECK(shop.heads[1].held_due == 5);
+}
+
+TEST_CASE("Claims: what a head says of held tasks is as new as the last look at its queue") {
+    Shop shop;
+    shop.add({.id = "held", .created_at = 1, .crashes = 2});
+    shop.request.crashed_running = true;
+    CHECK(shop.claimed().empty());
+    const bool by_claim = GENERATE(false, true);
+    if (by_claim) {
+        shop.request.crashed_running = false;
+        shop.heads[0].due = 1;
+        CHECK(shop.claimed() == "held");
+    } else {
+        CHECK(shop.read_heads() == "mail 1");
+    }
+    CHECK(shop.heads[0].held_due == never);
 }
 
 TEST_CASE("Claims: the bounds of two queues are their own") {
