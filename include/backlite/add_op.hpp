@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <exception>
 #include <limits>
+#include <new>
 #include <optional>
 #include <stop_token>
 #include <string>
@@ -97,6 +98,8 @@ public:
         const std::optional<std::int64_t> wait_until = due_time(now);
         if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
         if (tasks_.empty()) return {};
+        std::vector<TaskId> ids;
+        ids.reserve(tasks_.size());  // now: once they are added, nothing may fail
         try {
             if (database_ != nullptr) {
                 target_->add_within(*database_, tasks_, wait_until, now);
@@ -104,11 +107,9 @@ public:
                 target_->add(tasks_, wait_until, now, stop_);
             }
         } catch (Error& error) {
-            error.set_subject(std::string{tasks_.front().queue}, {});
+            name_queue(error);
             throw;
         }
-        std::vector<TaskId> ids;
-        ids.reserve(tasks_.size());
         for (NewTask& task : tasks_) ids.push_back(std::move(task.id));
         return ids;
     }
@@ -151,6 +152,14 @@ private:
             return due;
         }
         return std::nullopt;
+    }
+
+    /// What the error says otherwise counts for more than that name: without memory for it, it goes without.
+    void name_queue(Error& error) const noexcept {
+        try {
+            error.set_subject(std::string{tasks_.front().queue}, {});
+        } catch (const std::bad_alloc&) {
+        }
     }
 
     AddTarget* target_;

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <memory>
+#include <string>
 #include <thread>
 #include <utility>
 
@@ -11,7 +12,9 @@
 #include <sqlite3.h>
 
 #include <backlite/add_op.hpp>
+#include <backlite/config.hpp>
 #include <backlite/error.hpp>
+#include <backlite/format.hpp>
 #include <backlite/fwd.hpp>
 #include <backlite/open_transactions.hpp>
 #include <backlite/runtime/engine.hpp>
@@ -20,15 +23,16 @@
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 
-/// Begins a write transaction (BEGIN IMMEDIATE) and rolls it back unless `commit` was called. While it is open, no
-/// other connection can write to the file: keep it short.
+/// Begins a write transaction and rolls it back unless `commit` was called. While it is open, no other connection can
+/// write to the file: keep it short.
 /// Threads: those of its connection, one at a time; begun and ended on one thread. REQUIRES: goes before client and
 /// connection do.
 class Transaction {
 public:
     /// Errors: ConfigError if the connection is on another file than the client, or has a transaction open; BusyError
-    /// if others keep the write lock for the client's `busy_timeout`; StorageError if the client has stopped itself.
-    /// Blocks that long at most.
+    /// if others keep the write lock for the client's `busy_timeout`; StorageError, also if the client has stopped
+    /// itself. Blocks that long at most, whatever busy timeout or handler the connection has: for the write lock it is
+    /// not asked.
     Transaction(Client& client, SQLite::Database& database);
 
     /// For the library.
@@ -38,16 +42,25 @@ public:
         engine_.check_own_file(db);
         engine_.check_usable();
         if (sqlite3_get_autocommit(db) == 0) throw ConfigError("Transaction: one is open on this connection already");
-        // Now: without memory the transaction could not be ended by a statement that is yet to be prepared.
-        static_cast<void>(rollback_->get(db));
-        begin(db);
+        storage::execute(db, storage::read_schema);
+        storage::prepare_ahead(db, {rollback_.get()});
         OpenTransactions::instance().add(engine_.identity(), thread_);
         open_ = true;
+        try {
+            begin(db);
+        } catch (...) {
+            rollback();
+            throw;
+        }
     }
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
     ~Transaction() {
         rollback();
+        if (open_ && !engine_.forked()) {  // no memory; somebody may have let go of some
+            rollback();
+            end();
+        }
         // Another thread may have held one of SQLite's locks when the process forked: finalising would wait for it.
         if (engine_.forked()) static_cast<void>(rollback_.release());
     }
@@ -70,22 +83,33 @@ public:
         engine_.refresh();
     }
 
-    /// Ends it without effect. Does nothing if it has ended.
+    /// Ends it without effect. Does nothing if it has ended. If SQLite has no memory even for that, it stays open, and
+    /// the destructor tries again.
     void rollback() noexcept {
         if (!open_ || engine_.forked()) return;
         sqlite3* db = database_.getHandle();
-        if (sqlite3_get_autocommit(db) == 0) static_cast<void>(sqlite3_step(rollback_->get(db)));
-        end();
+        if (sqlite3_get_autocommit(db) == 0) storage::run_ahead(db, *rollback_);
+        if (sqlite3_get_autocommit(db) != 0) end();
     }
 
 private:
+    /// BEGIN IMMEDIATE would run the host's busy handler, for as long as that likes. SQLite asks none when a
+    /// transaction that reads already wants to write, so that is what happens here: a statement that deletes nothing
+    /// takes the lock, or fails at once.
     void begin(sqlite3* db) const {
-        const auto until = saturating_add(std::chrono::steady_clock::now(), engine_.config().busy_timeout);
+        const Duration patience = engine_.config().busy_timeout;
+        const auto until = saturating_add(std::chrono::steady_clock::now(), patience);
+        const std::string sql = detail::format("BEGIN; {}; DELETE FROM backlite_tasks WHERE 0", {storage::read_schema});
         for (;;) {
-            const int code = sqlite3_exec(db, "BEGIN IMMEDIATE", nullptr, nullptr, nullptr);
+            const int code = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
             if (code == SQLITE_OK) return;
-            if ((code & 0xff) != SQLITE_BUSY || std::chrono::steady_clock::now() >= until) {
-                storage::throw_sqlite(db, "Transaction: BEGIN IMMEDIATE");
+            if ((code & 0xff) != SQLITE_BUSY) storage::throw_sqlite(db, "Transaction");
+            if (!storage::run_ahead(db, *rollback_) || std::chrono::steady_clock::now() >= until) {
+                throw BusyError(
+                    detail::format("Transaction: database \"{}\" stayed locked by another connection for {} "
+                                   "ms",
+                                   {engine_.config().database, patience.count()}),
+                    code);
             }
             sqlite3_sleep(1);
         }

@@ -18,6 +18,7 @@
 #include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -933,6 +934,70 @@ TEST_CASE("Transaction: BusyError when another connection keeps the lock for lon
     CHECK(sqlite3_get_autocommit(db.getHandle()) != 0);
     holder.release();
     CHECK(test.client.add(Email{}).save().size() == 1);
+}
+
+TEST_CASE("Transaction: waits as long as the client says, and leaves the connection's own busy handler alone") {
+    Adding test({.busy_timeout = 50ms});
+    SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
+    std::atomic<int> asked{0};
+    sqlite3_busy_handler(
+        db.getHandle(),
+        [](void* count, int) {
+            sqlite3_sleep(10);
+            return ++*static_cast<std::atomic<int>*>(count) < 1000 ? 1 : 0;  // the host would wait ten seconds
+        },
+        &asked);
+    LockHolder holder(test.file);
+    const auto start = std::chrono::steady_clock::now();
+    CHECK(contains(message_of<BusyError>([&] { Transaction tx(test.client, db); }),
+                   "locked by another connection for 50 ms"));
+    CHECK(std::chrono::steady_clock::now() - start < 5s);
+    CHECK(asked == 0);
+    CHECK(sqlite3_get_autocommit(db.getHandle()) != 0);
+    asked = 998;
+    CHECK_THROWS_AS(db.exec("BEGIN IMMEDIATE"), SQLite::Exception);
+    CHECK(asked == 1000);
+    holder.release();
+    {
+        Transaction tx{test.client, db};
+        CHECK_THROWS_AS(test.client.add(Email{}).save(), ConfigError);
+    }
+}
+
+TEST_CASE("Transaction: has the write lock from the start") {
+    Adding test;
+    SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
+    SQLite::Database other(test.file, SQLite::OPEN_READWRITE);
+    const Transaction tx{test.client, db};
+    CHECK_THROWS_AS(other.exec("BEGIN IMMEDIATE"), SQLite::Exception);
+}
+
+TEST_CASE("Transaction: prepares its end after the schema is read, which would undo that") {
+    Adding test;
+    SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
+    struct Compiled {
+        bool schema_read = false;
+        bool end_prepared = false;
+        bool in_order = false;
+    } compiled;
+    const auto note = [](void* data, int action, const char* what, const char*, const char*, const char*) {
+        auto& seen = *static_cast<Compiled*>(data);
+        seen.schema_read =
+            seen.schema_read || (action == SQLITE_READ && std::string_view{what}.substr(0, 7) == "sqlite_");
+        if (action == SQLITE_TRANSACTION && std::string_view{what} == "ROLLBACK") {
+            seen.end_prepared = true;
+            seen.in_order = seen.schema_read;
+        }
+        return SQLITE_OK;
+    };
+    sqlite3_set_authorizer(db.getHandle(), note, &compiled);
+    {
+        const Transaction tx{test.client, db};
+        CHECK(compiled.end_prepared);
+        CHECK(compiled.in_order);
+        sqlite3_set_authorizer(db.getHandle(), nullptr, nullptr);
+    }
+    CHECK(sqlite3_get_autocommit(db.getHandle()) != 0);
 }
 
 TEST_CASE("Transaction: the caller may end it by SQL, and then it cannot be committed again") {

@@ -48,15 +48,21 @@ private:
 };
 
 /// Inserts tasks in the transaction of the host that is open on its connection: all of them or none, and nothing of it
-/// is left prepared. `file`: for messages. Errors: StorageError, also if the file needs a newer library; the host's
-/// transaction is as it was, or the message says that SQLite has rolled it back.
+/// is left prepared. `file`: for messages. Errors: StorageError, also if the file needs a newer library, or
+/// std::bad_alloc; the host's transaction is as it was, or the error is a StorageError whose message says that SQLite
+/// has rolled it back.
 inline void add_within(sqlite3* db, std::string_view file, std::span<const NewTask> tasks, std::int64_t now,
                        std::optional<std::int64_t> wait_until) {
-    // Prepared now: without memory they could not be once they are needed.
     Statement release("RELEASE backlite_add");
     Statement undo("ROLLBACK TO backlite_add");
     Statement undo_all("ROLLBACK");
-    for (Statement* statement : {&release, &undo, &undo_all}) static_cast<void>(statement->get(db));
+    prepare_ahead(db, {&release, &undo, &undo_all});
+    const auto take_back = [&](int code, const char* what) {
+        if (sqlite3_get_autocommit(db) == 0 && !(run_ahead(db, undo) && run_ahead(db, release)))
+            run_ahead(db, undo_all);
+        if (sqlite3_get_autocommit(db) == 0) return;
+        throw_sqlite(code, detail::format("{}; SQLite has rolled back the whole transaction", {what}));
+    };
     execute(db, "SAVEPOINT backlite_add");
     try {
         Adds(db).insert(tasks, now, wait_until);
@@ -67,15 +73,10 @@ inline void add_within(sqlite3* db, std::string_view file, std::span<const NewTa
         Statistics(db, never).add(tally(tasks, now));
         Run(db, release).change();
     } catch (const StorageError& error) {
-        const auto done = [db](Statement& statement) {
-            const int code = sqlite3_step(statement.get(db));
-            return sqlite3_reset(statement.get(db)) == SQLITE_OK && code == SQLITE_DONE;
-        };
-        if (sqlite3_get_autocommit(db) == 0 && !(done(undo) && done(release))) done(undo_all);
-        if (sqlite3_get_autocommit(db) != 0) {
-            throw_sqlite(error.extended_code(),
-                         detail::format("{}; SQLite has rolled back the whole transaction", {error.what()}));
-        }
+        take_back(error.extended_code(), error.what());
+        throw;
+    } catch (...) {
+        take_back(SQLITE_NOMEM, "out of memory");
         throw;
     }
 }

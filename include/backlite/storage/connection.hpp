@@ -83,8 +83,8 @@ public:
     /// Starts a write transaction. False if another connection kept the lock for the whole wait.
     [[nodiscard]] bool try_begin() {
         Run run(handle(), begin_);
-        const int code = step_code(run);
-        if (code == SQLITE_OK) return true;
+        const int code = run.step_code();
+        if (code == SQLITE_DONE) return true;
         if ((code & 0xff) == SQLITE_BUSY) return false;
         throw_sqlite(handle(), "BEGIN IMMEDIATE");
     }
@@ -92,22 +92,23 @@ public:
     /// Errors: StorageError; then everything is rolled back, except after an I/O error, when the commit may have landed
     /// all the same (`added()` says unknown).
     void commit() {
-        int code = SQLITE_OK;
-        {
-            Run run(handle(), commit_);
-            code = step_code(run);
-        }
-        if (code == SQLITE_OK) return;
-        const std::string what = detail::format("COMMIT: {} (SQLite {})", {sqlite3_errmsg(handle()), code});
+        const int code = Run(handle(), commit_).step_code();
+        if (code == SQLITE_DONE) return;
+        const std::string what = text_of_error(handle(), "COMMIT", code);
         rollback();
         throw_sqlite(code, what, (code & 0xff) == SQLITE_IOERR ? Added::unknown : Added::no);
     }
 
     /// Ends the transaction if one is open: a failed statement may or may not have ended it.
     void rollback() noexcept {
-        if (!in_transaction()) return;
-        Run run(handle(), rollback_);
-        static_cast<void>(step_code(run));
+        if (in_transaction()) run_ahead(handle(), rollback_);
+    }
+
+    /// Prepares what ends a transaction, so that it works without memory. To be called again when the schema has
+    /// changed. Errors: StorageError.
+    void prepare_ends() {
+        execute(handle(), read_schema);
+        prepare_ahead(handle(), {&commit_, &rollback_});
     }
 
     /// A number that changes with each commit of another connection, in this process or another; own commits leave it.
@@ -169,8 +170,7 @@ private:
                 execute(db, "PRAGMA wal_autocheckpoint=0");  // all our checkpoints run on the writer
                 execute(db, "PRAGMA query_only=ON");
             }
-            // Now: without memory a transaction could not be ended by statements that are yet to be prepared.
-            for (Statement* statement : {&commit_, &rollback_}) static_cast<void>(statement->get(db));
+            prepare_ends();
         } catch (const StorageError& error) {
             throw_sqlite(error.extended_code(),
                          detail::format("database \"{}\" cannot be used: {}", {config.database, error.what()}));
@@ -202,17 +202,6 @@ private:
         if (now - connection->busy_since_ >= connection->waits_) return 0;
         sqlite3_sleep(1);
         return 1;
-    }
-
-    int step_code(Run& run) noexcept {
-        try {
-            run.step();
-            return SQLITE_OK;
-        } catch (const StorageError& error) {
-            return error.extended_code();
-        } catch (...) {
-            return SQLITE_NOMEM;
-        }
     }
 
     std::int64_t pragma(Statement& statement) {

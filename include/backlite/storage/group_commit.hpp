@@ -17,7 +17,6 @@
 #include <thread>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <sqlite3.h>
 
@@ -44,10 +43,14 @@ namespace storage {
 ///
 /// An operation may run several times before it counts: if another of its batch fails, or the commit does, it runs
 /// again without the one that failed. So what it finds may leave it only after `write` has returned.
+///
+/// Nothing here needs memory, but for the operations themselves and the texts of errors: a call that has none fails
+/// alone, and leaves neither the lead nor the transaction behind.
 /// Threads: any. No lock is held while SQL runs; whoever leads owns the connection.
 class GroupCommit {
 public:
-    /// What the rest of the client wants to hear; called by the leader, without a lock, outside of transactions.
+    /// What the rest of the client wants to hear; called by the leader, without a lock, outside of transactions. They
+    /// must not throw.
     struct Hooks {
         std::function<void()> foreign_commit{};            ///< another connection has committed
         std::function<void(const StorageError&)> fatal{};  ///< the file cannot be used any more; called once
@@ -142,7 +145,7 @@ private:
         const std::lock_guard lock(mutex_);
         if (fatal_) throw StorageError(*fatal_);
         operation.refusals = refusals_;
-        waiting_.push_back(&operation);
+        waiting_.push_back(operation);
         entered_.fetch_add(1, std::memory_order_relaxed);
         if (!led_) {
             if (!gathering_.pairs() || waiting_.size() > 1) take_lead_locked(operation);
@@ -182,18 +185,19 @@ private:
     /// found locked: waiting for this process's own writes is no reason to give up.
     bool gives_up_locked(Operation& operation) {
         if (fatal_) {
-            operation.error = std::make_exception_ptr(StorageError(*fatal_));
+            operation.error = thrown_by([&] { throw StorageError(*fatal_); });
         } else if (operation.patience.stop.stop_requested()) {
-            operation.error = std::make_exception_ptr(Cancelled("cancelled by the caller's stop token"));
+            operation.error = thrown_by([] { throw Cancelled("cancelled by the caller's stop token"); });
         } else if (refusals_ > operation.refusals && Steady::now() >= operation.deadline) {
-            operation.error = std::make_exception_ptr(
-                BusyError(detail::format("database \"{}\" stayed locked by another connection for {} ms",
-                                         {connection_.file(), operation.patience.busy_timeout.count()}),
-                          SQLITE_BUSY));
+            operation.error = thrown_by([&] {
+                throw BusyError(detail::format("database \"{}\" stayed locked by another connection for {} ms",
+                                               {connection_.file(), operation.patience.busy_timeout.count()}),
+                                SQLITE_BUSY);
+            });
         } else {
             return false;
         }
-        remove_locked(operation);
+        waiting_.remove(operation);
         operation.set(State::done);
         return true;
     }
@@ -217,8 +221,10 @@ private:
     /// everybody who waits may too. Whether its own operation is done, and the lead given up. The lock is held at entry
     /// and at exit, not in between.
     [[nodiscard]] bool lead_round(Operation& own, Found& found, std::unique_lock<std::mutex>& lock) {
-        const bool writes = std::any_of(waiting_.begin(), waiting_.end(),
-                                        [](const Operation* o) { return o->kind == Operation::Kind::write; });
+        bool writes = false;
+        for (const Operation* o = waiting_.first(); o != nullptr && !writes; o = o->next) {
+            writes = o->kind == Operation::Kind::write;
+        }
         lock.unlock();
         try {
             if (writes && !connection_.try_begin()) {
@@ -233,56 +239,54 @@ private:
             note_fatal(own.error, found);
             connection_.rollback();
             lock.lock();
-            remove_locked(own);
+            waiting_.remove(own);
             own.set(State::done);
             hand_over_locked(found);
             return true;
         }
-        std::vector<Operation*> batch;
+        OperationList batch;
         Steady::duration took{};
         if (run_all(batch, own, writes, lock)) took = commit(batch, writes);
-        for (const Operation* operation : batch) note_fatal(operation->error, found);
-        const auto left = std::stable_partition(batch.begin(), batch.end(),
-                                                [](const Operation* o) { return o->committed || o->error; });
+        OperationList over;
+        OperationList left;
+        while (Operation* const operation = batch.pop_front()) {
+            note_fatal(operation->error, found);
+            (operation->committed || operation->error ? over : left).push_back(*operation);
+        }
         lock.lock();
-        put_back_locked({left, batch.end()});
+        put_back_locked(left);
         if (took > Steady::duration::zero()) gathering_.committed(took);
         const bool done = own.committed || own.error;
         if (done) own.set(State::done);
-        gathering_.begin(writes ? static_cast<std::size_t>(left - batch.begin()) + waiting_.size() : 0, Steady::now());
+        gathering_.begin(writes ? over.size() + waiting_.size() : 0, Steady::now());
         // Those who are woken come back with the next operation. If the next leader waits for them, it begins while
         // they are being woken; otherwise this one stays until they are awake, so that the next transaction holds them.
         const bool at_once = gathering_.target() > 0;
         if (done && at_once) hand_over_locked(found);
         lock.unlock();
-        std::for_each(batch.begin(), left, [&own](Operation* o) {
-            if (o != &own) o->tell(State::done);
-        });
+        while (Operation* const operation = over.pop_front()) {
+            if (operation != &own) operation->tell(State::done);
+        }
         lock.lock();
         if (done && !at_once) hand_over_locked(found);
         return done;
     }
 
-    void remove_locked(Operation& operation) {
-        const auto place = std::find(waiting_.begin(), waiting_.end(), &operation);
-        if (place != waiting_.end()) waiting_.erase(place);
-    }
-
     /// Runs what waits, in the order in which it came, and what arrives meanwhile. The lock is not held at entry and at
     /// exit. False if one failed: nothing of the others is in the file then.
-    [[nodiscard]] bool run_all(std::vector<Operation*>& batch, Operation& own, bool writes,
-                               std::unique_lock<std::mutex>& lock) {
-        std::size_t ran = 0;
+    [[nodiscard]] bool run_all(OperationList& batch, Operation& own, bool writes, std::unique_lock<std::mutex>& lock) {
+        const Operation* ran = nullptr;  // the last that did
         lock.lock();
         if (gathering_.target() > 0 && Steady::now() >= gathering_.until()) gathering_.end();
         while (take_locked(batch, writes)) {
             taken_ = batch.size();
             lock.unlock();
-            for (; ran < batch.size(); ++ran) {
-                if (!run(*batch[ran], writes)) return false;
+            for (Operation* next = ran == nullptr ? batch.first() : ran->next; next != nullptr; next = next->next) {
+                if (!run(*next, writes)) return false;
+                ran = next;
             }
             lock.lock();
-            if (!writes || batch.back()->alone) break;
+            if (!writes || batch.last()->alone) break;
             if (waiting_.empty()) gather(own, lock);
         }
         gathering_.end();
@@ -291,19 +295,17 @@ private:
     }
 
     /// Moves what waits to the end of the batch; false if that is nothing.
-    bool take_locked(std::vector<Operation*>& batch, bool writes) {
+    bool take_locked(OperationList& batch, bool writes) {
         const std::size_t before = batch.size();
-        for (Operation* next : waiting_) {
+        while (Operation* const next = waiting_.first()) {
             // A write that arrived after the leader chose to begin no transaction waits for the next round.
             if (!writes && next->kind == Operation::Kind::write) break;
-            if (next->alone && !batch.empty()) break;
             next->set(State::taken);
-            batch.push_back(next);
+            waiting_.remove(*next);
+            batch.push_back(*next);
             if (next->alone) break;
         }
-        const std::size_t taken = batch.size() - before;
-        waiting_.erase(waiting_.begin(), waiting_.begin() + static_cast<std::ptrdiff_t>(taken));
-        return taken > 0;
+        return batch.size() > before;
     }
 
     /// Waits for the next operation if one is expected before the commit, but not long. The lock is held at entry and
@@ -344,14 +346,14 @@ private:
 
     /// How long it took; zero if there was nothing to commit, or it failed. Operations that are neither failed nor
     /// committed afterwards have their turn again.
-    Steady::duration commit(const std::vector<Operation*>& batch, bool writes) noexcept {
+    Steady::duration commit(const OperationList& batch, bool writes) noexcept {
         const auto start = Steady::now();
         try {
             if (writes) connection_.commit();
         } catch (...) {
             const std::exception_ptr error = std::current_exception();
             const bool settled = batch.size() == 1 || may_have_landed(error);
-            for (Operation* operation : batch) {
+            for (Operation* operation = batch.first(); operation != nullptr; operation = operation->next) {
                 if (settled) {
                     operation->error = copy_of(error);
                 } else {
@@ -360,13 +362,18 @@ private:
             }
             return {};
         }
-        for (Operation* operation : batch) operation->committed = true;
+        for (Operation* operation = batch.first(); operation != nullptr; operation = operation->next) {
+            operation->committed = true;
+        }
         return writes ? Steady::now() - start : Steady::duration::zero();
     }
 
-    void put_back_locked(const std::vector<Operation*>& batch) {
-        for (Operation* operation : batch) operation->set(State::waiting);
-        waiting_.insert(waiting_.begin(), batch.begin(), batch.end());
+    /// They have waited longest.
+    void put_back_locked(OperationList& left) noexcept {
+        for (Operation* operation = left.first(); operation != nullptr; operation = operation->next) {
+            operation->set(State::waiting);
+        }
+        waiting_.prepend(left);
     }
 
     /// The end of a lead: the first who waits leads now, or whoever comes next.
@@ -374,25 +381,27 @@ private:
         found.ends_it = found.fatal && !fatal_;
         if (found.ends_it) fatal_ = found.fatal;
         led_ = !waiting_.empty();
-        if (led_) waiting_.front()->tell(State::leads);
+        if (led_) waiting_.first()->tell(State::leads);
     }
 
     /// Whether others have committed, and whether the file is still ours to write. REQUIRES: to lead.
     void look_around(Found& found) {
         const std::int64_t version = connection_.data_version();
         if (version != seen_version_) {
-            found.foreign_commit = true;
-            ++foreign_commits_;
             const std::int64_t schema = connection_.schema_version();
             if (schema != seen_schema_) {
+                // If this cannot be done now, nothing is written now, and the next look tries again.
+                connection_.prepare_ends();
                 try {
                     Schema::check_writer(connection_);
                 } catch (const StorageError& error) {
-                    if (error.extended_code() != SQLITE_ERROR) throw;  // SQLite's trouble: the next look asks again
+                    if (error.extended_code() != SQLITE_ERROR) throw;  // SQLite's trouble
                     found.fatal = error;
                 }
                 seen_schema_ = schema;
             }
+            found.foreign_commit = true;
+            ++foreign_commits_;
             seen_version_ = version;
         }
         const auto now = Steady::now();
@@ -414,27 +423,44 @@ private:
         }
     }
 
-    /// Callers on different threads complete their errors, so each gets its own.
-    static std::exception_ptr copy_of(const std::exception_ptr& error) noexcept {
+    /// What `call` throws; where there is no memory for that, std::bad_alloc.
+    template <class Call>
+    static std::exception_ptr thrown_by(Call&& call) noexcept {
         try {
-            try {
-                std::rethrow_exception(error);
-            } catch (const StorageError& known) {
-                throw_sqlite(known.extended_code(), known.what(), known.added());
-            }
+            call();
         } catch (...) {
             return std::current_exception();
         }
+        return nullptr;
+    }
+
+    /// Callers on different threads complete their errors, so each gets its own. An error that is about no task yet is
+    /// copied without memory, so that none forgets what it says of the commit.
+    static std::exception_ptr copy_of(const std::exception_ptr& error) noexcept {
+        return thrown_by([&error] {
+            try {
+                std::rethrow_exception(error);
+            } catch (const BusyError& known) {
+                throw BusyError(known);
+            } catch (const FullError& known) {
+                throw FullError(known);
+            } catch (const CorruptError& known) {
+                throw CorruptError(known);
+            } catch (const StorageError& known) {
+                throw StorageError(known);
+            }
+        });
     }
 
     static void note_fatal(const std::exception_ptr& error, Found& found) noexcept {
         if (!error || found.fatal) return;
-        try {
-            std::rethrow_exception(error);
-        } catch (const StorageError& known) {
-            if (is_fatal(known.extended_code())) found.fatal = known;
-        } catch (...) {
-        }
+        static_cast<void>(thrown_by([&] {
+            try {
+                std::rethrow_exception(error);
+            } catch (const StorageError& known) {
+                if (is_fatal(known.extended_code())) found.fatal = known;
+            }
+        }));
     }
 
     /// Calls the hooks. REQUIRES: the lead is given up, no lock is held.
@@ -462,7 +488,7 @@ private:
     std::mutex mutex_;
     // guarded by mutex_
     bool led_ = false;
-    std::vector<Operation*> waiting_{};  ///< in the order in which they came
+    OperationList waiting_{};  ///< in the order in which they came
     Gathering gathering_{};
     std::size_t taken_ = 0;          ///< how many operations the transaction holds so far
     Operation* gatherer_ = nullptr;  ///< the leader's own, while it sleeps until the transaction is complete

@@ -1,16 +1,18 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// One caller's work on the write path, and the place where the caller waits for it.
+// One caller's work on the write path, the place where the caller waits for it, and the queue of those who wait.
 
 #include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <mutex>
 #include <stop_token>
 #include <thread>
+#include <utility>
 
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
@@ -86,6 +88,7 @@ public:
     bool alone = false;          ///< a commit failed: whose fault it was shows when each runs by itself
     bool committed = false;
     std::exception_ptr error{};
+    Operation* next = nullptr;  ///< in the one list that it is in
 
 private:
     void* const work_;
@@ -94,6 +97,63 @@ private:
 
     std::mutex door_{};
     std::condition_variable changed_{};
+};
+
+/// Operations in a row. They are linked through themselves, so that whoever waits, or lets others wait, needs no
+/// memory. Each is in one list at most. Threads: one at a time.
+class OperationList {
+public:
+    OperationList() = default;
+    OperationList(const OperationList&) = delete;
+    OperationList& operator=(const OperationList&) = delete;
+    ~OperationList() = default;
+
+    [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+    [[nodiscard]] std::size_t size() const noexcept { return size_; }
+    /// Null if it is empty.
+    [[nodiscard]] Operation* first() const noexcept { return first_; }
+    [[nodiscard]] Operation* last() const noexcept { return last_; }
+
+    void push_back(Operation& operation) noexcept {
+        (last_ == nullptr ? first_ : last_->next) = &operation;
+        last_ = &operation;
+        ++size_;
+    }
+
+    /// Takes the first out. Null if it is empty.
+    Operation* pop_front() noexcept {
+        Operation* const taken = first_;
+        if (taken != nullptr) remove(*taken);
+        return taken;
+    }
+
+    /// Takes it out if it is in.
+    void remove(const Operation& operation) noexcept {
+        Operation* before = nullptr;
+        for (Operation* at = first_; at != nullptr; before = std::exchange(at, at->next)) {
+            if (at != &operation) continue;
+            (before == nullptr ? first_ : before->next) = at->next;
+            if (last_ == at) last_ = before;
+            at->next = nullptr;
+            --size_;
+            return;
+        }
+    }
+
+    /// Moves all of `others` to the front.
+    void prepend(OperationList& others) noexcept {
+        if (others.empty()) return;
+        others.last_->next = first_;
+        first_ = std::exchange(others.first_, nullptr);
+        if (last_ == nullptr) last_ = others.last_;
+        others.last_ = nullptr;
+        size_ += std::exchange(others.size_, 0U);
+    }
+
+private:
+    Operation* first_ = nullptr;
+    Operation* last_ = nullptr;
+    std::size_t size_ = 0;
 };
 
 }  // namespace storage

@@ -6,6 +6,7 @@
 #include <array>
 #include <chrono>
 #include <cstdint>
+#include <string>
 #include <string_view>
 
 #include <sqlite3.h>
@@ -65,7 +66,7 @@ public:
         check_writer(connection);
     }
 
-    /// Errors: StorageError if the file needs a newer library.
+    /// Errors: StorageError if the file needs a newer library, or cannot be read.
     static void check_writer(Connection& connection) {
         if (has_table(connection.handle(), "backlite_meta")) check_writer(connection.handle(), connection.file());
     }

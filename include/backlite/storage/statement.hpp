@@ -5,9 +5,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include <sqlite3.h>
 
@@ -19,7 +21,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace storage {
 
 /// Throws the StorageError that fits SQLite's extended result code `code`.
-[[noreturn]] inline void throw_sqlite(int code, const std::string& what, Added added = Added::no) {
+[[noreturn]] inline void throw_with_text(int code, const std::string& what, Added added) {
     switch (code & 0xff) {
         case SQLITE_BUSY:
         case SQLITE_LOCKED:
@@ -31,10 +33,29 @@ namespace storage {
     }
 }
 
+/// The same; if there is no memory for the text, the error goes without: its code, and what it says of the commit, are
+/// what counts.
+[[noreturn]] inline void throw_sqlite(int code, const std::string& what, Added added = Added::no) {
+    try {
+        throw_with_text(code, what, added);
+    } catch (const std::bad_alloc&) {
+        throw_with_text(code, {}, added);
+    }
+}
+
+/// What SQLite says of the last call on this connection; empty if there is no memory for it.
+[[nodiscard]] inline std::string text_of_error(sqlite3* db, const char* doing, int code) noexcept {
+    try {
+        return detail::format("{}: {} (SQLite {})", {doing, sqlite3_errmsg(db), code});
+    } catch (const std::bad_alloc&) {
+        return {};
+    }
+}
+
 /// The same, with the connection's own message.
 [[noreturn]] inline void throw_sqlite(sqlite3* db, const char* doing, Added added = Added::no) {
     const int code = sqlite3_extended_errcode(db);
-    throw_sqlite(code, detail::format("{}: {} (SQLite {})", {doing, sqlite3_errmsg(db), code}), added);
+    throw_sqlite(code, text_of_error(db, doing, code), added);
 }
 
 /// Whether a client must stop itself after this error: its file is damaged, moved or read-only, or a sync failed, after
@@ -60,11 +81,17 @@ public:
     ~Statement() { sqlite3_finalize(statement_); }
 
     [[nodiscard]] sqlite3_stmt* get(sqlite3* db) {
-        if (statement_ == nullptr &&
-            sqlite3_prepare_v3(db, sql_, -1, SQLITE_PREPARE_PERSISTENT, &statement_, nullptr) != SQLITE_OK) {
+        if (statement_ == nullptr) prepare(db);
+        return statement_;
+    }
+
+    /// Prepares it, or prepares it anew. Errors: StorageError; then it stays as it was.
+    void prepare(sqlite3* db) {
+        sqlite3_stmt* fresh = nullptr;
+        if (sqlite3_prepare_v3(db, sql_, -1, SQLITE_PREPARE_PERSISTENT, &fresh, nullptr) != SQLITE_OK) {
             throw_sqlite(db, sql_);
         }
-        return statement_;
+        sqlite3_finalize(std::exchange(statement_, fresh));
     }
 
 private:
@@ -134,9 +161,12 @@ public:
     Run& operator=(const Run&) = delete;
     ~Run() { sqlite3_reset(statement_); }
 
+    /// SQLite's result code of one step.
+    int step_code() noexcept { return sqlite3_step(statement_); }
+
     /// Whether there is a (next) row.
     bool step() {
-        const int code = sqlite3_step(statement_);
+        const int code = step_code();
         if (code == SQLITE_ROW) return true;
         if (code == SQLITE_DONE) return false;
         throw_sqlite(db_, sqlite3_sql(statement_));
@@ -171,6 +201,24 @@ private:
 /// Runs SQL that returns nothing of interest.
 inline void execute(sqlite3* db, const char* sql) {
     if (sqlite3_exec(db, sql, nullptr, nullptr, nullptr) != SQLITE_OK) throw_sqlite(db, sql);
+}
+
+/// Makes sure that what the connection knows of the schema is not old.
+inline constexpr const char* read_schema = "SELECT 1 FROM sqlite_schema LIMIT 1";
+
+/// Prepares statements that must work later though memory may have run out. Not before the connection knows the schema:
+/// SQLite 3.46 and newer prepare anew, at its next step, what was prepared before they read one. Runs nothing, so a
+/// transaction that has not read yet has not read afterwards.
+inline void prepare_ahead(sqlite3* db, std::initializer_list<Statement*> statements) {
+    static_cast<void>(Statement(read_schema).get(db));
+    for (Statement* const statement : statements) statement->prepare(db);
+}
+
+/// Runs a statement of that kind, which returns no rows. Whether it worked.
+inline bool run_ahead(sqlite3* db, Statement& prepared) noexcept {
+    sqlite3_stmt* const statement = prepared.get(db);
+    const bool done = sqlite3_step(statement) == SQLITE_DONE;
+    return sqlite3_reset(statement) == SQLITE_OK && done;
 }
 
 }  // namespace storage

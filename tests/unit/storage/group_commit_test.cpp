@@ -10,6 +10,7 @@
 #include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -383,6 +384,122 @@ TEST_CASE("GroupCommit: where every commit fails, every caller is told") {
     }
     CHECK(errors == 4);
     CHECK(shop.rows().empty());
+}
+
+TEST_CASE("GroupCommit: after a commit that failed for several, each of them has a transaction of its own") {
+    struct Transactions {
+        int operations = 0;  // in this transaction
+        bool refused = false;
+        int largest_after = 0;
+    } seen;  // whoever leads
+    Shop shop;
+    sqlite3_commit_hook(
+        shop.db,
+        [](void* all) {
+            auto& transactions = *static_cast<Transactions*>(all);
+            const int operations = std::exchange(transactions.operations, 0);
+            if (transactions.refused) {
+                transactions.largest_after = (std::max)(transactions.largest_after, operations);
+                return 0;
+            }
+            transactions.refused = operations == 4;
+            return transactions.refused ? 1 : 0;
+        },
+        &seen);
+    for (int round = 0; round < 200 && !seen.refused; ++round) {
+        run_behind_a_leader(
+            shop, 4,
+            [&](int i) {
+                shop.commit->write(
+                    [&](Repository&) {
+                        ++seen.operations;
+                        shop.execute(fmt::format("INSERT INTO t VALUES ({})", round * 4 + i));
+                    },
+                    patient);
+            },
+            Leader::reads);
+    }
+    CHECK(seen.refused);
+    CHECK(seen.largest_after == 1);
+}
+
+/// Gives a caller that has said it calls the time to get into the line. Nobody can tell when it is there.
+void let_it_enter() {
+    for (int i = 0; i < 200; ++i) std::this_thread::yield();
+    std::this_thread::sleep_for(1ms);
+}
+
+TEST_CASE("GroupCommit: what a failure has put back runs before what came later") {
+    for (int round = 0; round < 10; ++round) {
+        Shop shop;
+        Gate leading;
+        Gate second_calls;
+        Gate second_runs;
+        Gate third_calls;
+        Gate third_runs;
+        Gate last_calls;
+        Events<char> runs;  // the last of each is the one that counts
+        Caller first([&] {
+            shop.commit->write(
+                [&](Repository&) {
+                    leading.open();
+                    (void)second_calls.pass();
+                    let_it_enter();
+                    runs.add('1');
+                },
+                patient);
+        });
+        REQUIRE(leading.pass());
+        Caller second([&] {
+            second_calls.open();
+            shop.commit->write(
+                [&](Repository&) {
+                    second_runs.open();
+                    (void)third_calls.pass();
+                    let_it_enter();
+                    runs.add('2');
+                },
+                patient);
+        });
+        REQUIRE(second_runs.pass());
+        Caller third([&] {
+            third_calls.open();
+            shop.commit->write(
+                [&](Repository&) {
+                    third_runs.open();
+                    (void)last_calls.pass();
+                    let_it_enter();
+                    throw std::runtime_error("takes its transaction down");
+                },
+                patient);
+        });
+        REQUIRE(third_runs.pass());
+        Caller last([&] {
+            last_calls.open();
+            shop.commit->write([&](Repository&) { runs.add('4'); }, patient);
+        });
+        CHECK_THROWS_AS(third.join(), std::runtime_error);
+        for (Caller* caller : {&first, &second, &last}) caller->join();
+        const std::vector<char> order = runs.all();
+        CHECK(order.back() == '4');
+    }
+}
+
+TEST_CASE("GroupCommit: of those who wait the first leads") {
+    Shop shop;
+    for (int round = 0; round < 20; ++round) {
+        Events<bool> on_own_thread;
+        run_behind_a_leader(shop, 3, [&](int i) {
+            const auto own = std::this_thread::get_id();
+            shop.commit->write(
+                [&](Repository&) {
+                    on_own_thread.add(std::this_thread::get_id() == own);
+                    shop.execute(fmt::format("INSERT INTO t VALUES ({})", round * 3 + i));
+                },
+                patient);
+        });
+        CHECK(on_own_thread.all().front());
+    }
 }
 
 TEST_CASE("GroupCommit: a caller behind one that fails to commit gets its turn") {
@@ -764,6 +881,26 @@ TEST_CASE("GroupCommit: a newer schema that we must not write to ends it, naming
     CHECK(contains(what, "version 9.2.3 or newer is needed to write to it"));
     CHECK(shop.fatals.count() == 1);
     CHECK(shop.rows() == "1");
+}
+
+TEST_CASE("GroupCommit: a newer schema that cannot be read now is asked for again, and is not the end") {
+    Shop shop;
+    shop.write(1);
+    (void)shop.host("ALTER TABLE backlite_tasks ADD COLUMN priority integer");
+    int denied = 0;
+    const auto deny = [](void* count, int action, const char* table, const char*, const char*, const char*) {
+        if (action != SQLITE_READ || table == nullptr || std::string_view{table} != "backlite_meta") return SQLITE_OK;
+        ++*static_cast<int*>(count);
+        return SQLITE_DENY;
+    };
+    sqlite3_set_authorizer(shop.db, deny, &denied);
+    CHECK_THROWS_AS(shop.write(2), StorageError);
+    CHECK_THROWS_AS(shop.write(3), StorageError);
+    CHECK(denied == 2);
+    CHECK(shop.fatals.count() == 0);
+    sqlite3_set_authorizer(shop.db, nullptr, nullptr);
+    shop.write(4);
+    CHECK(shop.rows() == "1\n4");
 }
 
 TEST_CASE("GroupCommit: a newer schema that we may write to is none of its business") {
