@@ -177,6 +177,14 @@ public:
     /// for, and states that have no name, read as idle. A record of a living worker may come out half old, half new.
     [[nodiscard]] std::vector<RecordView> read_records(unsigned slot, unsigned workers) const;
 
+    /// How many bytes the records of so many workers take, from the start of their slot's region.
+    [[nodiscard]] static constexpr std::size_t size_of(unsigned workers) noexcept {
+        return std::size_t{(std::min)(workers, max_workers)} * sizeof(WorkerRecord);
+    }
+
+    /// The same as read_records, of the beginning of a region that the caller has read.
+    [[nodiscard]] static std::vector<RecordView> records_in(std::string_view region, unsigned workers);
+
 private:
     // Stored: never change without a new layout number in the header.
     // The header has a region of its own, so that slots are aligned to pages of up to 64 KiB.
@@ -420,15 +428,19 @@ inline void OwnerLock::unmap() noexcept {
 
 inline std::vector<RecordView> OwnerLock::read_records(unsigned slot, unsigned workers) const {
     check_slot("OwnerLock::read_records", slot);
-    std::vector<StoredRecord> stored((std::min)(workers, max_workers));
-    const std::size_t size = read_at(offset_of(slot), stored.data(), stored.size() * sizeof(StoredRecord));
-    stored.resize(size / sizeof(StoredRecord));
+    std::string region(size_of(workers), '\0');
+    region.resize(read_at(offset_of(slot), region.data(), region.size()));
+    return records_in(region, workers);
+}
 
+inline std::vector<RecordView> OwnerLock::records_in(std::string_view region, unsigned workers) {
     std::vector<RecordView> records((std::min)(workers, max_workers));
-    for (std::size_t i = 0; i < stored.size(); ++i) {
-        const auto state = static_cast<RecordState>(stored[i].state);
+    for (std::size_t i = 0; i < records.size() && (i + 1) * sizeof(StoredRecord) <= region.size(); ++i) {
+        StoredRecord stored;
+        std::memcpy(&stored, region.data() + i * sizeof stored, sizeof stored);
+        const auto state = static_cast<RecordState>(stored.state);
         if (state != RecordState::inside && state != RecordState::returned) continue;
-        records[i] = {.claim = stored[i].claim, .id_hash = stored[i].id_hash, .state = state};
+        records[i] = {.claim = stored.claim, .id_hash = stored.id_hash, .state = state};
     }
     return records;
 }

@@ -24,9 +24,10 @@ namespace storage {
 /// The schema of a database file. Version 0: none of our tables. Version 1: what Go backlite v0.6 makes.
 /// Version 2: this library's, made from version 1 by adding columns, indexes and tables of our own, so that Go programs
 /// and plain SQL that name only the columns of version 1 go on working. Version 3: one table more, for statistics.
+/// Version 4: an index of the failed tasks that are kept.
 class Schema {
 public:
-    static constexpr std::int64_t current = 3;
+    static constexpr std::int64_t current = 4;
 
     /// The oldest library that may write to the current schema: 0.1.0.
     static constexpr int oldest_writer = 1'000;
@@ -128,6 +129,7 @@ private:
             to_version_2(db);
         }
         if (found < 3) to_version_3(db);
+        if (found < 4) to_version_4(db);
         check_writer(connection);
     }
 
@@ -202,6 +204,17 @@ private:
             "retried integer NOT NULL, wait_ms integer NOT NULL, run_us integer NOT NULL, "
             "PRIMARY KEY (span, start, queue)) STRICT, WITHOUT ROWID");
         execute(db, "UPDATE backlite_meta SET value = 3 WHERE key = 'schema_version'");
+    }
+
+    /// Failed tasks by the end of their last attempt. What succeeded is not in it, so that keeping it costs nothing
+    /// more.
+    static void to_version_4(sqlite3* db) {
+        execute(db,
+                "CREATE INDEX backlite_tasks_completed_failed ON backlite_tasks_completed "
+                "(min(coalesce(last_executed_at, created_at), 9223372036854775807 - max(coalesce(last_duration_micro, "
+                "0), 0) / 1000) + max(coalesce(last_duration_micro, 0), 0) / 1000, queue) "
+                "WHERE error IS NOT NULL");
+        execute(db, "UPDATE backlite_meta SET value = 4 WHERE key = 'schema_version'");
     }
 
     /// Tables of our names that we did not make must at least have our columns.

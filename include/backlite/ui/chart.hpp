@@ -6,6 +6,7 @@
 #include <cmath>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,6 +14,7 @@
 #include <fmt/format.h>
 
 #include <backlite/ui/html.hpp>
+#include <backlite/ui/request.hpp>
 #include <backlite/ui/text.hpp>
 
 namespace backlite {
@@ -27,7 +29,7 @@ struct Bar {
 };
 
 struct ChartPart {
-    std::string_view color{};  ///< "ok", "bad", "time" or "due", as the stylesheet knows them
+    std::string_view color{};  ///< "ok", "bad", "again", "wait", "time", "left" or "due", as the stylesheet knows them
     std::string_view name{};   ///< in the legend; empty: it needs none
 };
 
@@ -36,11 +38,12 @@ struct Chart {
     ChartPart lower{};
     ChartPart upper{};
     std::vector<Bar> bars{};
-    std::string most_label{};  ///< what the top of the scale is; empty: nothing
-    double most = 0;           ///< the top of the scale
-    std::int64_t from = 0;     ///< the time of the left edge
-    std::int64_t until = 0;    ///< and of the right
-    std::string summary{};     ///< the chart in a sentence, also for who cannot see it
+    std::string most_label{};    ///< what the top of the scale is; empty: nothing
+    double most = 0;             ///< the top of the scale
+    std::int64_t from = 0;       ///< the time of the left edge
+    std::int64_t until = 0;      ///< and of the right
+    std::optional<Link> list{};  ///< of the tasks behind a bar, once it is narrowed to the bar's time
+    std::string summary{};       ///< the chart in a sentence, also for who cannot see it
 };
 
 /// A round number that is at least `value`: 1, 2, 3, 5 or 8 times a power of ten; at least 1.
@@ -53,10 +56,30 @@ struct Chart {
     return 10 * power;
 }
 
+/// The same of microseconds: 1, 2 or 5 times a power of ten up to 5 s, then whole units of a clock.
+[[nodiscard]] inline double round_time_scale(double us) {
+    if (us <= 0) return 0;
+    constexpr double second = 1e6;
+    for (double step = 1; step < 10 * second; step *= 10) {
+        for (const double times : {1.0, 2.0, 5.0}) {
+            if (us <= times * step) return times * step;
+        }
+    }
+    constexpr double minute = 60 * second, hour = 60 * minute, day = 24 * hour;
+    for (const double step : {10 * second, 20 * second, 30 * second, minute, 2 * minute, 5 * minute, 10 * minute,
+                              20 * minute, 30 * minute, hour, 2 * hour, 3 * hour, 6 * hour, 12 * hour, day}) {
+        if (us <= step) return step;
+    }
+    return round_scale(us / day) * day;
+}
+
+/// What it says is in the text around it too: the drawing itself is hidden from screen readers.
 [[nodiscard]] inline Html draw(const Chart& chart) {
     constexpr double width = 6'000;  // so large that whole numbers do, which make short paths
     constexpr double height = 1'100;
     const double step = width / static_cast<double>((std::max)(chart.bars.size(), std::size_t{1}));
+    const std::int64_t width_ms =
+        (chart.until - chart.from) / static_cast<std::int64_t>((std::max)(chart.bars.size(), std::size_t{1}));
     const double gap = (std::min)(20.0, step / 5);
     const auto scaled = [&](double value) {
         const double length = chart.most > 0 ? value / chart.most * height : 0;
@@ -68,17 +91,23 @@ struct Chart {
     for (std::size_t i = 0; i < chart.bars.size(); ++i) {
         const Bar& bar = chart.bars[i];
         if (bar.lower <= 0 && bar.upper <= 0) continue;
-        const double x = static_cast<double>(i) * step + gap / 2;
+        const double x = (static_cast<double>(i) + 0.5) * step;
         const double first = scaled(bar.lower);
         const double second = (std::min)(scaled(bar.upper), height - first + 15);
         const auto add = [&](std::string& path, double from, double length) {
             if (length <= 0) return;
-            path +=
-                fmt::format("M{:.0f} {:.0f}h{:.0f}v-{:.0f}h-{:.0f}", x, height - from, step - gap, length, step - gap);
+            path += fmt::format("M{:.0f} {:.0f}v-{:.0f}", x, height - from, length);
         };
         add(lower, 0, first);
         add(upper, first, second);
-        places.put(R"(<rect x="{}"><title>{}</title></rect>)", i, bar.label);
+        if (!chart.list) {
+            places.put(R"(<rect x="{}"><title>{}</title></rect>)", i, bar.label);
+            continue;
+        }
+        Link link = *chart.list;
+        link.param("ended", fmt::format("{}.{}", (chart.from + width_ms * static_cast<std::int64_t>(i)) / 60'000,
+                                        width_ms / 60'000));
+        places.put(R"(<a href="{}" tabindex="-1"><rect x="{}"><title>{}</title></rect></a>)", link, i, bar.label);
     }
     Html html;
     html.put(R"(<figure class="chart"><figcaption><b>{}</b> )", chart.heading);
@@ -87,15 +116,15 @@ struct Chart {
     }
     html.put(R"(<span>{}</span></figcaption>)", chart.summary);
     html.put(R"(<div class="plot"><span class="top">{}</span><svg viewBox="0 0 6000 1100" preserveAspectRatio="none" )"
-             R"(role="img" aria-label="{}: {}"><path class="grid" d="M0 5h6000M0 550h6000M0 1095h6000"/>)",
-             chart.most_label, chart.heading, chart.summary);
-    html.put(R"(<path class="{}" d="{}"/><path class="{}" d="{}"/>)", chart.lower.color, lower, chart.upper.color,
-             upper);
+             R"(aria-hidden="true"><path class="grid" d="M0 5h6000M0 550h6000M0 1095h6000"/>)",
+             chart.most_label);
+    // A bar is a line as thick as it is wide, which makes the shortest path.
+    const std::string thickness = fmt::format("{:.0f}", step - gap);
+    html.put(R"(<path class="{}" stroke-width="{}" d="{}"/><path class="{}" stroke-width="{}" d="{}"/>)",
+             chart.lower.color, thickness, lower, chart.upper.color, thickness, upper);
     // A bar is named by its number: the script turns its time to the reader's zone.
     html.put(R"g(<g class="hit" data-from="{}" data-step="{}" transform="scale({} 1100)">{}</g></svg></div>)g",
-             chart.from,
-             (chart.until - chart.from) / static_cast<std::int64_t>((std::max)(chart.bars.size(), std::size_t{1})),
-             fmt::format("{:.2f}", step), places);
+             chart.from, width_ms, fmt::format("{:.2f}", step), places);
     const std::int64_t middle = chart.from + (chart.until - chart.from) / 2;
     html.put(R"(<div class="axis">)");
     const bool days = chart.until - chart.from > 80'000'000;  // most of a day: a time of day alone would not do

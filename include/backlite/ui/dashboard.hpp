@@ -388,7 +388,11 @@ private:
     Response health(Call& call) {
         const std::string_view text = call.target.get("max_age");
         const std::optional<std::int64_t> given = text.empty() ? std::int64_t{600} : parse_integer(text);
-        if (!given || *given < 0) return plain(400, "max_age must be a number of seconds.\n");
+        if (!given || *given < 0) {
+            constexpr std::string_view fault = "max_age must be a number of seconds.";
+            if (call.json) return with(400, json_type, json_text({{"error", fault}}));
+            return plain(400, std::string{fault} + "\n");
+        }
         const std::optional<std::int64_t> oldest =
             file_.read(config_.deadline, [&](Store& store) { return store.queues.oldest_due(call.view.now); });
         const std::int64_t age_ms =
@@ -409,11 +413,12 @@ private:
         const auto now = std::chrono::steady_clock::now();
         if (metrics_.empty() || now - metrics_made_ > std::chrono::seconds{1}) {
             FileSizes sizes;
-            Overview overview = file_.read(config_.deadline, [&](Store& store) {
+            const Overview overview = file_.read(config_.deadline, [&](Store& store) {
                 sizes.database = store.queues.bytes();
-                return store.queues.overview(call.view.now, {});
+                std::vector<Process> processes = store.queues.processes();
+                find_living(file_.name(), processes);
+                return store.queues.overview(call.view.now, {}, {}, std::move(processes));
             });
-            find_living(file_.name(), overview.processes);
             struct stat status {};
             if (::stat((file_.name() + "-wal").c_str(), &status) == 0) sizes.wal = status.st_size;
             metrics_ = metrics_text(overview, sizes, call.view.now);

@@ -73,8 +73,8 @@ private:
 
 /// Every SQL statement of the dashboard, on one connection.
 struct Store {
-    Store(sqlite3* db, const Shape& found)
-        : shape(found), statistics(db, found), queues(db, found, statistics), tasks(db, found) {}
+    Store(sqlite3* db, const Shape& found, const Bounds& bounds = {})
+        : shape(found), statistics(db, found), queues(db, found, statistics, bounds), tasks(db, found, bounds) {}
     const Shape shape;
     StatisticsReads statistics;
     QueueReads queues;

@@ -35,12 +35,12 @@ struct NamedPeriod {
 inline constexpr NamedPeriod periods[] = {
     {"hour", "hour", {3'600'000, 60}}, {"day", "day", {86'400'000, 48}}, {"week", "week", {604'800'000, 56}}};
 
-/// The one of that key; the hour for any other.
-[[nodiscard]] inline const NamedPeriod& period_of(std::string_view key) noexcept {
+/// The one of that key; null if there is none.
+[[nodiscard]] inline const NamedPeriod* find_period(std::string_view key) noexcept {
     for (const NamedPeriod& period : periods) {
-        if (period.key == key) return period;
+        if (period.key == key) return &period;
     }
-    return periods[0];
+    return nullptr;
 }
 
 namespace detail {
@@ -80,11 +80,16 @@ inline void put_charts(Html& html, const View& view, const Overview& overview, c
         return made;
     };
     Chart finished = chart("Finished", {"ok", "succeeded"}, {"bad", "failed"}, overview.from);
-    Chart failed = chart("Failed attempts", {"bad", "failed for good"}, {"due", "retried"}, overview.from);
-    Chart wait = chart("Average wait", {"due", ""}, {}, overview.from);
+    Chart failed = chart("Failed attempts", {"bad", "failed for good"}, {"again", "retried"}, overview.from);
+    Chart wait = chart("Average wait", {"wait", ""}, {}, overview.from);
     Chart duration = chart("Average duration", {"time", ""}, {}, overview.from);
-    Chart backlog = chart("Unfinished, scheduled ones too", {"due", ""}, {}, overview.from);
+    Chart backlog = chart("Unfinished, scheduled ones too", {"left", ""}, {}, overview.from);
     Chart due = chart("Coming due", {"due", ""}, {}, view.now);
+    finished.list = Link(view.base, "/search");
+    failed.list = Link(view.base, "/failed");
+    for (Chart* lists : {&finished, &failed}) {
+        if (overview.of_one) lists->list->param("queue", cut(view.get("queue"), 200));
+    }
     Counted sum;
     std::uint64_t to_come = 0;
     std::int64_t longest = 0;
@@ -98,9 +103,9 @@ inline void put_charts(Html& html, const View& view, const Overview& overview, c
             to.most = (std::max)(to.most, lower + upper);
         };
         add(finished, static_cast<double>(bucket.succeeded), static_cast<double>(bucket.failed),
-            fmt::format("{} · {} failed, {} succeeded", at, bucket.failed, bucket.succeeded));
+            fmt::format("{} · {} failed, {} succeeded", at, grouped(bucket.failed), grouped(bucket.succeeded)));
         add(failed, static_cast<double>(bucket.failed), static_cast<double>(bucket.retried),
-            fmt::format("{} · {} retried, {} failed for good", at, bucket.retried, bucket.failed));
+            fmt::format("{} · {} retried, {} failed for good", at, grouped(bucket.retried), grouped(bucket.failed)));
         add(duration, mean, 0,
             overview.counted ? fmt::format("{} · {}", at, us_text(mean))
                              : fmt::format("{} · {} on average, {} at most", at, us_text(mean),
@@ -108,21 +113,26 @@ inline void put_charts(Html& html, const View& view, const Overview& overview, c
         add(wait, average(bucket.wait_ms, bucket.started), 0,
             fmt::format("{} · {}", at, wait_text(bucket.wait_ms, bucket.started)));
         add(backlog, overview.from + offset < overview.covered_from ? 0 : static_cast<double>(bucket.backlog), 0,
-            fmt::format("{} · {} unfinished, {} added", at, bucket.backlog, bucket.added));
+            fmt::format("{} · {}{} unfinished, {} added", at, grouped(bucket.backlog), overview.backlog_cut ? "+" : "",
+                        grouped(bucket.added)));
         add(due, static_cast<double>(bucket.due), 0,
-            fmt::format("{} · {} due", when_text(period, view.now + offset), bucket.due));
+            fmt::format("{} · {}{} due", when_text(period, view.now + offset), grouped(bucket.due),
+                        overview.due_cut ? "+" : ""));
         sum += bucket;
         to_come += bucket.due;
         longest = (std::max)(longest, bucket.max_duration_us);
     }
     for (Chart* counts : {&finished, &failed, &backlog, &due}) {
         counts->most = round_scale(counts->most);
-        counts->most_label = fmt::format("{:.0f}", counts->most);
+        counts->most_label = grouped(static_cast<std::uint64_t>((std::min)(counts->most, 1e18)));
     }
+    duration.most = round_time_scale(duration.most);
     if (duration.most > 0) duration.most_label = us_text(duration.most);
+    wait.most = round_time_scale(1'000 * wait.most) / 1'000;
     if (wait.most > 0) wait.most_label = us_text(1'000 * wait.most);
-    finished.summary = fmt::format("{} in the last {}", grouped(sum.succeeded + sum.failed), period.name);
-    failed.summary = fmt::format("{} in the last {}", grouped(sum.failed + sum.retried), period.name);
+    const auto happened = [&](std::uint64_t number) { return count_text({number, overview.finished_cut}); };
+    finished.summary = fmt::format("{} in the last {}", happened(sum.succeeded + sum.failed), period.name);
+    failed.summary = fmt::format("{} in the last {}", happened(sum.failed + sum.retried), period.name);
     duration.summary = sum.attempts == 0  ? "nothing finished"
                        : overview.counted ? fmt::format("{} in the last {}",
                                                         us_text(average(sum.duration_us, sum.attempts)), period.name)
@@ -130,31 +140,27 @@ inline void put_charts(Html& html, const View& view, const Overview& overview, c
     wait.summary = sum.started == 0
                        ? "nothing started"
                        : fmt::format("{} in the last {}", wait_text(sum.wait_ms, sum.started), period.name);
-    backlog.summary = fmt::format("{} added in the last {}", grouped(sum.added), period.name);
+    backlog.summary = fmt::format("{} added in the last {}", happened(sum.added), period.name);
     due.summary = fmt::format("{}{} in the next {}", grouped(to_come), overview.due_cut ? "+" : "", period.name);
     html.put(R"(<div class="charts">{}{}{}{}{}{}</div>)", draw(finished), draw(failed),
              overview.counted ? draw(wait) : Html{}, draw(duration), overview.counted ? draw(backlog) : Html{},
              draw(due));
     if (overview.counted) {
+        Html left_out;
+        if (overview.finished_cut)
+            left_out.put("; of so many queues only what happened since {} is summed up",
+                         exact_time(overview.covered_from));
         html.put(
             R"(<p class="hint">Counted by the programs that work on this file, since {}{}. A wait is from due to start. )"
             R"(Unfinished are all tasks that wait, are scheduled or run{}; one that plain SQL added is counted from its )"
             R"(start.</p>)",
-            exact_time(overview.counted_from),
-            overview.covered_from > (std::max)(overview.from, overview.counted_from) ? "; not all of it is shown" : "",
+            exact_time(overview.counted_from), left_out,
             overview.backlog_cut ? ", at least: there are more than were counted" : "");
-    } else if (overview.covered_from > overview.from) {
-        html.put(
-            R"(<p class="hint">Finished tasks are shown back to {}: more than {} have finished in this period.</p>)",
-            exact_time(overview.covered_from), grouped(static_cast<std::uint64_t>(QueueReads::most_finished)));
+    } else if (overview.finished_cut) {
+        html.put(R"(<p class="hint">Of the finished tasks only the {} that were written last were looked at: more may )"
+                 R"(have finished in this period.</p>)",
+                 grouped(static_cast<std::uint64_t>(Bounds{}.finished)));
     }
-}
-
-/// `UTC`, or `UTC+05:30`.
-[[nodiscard]] inline std::string zone_text(std::int64_t minutes) {
-    if (minutes == 0) return "UTC";
-    const std::int64_t size = minutes < 0 ? -minutes : minutes;
-    return fmt::format("UTC{}{:02}:{:02}", minutes < 0 ? '-' : '+', size / 60, size % 60);
 }
 
 /// What a day is called: `Mon 2026-03-02` by the clock of that zone.

@@ -44,7 +44,9 @@ template <class T>
     return *value;
 }
 
-[[nodiscard]] inline Json count_json(const Count& count) { return {{"number", count.number}, {"more", count.more}}; }
+[[nodiscard]] inline Json count_json(const Count& count) {
+    return {{"number", count.number}, {"at_least", count.more}};
+}
 
 /// What only the statistics know.
 inline void add_counted(Json& json, const Counted& counted) {
@@ -58,7 +60,7 @@ inline void add_counted(Json& json, const Counted& counted) {
     const bool finished = line.state == State::succeeded || line.state == State::failed;
     Json json{{"id", line.id},
               {"queue", line.queue},
-              {"state", to_string(line.state)},
+              {"state", state_text(line)},
               {"created_at", line.created_at},
               {"attempts", line.attempts},
               {"last_executed_at", optional_json(line.executed_at)}};
@@ -68,20 +70,13 @@ inline void add_counted(Json& json, const Counted& counted) {
         json["claimed_at"] = optional_json(line.claimed_at);
         json["owner"] = optional_json(line.owner);
         json["crashes"] = line.crashes;
-        if (line.payload_size) json["payload_bytes"] = *line.payload_size;
-        if (!line.payload.empty()) json["payload_begins"] = line.payload;
     } else {
         json["duration_us"] = optional_json(line.duration_us);
         json["finished_at"] = optional_json(finished_at(line));
     }
-    if (!line.error.empty()) json["error"] = line.error;
-    return json;
-}
-
-[[nodiscard]] inline Json next_json(const std::optional<Cursor>& next) {
-    if (!next) return nullptr;
-    Json json{{"after", fmt::format("{}.{}", next->key, next->row)}};
-    if (!next->queue.empty()) json["behind"] = cut(next->queue, 500);
+    json["payload_bytes"] = optional_json(line.payload_size);
+    json["payload_excerpt"] = line.payload.empty() ? Json(nullptr) : Json(line.payload);
+    json["error"] = line.error.empty() ? Json(nullptr) : Json(line.error);
     return json;
 }
 
@@ -94,7 +89,9 @@ inline void add_counted(Json& json, const Counted& counted) {
                           {"waiting", detail::count_json(queue.waiting)},
                           {"scheduled", detail::count_json(queue.scheduled)},
                           {"retrying", detail::count_json(queue.retrying)},
-                          {"running", detail::count_json(queue.running)},
+                          {"claimed", detail::count_json(queue.claimed)},
+                          {"running", detail::optional_json(queue.running)},
+                          {"fetched", queue.running ? Json(queue.claimed.number - *queue.running) : Json(nullptr)},
                           {"oldest_due", detail::optional_json(queue.oldest_due)},
                           {"next_due", detail::optional_json(queue.next_due)},
                           {"succeeded", queue.succeeded},
@@ -109,7 +106,8 @@ inline void add_counted(Json& json, const Counted& counted) {
                              {"workers", process.workers},
                              {"started_at", process.started_at},
                              {"version", process.version},
-                             {"alive", detail::optional_json(process.alive)}});
+                             {"alive", detail::optional_json(process.alive)},
+                             {"busy", process.inside ? Json(process.inside->size()) : Json(nullptr)}});
     }
     Json buckets = Json::array();
     for (const Bucket& bucket : overview.buckets) {
@@ -139,29 +137,45 @@ inline void add_counted(Json& json, const Counted& counted) {
             {"from", overview.from},
             {"step_ms", overview.step_ms},
             {"counted", overview.counted},
+            {"counted_from", overview.counted_from},
             {"covered_from", overview.covered_from},
+            {"finished_at_least", overview.finished_cut},
+            {"due_at_least", overview.due_cut},
+            {"backlog_at_least", overview.backlog_cut},
             {"buckets", std::move(buckets)},
             {"days", std::move(days)}};
 }
 
-/// `next` holds the parameters of the address of the next page.
-[[nodiscard]] inline Json list_json(const TaskList& list) {
+/// `first`: the address of the list's beginning.
+[[nodiscard]] inline Json list_json(const TaskList& list, const Link& first) {
     Json tasks = Json::array();
     for (const TaskLine& line : list.lines) tasks.push_back(detail::line_json(line));
-    Json json{{"tasks", std::move(tasks)}, {"next", detail::next_json(list.next)}};
-    if (list.total) json["total"] = detail::count_json(*list.total);
-    if (list.gave_up) json["looked_at"] = list.looked_at;
+    Json json{{"tasks", std::move(tasks)},
+              {"next", list.next ? Json(next_page(first, *list.next).str()) : Json(nullptr)}};
+    json["total"] = list.total ? detail::count_json(*list.total) : Json(nullptr);
+    if (list.happened) json["happened"] = detail::count_json(*list.happened);
+    json["gave_up"] = list.gave_up;
+    if (list.gave_up) {
+        json["looked_at"] = list.looked_at;
+        json["looked_to"] = detail::optional_json(list.looked_to);
+    }
+    json["complete"] = !list.by_order && !list.rows_cut;
     return json;
 }
 
-[[nodiscard]] inline Json found_json(const Found& found) {
+[[nodiscard]] inline Json found_json(const Found& found, const Link& first) {
     Json by_id = Json::array();
     for (const TaskLine& line : found.by_id) by_id.push_back(detail::line_json(line));
     Json named = Json::array();
     for (const std::string& name : found.named) named.push_back(cut(name, 300));
     Json json{{"by_id", std::move(by_id)}, {"queues", std::move(named)}};
-    if (found.unfinished) json["unfinished"] = list_json(*found.unfinished);
-    if (found.finished) json["finished"] = list_json(*found.finished);
+    const auto part = [&](const std::optional<TaskList>& list, const char* name) {
+        if (!list) return;
+        Link here = first;
+        json[name] = list_json(*list, here.param("part", name));
+    };
+    part(found.unfinished, "unfinished");
+    part(found.finished, "finished");
     return json;
 }
 

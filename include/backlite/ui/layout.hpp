@@ -72,10 +72,17 @@ struct View {
     return grouped(count.number) + (count.more ? "+" : "");
 }
 
-[[nodiscard]] inline Html badge(State state) {
+[[nodiscard]] inline Html badge(const TaskLine& line) {
     Html html;
-    html.put(R"(<span class="badge {}">{}</span>)", to_string(state), to_string(state));
+    html.put(R"(<span class="badge {}">{}</span>)", state_text(line), state_text(line));
     return html;
+}
+
+/// `UTC`, or `UTC+05:30`.
+[[nodiscard]] inline std::string zone_text(std::int64_t minutes) {
+    if (minutes == 0) return "UTC";
+    const std::int64_t size = minutes < 0 ? -minutes : minutes;
+    return fmt::format("UTC{}{:02}:{:02}", minutes < 0 ? '-' : '+', size / 60, size % 60);
 }
 
 /// The span since `ms`, as in "longest waits 3 min".
@@ -106,7 +113,7 @@ struct View {
 /// The page that lists tasks of that state.
 [[nodiscard]] inline Link list_of(const View& view, State state) {
     switch (state) {
-        case State::running: return Link(view.base, "/running");
+        case State::claimed: return Link(view.base, "/running");
         case State::succeeded: return Link(view.base, "/succeeded");
         case State::failed: return Link(view.base, "/failed");
         case State::waiting:
@@ -118,6 +125,16 @@ struct View {
 /// The page about one queue. `period`: the one that its charts cover, if it is not the usual one.
 [[nodiscard]] inline Link about_queue(const View& view, std::string_view queue, std::string_view period = {}) {
     return Link(view.base, "/").param("queue", queue).param("period", period);
+}
+
+/// A name in which everything can be seen; of a long one the beginning and the end.
+[[nodiscard]] inline std::string short_name(std::string_view name, std::size_t limit) {
+    if (name.empty()) return "(no name)";
+    if (name.size() <= limit) return visible_name(name);
+    const std::string_view first = cut(name, limit * 3 / 4);
+    std::string_view last = name.substr(name.size() - limit / 4);
+    while (!last.empty() && (static_cast<unsigned char>(last.front()) & 0xc0U) == 0x80U) last.remove_prefix(1);
+    return visible_name(first) + "…" + visible_name(last);
 }
 
 /// A name that may be broken behind the signs in it, rather than within a word.
@@ -136,8 +153,12 @@ struct View {
 /// The name of a queue, leading to a page that has to do with it. A name that is too long for a link is shown without.
 [[nodiscard]] inline Html queue_link(std::string_view queue, const Link& link) {
     Html html;
-    const Html shown = breakable(queue.empty() ? "(no name)" : short_text(queue, 60));
+    const Html shown = breakable(short_name(queue, 60));
     if (queue.size() > 200 || queue.empty()) return html.put(R"(<span class="queue">{}</span>)", shown), html;
+    if (queue.size() > 60) {
+        html.put(R"(<a class="queue" href="{}" title="{}">{}</a>)", link, visible_name(queue), shown);
+        return html;
+    }
     html.put(R"(<a class="queue" href="{}">{}</a>)", link, shown);
     return html;
 }
@@ -147,14 +168,27 @@ struct View {
     return queue_link(queue, list_of(view, state).param("queue", queue));
 }
 
+/// An id for a column: of a UUID the end, which tells it from others of the same moment.
+[[nodiscard]] inline std::string short_id(std::string_view id) {
+    if (id.empty()) return "(no id)";
+    const bool uuid = id.size() == 36 && id.find_first_not_of("0123456789abcdef-") == std::string_view::npos;
+    if (uuid) return fmt::format("{}…{}", id.substr(0, 8), id.substr(24));
+    return short_name(id, 40);
+}
+
 /// The id of a task, leading to its page.
 [[nodiscard]] inline Html task_link(const View& view, const TaskLine& line) {
     Html html;
     if (line.id_cut || line.id.empty()) {
-        return html.put("<code>{}</code>", line.id.empty() ? "(no id)" : short_text(line.id, 40)), html;
+        return html.put("<code>{}</code>", short_id(line.id)), html;
     }
-    html.put(R"(<a class="id" data-open href="{}"><code>{}</code></a>)", Link(view.base, "/task/").part(line.id),
-             short_text(line.id, 40));
+    const Link link = Link(view.base, "/task/").part(line.id);
+    if (line.id.size() == 36) {
+        html.put(R"(<a class="id" data-open href="{}" title="{}"><code>{}</code></a>)", link, visible_name(line.id),
+                 short_id(line.id));
+        return html;
+    }
+    html.put(R"(<a class="id" data-open href="{}"><code>{}</code></a>)", link, short_id(line.id));
     return html;
 }
 

@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include <backlite/ui/access.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>
 #include <backlite/ui/model.hpp>
@@ -21,8 +22,9 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
-/// `2026-03-01`, `2026-03-01T08:15` or `2026-03-01T08:15:30`, in UTC, as forms send it; as milliseconds.
-[[nodiscard]] inline std::optional<std::int64_t> parse_time(std::string_view text) noexcept {
+/// `2026-03-01`, `2026-03-01T08:15` or `2026-03-01T08:15:30`, as forms send it, by a clock that is `zone` minutes ahead
+/// of UTC; or milliseconds since the epoch. As milliseconds.
+[[nodiscard]] inline std::optional<std::int64_t> parse_time(std::string_view text, std::int64_t zone = 0) noexcept {
     using namespace std::chrono;
     const auto digits = [&](std::size_t at, std::size_t count) -> int {
         int value = 0;
@@ -32,6 +34,7 @@ namespace ui {
         }
         return value;
     };
+    if (const std::optional<std::int64_t> ms = parse_integer(text)) return ms;
     if (text.size() != 10 && text.size() != 16 && text.size() != 19) return std::nullopt;
     const int y = digits(0, 4), m = digits(5, 2), d = digits(8, 2);
     if (y < 0 || m < 0 || d < 0 || text[4] != '-' || text[7] != '-') return std::nullopt;
@@ -47,7 +50,7 @@ namespace ui {
         s = digits(17, 2);
         if (s < 0 || s > 59 || text[16] != ':') return std::nullopt;
     }
-    return milliseconds{sys_days{date}.time_since_epoch() + hours{h} + minutes{min} + seconds{s}}.count();
+    return milliseconds{sys_days{date}.time_since_epoch() + hours{h} + minutes{min - zone} + seconds{s}}.count();
 }
 
 /// The cursor in an address: `after`, with the queue beside it in `behind`. nullopt in `cursor` if there is none.
@@ -68,41 +71,114 @@ inline Link& add_cursor(Link& link, const Cursor& cursor) {
     return link.param("after", fmt::format("{}.{}", cursor.key, cursor.row)).param("behind", cut(cursor.queue, 500));
 }
 
+/// From and to which time a list goes, both ends in it.
+struct Window {
+    std::optional<std::int64_t> since{};
+    std::optional<std::int64_t> until{};
+};
+
+/// The window that the address names: by `since` and `until`, see parse_time, or by `ended`, which bars of charts use:
+/// a minute since the epoch, a dot, and how many minutes. nullopt if it cannot be understood.
+[[nodiscard]] inline std::optional<Window> window_of(const View& view) noexcept {
+    Window window;
+    if (const std::string_view at = view.get("ended"); !at.empty()) {
+        const std::size_t dot = at.find('.');
+        const std::optional<std::int64_t> start = parse_integer(at.substr(0, dot));
+        const std::optional<std::int64_t> length =
+            dot == std::string_view::npos ? std::nullopt : parse_integer(at.substr(dot + 1));
+        constexpr std::int64_t most = std::int64_t{1} << 40;
+        if (!start || !length || *start < 0 || *start > most || *length < 1 || *length > most) return std::nullopt;
+        window.since = *start * 60'000;
+        window.until = (*start + *length) * 60'000 - 1;
+    }
+    for (const bool first : {true, false}) {
+        const std::string_view text = view.get(first ? "since" : "until");
+        if (text.empty()) continue;
+        const std::optional<std::int64_t> time = parse_time(text, view.zone());
+        if (!time) return std::nullopt;
+        (first ? window.since : window.until) = time;
+    }
+    return window;
+}
+
+/// A list's address with all that narrows it, at its beginning.
+[[nodiscard]] inline Link same_list(const View& view, Link link) {
+    link.param("q", view.get("q")).param("queue", view.get("queue")).param("state", view.get("state"));
+    link.param("period", view.get("period")).param("since", view.get("since")).param("until", view.get("until"));
+    link.param("ended", view.get("ended"));
+    return link.param("zone", view.get("zone")).param("order", view.get("order"));
+}
+
+/// The address where that list goes on.
+[[nodiscard]] inline Link next_page(const Link& list, const Cursor& next) {
+    Link link = list;
+    return add_cursor(link, next);
+}
+
 namespace detail {
 
 inline constexpr std::size_t most_choices = 100;
 
-/// What narrows a list, as a form that sends itself by GET.
-inline void put_filter(Html& html, const View& view, const Link& action, const std::vector<std::string>& queues,
-                       bool states) {
-    html.put(
-        R"(<form class="filter" action="{}"><label>Queue <input name="queue" list="queues" value="{}" maxlength="200" )"
-        R"(autocomplete="off"></label><datalist id="queues">)",
-        action, cut(view.get("queue"), 200));
+inline void put_queue_field(Html& html, const View& view, const std::vector<std::string>& queues) {
+    html.put(R"(<label>Queue <input name="queue" list="queues" value="{}" maxlength="200" autocomplete="off"></label>)"
+             R"(<datalist id="queues">)",
+             cut(view.get("queue"), 200));
     for (std::size_t i = 0; i < queues.size() && i < most_choices; ++i) {
         if (queues[i].size() <= 200) html.put(R"(<option value="{}"></option>)", queues[i]);
     }
     html.put("</datalist>");
-    if (states) {
-        html.put(R"(<label>State <select name="state">)");
-        for (const std::string_view state : {"", "waiting", "scheduled", "retrying"}) {
-            if (state == view.get("state")) {
-                html.put(R"(<option value="{}" selected>{}</option>)", state, state.empty() ? "any" : state);
-            } else {
-                html.put(R"(<option value="{}">{}</option>)", state, state.empty() ? "any" : state);
-            }
+}
+
+inline void put_state_field(Html& html, const View& view, std::initializer_list<std::string_view> states) {
+    html.put(R"(<label>State <select name="state">)");
+    for (const std::string_view state : states) {
+        if (state == view.get("state")) {
+            html.put(R"(<option value="{}" selected>{}</option>)", state, state.empty() ? "any" : state);
+        } else {
+            html.put(R"(<option value="{}">{}</option>)", state, state.empty() ? "any" : state);
         }
-        html.put("</select></label>");
     }
+    html.put("</select></label>");
+}
+
+/// From and to which time, by the clock that `zone` in the address names. The script puts the reader's there.
+inline void put_window_fields(Html& html, const View& view) {
+    const std::optional<Window> window = window_of(view);
+    const auto field = [&](std::string_view label, std::string_view name, std::optional<std::int64_t> ms) {
+        const std::string value =
+            ms ? iso_text(saturating_add(*ms, std::chrono::minutes{view.zone()})).substr(0, 19) : std::string{};
+        html.put(
+            R"(<label>{} <span data-zone>({})</span> <input type="datetime-local" step="1" name="{}" value="{}"></label>)",
+            label, zone_text(view.zone()), name, value);
+    };
+    field("From", "since", window ? window->since : std::nullopt);
+    field("To", "until", window ? window->until : std::nullopt);
+    html.put(R"(<input type="hidden" name="zone" value="{}">)", view.zone() == 0 ? "" : fmt::to_string(view.zone()));
+}
+
+inline void put_form_end(Html& html, const View& view, const Link& action) {
     html.put(R"(<button>Show</button>)");
-    if (!view.get("queue").empty() || !view.get("state").empty()) html.put(R"(<a href="{}">Clear</a>)", action);
+    for (const char* name : {"queue", "state", "q", "since", "until", "period", "ended"}) {
+        if (view.get(name).empty()) continue;
+        html.put(R"(<a href="{}">Clear</a>)", action);
+        break;
+    }
     const std::string_view queue = view.get("queue");
     if (!queue.empty() && queue.size() <= 200)
         html.put(R"(<a href="{}">Charts of this queue</a>)", about_queue(view, queue));
     html.put("</form>");
 }
 
-enum class Columns { running, upcoming, succeeded, failed, found };
+/// What narrows a list of unfinished tasks, as a form that sends itself by GET.
+inline void put_filter(Html& html, const View& view, const Link& action, const std::vector<std::string>& queues,
+                       bool states) {
+    html.put(R"(<form class="filter" action="{}">)", action);
+    put_queue_field(html, view, queues);
+    if (states) put_state_field(html, view, {"", "waiting", "scheduled", "retrying"});
+    put_form_end(html, view, action);
+}
+
+enum class Columns { claimed, upcoming, succeeded, failed, found };
 
 inline void put_head(Html& html, std::initializer_list<std::string_view> names) {
     html.put(R"(<table class="cards tasks"><thead><tr>)");
@@ -115,15 +191,28 @@ inline std::string duration_text(const TaskLine& line) {
     return span_text(std::chrono::microseconds{*line.duration_us});
 }
 
-inline void put_error(Html& html, const TaskLine& line) {
-    html.put(R"(<td class="error" data-label="Error"><span>{}</span></td>)", short_text(line.error, 160));
+/// Text with each place marked where it is like `part`, whatever the case of ASCII letters.
+[[nodiscard]] inline Html marked(std::string_view text, std::string_view part) {
+    Html html;
+    const std::string lowered = lower(text);
+    const std::string wanted = lower(part);
+    std::size_t from = 0;
+    for (std::size_t at = 0; !wanted.empty() && (at = lowered.find(wanted, from)) != std::string::npos;) {
+        html.text(text.substr(from, at - from)).put("<mark>{}</mark>", text.substr(at, wanted.size()));
+        from = at + wanted.size();
+    }
+    return html.text(text.substr(from));
 }
 
-/// The beginning of a payload; of what is no text, or large, its size. The last error follows.
-inline void put_payload(Html& html, const TaskLine& line) {
+/// The beginning of a payload, or what stands around a match in it; of what is no text, or large, its size. The last
+/// error follows.
+inline void put_payload(Html& html, const TaskLine& line, std::string_view part = {}) {
     html.put(R"(<td class="data error" data-label="Payload"><code>{}</code>)",
-             line.payload.empty() ? size_text(line.payload_size.value_or(0)) : line.payload);
-    if (!line.error.empty()) html.put("<span>{}</span>", short_text(line.error, 160));
+             marked(!line.payload.empty() ? line.payload
+                    : line.payload_size   ? size_text(*line.payload_size)
+                                          : "not kept",
+                    line.payload.empty() ? std::string_view{} : part));
+    if (!line.error.empty()) html.put("<span>{}</span>", marked(short_text(line.error, 160), part));
     html.put("</td>");
 }
 
@@ -139,79 +228,95 @@ inline std::string process_text(const TaskLine& line, const std::vector<Process>
 inline void put_table(Html& html, const View& view, const std::vector<TaskLine>& lines, Columns columns,
                       const std::vector<Process>& processes = {}) {
     switch (columns) {
-        case Columns::running:
-            put_head(html, {"Task", "Queue", "Running for", "Attempt", "Process", "Added", "Payload"});
+        case Columns::claimed:
+            put_head(html, {"Task", "Queue", "State", "Claimed for", "Attempt", "Process", "Added", "Payload"});
             break;
         case Columns::upcoming:
             put_head(html, {"Task", "Queue", "State", "Due", "Added", "Attempt", "Payload, last error"});
             break;
-        case Columns::succeeded: put_head(html, {"Task", "Queue", "Finished", "Took", "Attempts"}); break;
-        case Columns::failed: put_head(html, {"Task", "Queue", "Finished", "Took", "Attempts", "Error"}); break;
-        case Columns::found: put_head(html, {"Task", "Queue", "State", "When", "Attempts", "Error"}); break;
+        case Columns::succeeded: put_head(html, {"Task", "Queue", "Finished", "Took", "Attempts", "Payload"}); break;
+        case Columns::failed:
+            put_head(html, {"Task", "Queue", "Finished", "Took", "Attempts", "Error, payload"});
+            break;
+        case Columns::found: put_head(html, {"Task", "Queue", "State", "When", "Attempt", "Payload, error"}); break;
     }
+    const std::string_view part = view.get("q");
     for (const TaskLine& line : lines) {
         html.put(R"(<tr data-row><th scope="row">{}</th><td data-label="Queue">{}</td>)", task_link(view, line),
                  queue_link(view, line.queue, line.state));
         const bool finished = line.state == State::succeeded || line.state == State::failed;
-        const bool of_next = columns == Columns::running || columns == Columns::upcoming;
         const std::string attempt = fmt::format(
-            "{}{}", of_next ? saturating_add(line.attempts, Duration{1}) : line.attempts,
+            "{}{}", finished ? line.attempts : saturating_add(line.attempts, Duration{1}),
             line.crashes > 0 ? fmt::format(", {} crash{}", line.crashes, line.crashes == 1 ? "" : "es") : "");
         switch (columns) {
-            case Columns::running:
-                html.put(R"(<td data-label="Running for"><time datetime="{}" title="{}" data-age>{}</time></td>)",
+            case Columns::claimed:
+                html.put(R"(<td data-label="State">{}</td>)", badge(line));
+                html.put(R"(<td data-label="Claimed for"><time datetime="{}" title="{}" data-age>{}</time></td>)",
                          iso_text(line.claimed_at.value_or(0)), utc_text(line.claimed_at.value_or(0)),
                          age_text(line.claimed_at.value_or(0), view.now));
                 html.put(
                     R"(<td data-label="Attempt">{}</td><td data-label="Process">{}</td><td data-label="Added">{}</td>)",
                     attempt, process_text(line, processes), ago(view, line.created_at));
-                put_payload(html, line);
                 break;
             case Columns::upcoming:
                 html.put(R"(<td data-label="State">{}</td><td data-label="Due">{}</td><td data-label="Added">{}</td>)",
-                         badge(line.state), ago(view, line.due), ago(view, line.created_at));
+                         badge(line), ago(view, line.due), ago(view, line.created_at));
                 html.put(R"(<td data-label="Attempt">{}</td>)", attempt);
-                put_payload(html, line);
                 break;
             case Columns::succeeded:
             case Columns::failed:
                 html.put(
                     R"(<td data-label="Finished">{}</td><td data-label="Took">{}</td><td data-label="Attempts">{}</td>)",
                     ago(view, finished_at(line)), duration_text(line), attempt);
-                if (columns == Columns::failed) put_error(html, line);
                 break;
             case Columns::found:
                 html.put(
-                    R"(<td data-label="State">{}</td><td data-label="When">{} {}</td><td data-label="Attempts">{}</td>)",
-                    badge(line.state),
+                    R"(<td data-label="State">{}</td><td data-label="When">{} {}</td><td data-label="Attempt">{}</td>)",
+                    badge(line),
                     finished          ? "ended"
-                    : line.claimed_at ? "started"
+                    : line.claimed_at ? "claimed"
                                       : "due",
                     ago(view, finished          ? finished_at(line)
                               : line.claimed_at ? line.claimed_at
                                                 : std::optional{line.due}),
                     attempt);
-                put_error(html, line);
                 break;
         }
+        put_payload(html, line, part);
         html.put("</tr>");
     }
     html.put("</tbody></table>");
 }
 
-inline void put_pages(Html& html, const Link& first, const std::optional<Link>& next, bool is_first,
+/// `goes_on`: the script may follow it by itself.
+inline void put_pages(Html& html, const Link& first, const std::optional<Link>& next, bool is_first, bool goes_on,
                       std::string_view newest, std::string_view older) {
     if (is_first && !next) return;
     html.put(R"(<p class="pages">)");
     if (!is_first) html.put(R"(<a href="{}" rel="first">« {}</a>)", first, newest);
-    if (next) html.put(R"(<a href="{}" rel="next">{} »</a>)", *next, older);
+    if (next && goes_on) html.put(R"(<a href="{}" rel="next" data-follow>{} »</a>)", *next, older);
+    if (next && !goes_on) html.put(R"(<a href="{}" rel="next">{} »</a>)", *next, older);
     html.put("</p>");
 }
 
-inline void put_looked_at(Html& html, const TaskList& list) {
-    if (!list.gave_up) return;
-    html.put(R"(<p class="hint">{} {} rows for this page; there are more.</p>)",
-             list.lines.empty() ? "Nothing found: looked at" : "Looked at", grouped(list.looked_at));
+/// How far a look came, and what it left out. `order`: the same list in any order.
+inline void put_looked_at(Html& html, const TaskList& list, std::string_view direction, const Link& order) {
+    if (list.gave_up) {
+        html.put(R"(<p class="hint">{} {} rows for this page{}; there are more.</p>)",
+                 list.lines.empty() ? "Nothing found: looked at" : "Looked at", grouped(list.looked_at),
+                 list.looked_to ? Html{}.put(", {} {}", direction, exact_time(*list.looked_to)) : Html{});
+    }
+    if (list.by_order) {
+        Link all = order;
+        html.put(R"(<p class="hint">The time was sought in the order in which the rows were written. )"
+                 R"(<a href="{}">Look through all rows</a>, if a program may have written some in another order.</p>)",
+                 all.param("order", "any"));
+    }
+    if (list.rows_cut) {
+        html.put(R"(<p class="hint">This file has no indexes of this library: only its first {} unfinished tasks were )"
+                 R"(looked at.</p>)",
+                 grouped(static_cast<std::uint64_t>(Bounds{}.unindexed)));
+    }
 }
 
 }  // namespace detail
@@ -227,16 +332,20 @@ inline void put_looked_at(Html& html, const TaskList& list) {
             queue.empty() ? "" : " in this queue");
         return html;
     }
-    html.put(R"(<p class="sum">{} running</p>)", count_text(list.total.value_or(Count{})));
-    detail::put_table(html, view, list.lines, detail::Columns::running, list.processes);
-    Link first(view.base, "/running");
-    first.param("queue", queue);
-    std::optional<Link> next;
-    if (list.next) {
-        next = first;
-        add_cursor(*next, *list.next);
+    const Count total = list.total.value_or(Count{});
+    if (list.running) {
+        html.put(R"(<p class="sum">{} running; {} more are fetched: claimed, and waiting for a worker or for their )"
+                 R"(outcome to be written</p>)",
+                 grouped(*list.running), grouped(total.number - *list.running));
+    } else {
+        html.put(R"(<p class="sum">{} claimed; which of them run is not known</p>)", count_text(total));
     }
-    detail::put_pages(html, first, next, view.get("after").empty(), "First", "More");
+    detail::put_table(html, view, list.lines, detail::Columns::claimed, list.processes);
+    const Link first = same_list(view, Link(view.base, "/running"));
+    detail::put_looked_at(html, list, "", first);
+    std::optional<Link> next;
+    if (list.next) next = next_page(first, *list.next);
+    detail::put_pages(html, first, next, view.get("after").empty(), false, "First", "More");
     return html;
 }
 
@@ -280,44 +389,67 @@ inline void put_nothing_upcoming(Html& html, std::string_view state, std::string
         detail::put_nothing_upcoming(html, view.get("state"), view.get("queue").empty() ? "" : " in this queue");
         return html;
     }
+    if (list.total) html.put(R"(<p class="sum">{} in this list</p>)", count_text(*list.total));
     if (!list.lines.empty()) detail::put_table(html, view, list.lines, detail::Columns::upcoming);
-    detail::put_looked_at(html, list);
-    Link first(view.base, "/upcoming");
-    first.param("queue", view.get("queue")).param("state", view.get("state"));
+    const Link first = same_list(view, Link(view.base, "/upcoming"));
+    detail::put_looked_at(html, list, "ahead to", first);
     std::optional<Link> next;
-    if (list.next) {
-        next = first;
-        add_cursor(*next, *list.next);
-    }
-    detail::put_pages(html, first, next, view.get("after").empty(), "Due first", "Due later");
+    if (list.next) next = next_page(first, *list.next);
+    detail::put_pages(html, first, next, view.get("after").empty(), list.gave_up, "Due first", "Due later");
     return html;
 }
 
-[[nodiscard]] inline Html finished_page(const View& view, const TaskList& list, bool failed) {
+/// How many there are in a list of finished tasks, as far as that is known: those that are kept, and those that were
+/// counted as they finished. `window`: what the list is narrowed to, if the address names a period.
+inline void put_sum(Html& html, const View& view, const TaskList& list, std::string_view window,
+                    std::string_view verb) {
+    const std::optional<Window> window_asked = window_of(view);
+    const bool narrowed = !view.get("period").empty() || (window_asked && (window_asked->since || window_asked->until));
+    html.put(R"(<p class="sum">)");
+    if (list.happened)
+        html.put("{} {} {}, as they were counted. ", count_text(*list.happened), verb,
+                 window.empty() ? "in this time" : window);
+    if (list.total) {
+        html.put("{} {} kept{}", count_text(*list.total), list.total->number == 1 && !list.total->more ? "is" : "are",
+                 narrowed ? " and listed here" : fmt::format(", whenever they {}", verb));
+    } else {
+        html.put("{} that are kept{}; how many is not counted", narrowed ? "Those" : "All",
+                 narrowed ? " are listed here" : fmt::format(", whenever they {}", verb));
+    }
+    html.put("</p>");
+}
+
+/// `window`: what the list is narrowed to, if the address names a period.
+[[nodiscard]] inline Html finished_page(const View& view, const TaskList& list, bool failed, std::string_view window,
+                                        bool text_is_redacted) {
     Html html;
     const Link action = failed ? Link(view.base, "/failed") : Link(view.base, "/succeeded");
-    detail::put_filter(html, view, action, list.queues, false);
+    html.put(R"(<form class="filter wide" action="{}"><label>Text or id <input type="search" name="q" value="{}" )"
+             R"(maxlength="200"></label>)",
+             action, cut(view.get("q"), 200));
+    detail::put_queue_field(html, view, list.queues);
+    detail::put_window_fields(html, view);
+    detail::put_form_end(html, view, action);
+    if (text_is_redacted && !view.get("q").empty())
+        html.put(R"(<p class="hint">Payloads and error texts are hidden here, so only ids are searched.</p>)");
+    const Link first = same_list(view, action);
+    if (list.happened || !list.lines.empty()) put_sum(html, view, list, window, failed ? "failed" : "succeeded");
+    Link plain = action;
+    const bool narrowed = first.str() != plain.param("queue", view.get("queue")).str();
     if (list.lines.empty() && !list.gave_up) {
         html.put(
-            R"(<p class="empty">No {} task is kept{}. They are kept if their queue's <code>retention</code> says so{}</p>)",
+            R"(<p class="empty">No {} task is kept{}{}. They are kept if their queue's <code>retention</code> says so{}</p>)",
             failed ? "failed" : "succeeded", view.get("queue").empty() ? "" : " of this queue",
+            narrowed ? " that fits what is asked for" : "",
             failed ? "; what failed without its processor deciding it is kept always."
                    : ", not only of those that failed.");
-        return html;
     }
-    if (!list.lines.empty()) {
-        html.put(R"(<p class="sum">All that are kept, whenever they {}</p>)", failed ? "failed" : "succeeded");
+    if (!list.lines.empty())
         detail::put_table(html, view, list.lines, failed ? detail::Columns::failed : detail::Columns::succeeded);
-    }
-    detail::put_looked_at(html, list);
-    Link first = action;
-    first.param("queue", view.get("queue"));
+    detail::put_looked_at(html, list, "back to", first);
     std::optional<Link> next;
-    if (list.next) {
-        next = first;
-        add_cursor(*next, *list.next);
-    }
-    detail::put_pages(html, first, next, view.get("after").empty(), "Newest", "Older");
+    if (list.next) next = next_page(first, *list.next);
+    detail::put_pages(html, first, next, view.get("after").empty(), list.gave_up, "Newest", "Older");
     return html;
 }
 
@@ -336,24 +468,12 @@ struct Found {
     Html html;
     html.put(
         R"(<form class="filter wide" action="{}"><label>Text or id <input type="search" name="q" value="{}" maxlength="200">)"
-        R"(</label><label>Queue <input name="queue" list="queues" value="{}" maxlength="200" autocomplete="off"></label>)",
-        Link(view.base, "/search"), cut(view.get("q"), 200), cut(view.get("queue"), 200));
-    html.put(R"(<datalist id="queues">)");
-    for (std::size_t i = 0; i < found.queues.size() && i < detail::most_choices; ++i) {
-        if (found.queues[i].size() <= 200) html.put(R"(<option value="{}"></option>)", found.queues[i]);
-    }
-    html.put(R"(</datalist><label>State <select name="state">)");
-    for (const std::string_view state : {"", "waiting", "scheduled", "running", "finished", "succeeded", "failed"}) {
-        if (state == view.get("state")) {
-            html.put(R"(<option value="{}" selected>{}</option>)", state, state.empty() ? "any" : state);
-        } else {
-            html.put(R"(<option value="{}">{}</option>)", state, state.empty() ? "any" : state);
-        }
-    }
-    html.put(
-        R"(</select></label><label>From (UTC) <input type="datetime-local" name="since" value="{}"></label>)"
-        R"(<label>To (UTC) <input type="datetime-local" name="until" value="{}"></label><button>Search</button></form>)",
-        cut(view.get("since"), 20), cut(view.get("until"), 20));
+        R"(</label>)",
+        Link(view.base, "/search"), cut(view.get("q"), 200));
+    detail::put_queue_field(html, view, found.queues);
+    detail::put_state_field(html, view, {"", "waiting", "scheduled", "claimed", "finished", "succeeded", "failed"});
+    detail::put_window_fields(html, view);
+    html.put(R"(<button>Search</button></form>)");
     if (!found.fault.empty()) {
         html.put(R"(<p class="empty">{}</p>)", found.fault);
         return html;
@@ -361,9 +481,7 @@ struct Found {
     if (found.text_is_redacted && !view.get("q").empty()) {
         html.put(R"(<p class="hint">Payloads and error texts are hidden here, so only ids are searched.</p>)");
     }
-    Link again(view.base, "/search");
-    again.param("q", view.get("q")).param("queue", view.get("queue")).param("state", view.get("state"));
-    again.param("since", view.get("since")).param("until", view.get("until"));
+    const Link again = same_list(view, Link(view.base, "/search"));
     if (!found.named.empty()) {
         html.put(R"(<p class="sum">Queues of such a name:)");
         for (const std::string& name : found.named) html.put(" {}", queue_link(name, about_queue(view, name)));
@@ -377,19 +495,22 @@ struct Found {
     }
     const auto part = [&](const std::optional<TaskList>& list, std::string_view heading, std::string_view name) {
         if (!list) return;
+        Link here = again;
+        here.param("part", name);
         if (!list->lines.empty()) {
             any = true;
+            const bool whole = view.get("after").empty() && !list->next;
             html.put("<h2>{}</h2>", heading);
+            if (list->total) put_sum(html, view, *list, "", "failed");
+            if (!list->total && whole) html.put(R"(<p class="sum">{} found</p>)", grouped(list->lines.size()));
             detail::put_table(html, view, list->lines, detail::Columns::found);
         }
-        detail::put_looked_at(html, *list);
+        any = any || list->by_order;
+        detail::put_looked_at(html, *list, name == "finished" ? "back to" : "with due times up to", here);
         if (!list->next) return;
         any = true;
-        Link next = again;
-        next.param("part", name);
-        add_cursor(next, *list->next);
-        html.put(R"(<p class="pages"><a href="{}" rel="next">{} »</a></p>)", next,
-                 list->gave_up ? "Look through older ones" : "Older");
+        detail::put_pages(html, here, next_page(here, *list->next), true, list->gave_up, "",
+                          list->gave_up ? "Look through older ones" : "Older");
     };
     part(found.unfinished, "Not finished", "unfinished");
     part(found.finished, "Finished", "finished");
@@ -398,9 +519,8 @@ struct Found {
                  R"(<code>retention</code> keeps them.</p>)");
     }
     html.put(
-        R"(<p class="hint">Text is looked for in ids, errors and payloads, ASCII letters in either case, in up to {} rows a page, )"
-        R"(the last added or finished first. From and To mean due times of what is not finished, and starts of what is.</p>)",
-        grouped(static_cast<std::uint64_t>(TaskReads::most_looked_at)));
+        R"(<p class="hint">Text is looked for in ids, errors and payloads, ASCII letters in either case, )"
+        R"(the last added or finished first. From and To mean due times of what is not finished, and ends of what is.</p>)");
     return html;
 }
 

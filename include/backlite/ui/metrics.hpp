@@ -5,7 +5,6 @@
 
 #include <cstddef>
 #include <cstdint>
-#include <map>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -13,6 +12,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <backlite/storage/owner_lock.hpp>
 #include <backlite/ui/model.hpp>
 #include <backlite/ui/text.hpp>
 #include <backlite/version.hpp>
@@ -21,17 +21,18 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
-/// A label's value: backslash, quote and line end escaped, everything that is no text replaced.
-[[nodiscard]] inline std::string label_value(std::string_view text) {
+/// A name as a label's value: backslash, quote and line end escaped, and no two names alike; see visible_name. Of a
+/// long one the beginning, and a number made of the whole.
+[[nodiscard]] inline std::string label_value(std::string_view name) {
+    constexpr std::size_t longest = 100;
+    std::string text = name.size() <= longest
+                           ? visible_name(name)
+                           : fmt::format("{}…{:016x}", visible_name(cut(name, longest)), storage::hash_id(name));
     std::string value;
-    each_character(text, [&](std::string_view piece) {
-        switch (piece.front()) {
-            case '\\': value += "\\\\"; break;
-            case '"': value += "\\\""; break;
-            case '\n': value += "\\n"; break;
-            default: value += piece;
-        }
-    });
+    for (const char c : text) {
+        if (c == '\\' || c == '"') value += '\\';
+        value += c;
+    }
     return value;
 }
 
@@ -40,47 +41,55 @@ struct FileSizes {
     std::optional<std::int64_t> wal{};
 };
 
-/// The queues beyond the first `most_labels` by name are summed up as `other`, so that names cannot grow without bound.
+/// A number that is bounded is no sample of the metric that it belongs to: it stands in another, with `_at_least`.
 [[nodiscard]] inline std::string metrics_text(const Overview& overview, const FileSizes& sizes, std::int64_t now) {
-    constexpr std::size_t most_labels = 50;
-    struct Sums {
-        std::uint64_t waiting = 0, scheduled = 0, running = 0, succeeded = 0, failed = 0;
-        std::optional<std::int64_t> oldest_due{};
-    };
-    std::map<std::string, Sums> queues;
-    for (const QueueSummary& queue : overview.queues) {
-        const bool own = queues.size() < most_labels;
-        Sums& sums = queues[own ? label_value(cut(queue.name, 100)) : "other"];
-        sums.waiting += queue.waiting.number;
-        sums.scheduled += queue.scheduled.number;
-        sums.running += queue.running.number;
-        sums.succeeded += queue.succeeded;
-        sums.failed += queue.failed;
-        if (queue.oldest_due && (!sums.oldest_due || *queue.oldest_due < *sums.oldest_due))
-            sums.oldest_due = queue.oldest_due;
-    }
     std::string text;
     const auto head = [&](std::string_view name, std::string_view help) {
         text += fmt::format("# HELP backlite_{} {}\n# TYPE backlite_{} gauge\n", name, help, name);
     };
-    head("queue_tasks", "Unfinished tasks; a count stops at 10000.");
-    for (const auto& [name, sums] : queues) {
-        text += fmt::format("backlite_queue_tasks{{queue=\"{}\",state=\"waiting\"}} {}\n", name, sums.waiting);
-        text += fmt::format("backlite_queue_tasks{{queue=\"{}\",state=\"scheduled\"}} {}\n", name, sums.scheduled);
-        text += fmt::format("backlite_queue_tasks{{queue=\"{}\",state=\"running\"}} {}\n", name, sums.running);
+    std::string bounded;
+    head("queue_tasks",
+         "Unfinished tasks. Fetched ones are claimed by a process, but no worker is inside of them; where "
+         "that is not known, running and fetched ones together are claimed.");
+    for (const QueueSummary& queue : overview.queues) {
+        const std::string name = label_value(queue.name);
+        const auto sample = [&](std::string_view state, const Count& count) {
+            (count.more ? bounded : text) += fmt::format("backlite_queue_tasks{}{{queue=\"{}\",state=\"{}\"}} {}\n",
+                                                         count.more ? "_at_least" : "", name, state, count.number);
+        };
+        sample("waiting", queue.waiting);
+        sample("scheduled", queue.scheduled);
+        if (queue.running) {
+            sample("running", {*queue.running, false});
+            sample("fetched", {queue.claimed.number - *queue.running, false});
+        } else {
+            sample("claimed", queue.claimed);
+        }
     }
+    if (!bounded.empty()) {
+        head("queue_tasks_at_least", "So many unfinished tasks or more, where they were not counted to the end.");
+        text += bounded;
+    }
+    head("queues_left_out", "1 if there are more queues than are told of here.");
+    text += fmt::format("backlite_queues_left_out {}\n", overview.more_queues ? 1 : 0);
     head("queue_oldest_eligible_age_seconds", "How long the oldest due task waits.");
-    for (const auto& [name, sums] : queues) {
+    for (const QueueSummary& queue : overview.queues) {
         const double age =
-            sums.oldest_due ? static_cast<double>(span_between(*sums.oldest_due, now).count()) / 1e6 : 0.0;
-        text += fmt::format("backlite_queue_oldest_eligible_age_seconds{{queue=\"{}\"}} {:.3f}\n", name, age);
+            queue.oldest_due ? static_cast<double>(span_between(*queue.oldest_due, now).count()) / 1e6 : 0.0;
+        text += fmt::format("backlite_queue_oldest_eligible_age_seconds{{queue=\"{}\"}} {:.3f}\n",
+                            label_value(queue.name), age);
     }
-    head("queue_finished_last_hour", "Kept tasks that finished in the last hour; of the newest 10000 of all queues.");
-    for (const auto& [name, sums] : queues) {
-        text += fmt::format("backlite_queue_finished_last_hour{{queue=\"{}\",outcome=\"succeeded\"}} {}\n", name,
-                            sums.succeeded);
-        text +=
-            fmt::format("backlite_queue_finished_last_hour{{queue=\"{}\",outcome=\"failed\"}} {}\n", name, sums.failed);
+    if (!overview.finished_cut) {
+        head("queue_finished_last_hour", overview.counted
+                                             ? "Tasks that finished in this minute and the 59 before it, kept or not."
+                                             : "Kept tasks that finished in this minute and the 59 before it.");
+        for (const QueueSummary& queue : overview.queues) {
+            for (const bool failed : {false, true}) {
+                text += fmt::format("backlite_queue_finished_last_hour{{queue=\"{}\",outcome=\"{}\"}} {}\n",
+                                    label_value(queue.name), failed ? "failed" : "succeeded",
+                                    failed ? queue.failed : queue.succeeded);
+            }
+        }
     }
     std::int64_t alive = 0, workers = 0;
     for (const Process& process : overview.processes) {
@@ -88,7 +97,7 @@ struct FileSizes {
         ++alive;
         workers += process.workers;
     }
-    head("processes", "Started clients that are alive.");
+    head("processes", "Started clients that are alive, or of which that cannot be told.");
     text += fmt::format("backlite_processes {}\n", alive);
     head("workers", "Workers of those clients.");
     text += fmt::format("backlite_workers {}\n", workers);

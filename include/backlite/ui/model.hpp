@@ -19,24 +19,32 @@ namespace ui {
 /// A count that stops where going on would cost too much.
 struct Count {
     std::uint64_t number = 0;
-    bool more = false;  ///< there are more than `number`
+    bool more = false;  ///< the count is bounded: there are `number` or more
 
     friend bool operator==(const Count&, const Count&) = default;
 };
 
 /// Where a task stands, in the words of the pages.
-enum class State { waiting, scheduled, running, succeeded, failed };
+enum class State { waiting, scheduled, claimed, succeeded, failed };
 
 [[nodiscard]] constexpr std::string_view to_string(State state) noexcept {
     switch (state) {
         case State::waiting: return "waiting";
         case State::scheduled: return "scheduled";
-        case State::running: return "running";
+        case State::claimed: return "claimed";
         case State::succeeded: return "succeeded";
         case State::failed: break;
     }
     return "failed";
 }
+
+/// A task that a worker is inside of, as its record says.
+struct Inside {
+    std::uint64_t claim = 0;
+    std::uint64_t id_hash = 0;
+
+    friend bool operator==(const Inside&, const Inside&) = default;
+};
 
 /// One started client, as it wrote itself down.
 struct Process {
@@ -45,15 +53,34 @@ struct Process {
     std::int64_t workers = 0;
     std::int64_t started_at = 0;
     std::int64_t version = 0;
-    std::optional<bool> alive{};  ///< nullopt: could not be told
+    std::optional<bool> alive{};                  ///< nullopt: could not be told
+    std::optional<std::vector<Inside>> inside{};  ///< what its workers are inside of; nullopt: could not be told
 };
+
+/// Whether a worker is inside of a claimed task: one that is not was fetched only, and waits in its process for a
+/// worker, or for its outcome to be written. nullopt if that cannot be told, as of claims of Go programs.
+[[nodiscard]] inline std::optional<bool> is_entered(const std::vector<Process>& processes,
+                                                    std::optional<std::int64_t> owner, const Inside& task) noexcept {
+    if (!owner) return std::nullopt;
+    for (const Process& process : processes) {
+        if (process.owner != *owner) continue;
+        if (process.alive == false) return false;
+        if (!process.inside) return std::nullopt;
+        for (const Inside& entered : *process.inside) {
+            if (entered == task) return true;
+        }
+        return false;
+    }
+    return false;  // its client is gone
+}
 
 struct QueueSummary {
     std::string name{};
-    Count waiting{};    ///< due, not claimed
-    Count scheduled{};  ///< due later, retries among them
-    Count retrying{};   ///< scheduled after a failed attempt; looked for among the next ones only
-    Count running{};    ///< claimed
+    Count waiting{};                           ///< due, not claimed
+    Count scheduled{};                         ///< due later, retries among them
+    Count retrying{};                          ///< scheduled after a failed attempt
+    Count claimed{};                           ///< held by a process
+    std::optional<std::uint64_t> running = 0;  ///< of those, the ones a worker is inside of; nullopt: not known
     std::optional<std::int64_t> oldest_due{};  ///< of the waiting
     std::optional<std::int64_t> next_due{};    ///< of the scheduled
     // Of the period; see Overview::counted:
@@ -105,8 +132,8 @@ struct Day {
 
 struct Overview {
     std::vector<QueueSummary> queues{};
-    bool of_one = false;  ///< of one queue, which is the only one in `queues`; all numbers are its own
-    bool more_queues = false;
+    bool of_one = false;       ///< of one queue, which is the only one in `queues`; all numbers are its own
+    bool more_queues = false;  ///< there are queues that are not in `queues`
     std::vector<Process> processes{};
     bool knows_processes = false;  ///< false for files of Go programs
     std::int64_t step_ms = 0;      ///< width of a bucket
@@ -116,8 +143,10 @@ struct Overview {
     bool counted = false;
     std::int64_t counted_from = 0;              ///< where the statistics begin
     std::int64_t covered_from = 0;              ///< what finished before this was not looked at, or not counted
-    bool due_cut = false;                       ///< more tasks are to come than were counted
-    bool backlog_cut = false;                   ///< more are unfinished now than were counted
+    bool finished_cut = false;                  ///< more may have finished in the period than were counted
+    bool due_cut = false;                       ///< more tasks may be to come than were counted
+    bool backlog_cut = false;                   ///< more may be unfinished now than were counted
+    bool rows_cut = false;                      ///< only the first rows of a file without our indexes were looked at
     std::vector<Day> days{};                    ///< newest first; none where the statistics are not there
     std::optional<std::int64_t> next_change{};  ///< when time alone changes what is shown
 };
@@ -130,18 +159,26 @@ struct TaskLine {
     std::string queue{};
     std::int64_t created_at = 0;
     std::int64_t due = 0;                       ///< unfinished tasks
-    std::optional<std::int64_t> claimed_at{};   ///< running
-    std::optional<std::int64_t> owner{};        ///< running, claimed by this library
+    std::optional<std::int64_t> claimed_at{};   ///< claimed
+    std::optional<std::int64_t> owner{};        ///< claimed by this library
+    std::uint64_t claim = 0;                    ///< claimed by this library
+    std::optional<bool> entered{};              ///< claimed: a worker is inside of it; nullopt: not known
     std::optional<std::int64_t> executed_at{};  ///< start of the last attempt
     std::optional<std::int64_t> duration_us{};  ///< finished
     std::int64_t attempts = 0;
     std::int64_t crashes = 0;
     std::string error{};  ///< beginning of it
-    // Of unfinished tasks, where a list shows it:
     std::int64_t row = 0;
-    std::optional<std::uint64_t> payload_size{};
-    std::string payload{};  ///< empty if it is large
+    // Where a list shows it:
+    std::optional<std::uint64_t> payload_size{};  ///< nullopt: there is none
+    std::string payload{};  ///< its beginning, or what stands around a match; empty if it is large
 };
+
+/// Where a task stands, as exactly as it is known.
+[[nodiscard]] inline std::string_view state_text(const TaskLine& line) noexcept {
+    if (line.state != State::claimed || !line.entered) return to_string(line.state);
+    return *line.entered ? "running" : "fetched";
+}
 
 /// When the last attempt of a finished task ended; nullopt if that is not known.
 [[nodiscard]] inline std::optional<std::int64_t> finished_at(const TaskLine& line) noexcept {
@@ -162,10 +199,15 @@ struct Cursor {
 struct TaskList {
     std::vector<TaskLine> lines{};
     std::optional<Cursor> next{};
-    std::uint64_t looked_at = 0;        ///< rows, where a filter had to look at them one by one
-    bool gave_up = false;               ///< the next page goes on looking: this one may be short, or empty
-    std::optional<Count> total{};       ///< of the list, where it is known
-    std::vector<std::string> queues{};  ///< names to choose from
+    std::uint64_t looked_at = 0;              ///< rows, where a filter had to look at them one by one
+    bool gave_up = false;                     ///< the next page goes on looking: this one may be short, or empty
+    std::optional<std::int64_t> looked_to{};  ///< the time of the last row that was looked at, if it gave up
+    bool by_order = false;                    ///< rows far from their place in the order of time were not looked at
+    bool rows_cut = false;                    ///< only the first rows of a file without our indexes were looked at
+    std::optional<Count> total{};             ///< of the list, where it is known
+    std::optional<std::uint64_t> running{};   ///< of a list of claimed tasks; nullopt: not known
+    std::optional<Count> happened{};          ///< how many the statistics counted in the window, kept or not
+    std::vector<std::string> queues{};        ///< names to choose from
     std::optional<std::int64_t> next_change{};
     std::vector<Process> processes{};
 };
@@ -191,6 +233,7 @@ struct Filter {
     bool in_error = true;
     std::optional<std::int64_t> since{};
     std::optional<std::int64_t> until{};
+    bool any_order = false;  ///< look through all rows, also where the order of time says that there can be none
 };
 
 }  // namespace ui

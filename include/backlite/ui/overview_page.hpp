@@ -25,8 +25,8 @@ namespace ui {
 namespace detail {
 
 struct Totals {
-    Count waiting{}, scheduled{}, retrying{}, running{};
-    std::uint64_t succeeded = 0, failed = 0;
+    Count waiting{}, scheduled{}, retrying{}, claimed{}, failed{}, finished{};
+    std::optional<std::uint64_t> running = 0;
     std::optional<std::int64_t> oldest_due{}, next_due{};
     std::string_view oldest_queue{};
 };
@@ -41,9 +41,11 @@ struct Totals {
         add(totals.waiting, queue.waiting);
         add(totals.scheduled, queue.scheduled);
         add(totals.retrying, queue.retrying);
-        add(totals.running, queue.running);
-        totals.succeeded += queue.succeeded;
-        totals.failed += queue.failed;
+        add(totals.claimed, queue.claimed);
+        totals.running =
+            totals.running && queue.running ? std::optional{*totals.running + *queue.running} : std::nullopt;
+        totals.failed.number += queue.failed;
+        totals.finished.number += queue.failed + queue.succeeded;
         if (queue.oldest_due && (!totals.oldest_due || *queue.oldest_due < *totals.oldest_due)) {
             totals.oldest_due = queue.oldest_due;
             totals.oldest_queue = queue.name;
@@ -51,6 +53,9 @@ struct Totals {
         if (queue.next_due && (!totals.next_due || *queue.next_due < *totals.next_due))
             totals.next_due = queue.next_due;
     }
+    for (Count* count : {&totals.waiting, &totals.scheduled, &totals.retrying, &totals.claimed})
+        count->more = count->more || overview.more_queues;
+    totals.failed.more = totals.finished.more = overview.finished_cut;
     return totals;
 }
 
@@ -70,7 +75,7 @@ inline void put_tile(Html& html, const Link& link, std::string_view name, std::s
     Html note;
     if (!totals.oldest_due) return note.put("nothing waits"), note;
     note.put("oldest for {}", age_text(*totals.oldest_due, view.now));
-    if (!overview.of_one) note.put(" in {}", breakable(short_text(totals.oldest_queue, 24)));
+    if (!overview.of_one) note.put(" in {}", breakable(short_name(totals.oldest_queue, 24)));
     if (is_late(view, totals.oldest_due)) note.put(", since {}", clock_time(view, *totals.oldest_due));
     return note;
 }
@@ -94,13 +99,16 @@ inline void put_tiles(Html& html, const View& view, const Overview& overview, co
         ++alive;
         workers += process.workers;
     }
-    const std::string by = !overview.knows_processes ? "made by a Go program"
-                           : alive == 0              ? "no process is working"
-                                        : fmt::format("{} worker{} in {} process{}", workers, workers == 1 ? "" : "s",
-                                                      alive, alive == 1 ? "" : "es");
-    const bool stalled = overview.knows_processes && alive == 0 && totals.waiting.number + totals.running.number > 0;
-    put_tile(html, Link(view.base, "/running").param("queue", queue), "Running", count_text(totals.running), note(by),
-             stalled ? "warn" : "");
+    std::string by = !overview.knows_processes ? "made by a Go program"
+                     : alive == 0              ? "no process is working"
+                                  : fmt::format("{} worker{} in {} process{}", workers, workers == 1 ? "" : "s", alive,
+                                                alive == 1 ? "" : "es");
+    const bool stalled = overview.knows_processes && alive == 0 && totals.waiting.number + totals.claimed.number > 0;
+    const std::uint64_t fetched = totals.claimed.number - totals.running.value_or(totals.claimed.number);
+    if (fetched > 0) by += fmt::format("; {} more are fetched", grouped(fetched));
+    if (!totals.running) by += "; which of them run is not known";
+    put_tile(html, Link(view.base, "/running").param("queue", queue), totals.running ? "Running" : "Claimed",
+             totals.running ? grouped(*totals.running) : count_text(totals.claimed), note(by), stalled ? "warn" : "");
     Html next = note("none to come");
     if (totals.next_due) {
         next = Html{};
@@ -112,21 +120,23 @@ inline void put_tiles(Html& html, const View& view, const Overview& overview, co
         put_tile(html, Link(view.base, "/upcoming").param("queue", queue).param("state", "retrying"), "Retrying",
                  count_text(totals.retrying), note("scheduled after a failed attempt"), "");
     }
-    const std::uint64_t finished = totals.succeeded + totals.failed;
+    const std::uint64_t finished = totals.finished.number;
     const std::string share =
-        finished == 0
-            ? fmt::format("in the last {}", period.name)
-            : fmt::format("{:.1f} % of the last {}",
-                          100.0 * static_cast<double>(totals.failed) / static_cast<double>(finished), period.name);
-    put_tile(html, Link(view.base, "/failed").param("queue", queue), "Failed", grouped(totals.failed), note(share),
-             totals.failed > 0 ? "bad" : "");
+        finished == 0 ? fmt::format("in the last {}", period.name)
+                      : fmt::format("{:.1f} % of the last {}",
+                                    100.0 * static_cast<double>(totals.failed.number) / static_cast<double>(finished),
+                                    period.name);
+    put_tile(html, Link(view.base, "/failed").param("queue", queue).param("period", period.key), "Failed",
+             count_text(totals.failed), note(share), totals.failed.number > 0 ? "bad" : "");
     const double minutes = (std::max)(
         static_cast<double>(view.now - (std::max)(overview.from, overview.covered_from)) / 60'000.0, 1.0 / 60);
-    put_tile(html, Link(view.base, "/search").param("queue", queue).param("state", "finished"), "Finished",
-             grouped(finished),
-             note(finished == 0 ? fmt::format("in the last {}", period.name)
-                                : fmt::format("{:.3g} a minute on average", static_cast<double>(finished) / minutes)),
-             "");
+    const std::string rate = finished == 0
+                                 ? fmt::format("in the last {}", period.name)
+                                 : fmt::format("{}{} a minute on average", totals.finished.more ? "at least " : "",
+                                               rate_text(static_cast<double>(finished) / minutes));
+    put_tile(html,
+             Link(view.base, "/search").param("queue", queue).param("state", "finished").param("period", period.key),
+             "Finished", count_text(totals.finished), note(rate), "");
     html.put("</div>");
 }
 
@@ -136,12 +146,20 @@ inline void sort_queues(std::vector<const QueueSummary*>& queues, std::string_vi
                          [&](const QueueSummary* a, const QueueSummary* b) { return value(*a) > value(*b); });
     };
     if (key == "waiting") by([](const QueueSummary& q) { return q.waiting.number; });
-    if (key == "running") by([](const QueueSummary& q) { return q.running.number; });
+    if (key == "running") by([](const QueueSummary& q) { return q.claimed.number; });
     if (key == "scheduled") by([](const QueueSummary& q) { return q.scheduled.number; });
     if (key == "failed") by([](const QueueSummary& q) { return q.failed; });
     if (key == "finished") by([](const QueueSummary& q) { return q.failed + q.succeeded; });
     if (key == "oldest")
         by([](const QueueSummary& q) { return q.oldest_due ? -static_cast<double>(*q.oldest_due) : -1e30; });
+}
+
+/// How many tasks run, and how many more are claimed.
+[[nodiscard]] inline std::string claimed_text(const QueueSummary& queue) {
+    if (!queue.running) return count_text(queue.claimed) + " claimed";
+    const std::uint64_t fetched = queue.claimed.number - *queue.running;
+    return fetched == 0 ? grouped(*queue.running)
+                        : fmt::format("{}, {} fetched", grouped(*queue.running), grouped(fetched));
 }
 
 /// `most_bytes`: no queue is shown once the page is that large, of which the charts may be half.
@@ -199,20 +217,21 @@ inline void put_queues(Html& html, const View& view, const Overview& overview, c
         if (is_late(view, queue.oldest_due))
             html.put(R"( <span class="badge waiting">since {}</span>)", clock_time(view, *queue.oldest_due));
         html.put("</td>");
-        number("Running", Link(view.base, "/running").param("queue", queue.name), count_text(queue.running),
-               queue.running.number == 0, "");
+        number("Running", Link(view.base, "/running").param("queue", queue.name), claimed_text(queue),
+               queue.claimed.number == 0, "");
         number("Scheduled", Link(view.base, "/upcoming").param("queue", queue.name).param("state", "scheduled"),
                count_text(queue.scheduled), queue.scheduled.number == 0, "");
         number("Retrying", Link(view.base, "/upcoming").param("queue", queue.name).param("state", "retrying"),
                count_text(queue.retrying), queue.retrying.number == 0 && !queue.retrying.more, "");
-        number("Failed", Link(view.base, "/failed").param("queue", queue.name), grouped(queue.failed),
-               queue.failed == 0, "bad");
+        number("Failed", Link(view.base, "/failed").param("queue", queue.name).param("period", period.key),
+               count_text({queue.failed, overview.finished_cut}), queue.failed == 0, "bad");
         if (overview.counted) {
             html.put(R"(<td class="num {}" data-label="Added">{}</td>)", queue.added == 0 ? "zero" : "",
-                     grouped(queue.added));
+                     count_text({queue.added, overview.finished_cut}));
         }
-        number("Finished", Link(view.base, "/search").param("queue", queue.name).param("state", "finished"),
-               grouped(finished), finished == 0, "");
+        Link all(view.base, "/search");
+        all.param("queue", queue.name).param("state", "finished").param("period", period.key);
+        number("Finished", all, count_text({finished, overview.finished_cut}), finished == 0, "");
         html.put(R"(<td class="num {}" data-label="Average duration">{}</td></tr>)", queue.attempts == 0 ? "zero" : "",
                  queue.attempts == 0 ? "–" : us_text(average(queue.total_duration_us, queue.attempts)));
     }
@@ -222,10 +241,13 @@ inline void put_queues(Html& html, const View& view, const Overview& overview, c
                  overview.more_queues ? "+" : "");
     }
     html.put(
-        R"(<p class="hint">{}, finished and average duration are of {}, in the last {}. Counts of tasks that are there )"
-        R"(stop at a bound and then say “+”.</p>)",
+        R"(<p class="hint">{}, finished and average duration are of {}, in the last {}. A task is fetched from its claim )"
+        R"(until a worker enters it, and while its outcome is written. “+” says that there are as many or more.{}</p>)",
         overview.counted ? "Failed, added" : "Failed",
-        overview.counted ? "all tasks, kept or not" : "tasks that their queue's retention keeps", period.name);
+        overview.counted ? "all tasks, kept or not" : "tasks that their queue's retention keeps", period.name,
+        overview.rows_cut ? " This file has no indexes of this library: only its first million unfinished tasks were "
+                            "looked at."
+                          : "");
 }
 
 inline void put_processes(Html& html, const View& view, const Overview& overview) {
@@ -244,7 +266,9 @@ inline void put_processes(Html& html, const View& view, const Overview& overview
         const std::string_view state = !process.alive ? "unknown" : *process.alive ? "alive" : "dead";
         html.put(R"(<tr><th scope="row">#{}</th><td data-label="State"><span class="badge {}">{}</span></td>)",
                  process.owner, state, state);
-        html.put(R"(<td class="num" data-label="Workers">{}</td><td data-label="Started">{}</td>)", process.workers,
+        html.put(R"(<td class="num" data-label="Workers">{}</td><td data-label="Started">{}</td>)",
+                 process.inside ? fmt::format("{} of {} busy", process.inside->size(), process.workers)
+                                : fmt::to_string(process.workers),
                  ago(view, process.started_at));
         html.put(R"(<td data-label="Version">{}</td></tr>)",
                  fmt::format("{}.{}.{}", process.version / 1'000'000, process.version / 1'000 % 1'000,
@@ -261,7 +285,7 @@ inline void put_processes(Html& html, const View& view, const Overview& overview
     std::uint64_t counted = queue.attempts;
     for (const Bucket& bucket : overview.buckets) counted += bucket.added;
     for (const Day& day : overview.days) counted += day.counted.added + day.counted.attempts;
-    return counted + queue.waiting.number + queue.scheduled.number + queue.running.number == 0;
+    return counted + queue.waiting.number + queue.scheduled.number + queue.claimed.number == 0;
 }
 
 }  // namespace detail
@@ -293,7 +317,7 @@ inline void put_processes(Html& html, const View& view, const Overview& overview
     detail::put_days(rest, view, overview);
     if (!overview.of_one) {
         detail::put_processes(rest, view, overview);
-        constexpr std::size_t most_bytes = 56'000;  // the frame of the page, and the row that goes beyond, come on top
+        constexpr std::size_t most_bytes = 55'600;  // the frame of the page, and the row that goes beyond, come on top
         detail::put_queues(html, view, overview, period, most_bytes - (std::min)(most_bytes, rest.str().size()));
     }
     return html.put("{}", rest), html;

@@ -61,8 +61,10 @@ struct PageOptions {
 /// Threads: any, at once. Errors: StorageError.
 class Pages {
 public:
-    static constexpr std::int64_t shown_bytes = 16'384;  ///< of a payload or an error on a page
-    static constexpr std::int64_t listed_bytes = 72;     ///< of a payload in a list
+    static constexpr std::int64_t shown_bytes = 16'384;        ///< of a payload or an error on a page
+    static constexpr std::int64_t listed_bytes = 72;           ///< of a payload in a list
+    static constexpr std::int64_t most_counted = 10'000;       ///< of what waits, above a list of it
+    static constexpr std::int64_t searched_bytes = 1'048'576;  ///< a payload that an excerpt is made of
     static constexpr std::int64_t redactable =
         8 * 1'024 * 1'024;  ///< what is larger is not handed to `redact`, but hidden
 
@@ -71,14 +73,15 @@ public:
         : options_(std::move(options)), file_(std::move(file)), log_(std::move(log)) {}
 
     [[nodiscard]] Page overview(const View& view, bool json, Store& store) const {
-        const NamedPeriod& period = period_of(view.get("period"));
+        const NamedPeriod* period = find_period(view.get("period").empty() ? "hour" : view.get("period"));
         const std::string queue{view.get("queue")};
-        if (queue.size() > 1'000) return not_understood();
-        Overview found = store.queues.overview(view.now, period.period, queue);
+        if (period == nullptr || queue.size() > 1'000) return not_understood();
+        Overview found = store.queues.overview(view.now, period->period, queue, processes(store));
         found.days = store.statistics.days(view.now, view.zone(), queue);
-        find_living(file_, found.processes);
-        Page page = made(queue.empty() ? "Overview" : "Queue " + short_text(queue, 60), "Overview",
-                         (std::min)(found.next_change.value_or(view.now), view.now + a_while));
+        const bool claims = std::any_of(found.queues.begin(), found.queues.end(),
+                                        [](const QueueSummary& one) { return one.claimed.number > 0; });
+        Page page = made(queue.empty() ? "Overview" : "Queue " + short_name(queue, 60), "Overview",
+                         (std::min)(found.next_change.value_or(view.now), view.now + (claims ? a_moment : a_while)));
         if (json) {
             page.json = overview_json(found, view.now);
             return page;
@@ -87,22 +90,21 @@ public:
             page.html.put(
                 R"(<p class="hint">This file was made by a newer backlite; some of what it holds may not be shown.</p>)");
         }
-        page.html.put("{}", overview_page(view, found, period));
+        page.html.put("{}", overview_page(view, found, *period));
         return page;
     }
 
     [[nodiscard]] Page running(const View& view, bool json, Store& store) const {
         std::optional<Cursor> after;
         if (!read_cursor(*view.target, after)) return not_understood();
-        TaskList list = store.tasks.running(std::string{view.get("queue")}, after, options_.page_size);
-        hide_errors(list.lines);
-        add_payloads(list.lines, store);
-        Page page = made("Running", "Running", view.now + a_while);
-        if (json) return page.json = list_json(list), page;
+        const std::vector<Process> all = processes(store);
+        TaskList list = store.tasks.claimed(std::string{view.get("queue")}, after, options_.page_size, all);
+        finish(list.lines, store, all);
+        Page page = made("Running", "Running", view.now + (list.lines.empty() ? a_while : a_moment));
+        if (json) return page.json = list_json(list, same_list(view, Link(view.base, "/running"))), page;
         bool more = false;
         list.queues = store.queues.names(more);
-        list.processes = store.queues.processes();
-        find_living(file_, list.processes);
+        list.processes = all;
         page.html = running_page(view, list);
         return page;
     }
@@ -121,30 +123,35 @@ public:
         const std::vector<std::string>& queues = queue.empty() ? names : std::vector{queue};
         TaskList list = retries ? store.tasks.retrying(queues, view.now, after, options_.page_size)
                                 : store.tasks.upcoming(queues, state, view.now, after, options_.page_size);
-        hide_errors(list.lines);
-        add_payloads(list.lines, store);
+        if (!retries) list.total = store.queues.unclaimed(queues, view.now, state, most_counted);
+        if (list.total && more && queue.empty()) list.total->more = true;
+        finish(list.lines, store, {});
         list.queues = std::move(names);
         Page page =
             made("Upcoming", "Upcoming", (std::min)(list.next_change.value_or(view.now + an_hour), view.now + an_hour));
-        if (json) return page.json = list_json(list), page;
+        if (json) return page.json = list_json(list, same_list(view, Link(view.base, "/upcoming"))), page;
         page.html = upcoming_page(view, list, more && queue.empty());
         return page;
     }
 
     [[nodiscard]] Page finished(const View& view, bool json, Store& store, State state) const {
         std::optional<Cursor> after;
-        if (!read_cursor(*view.target, after)) return not_understood();
         const bool failed = state == State::failed;
         Filter filter;
-        filter.queue = view.get("queue");
         filter.state = state;
+        if (!read_cursor(*view.target, after) || !read_filter(view, filter)) return not_understood();
         TaskList list = store.tasks.finished(filter, after, options_.page_size);
-        hide_errors(list.lines);
-        Page page = made(failed ? "Failed" : "Succeeded", failed ? "Failed" : "Succeeded", view.now + an_hour);
-        if (json) return page.json = list_json(list), page;
+        list.happened = happened(filter, view, store);
+        finish(list.lines, store, {}, filter.text);
+        Page page = made(failed ? "Failed" : "Succeeded", failed ? "Failed" : "Succeeded", valid_until(view));
+        const Link first = same_list(view, failed ? Link(view.base, "/failed") : Link(view.base, "/succeeded"));
+        if (json) return page.json = list_json(list, first), page;
         bool more = false;
         list.queues = store.queues.names(more);
-        page.html = finished_page(view, list, failed);
+        const NamedPeriod* period = find_period(view.get("period"));
+        page.html = finished_page(view, list, failed,
+                                  period == nullptr ? std::string{} : fmt::format("in the last {}", period->name),
+                                  hides_text());
         return page;
     }
 
@@ -152,18 +159,15 @@ public:
         Found found;
         Filter filter;
         std::optional<Cursor> after;
-        filter.text = view.get("q");
-        filter.queue = view.get("queue");
         found.text_is_redacted = hides_text();
-        filter.in_payload = filter.in_error = !found.text_is_redacted;
         const std::string_view part = view.get("part");
         bool ok = read_cursor(*view.target, after) && (part.empty() || part == "unfinished" || part == "finished");
         bool unfinished = part != "finished";
         bool finished = part != "unfinished";
+        if (!view.get("ended").empty()) unfinished = false;
         ok = read_state(view.get("state"), filter, unfinished, finished) && ok;
-        ok = read_limit(view.get("since"), filter.since) && read_limit(view.get("until"), filter.until) && ok;
-        if (filter.text.size() > 200 || filter.queue.size() > 1'000) ok = false;
-        Page page = made("Search", "", view.now + an_hour);
+        ok = read_filter(view, filter) && ok;
+        Page page = made("Search", "", unfinished ? view.now + a_while : valid_until(view));
         bool more = false;
         found.queues = store.queues.names(more);
         if (!ok) {
@@ -176,23 +180,28 @@ public:
             return page;
         }
         const bool narrowed = filter.state || !filter.queue.empty() || filter.since || filter.until || !part.empty();
+        const std::vector<Process> all = processes(store);
         if (!filter.text.empty() && !narrowed) {
             found.by_id = store.tasks.by_id(filter.text, view.now, 20);
-            hide_errors(found.by_id);
+            finish(found.by_id, store, all, filter.text);
         }
         if (!filter.text.empty() && !after) found.named = queues_named(filter.text, found.queues, view.now, store);
-        if (unfinished) found.unfinished = store.tasks.unfinished(filter, view.now, after, options_.page_size);
-        if (finished) found.finished = store.tasks.finished(filter, after, options_.page_size);
-        if (found.unfinished) hide_errors(found.unfinished->lines);
-        if (found.finished) hide_errors(found.finished->lines);
-        if (json) return page.json = found_json(found), page;
+        if (unfinished) {
+            found.unfinished = store.tasks.unfinished(filter, view.now, after, options_.page_size);
+            finish(found.unfinished->lines, store, all, filter.text);
+        }
+        if (finished) {
+            found.finished = store.tasks.finished(filter, after, options_.page_size);
+            finish(found.finished->lines, store, all, filter.text);
+        }
+        if (json) return page.json = found_json(found, same_list(view, Link(view.base, "/search"))), page;
         page.html = search_page(view, found);
         return page;
     }
 
     [[nodiscard]] Page task(const View& view, bool json, Store& store, const std::string& id) const {
         const std::int64_t bound = options_.redact ? redactable + 1 : shown_bytes;
-        const std::optional<TaskDetail> task = store.tasks.task(id, view.now, bound);
+        std::optional<TaskDetail> task = store.tasks.task(id, view.now, bound);
         if (!task) {
             Page page = made("Not found", "", 0);
             page.status = 404;
@@ -204,8 +213,12 @@ public:
         }
         const Shown payload = shown(*task, Secret::payload, shown_bytes);
         const Shown error = shown(*task, Secret::error, shown_bytes);
-        Page page =
-            made("Task " + short_text(id, 60), "", task->line.due > view.now ? task->line.due : view.now + an_hour);
+        const bool claimed = task->line.state == State::claimed;
+        if (claimed) task->line.entered = entered(task->line, processes(store));
+        Page page = made("Task " + short_name(id, 60), nav_of(task->line.state),
+                         claimed                     ? view.now + a_moment
+                         : task->line.due > view.now ? task->line.due
+                                                     : view.now + an_hour);
         if (json) return page.json = task_json(*task, payload, error), page;
         Shown readable = payload;
         if (payload.how == Shown::How::whole || payload.how == Shown::How::cut) {
@@ -222,6 +235,7 @@ public:
     }
 
 private:
+    static constexpr std::int64_t a_moment = 2'000;  // workers enter tasks without a commit
     static constexpr std::int64_t a_while = 15'000;  // processes may die without a commit
     static constexpr std::int64_t an_hour = 3'600'000;
 
@@ -263,7 +277,7 @@ private:
             unfinished = false;
             return true;
         }
-        for (const State known : {State::waiting, State::scheduled, State::running, State::succeeded, State::failed}) {
+        for (const State known : {State::waiting, State::scheduled, State::claimed, State::succeeded, State::failed}) {
             if (to_string(known) != state) continue;
             filter.state = known;
             const bool done = known == State::succeeded || known == State::failed;
@@ -273,10 +287,69 @@ private:
         return false;
     }
 
-    static bool read_limit(std::string_view text, std::optional<std::int64_t>& limit) {
-        if (text.empty()) return true;
-        limit = parse_time(text);
-        return limit.has_value();
+    /// What the address narrows a list of finished tasks to. False if it cannot be understood.
+    bool read_filter(const View& view, Filter& filter) const {
+        filter.text = view.get("q");
+        filter.queue = view.get("queue");
+        filter.in_payload = filter.in_error = !hides_text();
+        filter.any_order = view.get("order") == "any";
+        if (const std::string_view name = view.get("period"); !name.empty()) {
+            const NamedPeriod* period = find_period(name);
+            if (period == nullptr) return false;
+            // As the overview has it, so that its numbers lead to a list of the same time.
+            const std::int64_t step = period->period.period_ms / static_cast<std::int64_t>(period->period.steps);
+            filter.since = view.now - view.now % step - period->period.period_ms + step;
+        }
+        const std::optional<Window> window = window_of(view);
+        if (window && window->since) filter.since = window->since;
+        if (window && window->until) filter.until = window->until;
+        return window && (view.get("order").empty() || filter.any_order) && filter.text.size() <= 200 &&
+               filter.queue.size() <= 1'000;
+    }
+
+    /// Until when a list of finished tasks stays true: one of a period goes with the time.
+    static std::int64_t valid_until(const View& view) {
+        return view.now + (view.get("period").empty() ? an_hour : a_while);
+    }
+
+    /// How many tasks were counted as they finished so in the window of a list; nullopt if it has none, or if that is
+    /// not known.
+    static std::optional<Count> happened(const Filter& filter, const View& view, Store& store) {
+        if (!filter.since || !filter.text.empty()) return std::nullopt;
+        const std::int64_t until = (std::min)(filter.until.value_or(view.now), view.now);
+        return store.statistics.finished(*filter.since, until, view.now, filter.queue, *filter.state == State::failed);
+    }
+
+    std::vector<Process> processes(Store& store) const {
+        std::vector<Process> found = store.queues.processes();
+        find_living(file_, found);
+        return found;
+    }
+
+    static std::optional<bool> entered(const TaskLine& line, const std::vector<Process>& processes) {
+        if (line.id_cut) return std::nullopt;
+        return is_entered(processes, line.owner, {line.claim, storage::hash_id(line.id)});
+    }
+
+    static std::string_view nav_of(State state) {
+        switch (state) {
+            case State::claimed: return "Running";
+            case State::succeeded: return "Succeeded";
+            case State::failed: return "Failed";
+            case State::waiting:
+            case State::scheduled: break;
+        }
+        return "Upcoming";
+    }
+
+    /// Adds to lines what a list shows beside them. `part`: the text that they were found by.
+    void finish(std::vector<TaskLine>& lines, Store& store, const std::vector<Process>& processes,
+                std::string_view part = {}) const {
+        for (TaskLine& line : lines) {
+            if (line.state == State::claimed) line.entered = entered(line, processes);
+        }
+        hide_errors(lines);
+        add_payloads(lines, store, part);
     }
 
     bool hides_text() const noexcept { return options_.redact || options_.payloads == Payloads::hide; }
@@ -289,16 +362,26 @@ private:
         }
     }
 
-    /// Adds the beginnings of payloads, as they may be seen, in one line.
-    void add_payloads(std::vector<TaskLine>& lines, Store& store) const {
-        store.tasks.read_payloads(lines, shown_bytes);
+    /// Adds the beginnings of payloads, as they may be seen, in one line; of one that holds `part`, what is around it.
+    void add_payloads(std::vector<TaskLine>& lines, Store& store, std::string_view part) const {
+        const bool searched = !part.empty() && !hides_text();
+        store.tasks.read_payloads(lines, searched ? searched_bytes : shown_bytes);
         for (TaskLine& line : lines) {
+            if (!line.payload_size) continue;
+            const std::size_t at = searched ? detail::lower(line.payload).find(detail::lower(part)) : std::string::npos;
+            std::size_t from = at == std::string::npos || at < 40 ? 0 : at - 24;
+            while (from > 0 && from < line.payload.size() &&
+                   (static_cast<unsigned char>(line.payload[from]) & 0xc0U) == 0x80U) {
+                ++from;
+            }
             const Shown payload =
-                shown(Secret::payload, line.queue, line.payload, line.payload_size.value_or(0), listed_bytes);
+                shown(Secret::payload, line.queue, line.payload.substr(from), *line.payload_size - from,
+                      listed_bytes + static_cast<std::int64_t>(part.size()));
             const bool readable = payload.how != Shown::How::hidden && payload.kind != PayloadKind::binary;
             line.payload = payload.how == Shown::How::hidden ? "(hidden)"
-                           : readable                        ? short_line(payload.text, listed_bytes - 8)
-                                                             : std::string{};
+                           : readable && !payload.text.empty()
+                               ? (from > 0 ? "…" : "") + short_line(payload.text, listed_bytes - 8 + part.size())
+                               : std::string{};
         }
     }
 

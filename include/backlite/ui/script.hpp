@@ -68,7 +68,7 @@ const showTimes = (within, ticking) => {
 const dress = page => {
   showTimes(page, false);
   for (const bar of $$('.hit rect', page)) {
-    const hint = bar.firstChild, bars = bar.parentNode.dataset;
+    const hint = bar.firstChild, bars = bar.closest('.hit').dataset;
     const at = Number(bars.from) + Number(bar.getAttribute('x')) * Number(bars.step);
     hint.textContent = day.format(at) + hint.textContent.slice(hint.textContent.indexOf(' · '));
   }

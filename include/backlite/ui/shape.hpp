@@ -22,6 +22,7 @@ namespace ui {
 struct Shape {
     bool readable = false;  ///< the columns of Go backlite v0.6 are there
     bool ours = false;      ///< this library's columns and indexes are there too
+    bool failed = false;    ///< the index of failed tasks is there
     bool clients = false;   ///< the table of started clients is there
     bool counts = false;    ///< the statistics are there
     std::int64_t schema_version = 0;
@@ -53,6 +54,7 @@ struct Shape {
     shape.ours = shape.readable && columns("backlite_tasks", {"due", "owner", "crashes", "error"}) &&
                  has("index", "backlite_tasks_due") && has("index", "backlite_tasks_owner") &&
                  has("index", "backlite_tasks_ownerless");
+    shape.failed = shape.readable && has("index", "backlite_tasks_completed_failed");
     shape.clients = has("table", "backlite_clients") &&
                     columns("backlite_clients", {"owner", "slot", "workers", "started_at", "version"});
     shape.counts = has("table", "backlite_stats") &&
@@ -75,36 +77,71 @@ struct Query {
     storage::Statement statement{sql.c_str()};
 };
 
-/// How many rows of a table without this library's indexes are looked at.
-inline constexpr int most_unindexed = 10'000;
+/// How far counts and looks go. Tests set other bounds, so that they need fewer rows.
+struct Bounds {
+    std::int64_t counted = 1'000'000;    ///< unclaimed rows that are counted for a page, of all queues together
+    std::int64_t retries = 20'000;       ///< unclaimed rows that are looked at for retries, likewise
+    std::int64_t to_come = 200'000;      ///< due times that are put into a chart
+    std::int64_t claimed = 100'000;      ///< claimed rows
+    std::int64_t finished = 200'000;     ///< finished rows that are looked at where there are no statistics
+    std::int64_t unindexed = 1'000'000;  ///< rows of a table without this library's indexes
+    std::int64_t looked_at = 100'000;    ///< rows that a filter passes over for one page
+};
 
 /// When a task of such a table may start.
 inline constexpr const char* due_of_go = "max(created_at, coalesce(wait_until, created_at))";
 
-/// A subquery of claimed tasks: row, queue, claimed_at.
-[[nodiscard]] inline std::string claimed_rows(const Shape& shape) {
+/// When a finished task's last attempt ended. Stored: the text of an index.
+inline constexpr const char* finished_time =
+    "min(coalesce(last_executed_at, created_at), 9223372036854775807 - max(coalesce(last_duration_micro, 0), 0) / "
+    "1000) + max(coalesce(last_duration_micro, 0), 0) / 1000";
+
+/// The rows of a table without our indexes that are looked at.
+[[nodiscard]] inline std::string first_rows(const Bounds& bounds) {
+    return fmt::format(
+        "(SELECT rowid AS row, id, queue, claimed_at, attempts, {} AS due FROM backlite_tasks ORDER BY rowid LIMIT {})",
+        due_of_go, bounds.unindexed);
+}
+
+/// A subquery of claimed tasks: row, queue, claimed_at, owner, claim, id.
+[[nodiscard]] inline std::string claimed_rows(const Shape& shape, const Bounds& bounds) {
     if (shape.ours) {
-        return "(SELECT rowid AS row, queue, claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_owner "
-               "WHERE owner IS NOT NULL AND claimed_at IS NOT NULL UNION ALL "
-               "SELECT rowid, queue, claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
-               "WHERE claimed_at IS NOT NULL AND owner IS NULL)";
+        return "(SELECT rowid AS row, queue, claimed_at, owner, claim, id FROM backlite_tasks "
+               "INDEXED BY backlite_tasks_owner WHERE owner IS NOT NULL AND claimed_at IS NOT NULL UNION ALL "
+               "SELECT rowid, queue, claimed_at, owner, claim, id FROM backlite_tasks "
+               "INDEXED BY backlite_tasks_ownerless WHERE claimed_at IS NOT NULL AND owner IS NULL)";
     }
     return fmt::format(
-        "(SELECT row, queue, claimed_at FROM (SELECT rowid AS row, queue, claimed_at FROM backlite_tasks "
-        "ORDER BY rowid LIMIT {}) WHERE claimed_at IS NOT NULL)",
-        most_unindexed);
+        "(SELECT row, queue, claimed_at, NULL AS owner, 0 AS claim, id FROM {} WHERE claimed_at IS NOT NULL)",
+        first_rows(bounds));
 }
 
 /// A subquery of unclaimed tasks: row, queue, due, attempts. Where it is by index, a search by queue and due time is.
-[[nodiscard]] inline std::string unclaimed_rows(const Shape& shape) {
+[[nodiscard]] inline std::string unclaimed_rows(const Shape& shape, const Bounds& bounds) {
     if (shape.ours) {
         return "(SELECT rowid AS row, queue, due, attempts FROM backlite_tasks INDEXED BY backlite_tasks_due "
                "WHERE claimed_at IS NULL)";
     }
-    return fmt::format(
-        "(SELECT row, queue, due, attempts FROM (SELECT rowid AS row, queue, claimed_at, attempts, {} AS due "
-        "FROM backlite_tasks ORDER BY rowid LIMIT {}) WHERE claimed_at IS NULL)",
-        due_of_go, most_unindexed);
+    return fmt::format("(SELECT row, queue, due, attempts FROM {} WHERE claimed_at IS NULL)", first_rows(bounds));
+}
+
+/// Whether a table without our indexes has more rows than are looked at.
+[[nodiscard]] inline bool has_more_rows(sqlite3* db, const Shape& shape, const Bounds& bounds) {
+    if (shape.ours) return false;
+    using storage::Run;
+    using storage::Statement;
+    Statement least("SELECT min(rowid) FROM backlite_tasks");
+    Statement most("SELECT max(rowid) FROM backlite_tasks");
+    Run first(db, least);
+    Run last(db, most);
+    if (!first.step() || !last.step() || first.is_null(0)) return false;
+    // In most files this is all: the numbers of the rows cannot hold more.
+    if (static_cast<double>(last.integer(0)) - static_cast<double>(first.integer(0)) <
+        static_cast<double>(bounds.unindexed)) {
+        return false;
+    }
+    Statement beyond("SELECT 1 FROM backlite_tasks ORDER BY rowid LIMIT 1 OFFSET ?1");
+    return Run(db, beyond, {bounds.unindexed}).step();
 }
 
 }  // namespace ui

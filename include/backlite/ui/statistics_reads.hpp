@@ -71,6 +71,26 @@ public:
         return covered_from;
     }
 
+    /// How many tasks were counted as they succeeded, or `failed` for good, from one time to another, whole minutes.
+    /// nullopt if nothing was counted then.
+    [[nodiscard]] std::optional<Count> finished(std::int64_t since, std::int64_t until, std::int64_t now,
+                                                const std::string& queue, bool failed) {
+        if (since < 0 || until < since) return std::nullopt;
+        constexpr std::int64_t half_hour = 30 * minute;
+        const bool halves = since % half_hour == 0 && (until >= now || until % half_hour == half_hour - 1);
+        const std::int64_t span = halves ? 30 : 1;
+        const std::optional<std::int64_t> began = begin(span);
+        if (!began || *began > until) return std::nullopt;
+        const std::int64_t from = (std::max)(since - since % (span * minute), *began);
+        Count sum;
+        sum.more = from < read(
+                              span, from, until, queue,
+                              [&](std::int64_t at, std::string_view, const Counted& counted) {
+                                  if (at <= until) sum.number += failed ? counted.failed : counted.succeeded;
+                              });
+        return sum;
+    }
+
     /// The day of `now` and those before it, newest first, as far back as they are counted. `zone`: by how much the
     /// clock that the days go by is ahead of UTC, in minutes. A half hour belongs to the day in which it begins.
     [[nodiscard]] std::vector<Day> days(std::int64_t now, std::int64_t zone, const std::string& queue) {

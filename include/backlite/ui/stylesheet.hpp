@@ -13,7 +13,7 @@ namespace ui {
 inline constexpr std::string_view stylesheet =
     R"css(:root{--bg:#f6f7f9;--card:#fff;--ink:#1b2330;--soft:#566173;--line:#dde2ea;--accent:#1f5fbf;--ok:#156a3d;--bad:#b3261e;
 --warn:#8a5300;--time:#6a4fb3;--hover:#eef2f8;--ok-bg:#e2f4ea;--bad-bg:#fbe6e4;--warn-bg:#fdf0d8;--info-bg:#e4edfa;--mute-bg:#eceff4;
---bar-ok:#3aa76d;--bar-bad:#d9534a;--bar-time:#8a74cf;--bar-due:#5b8fdd;color-scheme:light}
+--bar-ok:#3aa76d;--bar-bad:#d9534a;--bar-time:#8a74cf;--bar-due:#5b8fdd;--bar-wait:#b98212;--bar-left:#2f9aa0;color-scheme:light}
 @media(prefers-color-scheme:dark){:root:not([data-theme=light]){--bg:#12161d;--card:#1a202a;--ink:#e6eaf1;--soft:#a3aec0;--line:#2c3543;
 --accent:#84b3ff;--ok:#6fd6a0;--bad:#ff9a91;--warn:#f1c06a;--time:#bda9ff;--hover:#222a37;--ok-bg:#173226;--bad-bg:#3d1f1e;--warn-bg:#3a2d14;
 --info-bg:#1b2c47;--mute-bg:#262e3b;--bar-ok:#3f9d6b;--bar-bad:#d0605a;--bar-time:#8f7ad0;--bar-due:#5486d0;color-scheme:dark}}
@@ -59,7 +59,7 @@ h2{font-size:1.02rem;margin:26px 0 10px}
 .tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:12px 16px;color:var(--ink);display:flex;flex-direction:column;min-width:0}
 .tile:hover{border-color:var(--accent);text-decoration:none}
 .tile span{color:var(--soft);font-size:.87rem}
-.tile b{font-size:1.75rem;line-height:1.25;font-variant-numeric:tabular-nums;letter-spacing:-.02em}
+.tile b{overflow-wrap:anywhere;font-size:1.75rem;line-height:1.25;font-variant-numeric:tabular-nums;letter-spacing:-.02em}
 .tile small{color:var(--soft);font-size:.8rem;overflow-wrap:anywhere}
 .tile.bad b{color:var(--bad)}
 .tile.warn b,.tile.warn small{color:var(--warn)}
@@ -75,13 +75,13 @@ h2{font-size:1.02rem;margin:26px 0 10px}
 .chart figcaption span,.axis,.top{color:var(--soft)}
 .chart figcaption :last-child{margin-left:auto}
 .key::before{content:"";display:inline-block;width:9px;height:9px;border-radius:2px;margin-right:5px}
-.key.ok::before{background:var(--bar-ok)}.key.bad::before{background:var(--bar-bad)}.key.due::before{background:var(--bar-due)}
+.key.ok::before{background:var(--bar-ok)}.key.bad::before{background:var(--bar-bad)}.key.again::before{background:var(--bar-wait)}
 .plot{position:relative;padding-top:15px}
 .plot svg{display:block;width:100%;height:96px}
 .top{position:absolute;right:0;top:0;font-size:.72rem;line-height:15px}
 .axis{display:flex;justify-content:space-between;font-size:.72rem;padding-top:3px}
 .grid{stroke:var(--line);fill:none;vector-effect:non-scaling-stroke}
-path.ok{fill:var(--bar-ok)}path.bad{fill:var(--bar-bad)}path.time{fill:var(--bar-time)}path.due{fill:var(--bar-due)}
+path.ok{stroke:var(--bar-ok)}path.bad{stroke:var(--bar-bad)}path.time{stroke:var(--bar-time)}path.due{stroke:var(--bar-due)}path.wait,path.again{stroke:var(--bar-wait)}path.left{stroke:var(--bar-left)}
 .hit{fill:transparent}.hit rect{width:1px;height:1px}.hit rect:hover{fill:var(--ink);fill-opacity:.08}
 table{width:100%;border-collapse:separate;border-spacing:0;background:var(--card);border:1px solid var(--line);border-radius:10px;font-size:.93rem}
 th,td{text-align:left;padding:8px 12px;border-top:1px solid var(--line);vertical-align:top;font-weight:400}
@@ -131,7 +131,7 @@ time,.tasks td{font-variant-numeric:tabular-nums}
 .timeline b{display:block;font-weight:600}
 .timeline time+time{color:var(--soft);margin-left:6px}
 .timeline small{display:block;color:var(--soft);font-size:.85rem}
-li.succeeded::before{background:var(--bar-ok)}li.failed::before{background:var(--bar-bad)}li.running::before{background:var(--bar-due)}
+li.succeeded::before{background:var(--bar-ok)}li.failed::before{background:var(--bar-bad)}li.claimed::before{background:var(--bar-due)}
 li.later::before{background:var(--bg);border-color:var(--soft)}
 pre{margin:0;background:var(--card);border:1px solid var(--line);border-radius:10px;padding:14px 16px;overflow:auto;max-height:70vh;white-space:pre-wrap;overflow-wrap:anywhere;tab-size:4}
 pre.trace{border-left:3px solid var(--bar-bad)}

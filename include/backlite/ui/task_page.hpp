@@ -82,9 +82,9 @@ inline void put_timeline(Html& html, const View& view, const TaskDetail& task) {
     }
     if (line.claimed_at) {
         put_step(html, "Claimed", at(*line.claimed_at),
-                 fmt::format("waited {}; running for {}", since(line.due, *line.claimed_at),
+                 fmt::format("waited {}; claimed for {}", since(line.due, *line.claimed_at),
                              since(*line.claimed_at, view.now)),
-                 "running");
+                 "claimed");
     }
     html.put("</ol>");
 }
@@ -123,7 +123,10 @@ inline void put_text(Html& html, const View& view, const TaskDetail& task, std::
                                     const Shown& error) {
     const TaskLine& line = task.line;
     Html html;
-    html.put(R"(<div class="facts"><div><span>State</span>{}</div><div><span>Queue</span>{}</div>)", badge(line.state),
+    html.put(R"(<p class="back"><a href="{}">« {}</a></p>)",
+             list_of(view, line.state).param("queue", cut(line.queue, 200)),
+             "Tasks of this queue that are where it is");
+    html.put(R"(<div class="facts"><div><span>State</span>{}</div><div><span>Queue</span>{}</div>)", badge(line),
              queue_link(view, line.queue, line.state));
     const bool finished = line.state == State::succeeded || line.state == State::failed;
     html.put(R"(<div><span>{}</span><b>{}</b></div>)", finished ? "Attempts" : "Failed attempts", line.attempts);

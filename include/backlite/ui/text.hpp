@@ -52,7 +52,7 @@ struct Utf8 {
 /// Whether a character changes how its neighbours are shown without showing itself: what turns the direction of text
 /// could make a page say something else than the row does.
 [[nodiscard]] constexpr bool is_deceptive(char32_t code) noexcept {
-    return (code < 0x20 && code != '\n' && code != '\t') || (code >= 0x7f && code < 0xa0) ||
+    return (code < 0x20 && code != '\n' && code != '\t') || (code >= 0x7f && code < 0xa0) || code == 0x61c ||
            (code >= 0x202a && code <= 0x202e) || (code >= 0x2066 && code <= 0x2069) || code == 0x200e ||
            code == 0x200f || code == 0x2028 || code == 0x2029 || code == 0xfeff || code == 0xfffe || code == 0xffff;
 }
@@ -70,6 +70,42 @@ constexpr void each_character(std::string_view text, Put&& put) {
     }
 }
 
+/// Whether a character leaves no ink, or looks like a plain blank: two names that differ by it would look the same.
+[[nodiscard]] constexpr bool is_invisible(char32_t code) noexcept {
+    struct Range {
+        char32_t first, last;
+    };
+    constexpr Range ranges[] = {{0, 0x1f},          {0x7f, 0xa0},       {0xad, 0xad},       {0x34f, 0x34f},
+                                {0x61c, 0x61c},     {0x115f, 0x1160},   {0x1680, 0x1680},   {0x17b4, 0x17b5},
+                                {0x180b, 0x180f},   {0x2000, 0x200f},   {0x2028, 0x202f},   {0x205f, 0x206f},
+                                {0x2800, 0x2800},   {0x3000, 0x3000},   {0x3164, 0x3164},   {0xfe00, 0xfe0f},
+                                {0xfeff, 0xfeff},   {0xffa0, 0xffa0},   {0xfff0, 0xfffb},   {0xfffe, 0xffff},
+                                {0x13430, 0x1343f}, {0x1bca0, 0x1bca3}, {0x1d173, 0x1d17a}, {0xe0000, 0xe0fff}};
+    for (const Range& range : ranges) {
+        if (code >= range.first && code <= range.last) return true;
+    }
+    return false;
+}
+
+/// A name in which everything can be seen, and no two names look the same: `⟨U+200B⟩` for what leaves no ink, `⟨xFF⟩`
+/// for a byte that is no text, and the code of `⟨` itself. Blanks are shown where they would not be seen.
+[[nodiscard]] inline std::string visible_name(std::string_view name) {
+    std::string shown;
+    for (std::string_view rest = name; !rest.empty();) {
+        const Utf8 c = first_character(rest);
+        const bool at_end = rest.size() == name.size() || rest.size() == 1;
+        if (!c.valid) {
+            shown += fmt::format("⟨x{:02X}⟩", static_cast<unsigned char>(rest.front()));
+        } else if (is_invisible(c.code) || c.code == 0x27e8 || (c.code == ' ' && (at_end || rest[1] == ' '))) {
+            shown += fmt::format("⟨U+{:04X}⟩", static_cast<std::uint32_t>(c.code));
+        } else {
+            shown += rest.substr(0, c.length);
+        }
+        rest.remove_prefix(c.length);
+    }
+    return shown;
+}
+
 /// At most `limit` bytes of `text`, cut between characters.
 [[nodiscard]] constexpr std::string_view cut(std::string_view text, std::size_t limit) noexcept {
     if (text.size() <= limit) return text;
@@ -80,9 +116,16 @@ constexpr void each_character(std::string_view text, Put&& put) {
 
 /// `1,234,567`
 [[nodiscard]] inline std::string grouped(std::uint64_t number) {
+    if (number >= 1'000'000'000'000'000) return fmt::format("{:.2e}", static_cast<double>(number));  // a damaged file's
     std::string text = fmt::to_string(number);
     for (std::size_t at = text.size(); at > 3;) text.insert(at -= 3, 1, ',');
     return text;
+}
+
+/// How many a minute, or the like: `338,112`, `12.5`, `0.03`.
+[[nodiscard]] inline std::string rate_text(double rate) {
+    if (rate >= 99.95) return grouped(static_cast<std::uint64_t>(rate + 0.5));
+    return rate >= 10 ? fmt::format("{:.1f}", rate) : fmt::format("{:.2g}", rate);
 }
 
 /// A time span in one or two units: `640 µs`, `12 ms`, `1.5 s`, `8 s`, `4 min 10 s`, `3 h 2 min`, `5 d 3 h`.

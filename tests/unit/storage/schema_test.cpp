@@ -108,7 +108,7 @@ TEST_CASE("Schema: a file of a host with other tables has none") {
 TEST_CASE("Schema: check sends the owner of a file without tables to install") {
     File file;
     const std::string what = message_of<StorageError>([&] { Schema::check_tables(file.connection); });
-    CHECK(contains(what, "has no backlite tables of version 3: call Client::install()"));
+    CHECK(contains(what, "has no backlite tables of version 4: call Client::install()"));
 }
 
 TEST_CASE("Schema: install makes the tables and their indexes") {
@@ -117,7 +117,8 @@ TEST_CASE("Schema: install makes the tables and their indexes") {
     CHECK(file.query("SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'backlite%' ORDER BY name") ==
           "backlite_clients\nbacklite_meta\nbacklite_stats\nbacklite_tasks\nbacklite_tasks_completed");
     CHECK(file.query("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY name") ==
-          "backlite_tasks_completed_expires\nbacklite_tasks_due\nbacklite_tasks_owner\nbacklite_tasks_ownerless\n"
+          "backlite_tasks_completed_expires\nbacklite_tasks_completed_failed\nbacklite_tasks_due\nbacklite_tasks_"
+          "owner\nbacklite_tasks_ownerless\n"
           "backlite_tasks_wait_until");
     CHECK(Schema::version(file.connection) == Schema::current);
     CHECK_NOTHROW(Schema::check_tables(file.connection));
@@ -172,20 +173,39 @@ TEST_CASE("Schema: a file of the Go library is migrated to what a new file is") 
     const std::string indexes = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name";
     CHECK(migrated.query(indexes) == fresh.query(indexes));
     CHECK(migrated.query("SELECT key, value FROM backlite_meta ORDER BY key") ==
-          "last_owner|0\noldest_writer|1000\nschema_version|3");
+          "last_owner|0\noldest_writer|1000\nschema_version|4");
 }
 
 TEST_CASE("Schema: a file of version 2 gets the statistics, and its rows stay") {
     File file;
     file.install();
     file.host(go_rows);
-    file.host("DROP TABLE backlite_stats; UPDATE backlite_meta SET value = 2 WHERE key = 'schema_version'");
+    file.host(
+        "DROP INDEX backlite_tasks_completed_failed; DROP TABLE backlite_stats; UPDATE backlite_meta SET value = 2 "
+        "WHERE key = 'schema_version'");
     const std::string rows = file.query("SELECT * FROM backlite_tasks");
     CHECK(contains(message_of<StorageError>([&] { Schema::check_tables(file.connection); }), "Client::install()"));
     file.install();
-    CHECK(Schema::version(file.connection) == 3);
+    CHECK(Schema::version(file.connection) == 4);
     CHECK(file.query("SELECT * FROM backlite_tasks") == rows);
     CHECK(file.query("SELECT count(*) FROM backlite_stats") == "0");
+}
+
+TEST_CASE("Schema: a file of version 3 gets the index of failed tasks, which holds those and no others") {
+    File file;
+    file.install();
+    file.host(
+        "DROP INDEX backlite_tasks_completed_failed; UPDATE backlite_meta SET value = 3 WHERE key = 'schema_version'");
+    file.host(
+        "INSERT INTO backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, last_duration_micro, "
+        "succeeded, error) VALUES ('good', 1, 'q', 2, 1, 3, 1, NULL), ('bad', 1, 'q', 2, 1, 3, 0, 'no'), "
+        "('worse', 1, 'q', NULL, 1, 9223372036854775807, 0, '')");
+    const std::string rows = file.query("SELECT * FROM backlite_tasks_completed");
+    file.install();
+    CHECK(Schema::version(file.connection) == 4);
+    CHECK(file.query("SELECT * FROM backlite_tasks_completed") == rows);
+    CHECK(file.query("SELECT id FROM backlite_tasks_completed INDEXED BY backlite_tasks_completed_failed "
+                     "WHERE error IS NOT NULL ORDER BY id") == "bad\nworse");
 }
 
 TEST_CASE("Schema: the rows of the Go library survive the migration") {

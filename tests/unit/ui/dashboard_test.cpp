@@ -24,6 +24,7 @@
 
 #include <backlite_catch.hpp>
 #include <dashboard_rig.hpp>
+#include <events.hpp>
 #include <temp_folder.hpp>
 
 namespace {
@@ -40,6 +41,12 @@ using backlite_test::Rig;
 using backlite_test::TempFolder;
 
 constexpr std::int64_t now = Rig::now;
+
+struct Note {
+    int number = 0;
+    static QueueConfig config() { return {.name = "note"}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Note, number)
 
 bool holds(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
@@ -95,7 +102,7 @@ TEST_CASE("Dashboard: the overview tells what waits, runs, failed, and who works
     CHECK(json["queues"][0]["queue"] == "mail");
     CHECK(json["queues"][0]["waiting"]["number"] == 1);
     CHECK(json["queues"][0]["failed"] == 1);
-    CHECK(json["queues"][1]["running"]["number"] == 1);
+    CHECK(json["queues"][1]["claimed"]["number"] == 1);
 }
 
 TEST_CASE("Dashboard: each list holds its tasks and no others") {
@@ -135,7 +142,7 @@ TEST_CASE("Dashboard: lists are turned page by page") {
     config.page_size = 2;
     Rig rig(std::move(config));
     for (int i = 0; i < 5; ++i) rig.finish(FinishedRow{.id = fmt::format("f{}", i), .error = "no"});
-    CHECK(holds(rig.page("/failed"), "All that are kept, whenever they failed"));
+    CHECK(holds(rig.page("/failed"), "5 are kept, whenever they failed"));
     std::string path = "/failed";
     std::string seen;
     for (int i = 0; i < 5; ++i) {
@@ -163,7 +170,7 @@ TEST_CASE("Dashboard: the page of a task tells its story") {
     const std::string waits = parse_markup(rig.page("/task/waits")).text;
     CHECK(holds(waits, "waiting for 1 min 5 s"));
     CHECK(holds(parse_markup(rig.page("/task/comes")).text, "Will be due"));
-    CHECK(holds(parse_markup(rig.page("/task/runs")).text, "waited 1 s; running for 8 s"));
+    CHECK(holds(parse_markup(rig.page("/task/runs")).text, "waited 1 s; claimed for 8 s"));
     CHECK(rig.json("/task/bad")["payload"] == R"({"n":9007199254740993})");
     CHECK(rig.ask("/task/nobody").status == 404);
 }
@@ -197,8 +204,10 @@ TEST_CASE("Dashboard: a search that finds nothing so far says so") {
     Rig rig;
     rig.database.execute(
         "INSERT INTO backlite_tasks (id, created_at, queue, task) WITH RECURSIVE n (i) AS (SELECT 1 UNION ALL SELECT "
-        "i + 1 FROM n WHERE i < 10100) SELECT 'n' || i, 1, 'mail', x'7b7d' FROM n");
-    CHECK(holds(rig.page("/search?q=zzz"), "Nothing found: looked at 10,000 rows for this page; there are more."));
+        "i + 1 FROM n WHERE i < 100100) SELECT 'n' || i, 1, 'mail', x'7b7d' FROM n");
+    const std::string text = parse_markup(rig.page("/search?q=zzz")).text;
+    CHECK(holds(text, "Nothing found: looked at "));
+    CHECK(holds(text, " rows for this page, with due times up to 1970-01-01 00:00:00 UTC; there are more."));
 }
 
 TEST_CASE("Dashboard: a search looks in ids, errors and payloads, within what the form says") {
@@ -224,7 +233,7 @@ TEST_CASE("Dashboard: a search looks in ids, errors and payloads, within what th
     CHECK(found("since=1970-01-12T14:00") == "comes");
     CHECK(found("until=1970-01-12").empty());
     CHECK(rig.json("/search?q=wai")["by_id"][0]["id"] == "waits");
-    CHECK(holds(parse_markup(rig.page("/search?state=waiting&queue=mail")).text, "waitingdue 1 min 5 s ago0"));
+    CHECK(holds(parse_markup(rig.page("/search?state=waiting&queue=mail")).text, "waitingdue 1 min 5 s ago1"));
     CHECK(holds(parse_markup(rig.page("/search?state=failed")).text, "failedended 1 min"));
     CHECK(holds(rig.page("/search?q=zzz"), "No matching tasks"));
     for (const char* bad : {"/search?state=odd", "/search?since=yesterday", "/search?since=2026-13-01",
@@ -286,9 +295,10 @@ TEST_CASE("Dashboard: a queue has a page of its own, with its numbers, its chart
     CHECK(holds(markup.text, "oldest for 1 min 5 s, since 13:45"));
     CHECK_FALSE(holds(markup.text, "print"));
     CHECK(markup.elements.at("svg") == 6);
-    for (const char* link : {"/?period=day", "/?queue=mail", "/?queue=mail&amp;period=week",
-                             "/upcoming?queue=mail&amp;state=waiting", "/upcoming?queue=mail&amp;state=scheduled",
-                             "/running?queue=mail", "/failed?queue=mail", "/search?queue=mail&amp;state=finished"}) {
+    for (const char* link :
+         {"/?period=day", "/?queue=mail", "/?queue=mail&amp;period=week", "/upcoming?queue=mail&amp;state=waiting",
+          "/upcoming?queue=mail&amp;state=scheduled", "/running?queue=mail", "/failed?queue=mail&amp;period=day",
+          "/search?queue=mail&amp;state=finished&amp;period=day"}) {
         CAPTURE(link);
         CHECK(holds(page, fmt::format("href=\"{}\"", link)));
     }
@@ -370,9 +380,9 @@ TEST_CASE("Dashboard: lists of unfinished tasks show the beginning of what they 
     CHECK(holds(page, "<code>" + std::string(64, 'y') + "…</code>"));
     CHECK(holds(rig.page("/running"), "<code>{&quot;n&quot;:1}</code>"));
     const nlohmann::json tasks = rig.json("/upcoming")["tasks"];
-    CHECK(tasks[0]["payload_begins"] == R"({ "to": "<ada>" })");
+    CHECK(tasks[0]["payload_excerpt"] == R"({ "to": "<ada>" })");
     CHECK(tasks[1]["payload_bytes"] == 5'000'000);
-    CHECK_FALSE(tasks[1].contains("payload_begins"));
+    CHECK(tasks[1]["payload_excerpt"].is_null());
     for (int i = 0; i < 50; ++i) {
         rig.add({.id = fmt::format("01a212e0-1125-776b-b1f9-9f09e9fd{:04}", i),
                  .queue = "queue_of_some_length",
@@ -418,7 +428,7 @@ TEST_CASE("Dashboard: times too short to be measured are said to be short") {
     Rig rig;
     rig.add({.id = "runs", .created_at = now - 9, .claimed_at = now - 9, .owner = 7});
     rig.finish(FinishedRow{.id = "good", .created_at = now - 9, .executed_at = now - 9, .duration_us = 0});
-    CHECK(holds(parse_markup(rig.page("/task/runs")).text, "waited < 1 ms; running for 9.0 ms"));
+    CHECK(holds(parse_markup(rig.page("/task/runs")).text, "waited < 1 ms; claimed for 9.0 ms"));
     const std::string good = parse_markup(rig.page("/task/good")).text;
     CHECK(holds(good, "< 1 ms after it was added"));
     CHECK(holds(good, "ran < 1 µs"));
@@ -449,7 +459,7 @@ TEST_CASE("Dashboard: legends name the parts of a bar from its top down") {
     fill(rig);
     const std::string page = rig.page("/");
     CHECK(page.find("<span class=\"key bad\">failed</span>") < page.find("<span class=\"key ok\">succeeded</span>"));
-    CHECK(page.find("<span class=\"key due\">retried</span>") <
+    CHECK(page.find("<span class=\"key again\">retried</span>") <
           page.find("<span class=\"key bad\">failed for good</span>"));
     CHECK(holds(page, "1 failed, 1 succeeded"));
 }
@@ -479,6 +489,11 @@ TEST_CASE("Dashboard: the overview stays small where every bar and every line is
         CHECK(holds(page, "</dialog></body></html>"));
     }
     CHECK(holds(rig.page("/"), "12 of 60 processes are shown"));
+    std::size_t lines = 0;
+    const std::string full = rig.page("/");
+    for (std::size_t at = full.find("<tr data-row>"); at != std::string::npos; at = full.find("<tr data-row>", at + 1))
+        ++lines;
+    CHECK(lines >= 4);
 }
 
 TEST_CASE("Dashboard: every page is well formed and small, and links lead to pages that are there") {
@@ -637,8 +652,8 @@ TEST_CASE("Dashboard: metrics are text that Prometheus reads, names of queues es
     const Response response = rig.ask("/metrics");
     CHECK(header_of(response, "Content-Type") == "text/plain; version=0.0.4; charset=utf-8");
     CHECK(holds(response.body, "\nbacklite_queue_tasks{queue=\"mail\",state=\"waiting\"} 1\n"));
-    CHECK(holds(response.body, "\nbacklite_queue_tasks{queue=\"print\",state=\"running\"} 1\n"));
-    CHECK(holds(response.body, "queue=\"a\\\"b\\\\c\\nd\xef\xbf\xbd\"} 3.000\n"));
+    CHECK(holds(response.body, "\nbacklite_queue_tasks{queue=\"print\",state=\"fetched\"} 1\n"));
+    CHECK(holds(response.body, "queue=\"a\\\"b\\\\c⟨U+000A⟩d⟨xFF⟩\"} 3.000\n"));
     CHECK(holds(response.body, "\nbacklite_processes 0\n"));
     CHECK(holds(response.body, "\nbacklite_build_info{version=\""));
     for (std::size_t at = 0; at < response.body.size();) {
@@ -650,14 +665,244 @@ TEST_CASE("Dashboard: metrics are text that Prometheus reads, names of queues es
     }
 }
 
-TEST_CASE("Dashboard: metrics of very many queues are summed up") {
+TEST_CASE("Dashboard: metrics have each queue under its own name, also one called other, and never two under one") {
     Rig rig;
     for (int i = 0; i < 90; ++i)
         rig.add({.id = fmt::to_string(i), .queue = fmt::format("q{:02}", i), .created_at = now - 1});
+    rig.add({.id = "x", .queue = "other", .created_at = now - 1});
+    const std::string shared(100, 'n');
+    for (const std::string& name : {std::string("a\xe2\x80\x8b"), std::string("a\xe2\x80\x8d"), std::string("a\xfe"),
+                                    std::string("a\xff"), shared + "1", shared + "2"}) {
+        rig.add({.id = name, .queue = name, .created_at = now - 1});
+    }
     const std::string body = rig.ask("/metrics").body;
-    CHECK(holds(body, "backlite_queue_tasks{queue=\"q49\",state=\"waiting\"} 1\n"));
-    CHECK_FALSE(holds(body, "queue=\"q50\""));
-    CHECK(holds(body, "backlite_queue_tasks{queue=\"other\",state=\"waiting\"} 40\n"));
+    for (const char* name : {"q00", "q50", "q89", "other", "a⟨U+200B⟩", "a⟨U+200D⟩", "a⟨xFE⟩", "a⟨xFF⟩"}) {
+        CAPTURE(name);
+        CHECK(holds(body, fmt::format("backlite_queue_tasks{{queue=\"{}\",state=\"waiting\"}} 1\n", name)));
+    }
+    std::set<std::string> samples;
+    for (std::size_t at = 0; at < body.size(); at = body.find('\n', at) + 1) {
+        const std::string line = body.substr(at, body.find(' ', at) - at);
+        if (line != "#") CHECK(samples.insert(line).second);
+    }
+    CHECK(holds(body, "\nbacklite_queues_left_out 0\n"));
+}
+
+TEST_CASE("Dashboard: a bounded number is marked on the page and in JSON, and is no sample of its metric") {
+    Overview overview;
+    QueueSummary queue;
+    queue.name = "mail";
+    queue.waiting = {1'000, true};
+    queue.scheduled = {7, false};
+    queue.claimed = {9, true};
+    queue.running = std::nullopt;
+    queue.failed = 5;
+    overview.queues = {queue};
+    overview.buckets.resize(60);
+    overview.step_ms = 60'000;
+    overview.finished_cut = true;
+    Target target;
+    View view;
+    view.target = &target;
+    view.now = now;
+    const std::string page = overview_page(view, overview, *find_period("hour")).str();
+    CHECK(holds(page, "<b>1,000+</b>"));
+    CHECK(holds(page, "<b>9+</b>"));
+    CHECK(holds(page, "<b>5+</b>"));
+    CHECK(holds(page, "<b>7</b>"));
+    const Json json = overview_json(overview, now);
+    CHECK(json["queues"][0]["waiting"] == Json{{"number", 1'000}, {"at_least", true}});
+    CHECK(json["queues"][0]["scheduled"] == Json{{"number", 7}, {"at_least", false}});
+    CHECK(json["finished_at_least"] == true);
+    const std::string metrics = metrics_text(overview, {}, now);
+    CHECK(holds(metrics, "backlite_queue_tasks{queue=\"mail\",state=\"scheduled\"} 7\n"));
+    CHECK(holds(metrics, "backlite_queue_tasks_at_least{queue=\"mail\",state=\"waiting\"} 1000\n"));
+    CHECK(holds(metrics, "backlite_queue_tasks_at_least{queue=\"mail\",state=\"claimed\"} 9\n"));
+    CHECK_FALSE(holds(metrics, "backlite_queue_tasks{queue=\"mail\",state=\"waiting\"}"));
+    CHECK_FALSE(holds(metrics, "backlite_queue_finished_last_hour{"));
+    CHECK_FALSE(holds(metrics, "10000"));
+}
+
+TEST_CASE(
+    "Dashboard: the Failed tile leads to a list of the same time, which says how many failed and how many are kept") {
+    Rig rig;
+    fill(rig);
+    rig.finish(FinishedRow{.id = "old", .executed_at = now - 4'000'000, .error = "long ago"});
+    rig.database.execute(
+        "INSERT INTO backlite_stats (span, start, queue, added, started, succeeded, failed, retried, wait_ms, run_us) "
+        "VALUES (1, 16664, 'mail', 9, 8, 6, 239, 2, 4000, 9000000), (1, 16500, 'mail', 9, 8, 6, 1000, 2, 4000, 90)");
+    CHECK(holds(rig.page("/"), "<a class=\"tile bad\" href=\"/failed?period=hour\"><span>Failed</span><b>239</b>"));
+    const std::string list = parse_markup(rig.page("/failed?period=hour")).text;
+    CHECK(holds(list, "239 failed in the last hour, as they were counted. 1 is kept and listed here"));
+    CHECK_FALSE(holds(list, "long ago"));
+    const nlohmann::json json = rig.json("/failed?period=hour");
+    CHECK(json["happened"]["number"] == 239);
+    CHECK(json["total"]["number"] == 1);
+    CHECK(rig.json("/failed")["total"]["number"] == 2);
+    CHECK(holds(rig.page("/failed"), "2 are kept, whenever they failed"));
+    CHECK(rig.json("/failed?q=long")["tasks"].size() == 1);
+    CHECK(rig.json("/failed?q=long&period=hour")["tasks"].empty());
+    CHECK(rig.json("/succeeded?until=1970-01-12T00:00")["tasks"].empty());
+    CHECK(rig.json("/upcoming")["total"]["number"] == 2);
+    CHECK(rig.json("/upcoming?state=scheduled")["total"]["number"] == 1);
+    CHECK(rig.json("/upcoming?queue=print")["total"]["number"] == 0);
+}
+
+TEST_CASE("Dashboard: the bars of what finished lead to the tasks of their time") {
+    Rig rig;
+    fill(rig);
+    const std::string page = rig.page("/?queue=mail");
+    // Both ended in the minute from 13:45.
+    for (const char* link :
+         {"href=\"/search?queue=mail&amp;ended=16665.1\"", "href=\"/failed?queue=mail&amp;ended=16665.1\""}) {
+        CHECK(holds(page, link));
+    }
+    CHECK(rig.json("/failed?ended=16665.1")["tasks"].size() == 1);
+    CHECK(rig.json("/failed?ended=16666.1")["tasks"].empty());
+    CHECK(rig.json("/failed?since=999900000&until=999959999")["tasks"].size() == 1);
+    for (const char* bad : {"1", "1.0", "-1.1", "x.1", "99999999999999.1", "1.1.1"})
+        CHECK(rig.ask(std::string("/failed?ended=") + bad).status == 400);
+    CHECK(holds(rig.page("/failed?ended=16665.1&zone=60"), "name=\"since\" value=\"1970-01-12T14:45:00\""));
+}
+
+TEST_CASE("Dashboard: from and to which time is read by the clock of the zone in the address") {
+    Rig rig;
+    fill(rig);  // "bad" ended at 13:45:10 UTC
+    const auto found = [&](const std::string& query) { return rig.json("/failed?" + query)["tasks"].size(); };
+    CHECK(found("since=1970-01-12T13:45&until=1970-01-12T13:46") == 1);
+    CHECK(found("since=1970-01-12T13:45&until=1970-01-12T13:46&zone=330") == 0);
+    CHECK(found("since=1970-01-12T19:15&until=1970-01-12T19:16&zone=330") == 1);
+    CHECK(holds(parse_markup(rig.page("/failed?zone=330")).text, "From (UTC+05:30)"));
+    CHECK(holds(parse_markup(rig.page("/search")).text, "From (UTC)"));
+}
+
+TEST_CASE("Dashboard: a search shows what it found, marked, in payloads and errors") {
+    Rig rig;
+    rig.finish(FinishedRow{.id = "good", .payload = "{\"x\":\"" + std::string(300, 'x') + " Customer C-4711 <b>\"}"});
+    rig.finish(FinishedRow{.id = "bad", .payload = "{}", .error = "no c-4711 here"});
+    rig.add({.id = "waits", .created_at = now - 5, .payload = R"({"for":"c-4711"})"});
+    const std::string page = rig.page("/search?q=c-4711");
+    CHECK(holds(page, " Customer <mark>C-4711</mark> &lt;b&gt;"));
+    CHECK(holds(page, "no <mark>c-4711</mark> here"));
+    CHECK(holds(page, "&quot;for&quot;:&quot;<mark>c-4711</mark>&quot;"));
+    CHECK(holds(page, "2 found"));
+    const nlohmann::json json = rig.json("/search?q=C-4711");
+    CHECK(holds(json["finished"]["tasks"][1]["payload_excerpt"].get<std::string>(), "Customer C-4711"));
+    CHECK(json["finished"]["tasks"][0]["payload_bytes"] == 2);
+    CHECK(rig.json("/succeeded")["tasks"][0]["payload_bytes"] == 328);
+    CHECK(holds(rig.page("/failed"), "<code>{}</code><span>no c-4711 here</span>"));
+}
+
+TEST_CASE("Dashboard: in JSON the next page is an address, and pages follow each other to the end") {
+    DashboardConfig config;
+    config.page_size = 2;
+    Rig rig(std::move(config));
+    for (int i = 0; i < 5; ++i) {
+        rig.finish(FinishedRow{.id = fmt::format("f{}", i), .queue = "a b", .executed_at = 9'000 - i, .error = "no"});
+        rig.add({.id = fmt::format("w{}", i), .queue = "a b", .created_at = now - 9});
+    }
+    for (const auto& [path, expected] : {std::pair{"/failed?queue=a%20b&since=1970-01-01", "f0f1f2f3f4"},
+                                         {"/upcoming?queue=a%20b&state=waiting", "w0w1w2w3w4"}}) {
+        CAPTURE(path);
+        std::string seen;
+        nlohmann::json next = path;
+        for (int i = 0; i < 9 && next.is_string(); ++i) {
+            const nlohmann::json json = rig.json(next.get<std::string>());
+            for (const auto& task : json["tasks"]) seen += task["id"].get<std::string>();
+            next = json["next"];
+        }
+        CHECK(seen == expected);
+        CHECK(next.is_null());
+    }
+    const nlohmann::json found = rig.json("/search?q=f&queue=a%20b&zone=60");
+    CHECK(found["finished"]["next"].get<std::string>().starts_with("/search?q=f&queue=a%20b&zone=60&part=finished&"));
+}
+
+TEST_CASE("Dashboard: a period and a state that are not known are refused alike") {
+    Rig rig;
+    for (const char* path : {"/?period=zz", "/failed?period=zz", "/search?period=zz", "/search?state=zz",
+                             "/upcoming?state=zz", "/failed?order=zz", "/failed?since=zz"}) {
+        CAPTURE(path);
+        CHECK(rig.ask(path).status == 400);
+        CHECK(rig.ask(path, {{"Accept", "application/json"}}).status == 400);
+    }
+    const Response health = rig.ask("/health?max_age=zz", {{"Accept", "application/json"}});
+    CHECK(health.status == 400);
+    CHECK(nlohmann::json::parse(health.body).contains("error"));
+}
+
+TEST_CASE("Dashboard: names that differ by what leaves no ink do not look the same") {
+    Rig rig;
+    std::set<std::string> seen;
+    for (const char* name : {"mail", "mail\xd8\x9c", "mail\xe2\x80\x8b", "mail\xe2\x80\x8d", "ma\xe2\x81\xa0il",
+                             "mail ", " mail", "mail  x", "mail x", "mail\xc2\xa0x", "mail\xf3\xa0\x81\x81",
+                             "mail\xe3\x85\xa4", "mail\xff", "mail\xef\xbf\xbd", "mail⟨U+200B⟩"}) {
+        CAPTURE(name);
+        CHECK(seen.insert(visible_name(name)).second);
+        rig.add({.id = name, .queue = name, .created_at = now - 5});
+    }
+    const std::string page = rig.page("/");
+    for (const std::string& name : seen) CHECK(holds(page, ">" + name + "</a>"));
+    for (const std::string& link : parse_markup(rig.page("/upcoming")).links) {
+        if (link.starts_with("/task/")) CHECK(rig.ask(link).status == 200);
+    }
+}
+
+TEST_CASE("Dashboard: an id that holds a NUL has a link that leads to its task") {
+    Rig rig;
+    rig.add({.id = std::string("a\0b", 3), .queue = std::string("q\0r", 3), .created_at = now - 5});
+    rig.finish(FinishedRow{.id = std::string("c\0d", 3), .queue = std::string("q\0r", 3), .error = "no"});
+    for (const char* path : {"/upcoming", "/failed", "/search?state=waiting"}) {
+        CAPTURE(path);
+        std::size_t tasks = 0;
+        for (const std::string& link : parse_markup(rig.page(path)).links) {
+            if (link.starts_with("/task/")) {
+                ++tasks;
+                CHECK(rig.ask(link).status == 200);
+            }
+            if (link.starts_with("/upcoming?queue=q"))
+                CHECK(rig.json(link)["tasks"][0]["id"] == std::string("a\0b", 3));
+        }
+        CHECK(tasks == 1);
+    }
+}
+
+TEST_CASE("Dashboard: running is what a worker is inside of, and fetched what is claimed beside it") {
+    Rig rig;
+    backlite_test::Gate inside;
+    backlite_test::Gate leave;
+    Client client(rig.database.config);
+    client.register_queue<Note>([&](const Note&) {
+        inside.open();
+        (void)leave.pass();
+    });
+    client.start();
+    const backlite_test::OpensAtEnd opens_at_end(leave);
+    const std::string id = client.add(Note{}).save().front().str();
+    REQUIRE(inside.pass());
+    rig.database.execute(
+        "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at, owner, claim) SELECT 'next', 1, queue, "
+        "x'7b7d', 1, owner, 1 FROM backlite_tasks WHERE claimed_at IS NOT NULL LIMIT 1");
+    rig.add({.id = "foreign", .queue = "go", .created_at = 1, .claimed_at = to_ms(std::chrono::system_clock::now())});
+    const nlohmann::json json = rig.json("/");
+    for (const auto& queue : json["queues"]) {
+        const bool own = queue["queue"] != "go";
+        CHECK(queue["claimed"]["number"] == (own ? 2 : 1));
+        CHECK(queue["running"] == (own ? nlohmann::json(1) : nlohmann::json(nullptr)));
+        CHECK(queue["fetched"] == (own ? nlohmann::json(1) : nlohmann::json(nullptr)));
+    }
+    CHECK(json["processes"][0]["busy"] == 1);
+    CHECK(rig.json("/task/" + id)["state"] == "running");
+    CHECK(rig.json("/task/next")["state"] == "fetched");
+    CHECK(rig.json("/task/foreign")["state"] == "claimed");
+    CHECK(holds(parse_markup(rig.page("/running?queue=note")).text, "1 running; 1 more are fetched"));
+    CHECK(holds(parse_markup(rig.page("/running")).text, "3 claimed; which of them run is not known"));
+    const std::string metrics = rig.ask("/metrics").body;
+    CHECK(holds(metrics, "queue=\"note\",state=\"running\"} 1\n"));
+    CHECK(holds(metrics, "queue=\"note\",state=\"fetched\"} 1\n"));
+    CHECK(holds(metrics, "queue=\"go\",state=\"claimed\"} 1\n"));
+    leave.open();
+    CHECK(client.stop(5s));
 }
 
 // ---- what is refused
@@ -1056,7 +1301,7 @@ std::set<std::string> own_attributes() {
     fill(rig);
     rig.add({.id = "large", .payload = std::string(50'000, 'x')});
     rig.database.execute("INSERT INTO backlite_clients VALUES (5, 9, 3, 1, 'boot', 1002003)");
-    std::set<std::string> attributes{"option selected", "a rel"};
+    std::set<std::string> attributes{"option selected", "a rel", "a data-follow", "a title"};
     for (const std::string& path : all_paths) {
         for (const std::string& attribute : parse_markup(rig.ask(path).body).attributes) attributes.insert(attribute);
     }

@@ -68,6 +68,9 @@ public:
         return reader->read(Duration{60'000}, std::forward<Look>(look));
     }
 
+    /// The same SQL with other bounds.
+    Store store(const Bounds& bounds) { return Store(db->getHandle(), *shape_of(db->getHandle()), bounds); }
+
     TempFolder folder{};
     ClientConfig config = backlite_test::quick_config(folder.file("app.db"));
     std::optional<SQLite::Database> db{};
@@ -117,7 +120,7 @@ TEST_CASE("ui reads: the overview counts each queue, in files of both kinds") {
         CHECK(a.retrying == Count{1, false});
         CHECK(a.succeeded == 1);
         CHECK(a.total_duration_us == 4'000'000);
-        CHECK(view.queues[1].running == Count{1, false});
+        CHECK(view.queues[1].claimed == Count{1, false});
         CHECK(view.queues[1].waiting == Count{});
         CHECK(view.queues[2].failed == 1);
         CHECK(view.knows_processes == ours);
@@ -190,7 +193,7 @@ TEST_CASE("ui reads: the overview of one queue is of that queue alone, in files 
         CHECK(view.queues[0].name == "b");
         CHECK(view.queues[0].waiting == Count{1, false});
         CHECK(view.queues[0].scheduled == Count{1, false});
-        CHECK(view.queues[0].running == Count{1, false});
+        CHECK(view.queues[0].claimed == Count{1, false});
         CHECK(view.queues[0].succeeded == 1);
         CHECK(view.buckets[58].succeeded == 1);
         CHECK(view.buckets[0].due == 1);
@@ -323,18 +326,22 @@ TEST_CASE("ui reads: retries are found among what is scheduled, page by page") {
     }
 }
 
-TEST_CASE("ui reads: a look for retries stops after ten thousand tasks, and the next goes on there") {
+TEST_CASE("ui reads: a look for retries stops at its bound, and the next goes on there") {
     Shop shop;
     shop.db->exec(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) INSERT INTO backlite_tasks "
         "(id, created_at, queue, task, wait_until, attempts) SELECT i, 1, iif(i % 2, 'a', 'b'), x'7b7d', 20000000 + i, "
         "i = 11999 OR i = 2 FROM n");
+    Bounds bounds;
+    bounds.retries = 10'000;
+    Store store = shop.store(bounds);
     const auto look = [&](const std::optional<Cursor>& after) {
-        return shop.look([&](Store& s) { return s.tasks.retrying({"a", "b"}, now, after, 10); });
+        return store.tasks.retrying({"a", "b"}, now, after, 10);
     };
     const TaskList first = look({});
     CHECK(ids(first.lines) == "2");
     CHECK(first.gave_up);
+    CHECK(first.looked_to > 20'000'000);
     REQUIRE(first.next);
     CHECK(first.looked_at <= 10'010);
     const TaskList second = look(first.next);
@@ -364,9 +371,9 @@ TEST_CASE("ui reads: running tasks go by claim, the longest first") {
         shop.add("other", "b", 1, "NULL", "9");
         shop.add("waits", "b", 1);
         CHECK(all_pages([&](const std::optional<Cursor>& after) {
-                  return shop.look([&](Store& store) { return store.tasks.running("", after, 3); });
+                  return shop.look([&](Store& store) { return store.tasks.claimed("", after, 3, {}); });
               }) == "1 2 3 | other");
-        CHECK(shop.look([](Store& store) { return ids(store.tasks.running("b", {}, 10).lines); }) == "other");
+        CHECK(shop.look([](Store& store) { return ids(store.tasks.claimed("b", {}, 10, {}).lines); }) == "other");
     }
 }
 
@@ -435,7 +442,7 @@ TEST_CASE("ui reads: unfinished tasks are narrowed by state, time and text") {
         CHECK(found({}, {}, "") == "runs comes waits");
         CHECK(found(State::waiting, {}, "") == "waits");
         CHECK(found(State::scheduled, {}, "") == "comes");
-        CHECK(found(State::running, {}, "") == "runs");
+        CHECK(found(State::claimed, {}, "") == "runs");
         CHECK(found({}, now, "") == "comes");
         CHECK(found({}, {}, "wai") == "waits");
         CHECK(shop.look([](Store& store) { return ids(store.tasks.by_id("r", now, 10)); }) == "runs");
@@ -443,25 +450,300 @@ TEST_CASE("ui reads: unfinished tasks are narrowed by state, time and text") {
     }
 }
 
-TEST_CASE("ui reads: a look that filters stops after ten thousand rows, and the next goes on there") {
+/// Adds `count` rows to backlite_tasks, ids beginning with `prefix`, columns as in the text.
+void add_many(SQLite::Database& db, int count, const std::string& prefix, const std::string& queue,
+              const std::string& created_at, const std::string& wait_until = "NULL",
+              const std::string& claimed_at = "NULL", const std::string& attempts = "0") {
+    db.exec(fmt::format(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) INSERT INTO backlite_tasks "
+        "(id, created_at, queue, task, wait_until, claimed_at, attempts) SELECT '{}' || i, {}, {}, x'7b7d', {}, {}, {} "
+        "FROM n",
+        count, prefix, created_at, queue, wait_until, claimed_at, attempts));
+}
+
+TEST_CASE("ui reads: tens of thousands of tasks are counted exactly, whatever other queues there are") {
+    for (const bool ours : {true, false}) {
+        CAPTURE(ours);
+        Shop shop(ours);
+        add_many(*shop.db, 30'000, "w", "'q' || (i % 2)", "i");
+        add_many(*shop.db, 24'000, "s", "'q' || (i % 2)", "1", "20000000 + i", "NULL", "i % 12 = 0");
+        add_many(*shop.db, 300, "o", "'r' || i", "1");
+        add_many(*shop.db, 11, "c", "'z'", "1", "NULL", "5");
+        const Overview view = shop.look([](Store& store) { return store.queues.overview(now, {}); });
+        CHECK_FALSE(view.more_queues);
+        REQUIRE(view.queues.size() == 303);
+        for (const std::size_t i : {0U, 1U}) {
+            CHECK(view.queues[i].waiting == Count{15'000, false});
+            CHECK(view.queues[i].scheduled == Count{12'000, false});
+            CHECK(view.queues[i].oldest_due == 2 - static_cast<std::int64_t>(i));
+        }
+        CHECK(view.queues[302].claimed == Count{11, false});
+        if (!ours) CHECK(view.queues[0].retrying == Count{2'000, false});
+        CHECK(shop.look([](Store& s) { return s.queues.unclaimed({"q0"}, now, State::waiting, 10'000); }) ==
+              (ours ? Count{10'000, true} : Count{15'000, false}));
+    }
+}
+
+TEST_CASE("ui reads: a count that stops says so, and stops at the same number whatever other queues there are") {
     Shop shop;
-    shop.finish({.id = "needle", .error = "no"});
+    add_many(*shop.db, 5'000, "b", "'b'", "i");
+    add_many(*shop.db, 40, "s", "'s'", "i");
+    add_many(*shop.db, 5'000, "r", "'r'", "1", "20000000 + i", "NULL", "i <= 5 OR i > 100");
+    Bounds bounds;
+    bounds.counted = 5'500;
+    bounds.retries = 1'000;
+    const auto count = [&] {
+        std::string text;
+        for (const QueueSummary& queue : shop.store(bounds).queues.overview(now, {}).queues) {
+            if (queue.name.starts_with('x')) continue;
+            text += fmt::format("{}:{}{} {}{} {}{}|", queue.name, queue.waiting.number, queue.waiting.more ? "+" : "",
+                                queue.scheduled.number, queue.scheduled.more ? "+" : "", queue.retrying.number,
+                                queue.retrying.more ? "+" : "");
+        }
+        return text;
+    };
+    bounds.counted = 10'040;
+    CHECK(count() == "b:5000 0 0|r:0 5000 905+|s:40 0 0|");
+    bounds.counted = 4'000;
+    const std::string bounded = count();
+    CHECK(bounded == "b:1000+ 0 0|r:0 1000+ 905+|s:40 0 0|");
+    for (int queues = 1; queues < 10; ++queues) {
+        add_many(*shop.db, 30, fmt::format("x{}-", queues), fmt::format("'x{}'", queues), "1");
+        CHECK(count() == bounded);
+    }
+}
+
+TEST_CASE("ui reads: of a file without our indexes every row is looked at, and what is not is said") {
+    Shop shop(false);
+    add_many(*shop.db, 12'000, "a", "'a'", "i");
+    add_many(*shop.db, 5, "z", "'z'", "1", "NULL", "NULL");
+    add_many(*shop.db, 3, "c", "'z'", "1", "NULL", "7");
+    shop.add("last", "z", now, "20000000", "NULL", 1);
+    shop.look([](Store& store) {
+        const Overview view = store.queues.overview(now, {});
+        REQUIRE(view.queues.size() == 2);
+        CHECK(view.queues[0].waiting == Count{12'000, false});
+        CHECK(view.queues[1].waiting == Count{5, false});
+        CHECK(view.queues[1].scheduled == Count{1, false});
+        CHECK(view.queues[1].claimed == Count{3, false});
+        CHECK_FALSE(view.queues[1].running);
+        CHECK_FALSE(view.rows_cut);
+        CHECK(store.queues.oldest_due(now) == 1);
+        bool more = true;
+        CHECK(ids(store.tasks.upcoming(store.queues.names(more), State::scheduled, now, {}, 9).lines) == "last");
+        CHECK_FALSE(more);
+        CHECK(ids(store.tasks.retrying({"a", "z"}, now, {}, 9).lines) == "last");
+        CHECK(ids(store.tasks.claimed("", {}, 9, {}).lines) == "c1 c2 c3");
+    });
+    Bounds bounds;
+    bounds.unindexed = 12'000;
+    Store store = shop.store(bounds);
+    const Overview view = store.queues.overview(now, {});
+    CHECK(view.rows_cut);
+    CHECK(view.more_queues);
+    REQUIRE(view.queues.size() == 1);
+    CHECK(view.queues[0].waiting == Count{12'000, true});
+    CHECK(view.queues[0].claimed == Count{0, true});
+    bool more = false;
+    CHECK(store.queues.names(more).size() == 1);
+    CHECK(more);
+    CHECK(store.tasks.upcoming({"z"}, State::scheduled, now, {}, 9).rows_cut);
+    CHECK(store.tasks.claimed("", {}, 9, {}).total == Count{0, true});
+    // Far numbers do not mean that there are many rows.
+    shop.db->exec("DELETE FROM backlite_tasks WHERE rowid BETWEEN 2 AND 11000");
+    CHECK_FALSE(store.queues.overview(now, {}).rows_cut);
+}
+
+TEST_CASE("ui reads: what finished is counted in whatever order its rows were written, or it is said what was not") {
+    Shop shop(false);
+    for (int i = 0; i < 3'000; ++i) {
+        const bool lately = i % 10 == 0 && i < 1'000;
+        shop.finish({.id = fmt::to_string(i), .executed_at = lately ? now - 60'000 : 1});
+    }
+    const Overview view = shop.look([](Store& store) { return store.queues.overview(now, {}); });
+    REQUIRE(view.queues.size() == 1);
+    CHECK(view.queues[0].succeeded == 100);
+    CHECK_FALSE(view.finished_cut);
+    Bounds bounds;
+    bounds.finished = 2'100;
+    const Overview cut = shop.store(bounds).queues.overview(now, {});
+    REQUIRE(cut.queues.size() == 1);
+    CHECK(cut.queues[0].succeeded == 10);
+    CHECK(cut.finished_cut);
+}
+
+TEST_CASE("ui reads: a window of time is sought in the order of the rows, and what is elsewhere is found on demand") {
+    Shop shop;
+    constexpr std::int64_t second = 1'000;
+    shop.db->exec(fmt::format(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 30000) INSERT INTO "
+        "backlite_tasks_completed (rowid, id, created_at, queue, last_executed_at, attempts, last_duration_micro, "
+        "succeeded, task) SELECT i * 1000, 'r' || i, 1, 'a', i * {}, 1, 500000, 1, x'7b7d' FROM n WHERE i % 7 > 0",
+        second));
+    shop.db->exec("UPDATE backlite_tasks_completed SET last_executed_at = 12000000 WHERE id = 'r3'");
+    shop.db->exec("UPDATE backlite_tasks_completed SET last_executed_at = 90000000 WHERE id = 'r9000'");
+    Bounds bounds;
+    bounds.looked_at = 5'000;
+    Store store = shop.store(bounds);
+    Filter filter;
+    filter.since = 12'000'000;
+    filter.until = 12'009'999;
+    const TaskList list = store.tasks.finished(filter, {}, 50);
+    CHECK(ids(list.lines) == "r12009 r12008 r12007 r12006 r12004 r12003 r12002 r12001 r12000");
+    CHECK_FALSE(list.next);
+    CHECK_FALSE(list.gave_up);
+    CHECK(list.by_order);
+    CHECK(list.looked_at < 2'500);
+    CHECK(all_pages([&](const std::optional<Cursor>& after) { return store.tasks.finished(filter, after, 5); }) ==
+          "r12009 r12008 r12007 r12006 r12004 | r12003 r12002 r12001 r12000");
+    filter.any_order = true;
+    std::string found;
+    std::optional<Cursor> after;
+    do {
+        const TaskList all = store.tasks.finished(filter, after, 50);
+        CHECK_FALSE(all.by_order);
+        found += ids(all.lines);
+        after = all.next;
+    } while (after);
+    CHECK(found == "r12009 r12008 r12007 r12006 r12004 r12003 r12002 r12001 r12000r3");
+    // At both ends of the file.
+    filter.any_order = false;
+    filter.since = 29'998'500;
+    filter.until = std::nullopt;
+    CHECK(ids(store.tasks.finished(filter, {}, 50).lines) == "r30000 r29999 r29998");
+    filter.since = std::nullopt;
+    filter.until = 2'500;
+    CHECK(ids(store.tasks.finished(filter, {}, 50).lines) == "r2 r1");
+    filter.until = -1;
+    CHECK(store.tasks.finished(filter, {}, 50).lines.empty());
+}
+
+TEST_CASE("ui reads: failed tasks go by their end, in whatever order their rows were written, and are counted") {
+    for (const bool ours : {true, false}) {
+        CAPTURE(ours);
+        Shop shop(ours);
+        for (int i = 0; i < 8; ++i) {
+            shop.finish({.id = fmt::to_string(i),
+                         .queue = i % 2 == 0 ? "a" : "b",
+                         .executed_at = 1'000 * (ours ? 8 - i / 2 : i / 2),
+                         .error = "no"});
+        }
+        shop.finish({.id = "good", .executed_at = 5'000});
+        const auto pages = [&](const Filter& filter, std::size_t limit) {
+            return all_pages([&](const std::optional<Cursor>& after) {
+                return shop.look([&](Store& store) { return store.tasks.finished(filter, after, limit); });
+            });
+        };
+        Filter filter;
+        filter.state = State::failed;
+        for (const std::size_t limit : {1U, 3U, 10U}) {
+            std::string ids;
+            for (const char c : pages(filter, limit)) ids += c == ' ' || c == '|' ? "" : std::string(1, c);
+            CHECK(ids == (ours ? "10325476" : "76543210"));
+        }
+        filter.queue = "a";
+        CHECK(pages(filter, 10) == (ours ? "0 2 4 6" : "6 4 2 0"));
+        filter.since = ours ? 6'000 : 1'000;
+        filter.until = ours ? 7'999 : 2'999;
+        CHECK(pages(filter, 10) == (ours ? "2 4" : "4 2"));
+        const TaskList list = shop.look([&](Store& store) { return store.tasks.finished(filter, {}, 10); });
+        CHECK(list.total == (ours ? std::optional{Count{2, false}} : std::nullopt));
+        CHECK_FALSE(list.by_order);
+    }
+}
+
+TEST_CASE("ui reads: a failed task of any time stands in the list of failed tasks") {
+    Shop shop;
+    constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+    constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min();
+    for (const std::int64_t time : {most, most - 1, std::int64_t{0}, least}) {
+        for (const std::int64_t duration : {most, std::int64_t{0}, least})
+            shop.finish({.id = fmt::format("{}/{}", time, duration),
+                         .executed_at = time,
+                         .duration_us = duration,
+                         .error = "no"});
+    }
+    shop.db->exec("UPDATE backlite_tasks_completed SET last_executed_at = NULL WHERE id = '0/0'");
+    Filter filter;
+    filter.state = State::failed;
+    std::size_t lines = 0;
+    std::optional<Cursor> after;
+    do {
+        const TaskList list = shop.look([&](Store& store) { return store.tasks.finished(filter, after, 1); });
+        CHECK(list.total == Count{12, false});
+        lines += list.lines.size();
+        after = list.next;
+    } while (after && lines < 20);
+    CHECK(lines == 12);
+}
+
+TEST_CASE("ui reads: what succeeded or failed in a window is summed from the statistics, by the minute") {
+    Shop shop;
+    shop.db->exec(
+        "INSERT INTO backlite_stats VALUES (1, 59, 'a', 0, 0, 1, 2, 0, 0, 0), (1, 60, 'a', 0, 0, 3, 4, 0, 0, 0), "
+        "(1, 61, 'b', 0, 0, 5, 6, 0, 0, 0), (1, 90, 'a', 0, 0, 7, 8, 0, 0, 0), (30, 30, 'a', 0, 0, 1, 2, 0, 0, 0), "
+        "(30, 60, 'a', 0, 0, 3, 4, 0, 0, 0), (30, 60, 'b', 0, 0, 5, 6, 0, 0, 0), (30, 90, 'a', 0, 0, 7, 8, 0, 0, 0)");
+    const auto failed = [&](std::int64_t from, std::int64_t until, const char* queue) {
+        return shop.look([&](Store& store) {
+            return store.statistics.finished(from * 60'000, until * 60'000 - 1, now, queue, true);
+        });
+    };
+    CHECK(failed(60, 61, "") == Count{4, false});
+    CHECK(failed(60, 90, "") == Count{10, false});
+    CHECK(failed(60, 90, "b") == Count{6, false});
+    CHECK(failed(59, 91, "a") == Count{14, false});
+    CHECK(failed(60, 999, "") == Count{18, false});
+    CHECK(shop.look([](Store& store) { return store.statistics.finished(0, now, now, "", false); }) ==
+          Count{16, false});
+    CHECK_FALSE(failed(0, 20, ""));
+}
+
+TEST_CASE("ui reads: a claim runs if a record of its living owner names it") {
+    std::vector<Process> processes(3);
+    processes[0].owner = 1;
+    processes[0].alive = true;
+    processes[0].inside = {{5, 50}};
+    processes[1].owner = 2;
+    processes[1].alive = false;
+    processes[2].owner = 3;
+    CHECK(is_entered(processes, 1, {5, 50}) == true);
+    CHECK(is_entered(processes, 1, {6, 50}) == false);
+    CHECK(is_entered(processes, 1, {5, 51}) == false);
+    CHECK(is_entered(processes, 2, {5, 50}) == false);
+    CHECK(is_entered(processes, 3, {5, 50}) == std::nullopt);
+    CHECK(is_entered(processes, 4, {5, 50}) == false);
+    CHECK(is_entered(processes, std::nullopt, {5, 50}) == std::nullopt);
+}
+
+TEST_CASE("ui reads: a look that filters stops at its bound, says how far it came, and the next goes on there") {
+    Shop shop;
+    shop.finish({.id = "needle", .executed_at = 40'000});
     shop.db->exec(
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 25000) INSERT INTO "
         "backlite_tasks_completed "
         "(id, created_at, queue, last_executed_at, attempts, last_duration_micro, succeeded) SELECT 'r' || i, 1, 'a', "
-        "1, 1, 1, 1 FROM n");
+        "50000 + i, 1, 1, 1 FROM n");
+    Bounds bounds;
+    bounds.looked_at = 10'000;
+    Store store = shop.store(bounds);
     Filter filter;
-    filter.state = State::failed;
+    filter.text = "needle";
     std::optional<Cursor> after;
-    std::string seen;
-    for (int i = 0; i < 5; ++i) {
-        const TaskList list = shop.look([&](Store& store) { return store.tasks.finished(filter, after, 10); });
-        seen += fmt::format("{}{}{} ", ids(list.lines), list.looked_at, list.gave_up ? "+" : "");
+    std::string found;
+    std::uint64_t looked_at = 0;
+    for (;;) {
+        const TaskList list = store.tasks.finished(filter, after, 10);
+        found += ids(list.lines);
+        CHECK(list.looked_at <= 10'000);
+        looked_at += list.looked_at;
+        // The time is that of the last row that was looked at, here one a row.
+        CHECK(list.looked_to == (looked_at == 25'001 ? 40'005 : 75'001 - static_cast<std::int64_t>(looked_at)));
+        CHECK(list.gave_up == list.next.has_value());
         after = list.next;
         if (!after) break;
     }
-    CHECK(seen == "10000+ 10000+ needle5001 ");
+    CHECK(found == "needle");
+    CHECK(looked_at == 25'001);
 }
 
 TEST_CASE("ui reads: one task with the beginning of what it carries") {
@@ -476,7 +758,7 @@ TEST_CASE("ui reads: one task with the beginning of what it carries") {
     CHECK_FALSE(task("nobody"));
     const std::optional<TaskDetail> waits = task("waits");
     REQUIRE(waits);
-    CHECK(waits->line.state == State::running);
+    CHECK(waits->line.state == State::claimed);
     CHECK(waits->line.crashes == 1);
     CHECK(waits->line.owner == 4);
     CHECK(waits->line.attempts == 2);
@@ -554,14 +836,18 @@ std::map<std::string, std::int64_t> costs(int rows) {
                     "UNION ALL SELECT 30, 150 - i / 2000 * 30, 'q' || i, 1, 1, 1, 1, 1, 1, 1 FROM n",
                     rows));
     shop.db->exec("COMMIT");
+    Bounds bounds;
+    bounds.counted = 20'000;
+    bounds.retries = 10'000;
+    bounds.to_come = 20'000;
+    bounds.finished = 10'000;
+    bounds.looked_at = 10'000;
+    Store store = shop.store(bounds);
     const auto steps = [&](const auto& work) {
-        shop.look(work);  // prepares the statements
-        sqlite3* db = nullptr;
-        shop.look([&](Store& store) {
-            db = store.queues.handle();
-            (void)steps_since(db);
-            return work(store);
-        });
+        sqlite3* db = store.queues.handle();
+        work(store);  // prepares the statements
+        (void)steps_since(db);
+        work(store);
         return steps_since(db);
     };
     const Cursor middle{rows / 2, rows / 2, "q2"};
@@ -584,7 +870,7 @@ std::map<std::string, std::int64_t> costs(int rows) {
         return s.statistics.read(30, now - 604'800'000, now, "q1",
                                  [](std::int64_t, std::string_view, const Counted&) {});
     });
-    result["running"] = steps([](Store& s) { return s.tasks.running("", {}, 50).lines.size(); });
+    result["running"] = steps([](Store& s) { return s.tasks.claimed("", {}, 50, {}).lines.size(); });
     const auto upcoming = [](std::optional<Cursor> after, std::optional<State> state) {
         return [after, state](Store& s) {
             bool more = false;
@@ -602,6 +888,10 @@ std::map<std::string, std::int64_t> costs(int rows) {
     });
     result["succeeded"] = steps([](Store& s) { return s.tasks.finished({}, {}, 50).lines.size(); });
     result["succeeded, middle"] = steps([&](Store& s) { return s.tasks.finished({}, middle, 50).lines.size(); });
+    Filter window = text;
+    window.since = now - rows / 2;
+    window.until = now - rows / 2 + 20;
+    result["search in a window"] = steps([&](Store& s) { return s.tasks.finished(window, {}, 50).looked_at; });
     result["failed, none there"] = steps([&](Store& s) { return s.tasks.finished(failed, {}, 50).lines.size(); });
     result["search"] = steps([&](Store& s) {
         return s.tasks.finished(text, {}, 50).looked_at + s.tasks.unfinished(text, now, {}, 50).looked_at;
@@ -621,10 +911,15 @@ TEST_CASE("ui reads: every page costs the same beside a hundred times as many ro
     const std::map<std::string, std::int64_t> few = costs(1'000);
     const std::map<std::string, std::int64_t> many = costs(100'000);
     // 20,000 rows, or 8,000 for each queue
-    const std::set<std::string> bounded{
-        "overview", "overview of a week",   "overview of one queue", "overview of one queue of a week",
-        "days",     "retrying, none there", "failed, none there",    "search",
-        "names"};
+    const std::set<std::string> bounded{"overview",
+                                        "overview of a week",
+                                        "overview of one queue",
+                                        "overview of one queue of a week",
+                                        "days",
+                                        "retrying, none there",
+                                        "search",
+                                        "search in a window",
+                                        "names"};
     for (const auto& [name, steps] : many) {
         CAPTURE(name, few.at(name), steps);
         CHECK(few.at(name) > 0);

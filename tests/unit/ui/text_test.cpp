@@ -93,6 +93,10 @@ TEST_CASE("ui text: counts and sizes") {
     CHECK(grouped(0) == "0");
     CHECK(grouped(999) == "999");
     CHECK(grouped(1'234'567) == "1,234,567");
+    CHECK(grouped(18'446'744'073'709'551'615U) == "1.84e+19");
+    CHECK(rate_text(338'112.4) == "338,112");
+    CHECK(rate_text(12.34) == "12.3");
+    CHECK(rate_text(0.0312) == "0.031");
     CHECK(size_text(1) == "1 byte");
     CHECK(size_text(999) == "999 bytes");
     CHECK(size_text(1'000) == "1.0 kB");
