@@ -685,6 +685,27 @@ TEST_CASE("side file: its deletion under a running client is noticed when anothe
     CHECK(look.integrity() == "ok");
 }
 
+TEST_CASE("side file: a client survives that it is cut short, and goes on running tasks") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    Process process([&](const Process::Inside& inside) {  // the fault would be a SIGBUS
+        Client client{quick(file)};
+        client.register_queue<Work>([&](const Work& work) { inside.say(work.name); });
+        client.start();
+        client.add(Work{"a"}).save();
+        inside.wait();
+        std::filesystem::resize_file(file + "-backlite", 0);
+        std::this_thread::sleep_for(100ms);  // far longer than it takes to notice
+        client.add(Work{"b"}).save();
+        inside.wait();
+    });
+    REQUIRE(process.await("a"));
+    process.next();
+    CHECK(process.await("b"));
+    process.next();
+    CHECK(process.join() == 0);
+}
+
 TEST_CASE("side file: its deletion harms no client that is alone") {
     const TempFolder folder;
     const std::string file = folder.file("q.db");

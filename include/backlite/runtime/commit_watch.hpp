@@ -21,18 +21,19 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
-/// Waits for writes to `<database>-wal`, and for `wake`. Opens neither the database nor its log: a watch holds no
-/// descriptor on them, so closing it drops no lock of SQLite's.
-/// Threads: `wake` and `active` from any, also from a stop callback; the rest from one.
+/// Waits for writes to `<database>-wal`, for changes of the side file, and for `wake`. Opens neither the database nor
+/// its log: a watch holds no descriptor on them, so closing it drops no lock of SQLite's. Threads: `wake` and `active`
+/// from any, also from a stop callback; the rest from one.
 class CommitWatch {
 public:
     struct Event {
-        bool written = false;  ///< the log was written to, by anybody
+        bool written = false;  ///< the log was written to, or the side file changed, by anybody
         bool woken = false;
     };
 
     explicit CommitWatch(const std::string& database)
         : log_(database + "-wal"),
+          side_file_(database + "-backlite"),
           wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
           events_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
         watch_again();
@@ -98,9 +99,12 @@ private:
 
     void watch_again() noexcept {
         watch_ = events_ < 0 ? -1 : ::inotify_add_watch(events_, log_.c_str(), IN_MODIFY | IN_DELETE_SELF);
+        // A cut of it comes here; a store of a worker's, through the mapping, does not.
+        if (events_ >= 0) static_cast<void>(::inotify_add_watch(events_, side_file_.c_str(), IN_MODIFY));
     }
 
     std::string log_;
+    std::string side_file_;
     int wake_;
     int events_;
     std::atomic<int> watch_{-1};

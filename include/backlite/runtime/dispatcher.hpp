@@ -174,7 +174,10 @@ private:
     /// Looks for commits of others; if there are any, reads anew what this client believes of the file.
     void look() {
         const auto now = parts_.clock.steady_now();
-        if (std::exchange(taken_.hint, false)) looks_.hint(now);
+        if (std::exchange(taken_.hint, false)) {
+            looks_.hint(now);
+            parts_.liveness.keep_room();
+        }
         if (looks_.due(now)) {
             parts_.writes.look();  // calls refresh() if there are any
             looks_.looked(now, look_interval());

@@ -127,6 +127,13 @@ public:
     }
 
     [[nodiscard]] std::int64_t owner() const noexcept { return owner_; }
+    /// See OwnerLock::keep_room. What fails is tried again by the next call.
+    void keep_room() const noexcept {
+        try {
+            lock_.keep_room();
+        } catch (const Error&) {
+        }
+    }
     [[nodiscard]] storage::WorkerRecord& record(std::size_t worker) noexcept {
         return lock_.record(static_cast<unsigned>(worker));
     }

@@ -167,6 +167,10 @@ public:
 
     void unmap() noexcept;
 
+    /// Gives the mapped region its room again if somebody has cut the file short, since a store behind its end is a
+    /// SIGBUS. What the records said is lost. REQUIRES: no map() or unmap() at the same time. Errors: as map().
+    void keep_room() const;
+
     /// REQUIRES: map() with more than `worker` workers; not in a forked child. Valid until unmap().
     [[nodiscard]] WorkerRecord& record(unsigned worker) noexcept {
         assert(worker < workers_ && !guard_.forked());
@@ -203,7 +207,6 @@ private:
     static_assert(std::atomic<std::uint64_t>::is_always_lock_free && std::atomic<RecordState>::is_always_lock_free,
                   "backlite needs lock-free 64-bit atomics: its records are read after the writer's death");
     static_assert(max_workers * sizeof(WorkerRecord) == region_size);
-    static_assert((std::uint64_t{max_slots} + 1) * region_size < std::uint64_t{1} << 31, "fits a 32-bit off_t");
 
     using Header = std::array<char, header_size>;
 
@@ -225,6 +228,7 @@ private:
     WorkerRecord* records_ = nullptr;
     unsigned workers_ = 0;
     std::size_t mapped_size_ = 0;
+    off_t mapped_at_ = 0;
 };
 
 // ---- opening --------------------------------------------------------------------------------------------------------
@@ -415,6 +419,15 @@ inline void OwnerLock::map(unsigned slot, unsigned workers) {
     for (unsigned i = 1; i < workers; ++i) ::new (bytes + i * sizeof(WorkerRecord)) WorkerRecord;
     workers_ = workers;
     mapped_size_ = size;
+    mapped_at_ = offset_of(slot);
+}
+
+inline void OwnerLock::keep_room() const {
+    guard_.check_process("OwnerLock::keep_room");
+    if (records_ == nullptr) return;
+    struct ::stat own {};
+    if (::fstat(file_.get(), &own) != 0) fail(errno, SQLITE_IOERR_FSTAT, "look at");
+    if (own.st_size < mapped_at_ + static_cast<off_t>(mapped_size_)) allocate(mapped_at_, mapped_size_);
 }
 
 inline void OwnerLock::unmap() noexcept {
@@ -496,7 +509,7 @@ inline void OwnerLock::check_slot(const char* call, unsigned slot) const {
 
 inline void OwnerLock::fail(int error, int code, std::string_view verb) const {
     const std::string what = detail::format("cannot {} {}: {}", {verb, path_, std::generic_category().message(error)});
-    if (error == ENOSPC || error == EDQUOT) throw FullError(what, SQLITE_FULL);
+    if (error == ENOSPC || error == EDQUOT || error == EFBIG) throw FullError(what, SQLITE_FULL);
     throw StorageError(what, code);
 }
 

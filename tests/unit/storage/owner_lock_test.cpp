@@ -800,6 +800,21 @@ TEST_CASE("OwnerLock: a restored file is not trusted although it got the inode n
     CHECK_FALSE(lock.trusted(id));
 }
 
+TEST_CASE("OwnerLock: the header says when its file was made, to the nanosecond") {
+    const Folder folder;
+    OwnerLock lock(folder.database());
+    static_cast<void>(lock.initialise());
+    struct ::statx made {};
+    REQUIRE(::statx(AT_FDCWD, folder.side_file().c_str(), 0, STATX_BTIME, &made) == 0);
+    if ((made.stx_mask & STATX_BTIME) == 0) {
+        WARN("NOT TESTED: this file system does not keep the time");
+        return;
+    }
+    const std::string fraction = std::to_string(1'000'000'000U + made.stx_btime.tv_nsec).substr(1);
+    const std::string line = "\nbirth " + std::to_string(made.stx_btime.tv_sec) + '.' + fraction + '\n';
+    CHECK(content_of(folder.side_file()).find(line) != std::string::npos);
+}
+
 TEST_CASE("OwnerLock: the boot id is the kernel's") {
     std::ifstream in("/proc/sys/kernel/random/boot_id");
     std::string expected;
@@ -1020,6 +1035,23 @@ TEST_CASE("OwnerLock: on a full disk map is a FullError with SQLite's code, and 
               fs::remove(disk.ballast());
               lock.map(0, 1024);
               return 0;
+          }) == 0);
+}
+
+TEST_CASE("OwnerLock: a record can be written again after the file was cut short and keep_room was called") {
+    const Folder folder;
+    CHECK(in_child([&folder] {  // the fault would be a SIGBUS
+              OwnerLock lock(folder.database());
+              if (!lock.try_lock(3)) return 1;
+              lock.keep_room();  // nothing is mapped yet
+              lock.map(3, 2);
+              lock.record(1).enter(7, hash_a);
+              lock.keep_room();
+              if (lock.read_records(3, 2)[1].claim != 7) return 2;
+              if (::truncate(folder.side_file().c_str(), 0) != 0) return 3;
+              lock.keep_room();
+              lock.record(1).enter(8, hash_a);
+              return lock.read_records(3, 2)[1].claim == 8 ? 0 : 4;
           }) == 0);
 }
 
