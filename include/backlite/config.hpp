@@ -204,8 +204,11 @@ struct ClientConfig {
     /// Null: the real clocks.
     std::shared_ptr<Clock> clock{};
     /// Called once, on a thread of the client or of a caller, when the client stopped itself: the file is corrupt,
-    /// moved or read-only, or a sync failed. What it throws is swallowed.
+    /// moved or read-only, its log or shared memory was deleted, or a sync failed. What it throws is swallowed.
     std::function<void(const Error&)> on_fatal{};
+    /// Whether a file system that the library does not know to be local is good enough. Its locks must reach all who
+    /// use the file; those of network file systems do not.
+    bool trust_file_system = false;
 };
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -82,7 +82,7 @@ public:
     using StorageError::StorageError;
 };
 
-/// The disk, or the database's page limit, is full.
+/// The disk is full, a quota used up, or the database as large as it may be.
 class FullError : public StorageError {
 public:
     using StorageError::StorageError;

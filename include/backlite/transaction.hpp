@@ -76,7 +76,7 @@ public:
         if (!open_) throw ConfigError("Transaction::commit: it has ended already");
         sqlite3* db = database_.getHandle();
         if (sqlite3_exec(db, "COMMIT", nullptr, nullptr, nullptr) != SQLITE_OK) {
-            const int code = sqlite3_extended_errcode(db);
+            const int code = storage::error_code(db);
             storage::throw_sqlite(db, "COMMIT", (code & 0xff) == SQLITE_IOERR ? Added::unknown : Added::no);
         }
         end();

@@ -5,9 +5,11 @@
 #include <atomic>
 #include <cerrno>
 #include <chrono>
+#include <csignal>
 #include <cstdint>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -16,9 +18,11 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -359,6 +363,38 @@ TEST_CASE("locked: a start waits for a stop that has only outcomes left to write
     CHECK(client.stop(1h));
 }
 
+TEST_CASE("locked: a folder that cannot be entered for a while is waited for, and ends nothing") {
+    Scene scene([](ClientConfig& config) {
+        std::filesystem::create_directory(config.database);
+        config.database += "/app.db";
+    });
+    const std::string data = scene.file;
+    const std::string aside = scene.folder.file("aside");
+    const auto close_folder = [&] {
+        std::filesystem::rename(data, aside);
+        std::filesystem::create_symlink(data, data);  // to itself: an error that is no absence
+    };
+    const auto open_folder = [&] {
+        std::filesystem::remove(data);
+        std::filesystem::rename(aside, data);
+    };
+    Client client{scene.config};
+    client.register_queue<Work>([&](const Work& work) { scene.journal.note(work.name); });
+    client.start();
+    std::this_thread::sleep_for(150ms);  // longer than a look at the names counts
+    close_folder();
+    std::thread adding([&] {
+        client.add(Work{"a", ""}).save();
+        scene.journal.note("added");
+    });
+    CHECK_FALSE(scene.journal.await_for("added", 1500ms));  // longer than an idle dispatcher sleeps
+    open_folder();
+    adding.join();
+    CHECK(scene.journal.await("a"));
+    CHECK(scene.journal.count("fatal") == 0);
+    CHECK(client.stop(1h));
+}
+
 // ---- full -----------------------------------------------------------------------------------------------------------
 
 TEST_CASE("full: adds throw FullError, nothing is claimed, and outcomes land once there is room again") {
@@ -412,6 +448,30 @@ TEST_CASE("full: adds throw FullError, nothing is claimed, and outcomes land onc
     CHECK(scene.journal.count("a") == 1);
     CHECK(scene.journal.count("fatal") == 0);
     CHECK(host.completed("attempts = 1 AND length(task) > 40000") == 2);
+}
+
+TEST_CASE("full: a file that may not grow throws FullError too, and works once it may") {
+    const TempFolder folder;
+    Process process([&](const Process::Inside& inside) {
+        ::signal(SIGXFSZ, SIG_IGN);
+        Client client{quick(folder.file("q.db"))};
+        struct ::rlimit limit {};
+        ::getrlimit(RLIMIT_FSIZE, &limit);
+        const rlim_t most = std::exchange(limit.rlim_cur, rlim_t{400'000});
+        ::setrlimit(RLIMIT_FSIZE, &limit);
+        try {
+            for (int i = 0; i < 100; ++i) client.add(Work{"a", std::string(20'000, 'x')}).save();
+        } catch (const FullError& error) {
+            inside.say(error.added() == Added::no ? "full, nothing added" : "full");
+        }
+        limit.rlim_cur = most;
+        ::setrlimit(RLIMIT_FSIZE, &limit);
+        client.add(Work{"b", ""}).save();
+        inside.say("added");
+    });
+    CHECK(process.await("full, nothing added"));
+    CHECK(process.await("added"));
+    CHECK(process.join() == 0);
 }
 
 // ---- failing disks --------------------------------------------------------------------------------------------------
@@ -483,7 +543,7 @@ TEST_CASE("fatal: a file that is replaced under a started client, whose add noti
     client->register_queue<Work>([](const Work&) {});
     client->start();
     std::filesystem::rename(donor.file, scene.file);
-    // The look for this is taken at most every tenth of a second: a write that comes before it may still go to the old
+    // A look at the names counts for a moment: a write that comes before it may still go to the old
     // file, as it would have a moment earlier.
     CHECK(eventually([&] {
         try {
@@ -495,6 +555,62 @@ TEST_CASE("fatal: a file that is replaced under a started client, whose add noti
     }));
     REQUIRE(scene.journal.await("fatal"));
     check_stopped_itself(scene, client);
+}
+
+TEST_CASE("fatal: a log that is deleted under a started client that has nothing to do") {
+    Scene scene;
+    auto client = std::make_unique<Client>(scene.config);
+    client->register_queue<Work>([](const Work&) {});
+    client->start();
+    client->add(Work{"a", ""}).save();
+    REQUIRE(std::filesystem::remove(scene.file + "-wal"));
+    REQUIRE(scene.journal.await("fatal"));
+    CHECK(scene.reason.find(scene.file + "-wal") != std::string::npos);
+    check_stopped_itself(scene, client);
+}
+
+TEST_CASE("fatal: an add that comes after a pause is not acknowledged into a log that is gone") {
+    for (const std::string suffix : {"-wal", "-shm"}) {
+        Scene scene;
+        Client client{scene.config};
+        client.add(Work{"a", ""}).save();
+        std::this_thread::sleep_for(150ms);
+        REQUIRE(std::filesystem::remove(scene.file + suffix));
+        CHECK_THROWS_AS(client.add(Work{"b", ""}).save(), StorageError);
+        CHECK(scene.journal.count("fatal") == 1);
+    }
+}
+
+TEST_CASE(
+    "fatal: a host that opens and closes its database file, whose locks go, while another program comes and goes") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    Process another([&](const Process::Inside& inside) {
+        inside.wait();
+        static_cast<void>(Look(file).tasks());
+        inside.say("looked");
+    });
+    Scene scene([&](ClientConfig& config) { config.database = file; });
+    {
+        Client client{scene.config};
+        for (int i = 0; i < 10; ++i) client.add(Work{"a", ""}).save();
+        { std::ifstream reading(file, std::ios::binary); }
+        another.next();
+        REQUIRE(another.await("looked"));
+        REQUIRE(another.join() == 0);
+        CHECK(eventually([&] {
+            try {
+                client.add(Work{"b", ""}).save();  // may be acknowledged for as long as a look counts
+                return false;
+            } catch (const StorageError&) {
+                return true;
+            }
+        }));
+        CHECK(scene.journal.count("fatal") == 1);
+    }
+    // The end of the client has not written its log over what others may have made of the file since.
+    CHECK(Look(file).tasks() == 10);
+    CHECK(Look(file).integrity() == "ok");
 }
 
 TEST_CASE("fatal: a file that is deleted under a client that was not started") {

@@ -3,6 +3,7 @@
 // A VFS for SQLite that fails when a test says so.
 
 #include <atomic>
+#include <cerrno>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -61,8 +62,11 @@ public:
     FaultyVfs& operator=(const FaultyVfs&) = delete;
     ~FaultyVfs() { sqlite3_vfs_unregister(&vfs_); }
 
-    /// What writing to the log returns from now on; SQLITE_OK: it works.
-    void fail_writes(int code) noexcept { write_code_ = code; }
+    /// What writing to the log returns from now on, and the reason that the system gives; SQLITE_OK: it works.
+    void fail_writes(int code, int reason = EIO) noexcept {
+        write_reason_ = reason;
+        write_code_ = code;
+    }
     /// What syncing the log returns from now on; SQLITE_OK: it works.
     void fail_syncs(int code) noexcept { sync_code_ = code; }
 
@@ -179,6 +183,7 @@ private:
     static int write(sqlite3_file* file, const void* from, int size, sqlite3_int64 at) noexcept {
         File* const own = ours(file);
         int code = own->log ? own->vfs->write_code_.load() : SQLITE_OK;
+        if (code != SQLITE_OK) errno = own->vfs->write_reason_;
         if (code == SQLITE_OK) code = own->vfs->fault(DiskCall::write);
         if (code == SQLITE_OK) code = real(file)->pMethods->xWrite(real(file), from, size, at);
         if (code == SQLITE_OK && own->recorded != 0) {
@@ -270,6 +275,7 @@ private:
     sqlite3_vfs* const real_;
     sqlite3_vfs vfs_{};
     std::atomic<int> write_code_{SQLITE_OK};
+    std::atomic<int> write_reason_{EIO};
     std::atomic<int> sync_code_{SQLITE_OK};
     std::atomic<std::int64_t> sync_time_{-1};  // microseconds; below zero: syncs are real
     DiskRecord* record_ = nullptr;             // constant while a file is open

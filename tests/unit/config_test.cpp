@@ -218,6 +218,7 @@ TEST_CASE("ClientConfig: what is not named has the documented default") {
     CHECK_FALSE(static_cast<bool>(config.open));
     CHECK(config.clock == nullptr);
     CHECK_FALSE(static_cast<bool>(config.on_fatal));
+    CHECK_FALSE(config.trust_file_system);
 }
 
 TEST_CASE("default_workers: is at least one") { CHECK(default_workers() >= 1); }

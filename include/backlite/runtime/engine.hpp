@@ -180,7 +180,7 @@ public:
         const char* name = sqlite3_db_filename(db, "main");
         const std::string file{name == nullptr ? "" : name};
         const bool own = !file.empty() && storage::identify(file) == identity_;
-        if (own && (file == file_ || storage::identify(file + "-wal") == storage::identify(file_ + "-wal"))) return;
+        if (own && (file == file_ || storage::identify(file + "-wal") == log_identity_)) return;
         throw ConfigError(
             detail::format("tx: the connection is on \"{}\", the client on \"{}\"{}",
                            {file, config_.database,
@@ -468,6 +468,7 @@ private:
     storage::GroupCommit writes_;
     const std::string file_ = writes_.connection().file();
     const storage::FileIdentity identity_ = writes_.connection().identity();
+    const storage::FileIdentity log_identity_ = writes_.connection().log_identity();
 
     std::mutex reader_mutex_{};
     // guarded by reader_mutex_

@@ -2,6 +2,7 @@
 #pragma once
 // One SQLite connection: opened, checked, set up, and its transactions.
 
+#include <array>
 #include <chrono>
 #include <cstdint>
 #include <limits>
@@ -47,7 +48,8 @@ public:
 
     /// Opens `config.database`, through `config.open` if set, and sets the connection up.
     /// A file that it creates gets mode 0600. The file is in WAL mode afterwards.
-    /// Errors: ConfigError for a name or place that cannot work; StorageError when SQLite refuses the file.
+    /// Errors: ConfigError for a name, a place, an encoding or a connection that cannot work, before anything of a file
+    /// that was there is changed; StorageError when SQLite refuses the file.
     /// Blocks up to busy_timeout.
     Connection(const ClientConfig& config, Role role) : database_(open(config)) {
         sqlite3* db = handle();
@@ -56,12 +58,17 @@ public:
         if (name == nullptr || *name == '\0') {
             throw ConfigError(detail::format("database \"{}\": the connection has no file", {config.database}));
         }
-        file_ = resolve(name);
-        identity_ = identify(file_);
+        files_[0].name = resolve(name);
+        // Again: `open` may have chosen another name, and a link to nowhere another place.
+        check_place(file(), config.trust_file_system);
         if (sqlite3_db_readonly(db, "main") != 0) {
             throw StorageError(detail::format("database \"{}\" cannot be written", {config.database}), SQLITE_READONLY);
         }
+        if (config.open && role == Role::writer) check_private(db);
         set_up(config, role);
+        files_[1].name = file() + "-wal";
+        files_[2].name = file() + "-shm";
+        for (File& each : files_) each.identity = identify(each.name);
     }
 
     Connection(const Connection&) = delete;
@@ -70,13 +77,28 @@ public:
     [[nodiscard]] sqlite3* handle() noexcept { return database_.getHandle(); }
 
     /// The absolute name of the database's file.
-    [[nodiscard]] const std::string& file() const noexcept { return file_; }
+    [[nodiscard]] const std::string& file() const noexcept { return files_[0].name; }
 
     /// Which file that was when the connection was opened.
-    [[nodiscard]] FileIdentity identity() const noexcept { return identity_; }
+    [[nodiscard]] FileIdentity identity() const noexcept { return files_[0].identity; }
 
-    /// Whether the file's name now leads elsewhere. SQLite would go on writing into the old file.
-    [[nodiscard]] bool moved() const noexcept { return identity_ != FileIdentity{} && identify(file_) != identity_; }
+    /// Which file its log was; zeros if it is no file.
+    [[nodiscard]] FileIdentity log_identity() const noexcept { return files_[1].identity; }
+
+    /// The name of the first of database, log and shared memory that now leads elsewhere or nowhere; null if none does.
+    /// SQLite makes log and shared memory when the first connection opens, deletes them when the last closes, and never
+    /// replaces them in between. If they go, it goes on in the old files: what is committed there nobody else sees, and
+    /// it is gone with the process. Errors: StorageError if it cannot be told.
+    [[nodiscard]] const std::string* lost_file() const {
+        for (const File& each : files_) {
+            if (each.identity != FileIdentity{} && identify(each.name) != each.identity) return &each.name;
+        }
+        return nullptr;
+    }
+
+    /// Keeps the end of the connection from writing its log into the database and from deleting the one that is there
+    /// now: others may have gone on without it.
+    void give_up_log() noexcept { sqlite3_db_config(handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr); }
 
     [[nodiscard]] bool in_transaction() noexcept { return sqlite3_get_autocommit(handle()) == 0; }
 
@@ -92,9 +114,9 @@ public:
     /// Errors: StorageError; then everything is rolled back, except after an I/O error, when the commit may have landed
     /// all the same (`added()` says unknown).
     void commit() {
-        const int code = Run(handle(), commit_).step_code();
-        if (code == SQLITE_DONE) return;
-        const std::string what = text_of_error(handle(), "COMMIT", code);
+        if (Run(handle(), commit_).step_code() == SQLITE_DONE) return;
+        const int code = error_code(handle());
+        const std::string what = text_of_error(handle(), "COMMIT");
         rollback();
         throw_sqlite(code, what, (code & 0xff) == SQLITE_IOERR ? Added::unknown : Added::no);
     }
@@ -120,23 +142,25 @@ public:
 private:
     static SQLite::Database open(const ClientConfig& config) {
         check_database_name(config.database);
-        if (sqlite3_threadsafe() == 0) throw ConfigError("this SQLite was built without thread safety");
+        check_place(resolve(config.database), config.trust_file_system);
+        check_threads();
         if (sqlite3_libversion_number() < 3037000) {
             throw ConfigError(detail::format("SQLite {} is too old: 3.37 is needed", {sqlite3_libversion()}));
         }
         try {
             if (config.open) return config.open();
-            struct ::stat before {};
-            const bool created = ::stat(config.database.c_str(), &before) != 0;
+            struct ::statx before {};
+            const bool created = !look_at(config.database, before);
             // "./" keeps a name from being taken for anything but a file.
             const bool rooted = config.database.front() == '/';
             // Without a mutex of SQLite's own, which every call would lock: one thread at a time uses a connection
-            // here.
-            SQLite::Database database(rooted ? config.database : "./" + config.database,
-                                      SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_NOMUTEX);
+            // here. Without a shared cache, in which a lock of the host's connections is an error that no wait avoids.
+            SQLite::Database database(
+                rooted ? config.database : "./" + config.database,
+                SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE);
             // SQLite gives -wal and -shm the mode that the database has when they are made.
             if (created) ::chmod(config.database.c_str(), S_IRUSR | S_IWUSR);
-            if (before.st_size == 0) {
+            if (before.stx_size == 0) {
                 // Others may be making the same file at this moment, and whoever comes first says what it will be.
                 sqlite3_busy_timeout(database.getHandle(), to_int(config.busy_timeout));
                 execute(database.getHandle(), "PRAGMA auto_vacuum=INCREMENTAL");
@@ -151,6 +175,55 @@ private:
     [[nodiscard]] static int to_int(Duration time) noexcept {
         constexpr int most = (std::numeric_limits<int>::max)();
         return time.count() < most ? static_cast<int>(time.count()) : most;
+    }
+
+    /// Errors: ConfigError if threads may not use SQLite at once. sqlite3_threadsafe() says how it was built; whether
+    /// the host has switched to SQLITE_CONFIG_SINGLETHREAD shows in a connection that asks for a mutex and gets none.
+    static void check_threads() {
+        sqlite3* asks = nullptr;
+        const int code = sqlite3_open_v2(":memory:", &asks, SQLITE_OPEN_READWRITE | SQLITE_OPEN_FULLMUTEX, nullptr);
+        const bool alone = code == SQLITE_OK && sqlite3_db_mutex(asks) == nullptr;
+        sqlite3_close(asks);
+        if (code != SQLITE_OK) throw_sqlite(code, "SQLite cannot open a connection");
+        if (alone) throw ConfigError("SQLite is built or configured for one thread (SQLITE_CONFIG_SINGLETHREAD)");
+    }
+
+    /// Errors: ConfigError if the host's function opened it with a shared cache. Nothing tells that of one connection,
+    /// so another is opened that shares its cache if it can.
+    void check_private(sqlite3* db) const {
+        sqlite3_vfs* vfs = nullptr;
+        sqlite3_file_control(db, "main", SQLITE_FCNTL_VFS_POINTER, &vfs);
+        sqlite3* other = nullptr;
+        const int flags = SQLITE_OPEN_READWRITE | SQLITE_OPEN_NOMUTEX | SQLITE_OPEN_SHAREDCACHE;
+        const int code =
+            sqlite3_open_v2(sqlite3_db_filename(db, "main"), &other, flags, vfs == nullptr ? nullptr : vfs->zName);
+        int all = 0;
+        int part = 0;
+        int ignored = 0;
+        sqlite3_db_status(db, SQLITE_DBSTATUS_CACHE_USED, &all, &ignored, 0);
+        sqlite3_db_status(db, SQLITE_DBSTATUS_CACHE_USED_SHARED, &part, &ignored, 0);
+        sqlite3_close(other);
+        if (code == SQLITE_NOMEM) throw_sqlite(code, "SQLite cannot open a connection");
+        if (part != all) {
+            throw ConfigError(detail::format(
+                "database \"{}\": ClientConfig::open gave a connection with a shared cache, in which busy_timeout has "
+                "no effect: open it with SQLITE_OPEN_PRIVATECACHE",
+                {file()}));
+        }
+    }
+
+    /// Errors: ConfigError for what a client cannot work with, found without changing the file.
+    void check_settings() {
+        if (pragma_text("PRAGMA encoding") != "UTF-8") {
+            throw ConfigError(
+                detail::format("database \"{}\" stores text in UTF-16: only UTF-8 files can hold queues", {file()}));
+        }
+        if (pragma_text("PRAGMA main.locking_mode") != "normal") {
+            throw ConfigError(
+                detail::format("database \"{}\": its connection has locking_mode=EXCLUSIVE, which keeps out all "
+                               "others, also the client's own",
+                               {file()}));
+        }
     }
 
     void set_up(const ClientConfig& config, Role role) {
@@ -168,6 +241,7 @@ private:
                     config.durability == Durability::full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
             if (role == Role::reader) {
                 execute(db, "PRAGMA wal_autocheckpoint=0");  // all our checkpoints run on the writer
+                give_up_log();
                 execute(db, "PRAGMA query_only=ON");
             }
             prepare_ends();
@@ -178,15 +252,16 @@ private:
     }
 
     void switch_to_wal(std::chrono::steady_clock::time_point until) {
-        Statement pragma("PRAGMA journal_mode=WAL");
         for (;;) {
             try {
-                Run run(handle(), pragma);
-                const std::string mode{run.step() ? run.bytes(0) : std::string_view{}};
-                static_cast<void>(run.step());  // the switch is committed, or not, as the statement ends
-                if (mode == "wal") return;
-                throw StorageError(detail::format("its journal mode is {} and cannot become wal", {mode}),
-                                   SQLITE_ERROR);
+                check_settings();
+                const std::string mode = pragma_text("PRAGMA journal_mode=WAL");
+                if (mode != "wal") {
+                    throw StorageError(detail::format("its journal mode is {} and cannot become wal", {mode}),
+                                       SQLITE_ERROR);
+                }
+                static_cast<void>(data_version());  // the first look makes -wal and -shm where they are missing
+                return;
             } catch (const BusyError&) {
                 if (std::chrono::steady_clock::now() >= until) throw;
             }
@@ -204,15 +279,27 @@ private:
         return 1;
     }
 
+    std::string pragma_text(const char* sql) {
+        Statement statement(sql);
+        Run run(handle(), statement);
+        std::string text{run.step() ? run.bytes(0) : std::string_view{}};
+        static_cast<void>(run.step());  // the switch to WAL is committed, or not, as its statement ends
+        return text;
+    }
+
     std::int64_t pragma(Statement& statement) {
         Run run(handle(), statement);
         return run.step() ? run.integer(0) : 0;
     }
 
+    struct File {
+        std::string name{};
+        FileIdentity identity{};
+    };
+
     SQLite::Database database_;
     // constant after construction
-    std::string file_{};
-    FileIdentity identity_{};
+    std::array<File, 3> files_{};  ///< database, log, shared memory
     Duration waits_{};
     // the thread that uses the connection
     std::chrono::steady_clock::time_point busy_since_{};

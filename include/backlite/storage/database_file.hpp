@@ -3,16 +3,20 @@
 // What can be said of a database's file without opening it: a descriptor of ours on the database, its -wal or its -shm
 // would drop SQLite's locks when closed (sqlite.org/howtocorrupt.html, 2.2).
 
-#include <climits>
+#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <system_error>
 
+#include <fcntl.h>
 #include <sys/stat.h>
-#include <sys/sysmacros.h>
+#include <sys/types.h>
 #include <sys/vfs.h>
+
+#include <sqlite3.h>
 
 #include <backlite/error.hpp>
 #include <backlite/format.hpp>
@@ -21,6 +25,18 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace storage {
 
+static_assert(sizeof(off_t) == 8, "backlite needs 64-bit file offsets: compile with -D_FILE_OFFSET_BITS=64");
+
+/// What statx(2) says of the file; false if nothing has that name. Links are followed.
+/// Errors: StorageError if it cannot be told: a file that cannot be looked at may well be there.
+[[nodiscard]] inline bool look_at(const std::string& file, struct ::statx& found) {
+    if (::statx(AT_FDCWD, file.c_str(), 0, STATX_BASIC_STATS, &found) == 0) return true;
+    const int error = errno;
+    if (error == ENOENT || error == ENOTDIR) return false;
+    throw StorageError(detail::format("cannot look at \"{}\": {}", {file, std::generic_category().message(error)}),
+                       SQLITE_CANTOPEN);
+}
+
 /// Which file a name stands for, whatever names lead to it.
 struct FileIdentity {
     std::uint64_t device = 0;
@@ -28,14 +44,15 @@ struct FileIdentity {
     friend bool operator==(const FileIdentity&, const FileIdentity&) = default;
 };
 
-/// Zeros if there is no such file.
-[[nodiscard]] inline FileIdentity identify(const std::string& file) noexcept {
-    struct stat status {};
-    if (::stat(file.c_str(), &status) != 0) return {};
-    return {static_cast<std::uint64_t>(status.st_dev), static_cast<std::uint64_t>(status.st_ino)};
+/// Zeros if there is no such file. Errors: as look_at.
+[[nodiscard]] inline FileIdentity identify(const std::string& file) {
+    struct ::statx found {};
+    if (!look_at(file, found)) return {};
+    return {std::uint64_t{found.stx_dev_major} << 32 | found.stx_dev_minor, found.stx_ino};
 }
 
-[[nodiscard]] inline bool exists(const std::string& file) noexcept { return identify(file) != FileIdentity{}; }
+/// Errors: as look_at.
+[[nodiscard]] inline bool exists(const std::string& file) { return identify(file) != FileIdentity{}; }
 
 /// The absolute name without links; the name itself where it cannot be resolved (a custom VFS may not use files).
 [[nodiscard]] inline std::string resolve(const std::string& file) {
@@ -53,24 +70,44 @@ struct FileIdentity {
     return slash == 0 ? "/" : file.substr(0, slash);
 }
 
-/// The name of a file system whose locks do not reach all who can open its files; empty for all others.
-/// `type` is statfs's f_type; `mount_type` the name in /proc/self/mountinfo, which alone tells FUSE file systems apart.
-[[nodiscard]] inline std::string_view network_file_system(std::uint64_t type, std::string_view mount_type) noexcept {
+/// Whether all who can open files of this file system are known to see each other's locks. `type` is statfs's f_type;
+/// `mount_type` the name in /proc/self/mountinfo, which alone tells FUSE file systems apart.
+[[nodiscard]] inline bool is_local_file_system(std::uint32_t type, std::string_view mount_type) noexcept {
     switch (type) {
-        case 0x6969: return "nfs";
-        case 0xFF534D42: return "cifs";
-        case 0x517B: return "smb";
-        case 0xFE534D42: return "smb2";
-        case 0x01021997: return "9p";
-        case 0x00C36400: return "ceph";
-        case 0x65735546: return mount_type == "fuse.sshfs" ? "fuse.sshfs" : "";
-        default: return "";
+        case 0xEF53:      // ext2, ext3, ext4
+        case 0x58465342:  // xfs
+        case 0x9123683E:  // btrfs
+        case 0xF2F52010:  // f2fs
+        case 0x2FC12FC1:  // zfs
+        case 0xCA451A4E:  // bcachefs
+        case 0x3153464A:  // jfs
+        case 0x52654973:  // reiserfs
+        case 0x3434:      // nilfs2
+        case 0x01021994:  // tmpfs
+        case 0x858458F6:  // ramfs
+        case 0x794C7630:  // overlay
+        case 0x61756673:  // aufs
+        case 0xF15F:      // ecryptfs
+        case 0x6A656A62:  // shiftfs
+        case 0x24051905:  // ubifs
+        case 0x72B6:      // jffs2
+        case 0x4D44:      // vfat
+        case 0x2011BAB0:  // exfat
+        case 0x7366746E:  // ntfs3
+        case 0x5346544E:  // ntfs
+        case 0x482B:      // hfsplus
+        case 0x15013346:  // udf
+            return true;
+        case 0x65735546:  // FUSE: a disk of this machine, a container's root, an encrypted folder; the rest is remote
+            return mount_type == "fuseblk" || mount_type == "fuse.fuse-overlayfs" || mount_type == "fuse.gocryptfs" ||
+                   mount_type == "fuse.encfs";
+        default: return false;
     }
 }
 
 /// The type of the mount that holds the device, as /proc/self/mountinfo (proc(5)) names it; empty if unknown.
-[[nodiscard]] inline std::string mount_type(std::uint64_t device) {
-    const std::string wanted = detail::format(" {}:{} ", {gnu_dev_major(device), gnu_dev_minor(device)});
+[[nodiscard]] inline std::string mount_type(unsigned device_major, unsigned device_minor) {
+    const std::string wanted = detail::format(" {}:{} ", {device_major, device_minor});
     std::FILE* const mounts = std::fopen("/proc/self/mountinfo", "re");
     if (mounts == nullptr) return {};
     std::string type;
@@ -88,7 +125,7 @@ struct FileIdentity {
     return type;
 }
 
-/// Errors: ConfigError naming the file and why it cannot hold a queue.
+/// Errors: ConfigError naming the file and why it cannot hold a queue; StorageError if that cannot be told.
 inline void check_database_name(const std::string& file) {
     if (file.empty()) throw ConfigError("ClientConfig::database is empty: name the database file");
     if (file.find('\0') != std::string::npos) throw ConfigError("the database's name holds a NUL character");
@@ -96,21 +133,61 @@ inline void check_database_name(const std::string& file) {
         throw ConfigError(
             detail::format("database \"{}\": a file name is needed, no in-memory database and no URI", {file}));
     }
-    struct stat status {};
-    if (::stat(file.c_str(), &status) == 0 && !S_ISREG(status.st_mode)) {
+    struct ::statx found {};
+    if (look_at(file, found) && !S_ISREG(found.stx_mode)) {
         throw ConfigError(detail::format("database \"{}\" is not a regular file", {file}));
     }
-    const std::string folder = folder_of(file);
-    if (::stat(folder.c_str(), &status) != 0 || !S_ISDIR(status.st_mode)) {
+    if (!look_at(folder_of(file), found) || !S_ISDIR(found.stx_mode)) {
         throw ConfigError(detail::format("database \"{}\": its folder does not exist", {file}));
     }
-    struct statfs system {};
-    if (::statfs(folder.c_str(), &system) != 0) return;
-    const auto type = static_cast<std::uint64_t>(static_cast<std::uint32_t>(system.f_type));
-    const std::string_view name = network_file_system(type, mount_type(status.st_dev));
-    if (!name.empty()) {
-        throw ConfigError(detail::format(
-            "database \"{}\" is on a network file system ({}), whose locks cannot be trusted", {file, name}));
+}
+
+/// Whether the file is mounted by itself into the folder.
+[[nodiscard]] inline bool is_mounted_alone(const struct ::statx& file, const struct ::statx& folder) noexcept {
+    constexpr std::uint64_t mount_root = 0x2000;  // STATX_ATTR_MOUNT_ROOT, which not every C library names
+    if ((file.stx_attributes_mask & mount_root) != 0) return (file.stx_attributes & mount_root) != 0;
+    return file.stx_dev_major != folder.stx_dev_major || file.stx_dev_minor != folder.stx_dev_minor;  // Linux < 5.8
+}
+
+/// SQLite names the log and its locks after the file, but finds the rows by its inode: who comes by another name has
+/// another log and other locks for the same rows.
+/// REQUIRES: `file` is resolved. It need not be there yet.
+/// Errors: ConfigError naming the file if it has several names, is mounted without its folder, or its locks may not
+/// reach everybody; StorageError if that cannot be told.
+inline void check_place(const std::string& file, bool trust_file_system) {
+    struct ::statx found {};
+    struct ::statx folder {};
+    const std::string folder_name = folder_of(file);
+    if (!look_at(folder_name, folder)) return;  // what a custom VFS names need not be files
+    if (look_at(file, found)) {
+        if (found.stx_nlink > 1) {
+            throw ConfigError(
+                detail::format("database \"{}\" has {} names (hard links), and SQLite keeps a log for each: what is "
+                               "added by one may be lost; leave it one name",
+                               {file, found.stx_nlink}));
+        }
+        if (is_mounted_alone(found, folder)) {
+            throw ConfigError(
+                detail::format("database \"{}\" is mounted by itself: its log would lie elsewhere than that of others "
+                               "who use the file, and be lost; mount the folder that it is in",
+                               {file}));
+        }
+    }
+    if (trust_file_system) return;
+    struct ::statfs system {};
+    if (::statfs(folder_name.c_str(), &system) != 0) {
+        const int error = errno;
+        throw StorageError(
+            detail::format("cannot look at \"{}\": {}", {folder_name, std::generic_category().message(error)}),
+            SQLITE_CANTOPEN);
+    }
+    const std::string name = mount_type(folder.stx_dev_major, folder.stx_dev_minor);
+    if (!is_local_file_system(static_cast<std::uint32_t>(system.f_type), name)) {
+        throw ConfigError(
+            detail::format("database \"{}\" is on a file system ({}) that is not known to be local: the locks of "
+                           "network file systems cannot be trusted; if all who use the file are programs of this "
+                           "machine, set ClientConfig::trust_file_system",
+                           {file, name.empty() ? "of unknown type" : name.c_str()}));
     }
 }
 

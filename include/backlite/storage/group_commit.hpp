@@ -91,7 +91,7 @@ public:
         }
         Found found;
         try {
-            look_around(found);
+            static_cast<void>(look_around(found));
         } catch (...) {
             note_fatal(std::current_exception(), found);  // anything else: the next look will tell
         }
@@ -121,7 +121,8 @@ private:
     struct Found {
         bool foreign_commit = false;
         std::optional<StorageError> fatal{};
-        bool ends_it = false;  ///< the first fatal one
+        bool ends_it = false;                  ///< the first fatal one
+        std::optional<StorageError> unseen{};  ///< why it cannot be told whether the files are in their places
     };
 
     template <class Work>
@@ -188,6 +189,8 @@ private:
             operation.error = thrown_by([&] { throw StorageError(*fatal_); });
         } else if (operation.patience.stop.stop_requested()) {
             operation.error = thrown_by([] { throw Cancelled("cancelled by the caller's stop token"); });
+        } else if (refusals_ > operation.refusals && Steady::now() >= operation.deadline && unseen_) {
+            operation.error = thrown_by([&] { throw StorageError(*unseen_); });
         } else if (refusals_ > operation.refusals && Steady::now() >= operation.deadline) {
             operation.error = thrown_by([&] {
                 throw BusyError(detail::format("database \"{}\" stayed locked by another connection for {} ms",
@@ -227,12 +230,14 @@ private:
         }
         lock.unlock();
         try {
-            if (writes && !connection_.try_begin()) {
+            if ((writes && !connection_.try_begin()) || !look_around(found)) {
+                connection_.rollback();
+                if (found.unseen) std::this_thread::sleep_for(Connection::busy_slice);
                 lock.lock();
                 ++refusals_;
+                unseen_ = std::exchange(found.unseen, std::nullopt);
                 return false;
             }
-            look_around(found);
             if (found.fatal) throw StorageError(*found.fatal);
         } catch (...) {
             own.error = std::current_exception();
@@ -384,8 +389,9 @@ private:
         if (led_) waiting_.first()->tell(State::leads);
     }
 
-    /// Whether others have committed, and whether the file is still ours to write. REQUIRES: to lead.
-    void look_around(Found& found) {
+    /// Whether others have committed, and whether the file is still ours to write; false if that cannot be told now.
+    /// REQUIRES: to lead.
+    [[nodiscard]] bool look_around(Found& found) {
         const std::int64_t version = connection_.data_version();
         if (version != seen_version_) {
             const std::int64_t schema = connection_.schema_version();
@@ -405,12 +411,21 @@ private:
             seen_version_ = version;
         }
         const auto now = Steady::now();
-        if (now - moved_checked_ < std::chrono::milliseconds{100}) return;
-        moved_checked_ = now;
-        if (connection_.moved()) {
-            found.fatal.emplace(detail::format("database \"{}\" was moved, replaced or deleted", {connection_.file()}),
+        if (now - files_checked_ < files_trusted) return true;
+        try {
+            const std::string* const lost = connection_.lost_file();
+            files_checked_ = now;
+            if (lost == nullptr) return true;
+            connection_.give_up_log();
+            const bool main = *lost == connection_.file();
+            found.fatal.emplace(detail::format("database \"{}\"{} was moved, replaced or deleted",
+                                               {connection_.file(), main ? "" : ": its file \"" + *lost + '"'}),
                                 SQLITE_READONLY_DBMOVED);
+        } catch (const StorageError& error) {
+            found.unseen = error;
+            return false;
         }
+        return true;
     }
 
     static bool may_have_landed(const std::exception_ptr& error) noexcept {
@@ -473,6 +488,9 @@ private:
     /// would take as long.
     static constexpr std::chrono::microseconds awake{100};
 
+    /// How long a look at the files' names counts, which costs some 5 µs: an add that comes later looks again first.
+    static constexpr std::chrono::milliseconds files_trusted{20};
+
     // constant after construction
     Hooks hooks_;
 
@@ -482,7 +500,7 @@ private:
     std::int64_t seen_version_ = 0;
     std::uint64_t foreign_commits_ = 0;
     std::int64_t seen_schema_ = 0;
-    Steady::time_point moved_checked_{};
+    Steady::time_point files_checked_{};
 
     std::atomic<std::uint64_t> entered_{0};  ///< operations that have ever come; changed under mutex_
     std::mutex mutex_;
@@ -493,6 +511,7 @@ private:
     std::size_t taken_ = 0;          ///< how many operations the transaction holds so far
     Operation* gatherer_ = nullptr;  ///< the leader's own, while it sleeps until the transaction is complete
     std::uint64_t refusals_ = 0;
+    std::optional<StorageError> unseen_{};  ///< the reason of the last refusal, if it was not a lock
     std::optional<StorageError> fatal_{};
 };
 

@@ -2,6 +2,7 @@
 #pragma once
 // Prepared statements on the raw sqlite3 interface: kept, bound, stepped, and always reset.
 
+#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -44,18 +45,28 @@ namespace storage {
 }
 
 /// What SQLite says of the last call on this connection; empty if there is no memory for it.
-[[nodiscard]] inline std::string text_of_error(sqlite3* db, const char* doing, int code) noexcept {
+[[nodiscard]] inline std::string text_of_error(sqlite3* db, const char* doing) noexcept {
     try {
-        return detail::format("{}: {} (SQLite {})", {doing, sqlite3_errmsg(db), code});
+        return detail::format("{}: {} (SQLite {})", {doing, sqlite3_errmsg(db), sqlite3_extended_errcode(db)});
     } catch (const std::bad_alloc&) {
         return {};
     }
 }
 
-/// The same, with the connection's own message.
-[[noreturn]] inline void throw_sqlite(sqlite3* db, const char* doing, Added added = Added::no) {
+/// The code of the error that has just come. SQLite knows a full disk by ENOSPC from a write alone: a quota that is
+/// used up, a file as large as it may be, and no room for the shared memory are I/O errors to it. It does not keep the
+/// system's reason when a commit fails, but its own VFS leaves errno as the system set it.
+[[nodiscard]] inline int error_code(sqlite3* db) noexcept {
+    const int reason = errno;
     const int code = sqlite3_extended_errcode(db);
-    throw_sqlite(code, text_of_error(db, doing, code), added);
+    if (code != SQLITE_IOERR_WRITE && code != SQLITE_IOERR_SHMSIZE) return code;
+    return reason == ENOSPC || reason == EDQUOT || reason == EFBIG ? SQLITE_FULL : code;
+}
+
+/// The same as the first, with the connection's own code and message.
+[[noreturn]] inline void throw_sqlite(sqlite3* db, const char* doing, Added added = Added::no) {
+    const int code = error_code(db);
+    throw_sqlite(code, text_of_error(db, doing), added);
 }
 
 /// Whether a client must stop itself after this error: its file is damaged, moved or read-only, or a sync failed, after

@@ -143,12 +143,13 @@ private:
     static SQLite::Database open_database(const std::string& file, const std::function<SQLite::Database()>& open) {
         try {
             if (open) return open();
-            struct stat status {};
-            if (::stat(file.c_str(), &status) != 0 || !S_ISREG(status.st_mode)) {
+            struct ::statx found {};
+            if (!storage::look_at(file, found) || !S_ISREG(found.stx_mode)) {
                 throw FileTrouble(Trouble::missing, fmt::format("there is no database file \"{}\"", file));
             }
             // "./" keeps a name from being taken for anything but a file.
-            return SQLite::Database(file.front() == '/' ? file : "./" + file, SQLite::OPEN_READONLY);
+            return SQLite::Database(file.front() == '/' ? file : "./" + file,
+                                    SQLite::OPEN_READONLY | SQLITE_OPEN_PRIVATECACHE);
         } catch (const SQLite::Exception& error) {
             storage::throw_sqlite(
                 error.getExtendedErrorCode() != 0 ? error.getExtendedErrorCode() : error.getErrorCode(),

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <cerrno>
 #include <chrono>
 #include <filesystem>
 #include <fstream>
@@ -9,6 +10,8 @@
 #include <SQLiteCpp/Database.h>
 #include <sqlite3.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
@@ -28,6 +31,7 @@ using namespace backlite;
 using namespace std::chrono_literals;
 using backlite_test::contains;
 using backlite_test::execute;
+using backlite_test::FaultyVfs;
 using backlite_test::Gate;
 using backlite_test::message_of;
 using backlite_test::query;
@@ -144,29 +148,189 @@ TEST_CASE("Connection: knows the file's name behind links") {
     CHECK(connection.identity() == storage::identify(folder.file("app.db")));
 }
 
-TEST_CASE("Connection: a file in its place is not moved") {
-    const TempFolder folder;
-    const Connection connection(quick_config(folder.file("app.db")), Role::writer);
-    CHECK_FALSE(connection.moved());
+/// Whether the connection misses this file, and no other.
+bool misses(const Connection& connection, const std::string& file) {
+    const std::string* const lost = connection.lost_file();
+    return lost != nullptr && *lost == file;
 }
 
-TEST_CASE("Connection: a file that was renamed is moved, until it is back") {
+TEST_CASE("Connection: misses no file while all are in their places, whoever comes, writes and goes") {
     const TempFolder folder;
-    const Connection connection(quick_config(folder.file("app.db")), Role::writer);
-    fs::rename(folder.file("app.db"), folder.file("other.db"));
-    CHECK(connection.moved());
-    fs::rename(folder.file("other.db"), folder.file("app.db"));
-    CHECK_FALSE(connection.moved());
+    const std::string file = folder.file("app.db");
+    execute(host(file).getHandle(), "CREATE TABLE t (n)");
+    Connection connection(quick_config(file), Role::writer);
+    CHECK(connection.lost_file() == nullptr);
+    for (int round = 0; round < 3; ++round) {
+        const Connection reader(quick_config(file), Role::reader);
+        execute(connection.handle(), "INSERT INTO t VALUES (1); PRAGMA wal_checkpoint(TRUNCATE)");
+        execute(host(file).getHandle(), "INSERT INTO t VALUES (2); VACUUM");
+        CHECK(connection.lost_file() == nullptr);
+        CHECK(reader.lost_file() == nullptr);
+    }
 }
 
-TEST_CASE("Connection: a file that was deleted, or another in its place, is moved") {
+TEST_CASE("Connection: misses a file that was renamed, until it is back") {
     const TempFolder folder;
-    const Connection connection(quick_config(folder.file("app.db")), Role::writer);
-    std::ofstream(folder.file("new.db")) << "";
-    fs::remove(folder.file("app.db"));
-    CHECK(connection.moved());
-    fs::rename(folder.file("new.db"), folder.file("app.db"));
-    CHECK(connection.moved());
+    const std::string file = folder.file("app.db");
+    for (const std::string suffix : {"", "-wal", "-shm"}) {
+        const Connection connection(quick_config(file), Role::writer);
+        fs::rename(file + suffix, folder.file("other"));
+        CHECK(misses(connection, file + suffix));
+        fs::rename(folder.file("other"), file + suffix);
+        CHECK(connection.lost_file() == nullptr);
+    }
+}
+
+TEST_CASE("Connection: misses a file that was deleted, or has another in its place") {
+    for (const std::string suffix : {"", "-wal", "-shm"}) {
+        const TempFolder folder;
+        const std::string file = folder.file("app.db");
+        const Connection connection(quick_config(file), Role::writer);
+        std::ofstream(folder.file("new")) << "";
+        fs::remove(file + suffix);
+        CHECK(misses(connection, file + suffix));
+        fs::rename(folder.file("new"), file + suffix);
+        CHECK(misses(connection, file + suffix));
+    }
+}
+
+TEST_CASE("Connection: a folder that cannot be entered says nothing about its files") {
+    const TempFolder folder;
+    fs::create_directory(folder.file("data"));
+    const Connection connection(quick_config(folder.file("data/app.db")), Role::writer);
+    fs::rename(folder.file("data"), folder.file("aside"));
+    fs::create_symlink(folder.file("data"), folder.file("data"));  // to itself: an error that is no absence
+    CHECK_THROWS_AS(connection.lost_file(), StorageError);
+    fs::remove(folder.file("data"));
+    fs::rename(folder.file("aside"), folder.file("data"));
+    CHECK(connection.lost_file() == nullptr);
+}
+
+TEST_CASE("Connection: a file that cannot be looked at is not taken for a new one") {
+    const TempFolder folder;
+    fs::create_symlink(folder.file("app.db"), folder.file("app.db"));
+    const std::string what =
+        message_of<StorageError>([&] { const Connection c(quick_config(folder.file("app.db")), Role::writer); });
+    CHECK(contains(what, "cannot look at \"" + folder.file("app.db") + "\""));
+}
+
+TEST_CASE("Connection: a file with two names is a ConfigError, and stays as it is") {
+    const TempFolder folder;
+    execute(host(folder.file("app.db")).getHandle(), "CREATE TABLE t (n)");
+    fs::create_hard_link(folder.file("app.db"), folder.file("other.db"));
+    CHECK_THROWS_AS(Connection(quick_config(folder.file("other.db")), Role::writer), ConfigError);
+    CHECK(query(host(folder.file("app.db")).getHandle(), "PRAGMA journal_mode") == "delete");
+}
+
+TEST_CASE("Connection: the place that counts is the one that the host's function opens") {
+    const TempFolder folder;
+    execute(host(folder.file("real.db")).getHandle(), "CREATE TABLE t (n)");
+    fs::create_hard_link(folder.file("real.db"), folder.file("other.db"));
+    ClientConfig config = quick_config(folder.file("app.db"));
+    config.open = [&] { return host(folder.file("real.db")); };
+    CHECK_THROWS_AS(Connection(config, Role::writer), ConfigError);
+}
+
+TEST_CASE("Connection: a file that stores text in UTF-16 is a ConfigError, and stays as it is") {
+    const TempFolder folder;
+    const std::string file = folder.file("app.db");
+    execute(host(file).getHandle(), "PRAGMA encoding='UTF-16le'; CREATE TABLE t (n)");
+    CHECK(message_of<ConfigError>([&] { const Connection c(quick_config(file), Role::writer); }) ==
+          "database \"" + file + "\" stores text in UTF-16: only UTF-8 files can hold queues");
+    SQLite::Database after = host(file);
+    CHECK(after.execAndGet("PRAGMA journal_mode").getString() == "delete");
+}
+
+TEST_CASE("Connection: a host's function that locks the file for itself alone is a ConfigError") {
+    const TempFolder folder;
+    ClientConfig config = quick_config(folder.file("app.db"));
+    config.open = [&] {
+        SQLite::Database database = host(config.database);
+        execute(database.getHandle(), "PRAGMA locking_mode=EXCLUSIVE");
+        return database;
+    };
+    CHECK(contains(message_of<ConfigError>([&] { const Connection c(config, Role::writer); }),
+                   "its connection has locking_mode=EXCLUSIVE"));
+}
+
+/// Lets connections of this process that do not say otherwise share their caches.
+class SharedCaches {
+public:
+    SharedCaches() { sqlite3_enable_shared_cache(1); }
+    SharedCaches(const SharedCaches&) = delete;
+    SharedCaches& operator=(const SharedCaches&) = delete;
+    ~SharedCaches() { sqlite3_enable_shared_cache(0); }
+};
+
+TEST_CASE("Connection: shares no cache with the host, whose locks would be errors at once") {
+    const SharedCaches shared;
+    const TempFolder folder;
+    ClientConfig config = quick_config(folder.file("app.db"));
+    Connection connection(config, Role::writer);
+    execute(connection.handle(), "CREATE TABLE t (n)");
+    SQLite::Database other = host(config.database);
+    execute(other.getHandle(), "BEGIN IMMEDIATE; INSERT INTO t VALUES (1)");
+    CHECK(query(connection.handle(), "SELECT count(*) FROM t") == "0");
+    execute(other.getHandle(), "COMMIT");
+}
+
+TEST_CASE("Connection: a host's function that shares its cache is a ConfigError") {
+    const TempFolder folder;
+    ClientConfig config = quick_config(folder.file("app.db"));
+    config.open = [&] {
+        return SQLite::Database(config.database,
+                                SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLITE_OPEN_SHAREDCACHE);
+    };
+    CHECK(contains(message_of<ConfigError>([&] { const Connection c(config, Role::writer); }), "a shared cache"));
+    const SharedCaches shared;
+    config.open = [&] { return host(config.database); };
+    CHECK(contains(message_of<ConfigError>([&] { const Connection c(config, Role::writer); }), "a shared cache"));
+    config.open = [&] {
+        return SQLite::Database(config.database,
+                                SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLITE_OPEN_PRIVATECACHE);
+    };
+    CHECK_NOTHROW(Connection(config, Role::writer));
+}
+
+TEST_CASE("Connection: a SQLite that the host has configured for one thread is a ConfigError") {
+    const TempFolder folder;
+    const pid_t child = ::fork();
+    if (child == 0) {
+        // A setting of the whole process.
+        if (sqlite3_shutdown() != SQLITE_OK || sqlite3_config(SQLITE_CONFIG_SINGLETHREAD) != SQLITE_OK) ::_exit(2);
+        const std::string what =
+            message_of<ConfigError>([&] { const Connection c(quick_config(folder.file("app.db")), Role::writer); });
+        ::_exit(contains(what, "SQLITE_CONFIG_SINGLETHREAD") ? 0 : 1);
+    }
+    int status = 0;
+    REQUIRE(::waitpid(child, &status, 0) == child);
+    CHECK(status == 0);
+}
+
+TEST_CASE("Connection: a quota that is used up and a file that may not grow are a full disk") {
+    for (const int reason : {EDQUOT, EFBIG}) {
+        FaultyVfs vfs{"faulty"};
+        const TempFolder folder;
+        ClientConfig config = quick_config(folder.file("app.db"));
+        config.open = [&] { return vfs.connect(config.database); };
+        Connection connection(config, Role::writer);
+        execute(connection.handle(), "CREATE TABLE t (n)");
+        vfs.fail_writes(SQLITE_IOERR_WRITE, reason);
+        REQUIRE(connection.try_begin());
+        execute(connection.handle(), "INSERT INTO t VALUES (1)");
+        try {
+            connection.commit();
+            FAIL("it was committed");
+        } catch (const FullError& error) {
+            CHECK(error.extended_code() == SQLITE_FULL);
+            CHECK(error.added() == Added::no);
+        }
+        vfs.fail_writes(SQLITE_IOERR_WRITE, EIO);
+        REQUIRE(connection.try_begin());
+        execute(connection.handle(), "INSERT INTO t VALUES (1)");
+        CHECK(message_of<FullError>([&] { CHECK_THROWS_AS(connection.commit(), StorageError); }) == "nothing thrown");
+        vfs.fail_writes(SQLITE_OK);
+    }
 }
 
 TEST_CASE("Connection: a file that is no database is a CorruptError naming it") {

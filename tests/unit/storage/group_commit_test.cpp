@@ -834,6 +834,66 @@ TEST_CASE("GroupCommit: a file that was deleted is noticed by a look") {
     CHECK(shop.fatals.count() == 1);
 }
 
+TEST_CASE("GroupCommit: a log or shared memory that was deleted ends it before anything is acknowledged into it") {
+    for (const std::string suffix : {"-wal", "-shm"}) {
+        Shop shop;
+        fs::remove(shop.config.database + suffix);
+        const std::string what = message_of<StorageError>([&] { shop.write(1); });
+        CHECK(what == "database \"" + shop.config.database + "\": its file \"" + shop.config.database + suffix +
+                          "\" was moved, replaced or deleted");
+        CHECK(shop.fatals.all() == std::vector<std::string>{what});
+    }
+}
+
+TEST_CASE("GroupCommit: a folder that cannot be entered is waited for like a lock, and ends nothing") {
+    Shop shop([](ClientConfig& config) {
+        fs::create_directory(config.database);
+        config.database += "/app.db";
+    });
+    const std::string data = fs::path(shop.config.database).parent_path();
+    const std::string aside = shop.folder.file("aside");
+    fs::rename(data, aside);
+    fs::create_symlink(data, data);  // to itself: an error that is no absence
+    const std::string what = message_of<StorageError>([&] { shop.write(1, Patience{1ms, {}}); });
+    CHECK(contains(what, "cannot look at \"" + shop.config.database + "\": "));
+    shop.commit->look();
+    std::stop_source source;
+    source.request_stop();
+    CHECK_THROWS_AS(shop.write(2, Patience{60s, source.get_token()}), Cancelled);
+    fs::remove(data);
+    fs::rename(aside, data);
+    shop.write(3);
+    CHECK(shop.rows() == "3");
+    CHECK(shop.fatals.count() == 0);
+}
+
+TEST_CASE("GroupCommit: once ended, it keeps nobody else from writing") {
+    Shop shop;
+    shop.write(1);
+    (void)shop.host("UPDATE backlite_meta SET value = 9002003 WHERE key = 'oldest_writer'");
+    (void)shop.host("ALTER TABLE backlite_tasks ADD COLUMN priority integer");
+    CHECK_THROWS_AS(shop.write(2), StorageError);
+    REQUIRE(shop.fatals.count() == 1);
+    CHECK_NOTHROW(shop.host("INSERT INTO t VALUES (3)"));
+    CHECK(shop.rows() == "1\n3");
+}
+
+TEST_CASE("GroupCommit: a newer schema that cannot be read now is not the end, and is read again") {
+    Shop shop;
+    shop.write(1);
+    const auto refuse = [](void*, int, const char* table, const char*, const char*, const char*) {
+        return table != nullptr && std::string_view{table} == "backlite_meta" ? SQLITE_DENY : SQLITE_OK;
+    };
+    sqlite3_set_authorizer(shop.db, refuse, nullptr);
+    (void)shop.host("UPDATE backlite_meta SET value = 9002003 WHERE key = 'oldest_writer'");
+    (void)shop.host("ALTER TABLE backlite_tasks ADD COLUMN priority integer");
+    CHECK_THROWS_AS(shop.write(2), StorageError);
+    CHECK(shop.fatals.count() == 0);
+    sqlite3_set_authorizer(shop.db, nullptr, nullptr);
+    CHECK_THROWS_AS(shop.write(3), StorageError);
+    CHECK(shop.fatals.count() == 1);
+}
+
 TEST_CASE("GroupCommit: once ended, it refuses everything with the same error, and is told to nobody again") {
     Shop shop;
     fs::remove(shop.config.database);

@@ -340,6 +340,13 @@ TEST_CASE("Schema: a file that needs a newer library is refused, naming the vers
     CHECK_FALSE(file.connection.in_transaction());
 }
 
+TEST_CASE("Schema: a file of the current version that needs a newer library is refused, naming that") {
+    File file;
+    file.install();
+    file.host("UPDATE backlite_meta SET value = 3002001 WHERE key = 'oldest_writer'");
+    CHECK(contains(message_of<StorageError>([&] { file.install(); }), "version 3.2.1 or newer is needed"));
+}
+
 TEST_CASE("Schema: a newer file that older libraries may write to is taken as it is") {
     File file;
     file.install();
