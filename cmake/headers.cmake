@@ -15,7 +15,7 @@ set(BACKLITE_HEADERS
     # 5: a task type and its processor; adding, without an engine
     queue add_target add_op adder
     # 6: names to queues; threads
-    runtime/queue_registry runtime/due_times runtime/thread runtime/deadline_timer runtime/commit_watch
+    runtime/queue_registry runtime/due_times runtime/thread runtime/log_relay runtime/deadline_timer runtime/commit_watch
     runtime/look_schedule runtime/liveness runtime/worker_pool runtime/overdue_watch runtime/clock_watch runtime/inbox runtime/claim_policy runtime/retry_pause runtime/add_counts runtime/cycle runtime/ending
     runtime/checked_config
     # 7: one attempt

@@ -46,7 +46,9 @@ public:
     Logger& operator=(const Logger&) = delete;
     virtual ~Logger() = default;
 
-    /// Takes one event. Called on the thread that it happened on, which waits meanwhile: be brief.
+    /// Takes one event. Called on the thread that it happened on, which waits meanwhile: be brief. The dispatcher does
+    /// not wait: its events come on a thread of their own, and those beyond 1,024 that wait there are dropped and
+    /// counted.
     /// The parentheses keep a macro `log(x)` of the program out.
     virtual void(log)(LogLevel level, std::string_view message, std::span<const LogField> fields) = 0;
 };
@@ -140,9 +142,12 @@ public:
 
     void operator()(LogLevel level, std::string_view message,
                     std::initializer_list<LogField> fields = {}) const noexcept {
+        (*this)(level, message, std::span<const LogField>(fields.begin(), fields.size()));
+    }
+    void operator()(LogLevel level, std::string_view message, std::span<const LogField> fields) const noexcept {
         if (!logger_) return;
         try {
-            (logger_->log)(level, message, std::span<const LogField>(fields.begin(), fields.size()));
+            (logger_->log)(level, message, fields);
         } catch (...) {  // a broken logger must not take a worker down
         }
     }

@@ -244,6 +244,21 @@ TEST_CASE("Log: a very long error is cut, in the log as in the file") {
 
 // What a logger may do.
 
+TEST_CASE("Log: while the logger holds up an event of the dispatcher, tasks are claimed and run") {
+    const TempFolder folder;
+    backlite_test::Gate gate;
+    Events<int> ran;
+    const auto logger = backlite::make_logger([&](LogLevel, std::string_view message, auto) {
+        if (message == "task dispatcher started") gate.pass();
+    });
+    Client client{{.database = folder.file("x.db"), .logger = logger, .num_workers = 2}};
+    const backlite_test::OpensAtEnd opens(gate);
+    client.register_queue<Work>([&](const Work& task) { ran.add(task.n); });
+    client.start();
+    client.add(Work{{1}}, Work{{2}}).save();
+    CHECK(ran.wait_for(2));
+}
+
 TEST_CASE("Log: a logger may use the client from any event: no lock of the library is held") {
     std::atomic<int> uses{0};
     Events<std::string> trouble;

@@ -1,11 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Fires the stop tokens of attempts whose timeout has passed, on a thread that never waits on SQLite.
+// Fires the stop tokens of attempts: when their timeout has passed, and when others ask for it. Never waits on SQLite.
 
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
+#include <deque>
 #include <memory>
 #include <mutex>
 #include <thread>
@@ -20,22 +21,30 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
-/// One deadline for each worker, at most. Threads: any. The destructor joins the thread.
+/// One deadline for each worker, at most. A stop callback is user code, and may take long: whoever fires a token leaves
+/// the clock to another thread, which is made if there is none. So one slow callback keeps no other token from firing,
+/// and costs a thread.
+/// Threads: any. The destructor joins the threads.
 class DeadlineTimer {
 public:
     using Steady = std::chrono::steady_clock;
 
+    /// Errors: Error if no thread can be started.
     DeadlineTimer(const void* engine, std::size_t workers, const Clock& clock)
-        : clock_(clock), entries_(workers), thread_(start_thread(engine, "backlite-timer", [this] { run(); })) {}
+        : engine_(engine), clock_(clock), entries_(workers) {
+        const std::lock_guard lock(mutex_);
+        add_thread_locked();
+    }
     DeadlineTimer(const DeadlineTimer&) = delete;
     DeadlineTimer& operator=(const DeadlineTimer&) = delete;
     ~DeadlineTimer() {
+        std::vector<std::jthread> threads;
         {
             const std::lock_guard lock(mutex_);
             closing_ = true;
+            threads.swap(threads_);
         }
-        changed_.notify_one();
-        thread_.join();
+        changed_.notify_all();
     }
 
     /// Lets `signal` fire with StopReason::timeout at `deadline`, unless the worker is disarmed before.
@@ -54,30 +63,37 @@ public:
         entries_[worker] = {};  // the thread may wake for nothing: cheaper than waking it now
     }
 
+    /// Lets `signal` fire now, on a thread of the timer.
+    void fire(std::shared_ptr<StopSignal> signal, StopReason reason) {
+        {
+            const std::lock_guard lock(mutex_);
+            due_.push_back({std::move(signal), reason});
+        }
+        changed_.notify_one();
+    }
+
 private:
     struct Entry {
         Steady::time_point deadline = (Steady::time_point::max)();
         std::shared_ptr<StopSignal> signal{};
     };
+    struct Due {
+        std::shared_ptr<StopSignal> signal{};
+        StopReason reason{};
+    };
+
+    void add_thread_locked() {
+        threads_.push_back(start_thread(engine_, "backlite-timer", [this] { run(); }));
+        ++free_;
+    }
 
     void run() noexcept {
-        std::vector<std::shared_ptr<StopSignal>> due;
         std::unique_lock lock(mutex_);
         while (!closing_) {
             const auto now = clock_.steady_now();
-            next_ = (Steady::time_point::max)();
-            for (Entry& entry : entries_) {
-                if (entry.signal && entry.deadline <= now) {
-                    due.push_back(std::move(entry.signal));
-                    entry = {};
-                }
-                next_ = (std::min)(next_, entry.deadline);
-            }
-            if (!due.empty()) {
-                lock.unlock();  // a stop callback is user code
-                for (const auto& signal : due) signal->fire(StopReason::timeout);
-                due.clear();
-                lock.lock();
+            collect_locked(now);
+            if (!due_.empty()) {
+                fire_first(lock);
                 continue;
             }
             const auto cap = std::chrono::duration_cast<Steady::duration>(detail::longest_wait());
@@ -85,17 +101,47 @@ private:
         }
     }
 
+    void collect_locked(Steady::time_point now) {
+        next_ = (Steady::time_point::max)();
+        for (Entry& entry : entries_) {
+            if (entry.signal && entry.deadline <= now) {
+                due_.push_back({std::move(entry.signal), StopReason::timeout});
+                entry = {};
+            }
+            next_ = (std::min)(next_, entry.deadline);
+        }
+    }
+
+    /// The lock is held at entry and at exit, not in between.
+    void fire_first(std::unique_lock<std::mutex>& lock) noexcept {
+        const Due due = std::move(due_.front());
+        due_.pop_front();
+        if (--free_ == 0) {
+            try {
+                add_thread_locked();
+            } catch (...) {  // none to be had: the others wait for this callback after all
+            }
+        }
+        lock.unlock();
+        changed_.notify_one();
+        due.signal->fire(due.reason);
+        lock.lock();
+        ++free_;
+    }
+
     // constant after construction
+    const void* const engine_;
     const Clock& clock_;
 
     std::mutex mutex_{};
     std::condition_variable changed_{};
     // guarded by mutex_
     std::vector<Entry> entries_;
+    std::deque<Due> due_{};
     Steady::time_point next_ = (Steady::time_point::max)();
+    std::size_t free_ = 0;  ///< threads that run no callback
     bool closing_ = false;
-
-    std::jthread thread_;
+    std::vector<std::jthread> threads_{};
 };
 
 }  // namespace runtime

@@ -22,6 +22,7 @@
 #include <backlite/runtime/clock_watch.hpp>
 #include <backlite/runtime/commit_watch.hpp>
 #include <backlite/runtime/cycle.hpp>
+#include <backlite/runtime/deadline_timer.hpp>
 #include <backlite/runtime/due_times.hpp>
 #include <backlite/runtime/ending.hpp>
 #include <backlite/runtime/inbox.hpp>
@@ -46,6 +47,7 @@ struct DispatcherParts {
     storage::GroupCommit& writes;
     Liveness& liveness;
     WorkerPool& pool;
+    DeadlineTimer& timer;
     const CommitWatch& watch;
     AddCounts& add_counts;
 };
@@ -377,7 +379,9 @@ private:
         parts_.tell(LogLevel::warning, "claim lost",
                     {{"id", claim.first.str()}, {"claim", std::to_string(claim.second)}});
         (void)parts_.pool.withdraw(is_it);
-        parts_.pool.fire(StopReason::claim_lost, is_it);
+        for (const RunningTask& task : parts_.pool.running()) {
+            if (is_it(task)) parts_.timer.fire(task.signal, StopReason::claim_lost);
+        }
     }
 
     void note_purge(int purged) {

@@ -28,6 +28,7 @@
 #include <backlite/runtime/dispatcher.hpp>
 #include <backlite/runtime/ending.hpp>
 #include <backlite/runtime/liveness.hpp>
+#include <backlite/runtime/log_relay.hpp>
 #include <backlite/runtime/queue_registry.hpp>
 #include <backlite/runtime/task_runner.hpp>
 #include <backlite/runtime/thread.hpp>
@@ -62,13 +63,14 @@ public:
     /// Errors: see Liveness::join; Error if a thread cannot be started.
     Session(const SessionParts& parts, std::stop_token hard_stop)
         : queues_(parts.queues),
+          log_(parts.log ? std::make_shared<LogRelay>(parts.engine, parts.config.logger) : nullptr),
           liveness_(parts.writes, parts.writes.connection().file(), parts.config.num_workers,
-                    parts.config.release_after, parts.clock, parts.log),
+                    parts.config.release_after, parts.clock, log_),
           joined_(liveness_, parts.config.busy_timeout),
           watch_(parts.writes.connection().file()),
           runner_(parts.queues, parts.client, parts.clock, parts.log),
           timer_(parts.engine, parts.config.num_workers, parts.clock),
-          dispatcher_({parts.config, parts.clock, parts.log, parts.queues, parts.writes, liveness_, pool_, watch_,
+          dispatcher_({parts.config, parts.clock, log_, parts.queues, parts.writes, liveness_, pool_, timer_, watch_,
                        parts.add_counts}),
           observers_(make_observers(parts.config.num_workers)),
           pool_(
@@ -124,11 +126,11 @@ public:
         dispatcher_.request_stop();
     }
 
-    /// The same, and asks the running tasks to stop. Their stop callbacks run on this thread.
+    /// The same, and asks the running tasks to stop. Their stop callbacks run on threads of the timer.
     void request_hard_stop() {
         advance(Stage::hard);
         request_stop();
-        pool_.fire(StopReason::stopping, [](const RunningTask&) { return true; });
+        for (const RunningTask& task : pool_.running()) timer_.fire(task.signal, StopReason::stopping);
     }
 
     /// The file is lost: ends without writing. Safe under a lock; the stop tokens fire on a thread of the session.
@@ -243,6 +245,7 @@ private:
 
     const ForkGuard guard_{};
     const QueueRegistry& queues_;
+    const Log log_;  ///< for those that must not wait for the host's logger
     std::atomic<Stage> stage_{Stage::running};
     std::atomic<bool> closing_{false};
     Liveness liveness_;

@@ -203,14 +203,6 @@ public:
         return claims;
     }
 
-    /// Asks running tasks that `which(const RunningTask&)` names to stop. Their stop callbacks run on this thread.
-    template <class Which>
-    void fire(StopReason reason, Which&& which) {
-        for (const RunningTask& task : running()) {
-            if (which(task)) task.signal->fire(reason);
-        }
-    }
-
 private:
     struct Ready {
         ClaimedTask task{};

@@ -21,6 +21,7 @@ namespace {
 using namespace backlite;
 using namespace std::chrono_literals;
 using backlite_test::Events;
+using backlite_test::Gate;
 using runtime::DeadlineTimer;
 using Steady = std::chrono::steady_clock;
 
@@ -195,6 +196,51 @@ TEST_CASE("DeadlineTimer: a stop callback may use the timer, on a thread of the 
     REQUIRE(shop.look());
     CHECK(next->reason() == StopReason::timeout);
     CHECK(seen == &engine);
+}
+
+TEST_CASE("DeadlineTimer: fires a signal when it is asked to, with the reason, on a thread of the engine") {
+    const backlite_test::Uncapped uncapped;
+    Shop shop;
+    Events<const void*> seen;
+    for (std::size_t round = 1; round <= 20; ++round) {
+        const auto signal = new_signal();
+        const std::stop_callback callback(signal->token(), [&] { seen.add(runtime::current_engine()); });
+        shop.timer->fire(signal, StopReason::claim_lost);
+        REQUIRE(seen.wait_for(round));
+        CHECK(signal->reason() == StopReason::claim_lost);
+    }
+    CHECK(seen.count_of(&engine) == 20);
+}
+
+TEST_CASE("DeadlineTimer: callbacks that take long keep no other signal from firing in time") {
+    const backlite_test::Uncapped uncapped;
+    const Clock clock;
+    Gate gate;
+    Events<int> entered;
+    Events<int> fired;
+    DeadlineTimer timer(&engine, 4, clock);
+    const backlite_test::OpensAtEnd opens(gate);
+    const auto slow = [&] {
+        entered.add(1);
+        gate.pass();
+    };
+    const auto first = new_signal();
+    const auto second = new_signal();
+    const auto third = new_signal();
+    const auto fourth = new_signal();
+    const std::stop_callback slow_callback(first->token(), slow);
+    const std::stop_callback slow_too(second->token(), slow);
+    const std::stop_callback callback(third->token(), [&] { fired.add(3); });
+    const std::stop_callback last_callback(fourth->token(), [&] { fired.add(4); });
+    timer.arm(0, clock.steady_now(), first);
+    timer.arm(1, clock.steady_now() + 1ms, second);
+    REQUIRE(entered.wait_for(2));
+    timer.arm(2, clock.steady_now() + 1ms, third);
+    REQUIRE(fired.wait_for(1));
+    timer.fire(fourth, StopReason::stopping);
+    CHECK(fired.wait_for(2));
+    CHECK(entered.count() == 2);
+    gate.open();
 }
 
 TEST_CASE("DeadlineTimer: its end fires nothing") {

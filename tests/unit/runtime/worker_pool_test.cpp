@@ -371,37 +371,6 @@ TEST_CASE("WorkerPool: its claims are those that run and those that wait, not th
     CHECK(held.shop.pool->claims().empty());
 }
 
-TEST_CASE("WorkerPool: asks those running tasks to stop that it is told to") {
-    Held held(2);
-    held.shop.pool->offer(batch(task("a"), task("b")));
-    REQUIRE(held.shop.started.wait_for(2));
-    held.shop.pool->fire(StopReason::claim_lost, [](const RunningTask& one) { return one.id.str() == "b"; });
-    for (const RunningTask& one : held.shop.pool->running()) {
-        CHECK(one.signal->reason() == (one.id.str() == "b" ? StopReason::claim_lost : StopReason::none));
-    }
-}
-
-TEST_CASE("WorkerPool: a stop callback may ask the pool how busy it is") {
-    Shop* shop = nullptr;
-    Gate stopped;
-    std::size_t running = 0;
-    Shop made(1, [&](std::size_t, const ClaimedTask&, const Signal& signal) {
-        const std::stop_callback callback(signal->token(), [&] {
-            running = shop->pool->load().running;
-            stopped.open();
-        });
-        stopped.pass();
-    });
-    shop = &made;
-    made.pool->offer(tasks(1));
-    REQUIRE(made.started.wait_for(1));
-    REQUIRE(eventually([&] {
-        made.pool->fire(StopReason::stopping, [](const RunningTask&) { return true; });
-        return stopped.pass(1ms);
-    }));
-    CHECK(running == 1);
-}
-
 TEST_CASE("WorkerPool: calls for progress at the first outcome of a batch, and when more tasks are needed") {
     Shop shop(1);
     shop.pool->offer(tasks(8));

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Hands the dispatcher's events to the host's logger on a thread of its own: however long that takes, leases go on.
+
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <backlite/clock.hpp>
+#include <backlite/logger.hpp>
+#include <backlite/runtime/thread.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace runtime {
+
+/// Keeps the order of events. While `most` of them wait, further ones are dropped; how many is the next event.
+/// Threads: any. The destructor joins the thread, after the last event.
+class LogRelay final : public Logger {
+public:
+    static constexpr std::size_t most = 1'024;
+
+    LogRelay(const void* engine, std::shared_ptr<Logger> logger)
+        : log_(std::move(logger)), thread_(start_thread(engine, "backlite-log", [this] { run(); })) {}
+    ~LogRelay() override {
+        {
+            const std::lock_guard lock(mutex_);
+            closing_ = true;
+        }
+        changed_.notify_one();
+        thread_.join();
+    }
+
+    /// Returns at once. The strings are copied.
+    void log(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
+        Event event{level, std::string{message}, {}};
+        for (const LogField& field : fields) event.fields.emplace_back(field.key, field.value);
+        {
+            const std::lock_guard lock(mutex_);
+            if (events_.size() >= most) {
+                ++dropped_;
+                return;
+            }
+            events_.push_back(std::move(event));
+        }
+        changed_.notify_one();
+    }
+
+private:
+    struct Event {
+        LogLevel level{};
+        std::string message{};
+        std::vector<std::pair<std::string, std::string>> fields{};
+    };
+
+    void run() noexcept {
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            if (!events_.empty()) {
+                const Event event = std::move(events_.front());
+                events_.pop_front();
+                lock.unlock();
+                pass_on(event);
+                lock.lock();
+            } else if (const std::size_t dropped = std::exchange(dropped_, 0); dropped > 0) {
+                lock.unlock();
+                log_(LogLevel::warning, "events dropped: the logger is too slow",
+                     {{"events", std::to_string(dropped)}});
+                lock.lock();
+            } else if (closing_) {
+                return;
+            } else {
+                changed_.wait_for(lock, detail::longest_wait());
+            }
+        }
+    }
+
+    void pass_on(const Event& event) const noexcept {
+        try {
+            std::vector<LogField> fields;
+            for (const auto& [key, value] : event.fields) fields.push_back({key, value});
+            log_(event.level, event.message, fields);
+        } catch (...) {  // no memory for an event: the next may find some
+        }
+    }
+
+    // constant after construction
+    const Log log_;
+
+    std::mutex mutex_{};
+    std::condition_variable changed_{};
+    // guarded by mutex_
+    std::deque<Event> events_{};
+    std::size_t dropped_ = 0;
+    bool closing_ = false;
+
+    std::jthread thread_;
+};
+
+}  // namespace runtime
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite
