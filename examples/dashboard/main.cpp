@@ -33,7 +33,9 @@ constexpr std::string_view usage =
     "  --port N        8080 unless given; 0: any free one\n"
     "  --host ADDRESS  127.0.0.1 unless given; others need a password in BACKLITE_DASHBOARD_PASSWORD (user \"admin\")\n"
     "  --name NAME     a name by which browsers reach it, beside localhost\n"
-    "  --demo          fills FILE with tasks and runs them, so that there is something to look at\n";
+    "  --demo          fills FILE with tasks and runs them, so that there is something to look at\n"
+    "Without a password the address to open holds a token, a new one at each start unless BACKLITE_DASHBOARD_TOKEN has "
+    "one.\n";
 
 struct Options {
     std::string file{};
@@ -77,17 +79,19 @@ int serve(const Options& options) {
         config.authorization = backlite::ui::basic_auth("admin", password);
         config.hosts.push_back(options.host);
     }
+    if (const char* token = std::getenv("BACKLITE_DASHBOARD_TOKEN"); token != nullptr) config.token = token;
     std::optional<demo::Demo> demo;
     if (options.demo) demo.emplace(options.file);
 
     backlite::ui::Dashboard dashboard{options.file, std::move(config)};
     httplib::Server server;
+    backlite::ui::prepare(server);
     server.set_payload_max_length(1 << 20);
     backlite::ui::mount(server, dashboard);
     const int port = backlite::ui::bind(server, dashboard, options.host, options.port);
     const bool is_v6 = options.host.find(':') != std::string::npos;
-    fmt::print("{} is shown at http://{}{}{}:{}/\n", options.file, is_v6 ? "[" : "", options.host, is_v6 ? "]" : "",
-               port);
+    fmt::print("{} is shown at http://{}{}{}:{}{}\n", options.file, is_v6 ? "[" : "", options.host, is_v6 ? "]" : "",
+               port, dashboard.entrance());
     std::fflush(stdout);
 
     // The signals were blocked before any thread began; this one takes them.

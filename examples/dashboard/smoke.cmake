@@ -19,10 +19,14 @@ expect(2 "port 70000 is not between" app.db --port 70000)
 expect(2 "0.0.0.0 can be reached from other machines" app.db --host 0.0.0.0)
 expect(2 "tasks.example.org.*no authorization" app.db --name tasks.example.org)
 
+set(ENV{BACKLITE_DASHBOARD_TOKEN} "short")
+expect(2 "DashboardConfig::token" app.db)
+unset(ENV{BACKLITE_DASHBOARD_TOKEN})
+
 file(WRITE ${WORK}/script.sh "
 \"\$1\" demo.db --port 0 --demo >out & server=\$!
 trap 'kill -9 \$server 2>/dev/null' EXIT
-for i in \$(seq 200); do url=\$(sed -nE 's,.*(http://[^/]+)/$,\\1,p' out); [ -n \"\$url\" ] && break; sleep 0.1; done
+for i in \$(seq 200); do url=\$(sed -nE 's,.*(http://[^/]+)/[?]token=[0-9a-f]+$,\\1,p' out); [ -n \"\$url\" ] && break; sleep 0.1; done
 port=\${url##*:}
 \"\$1\" demo.db --port \$port >second 2>&1; [ \$? = 2 ] && grep -q \"port \$port: Address already in use\" second || exit 1
 kill -TERM \$server; wait \$server

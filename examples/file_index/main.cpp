@@ -187,7 +187,7 @@ int run_index(const Options& options) {
     std::optional<Pages> pages;
     if (options.dashboard) {
         pages.emplace(client, *options.dashboard);
-        fmt::print("the tasks are shown at http://127.0.0.1:{}/\n", pages->port());
+        fmt::print("the tasks are shown at {}\n", pages->address());
     }
     const std::uint64_t from_earlier = tasks_left(client);
     fmt::print("indexing {} into {}\n", printable(folder), printable(options.database));

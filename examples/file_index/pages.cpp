@@ -18,7 +18,7 @@ namespace file_index {
 struct Pages::Impl {
     Impl(backlite::Client& client, int wanted)
         : dashboard(client),
-          port((backlite::ui::mount(server, dashboard), bind(wanted))),
+          port((backlite::ui::prepare(server), backlite::ui::mount(server, dashboard), bind(wanted))),
           thread([this] { server.listen_after_bind(); }) {}
     Impl(const Impl&) = delete;
     Impl& operator=(const Impl&) = delete;
@@ -36,7 +36,9 @@ struct Pages::Impl {
 };
 
 Pages::Pages(backlite::Client& client, int port) : impl_(std::make_unique<Impl>(client, port)) {}
-int Pages::port() const noexcept { return impl_->port; }
+std::string Pages::address() const {
+    return "http://127.0.0.1:" + std::to_string(impl_->port) + impl_->dashboard.entrance();
+}
 
 }  // namespace file_index
 
@@ -48,7 +50,7 @@ struct Pages::Impl {};
 Pages::Pages(backlite::Client&, int) {
     throw std::runtime_error("--dashboard: this program was built without cpp-httplib");
 }
-int Pages::port() const noexcept { return 0; }
+std::string Pages::address() const { return {}; }
 
 }  // namespace file_index
 

@@ -3,6 +3,7 @@
 // The tasks of this program in a browser.
 
 #include <memory>
+#include <string>
 
 #include <backlite/fwd.hpp>
 
@@ -18,7 +19,8 @@ public:
     Pages& operator=(const Pages&) = delete;
     ~Pages();
 
-    [[nodiscard]] int port() const noexcept;
+    /// What to open, for the user of this program alone: it holds a token.
+    [[nodiscard]] std::string address() const;
 
 private:
     struct Impl;

@@ -48,9 +48,9 @@ file(WRITE ${WORK}/script.sh "
 trap 'kill -9 \$program 2>/dev/null' EXIT
 for i in \$(seq 200); do grep -qE 'all is done|without cpp-httplib' out && break; sleep 0.1; done
 grep 'without cpp-httplib' out && exit
-port=\$(sed -nE 's,.*http://127.0.0.1:([0-9]+)/$,\\1,p' out)
+read -r port token < <(sed -nE 's,.*http://127.0.0.1:([0-9]+)/[?]token=([0-9a-f]+)$,\\1 \\2,p' out)
 exec 3<>/dev/tcp/127.0.0.1/\$port || exit 1
-printf 'GET / HTTP/1.1\\r\\nHost: 127.0.0.1:%s\\r\\nConnection: close\\r\\n\\r\\n' \$port >&3
+printf 'GET / HTTP/1.1\\r\\nHost: 127.0.0.1:%s\\r\\nAuthorization: Bearer %s\\r\\n\\r\\n' \$port \$token >&3
 head -n 1 <&3 | grep -q ' 200 ' || exit 1
 kill -TERM \$program; wait \$program && cat out
 ")

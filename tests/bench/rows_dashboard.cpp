@@ -28,7 +28,7 @@ namespace {
 /// Somebody who looks at the overview once a second.
 class Onlooker {
 public:
-    explicit Onlooker(const std::string& file) : dashboard_(file) {}
+    explicit Onlooker(const std::string& file) : dashboard_(file, config()) {}
 
     /// How many pages were seen. Errors: Incorrect if one was not shown.
     [[nodiscard]] int stop() {
@@ -39,6 +39,12 @@ public:
     }
 
 private:
+    static backlite::ui::DashboardConfig config() {
+        backlite::ui::DashboardConfig config;
+        config.authorization = backlite::ui::this_machine();
+        return config;
+    }
+
     void look(const std::stop_token& stop) {
         backlite::ui::Request request;
         request.headers = {{"Host", "localhost"}};

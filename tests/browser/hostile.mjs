@@ -5,7 +5,8 @@
 import {findStrangers, watch, watchHits} from './checks.mjs';
 import {Chromium} from './chromium.mjs';
 
-const [program, origin] = process.argv.slice(2);
+const [program, entrance] = process.argv.slice(2);
+const {origin} = new URL(entrance);
 const faults = [];
 const fault = text => { faults.push(text); console.log('FAULT ' + text); };
 const browser = new Chromium(program);
@@ -25,6 +26,8 @@ for (const mark of encoded) {
 let pages = 0;
 for (const scripts of [true, false]) {
   const page = await browser.open({scripts});
+  await page.goto(entrance);
+  await page.arrive(/\/$/);
   let where = '';
   watch(page, origin, text => {  // a refused address is a failed load, and no fault
     if (!text.startsWith('log: Failed to load resource')) fault(`${where}: ${text}`);

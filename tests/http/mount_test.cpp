@@ -29,6 +29,7 @@ using backlite_test::Rig;
 /// A server on a free port of this machine, for as long as it lives.
 struct Served {
     explicit Served(Dashboard& dashboard, const std::string& base = "") {
+        prepare(server);
         mount(server, dashboard, base);
         port = ui::bind(server, dashboard, "127.0.0.1", 0);
         thread = std::thread([this] { server.listen_after_bind(); });
@@ -118,6 +119,68 @@ TEST_CASE("mount: a name that is turned to this machine gets nothing") {
     CHECK(got->body.find("secret") == std::string::npos);
 }
 
+TEST_CASE("mount: a request for parts of an answer gets the whole, once") {
+    Rig rig;
+    rig.finish(FinishedRow{.id = "large", .payload = std::string(5'000'000, 'x')});
+    const Served served(*rig.dashboard);
+    std::string many = "bytes=0-";
+    for (int i = 1; i < 1'500; ++i) many += ",0-";
+    for (const std::string& range : {std::string{"bytes=0-0"}, std::string{"bytes=-1"}, std::string{"bytes=9000000-"},
+                                     std::string{"bytes=0-0,5-6"}, many}) {
+        CAPTURE(range.substr(0, 20));
+        for (const char* path : {"/payload/large", "/failed", "/nowhere"}) {
+            CAPTURE(path);
+            httplib::Client client = served.client();
+            const auto got = client.Get(path, {{"Range", range}});
+            REQUIRE(got);
+            const Response own = rig.dashboard->handle(get(path));
+            CHECK(got->status == own.status);
+            CHECK(got->body == own.body);
+            CHECK(got->get_header_value("Accept-Ranges") == "none");
+            CHECK_FALSE(got->has_header("Content-Range"));
+        }
+    }
+    httplib::Client client = served.client();
+    const auto head = client.Head("/failed", {{"Range", many}});
+    REQUIRE(head);
+    CHECK(head->status == 200);
+    CHECK(head->get_header_value("Accept-Ranges") == "none");
+}
+
+TEST_CASE("mount: an answer is not compressed, whatever the request would take") {
+    Rig rig;
+    rig.finish(FinishedRow{.id = "large", .payload = std::string(1'000'000, 'x')});
+    const Served served(*rig.dashboard);
+    for (const char* encoding : {"gzip", "br", "gzip, deflate, br, zstd"}) {
+        for (const char* path : {"/payload/large", "/failed"}) {
+            CAPTURE(encoding, path);
+            httplib::Client client = served.client();
+            const auto got = client.Get(path, {{"Accept-Encoding", encoding}});
+            REQUIRE(got);
+            CHECK(got->status == 200);
+            CHECK_FALSE(got->has_header("Content-Encoding"));
+        }
+    }
+}
+
+TEST_CASE("mount: the token in the address is for a cookie") {
+    DashboardConfig config;
+    config.token = "a-token-that-is-long-enough";
+    Rig rig(std::move(config));
+    const Served served(*rig.dashboard, "/ops");
+    httplib::Client client = served.client();
+    const auto refused = client.Get("/ops/upcoming");
+    REQUIRE(refused);
+    CHECK(refused->status == 403);
+    const auto first = client.Get(rig.dashboard->entrance("/ops").c_str());
+    REQUIRE(first);
+    CHECK(first->get_header_value("Refresh") == "0; url=/ops/");
+    const std::string cookie = first->get_header_value("Set-Cookie");
+    const auto second = client.Get("/ops/upcoming", {{"Cookie", cookie.substr(0, cookie.find(';'))}});
+    REQUIRE(second);
+    CHECK(second->status == 200);
+}
+
 TEST_CASE("mount: many requests at once are answered") {
     Rig rig;
     rig.add({.id = "one"});
@@ -168,10 +231,10 @@ TEST_CASE("bind: what cannot be bound is named") {
 }
 
 TEST_CASE("bind: an address that others reach needs an authorization") {
-    Rig rig;
+    const Dashboard open("app.db");
     httplib::Server server;
     for (const char* host : {"0.0.0.0", "::", "10.0.0.7", "example.org"}) {
-        CHECK_THROWS_AS(ui::bind(server, *rig.dashboard, host, 0), ConfigError);
+        CHECK_THROWS_AS(ui::bind(server, open, host, 0), ConfigError);
     }
     DashboardConfig config;
     config.authorization = basic_auth("ada", "secret");

@@ -7,10 +7,13 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
+#include <map>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -27,7 +30,8 @@ enum class Access {
     read,
 };
 
-/// Decides on each request. With an empty `check` only requests from this machine are answered.
+/// Decides on each request. With an empty `check` only requests from this machine that bring the dashboard's token are
+/// answered: see DashboardConfig::token.
 struct Authorization {
     /// Called on the server's threads, several at once. What it throws counts as Access::none and is logged.
     std::function<Access(const Request&)> check{};
@@ -104,6 +108,24 @@ namespace detail {
     return differences == 0;
 }
 
+/// Whether a cookie of that name has that value (RFC 6265, 5.4). There may be several of one name, of other paths.
+[[nodiscard]] inline bool has_cookie(const Headers& headers, std::string_view name, std::string_view value) {
+    bool found = false;
+    for (const auto& [header, text] : headers) {
+        if (!same_name(header, "Cookie")) continue;
+        std::string_view rest = text;
+        while (!rest.empty()) {
+            const std::size_t end = rest.find(';');
+            std::string_view pair = rest.substr(0, end);
+            rest = end == std::string_view::npos ? std::string_view{} : rest.substr(end + 1);
+            while (pair.starts_with(' ')) pair.remove_prefix(1);
+            if (pair.substr(0, name.size()) != name || pair.substr(name.size(), 1) != "=") continue;
+            found = same_secret(pair.substr(name.size() + 1), value) || found;
+        }
+    }
+    return found;
+}
+
 /// Undoes base64 (RFC 4648, 4); nullopt for anything else.
 [[nodiscard]] inline std::optional<std::string> base64_decoded(std::string_view text) {
     if (text.size() % 4 != 0) return std::nullopt;
@@ -128,34 +150,82 @@ namespace detail {
     return decoded;
 }
 
-/// HTTP Basic authentication (RFC 7617): for connections that are encrypted, or do not leave the machine.
-/// After twenty failures within a minute nobody is let in until the minute is over: guessing gets nowhere, and whoever
-/// could guess can lock others out.
+/// Lets in whoever asks from this machine: every user of it, without a token.
+[[nodiscard]] inline Authorization this_machine() {
+    return {[](const Request& request) { return is_loopback(request.remote_addr) ? Access::read : Access::none; }, {}};
+}
+
+namespace detail {
+
+/// The part of an address that one person is likely to have alone: of IPv6 the first 64 bits (RFC 6177).
+[[nodiscard]] inline std::string_view network_of(std::string_view address) {
+    std::size_t end = 0;
+    for (int parts = 0; end < address.size(); ++end) {
+        if (address[end] != ':') continue;
+        if (++parts == 4 || address.substr(end, 2) == "::") break;
+    }
+    return address.find('.') == std::string_view::npos ? address.substr(0, end) : address;
+}
+
+/// Counts wrong passwords. Each is counted once a minute for each address that sends it, so that a page which is left
+/// open with an old one uses up one guess. Addresses that have sent the right one before are counted apart: strangers
+/// do not lock them out.
+class Guesses {
+public:
+    /// Whether `password` is right, and may be looked at. `now` never goes back.
+    [[nodiscard]] bool admit(std::string_view address, std::string_view password, std::string_view expected,
+                             std::chrono::steady_clock::time_point now) {
+        const std::lock_guard lock(mutex_);
+        if (now - since_ > std::chrono::minutes{1}) {
+            since_ = now;
+            wrong_.clear();
+            strangers_ = 0;
+        }
+        const std::string network{network_of(address)};
+        const bool known = std::find(known_.begin(), known_.end(), network) != known_.end();
+        const auto found = wrong_.find(network);
+        const std::size_t tries = found == wrong_.end() ? 0 : found->second.size();
+        if (known ? tries >= most_of_known : tries >= most_of_stranger || strangers_ >= most_of_strangers) return false;
+        if (same_secret(password, expected)) {
+            if (!known) known_.push_back(network);
+            if (known_.size() > most_known) known_.pop_front();
+            return true;
+        }
+        if (wrong_[network].insert(std::hash<std::string_view>{}(password)).second && !known) ++strangers_;
+        return false;
+    }
+
+private:
+    static constexpr std::size_t most_of_stranger = 20;      // wrong passwords in a minute
+    static constexpr std::size_t most_of_known = 200;        // a proxy is one address for all who come through it
+    static constexpr std::size_t most_of_strangers = 1'000;  // of all of them together: many addresses are easily had
+    static constexpr std::size_t most_known = 1'000;
+
+    std::mutex mutex_{};
+    // guarded by mutex_
+    std::chrono::steady_clock::time_point since_{};
+    std::map<std::string, std::set<std::size_t>> wrong_{};  // hashes of passwords, by address
+    std::size_t strangers_ = 0;
+    std::deque<std::string> known_{};
+};
+
+}  // namespace detail
+
+/// HTTP Basic authentication (RFC 7617): for connections that are encrypted, or do not leave the machine. Guessing is
+/// stopped for a minute after twenty wrong passwords from one address, or a thousand from all; an address that has sent
+/// the right one before may go on until it has sent two hundred wrong ones.
 [[nodiscard]] inline Authorization basic_auth(std::string user, std::string password) {
-    struct Failures {
-        std::mutex mutex{};
-        // guarded by mutex
-        std::chrono::steady_clock::time_point since{};
-        int count = 0;
-    };
-    constexpr int most_failures = 20;
-    auto failures = std::make_shared<Failures>();
-    const auto check = [expected = user + ':' + password, failures](const Request& request) {
+    const auto check = [expected = user + ':' + password,
+                        guesses = std::make_shared<detail::Guesses>()](const Request& request) {
         const std::optional<std::string_view> header = only_header(request.headers, "Authorization");
         constexpr std::string_view scheme = "basic ";
         if (!header || !same_name(header->substr(0, scheme.size()), scheme))
             return Access::none;  // asks for the prompt
         const std::optional<std::string> given = base64_decoded(header->substr(scheme.size()));
-        const std::lock_guard lock(failures->mutex);
-        const auto now = std::chrono::steady_clock::now();
-        if (now - failures->since > std::chrono::minutes{1}) {
-            failures->since = now;
-            failures->count = 0;
-        }
-        if (failures->count >= most_failures) return Access::none;
-        if (given && same_secret(*given, expected)) return Access::read;
-        ++failures->count;
-        return Access::none;
+        // What is no base64 is a wrong password like another.
+        const bool good =
+            guesses->admit(request.remote_addr, given.value_or(""), expected, std::chrono::steady_clock::now());
+        return good ? Access::read : Access::none;
     };
     return {check, "Basic realm=\"backlite\", charset=\"UTF-8\""};
 }

@@ -23,6 +23,7 @@
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
 #include <backlite/logger.hpp>
+#include <backlite/random.hpp>
 #include <backlite/storage/owner_lock.hpp>
 #include <backlite/ui/access.hpp>
 #include <backlite/ui/excuse.hpp>
@@ -45,7 +46,7 @@ namespace ui {
 struct DashboardConfig {
     std::string title{};               ///< in the head of each page; empty: the file's name without its folder
     std::vector<std::string> hosts{};  ///< names it is reached by, beside those of this machine itself; without ports
-    Authorization authorization{};     ///< required if `hosts` names anything; empty: requests from this machine only
+    Authorization authorization{};     ///< required if `hosts` names anything; empty: this machine only, with `token`
     /// What is shown instead of a payload or an error; called on the server's threads, several at once. If it throws,
     /// nothing is shown. With it, or with Payloads::hide, text is not searched: a search would tell what is hidden.
     Redact redact{};
@@ -57,6 +58,8 @@ struct DashboardConfig {
     std::shared_ptr<Logger> logger{};    ///< null: silent
     std::shared_ptr<Clock> clock{};      ///< null: the real one
     std::function<SQLite::Database()> open{};  ///< opens each connection, say with a key; it is set to read only
+    std::string token{};  ///< asked for while `authorization` is empty, see Dashboard::entrance; at least 16 of A-Z a-z
+                          ///< 0-9 - . _ ~; empty: a new random one
 };
 
 /// Shows one database file: this library's, or one of Go backlite v0.6. It only reads: it has connections of its own,
@@ -67,6 +70,7 @@ public:
     /// Errors: ConfigError naming the value that cannot work. Nothing is opened yet.
     explicit Dashboard(std::string file, DashboardConfig config = {})
         : config_(checked(std::move(config))),
+          token_(config_.token.empty() ? random_token() : config_.token),
           clock_(config_.clock ? config_.clock : std::make_shared<Clock>()),
           log_(config_.logger),
           file_(std::move(file), config_.open, config_.busy_timeout),
@@ -84,6 +88,14 @@ public:
 
     /// Whether requests from other machines may be answered.
     [[nodiscard]] bool authorizes() const noexcept { return static_cast<bool>(config_.authorization.check); }
+
+    /// What follows the server's name in the address to open: with the token that lets this machine's user in, or
+    /// without where DashboardConfig::authorization decides. It is for that user's eyes: print it, do not log it. The
+    /// browser gets a cookie for it; programs send the token as `Authorization: Bearer`. `/health` needs none.
+    [[nodiscard]] std::string entrance(std::string_view base = {}) const {
+        return fmt::format("{}{}/{}{}", config_.link_prefix, base,
+                           authorizes() ? "" : "?token=", authorizes() ? "" : token_);
+    }
 
     /// Answers one request. `base` is the path that the dashboard is mounted at: empty, or such as "/tasks".
     /// Never throws: what goes wrong is a page with a number that is also in the log. Out of memory it is a bare 503.
@@ -129,7 +141,18 @@ private:
         }
         for (std::string& host : config.hosts) host = detail::lower(host);
         check_path("DashboardConfig::link_prefix", config.link_prefix);
+        if (!config.token.empty()) {
+            std::string as_link;
+            append_encoded(as_link, config.token);
+            if (config.token.size() < 16 || as_link != config.token) {
+                throw ConfigError("DashboardConfig::token is not 16 or more of A-Z a-z 0-9 - . _ ~");
+            }
+        }
         return config;
+    }
+
+    static std::string random_token() {
+        return fmt::format("{:016x}{:016x}", backlite::detail::random_seed(), backlite::detail::random_seed());
     }
 
     static DashboardConfig with_clients(const ClientConfig& client, DashboardConfig config) {
@@ -166,27 +189,26 @@ private:
             response.headers.emplace_back("Allow", "GET, HEAD");
             return response;
         }
+        const auto [named, path] = split_target(request.target);
         const std::optional<std::string_view> host = only_header(request.headers, "Host");
-        if (!host || !host_is_allowed(*host, config_.hosts)) {
+        if (!host || !host_is_allowed(*host, config_.hosts) ||
+            (!named.empty() && !host_is_allowed(named, config_.hosts))) {
             return plain(421,
                          "This dashboard is not known by that name. Names other than localhost are set in "
                          "DashboardConfig::hosts.\n");
         }
         if (request.headers.size() > 200) return plain(431, "Too many headers.\n");
-        if (!may_read(request)) {
-            if (config_.authorization.challenge.empty()) return plain(403, "Not allowed.\n");
-            Response response = plain(401, "Not allowed.\n");
-            response.headers.emplace_back("WWW-Authenticate", config_.authorization.challenge);
-            return response;
-        }
         Call call{request};
-        switch (parse_target(request.target, base, call.target)) {
+        const TargetFault fault = parse_target(path, base, call.target);
+        if (!may_read(request, *host, call.target)) return refused();
+        switch (fault) {
             case TargetFault::too_long: return plain(414, "The address is too long.\n");
             case TargetFault::malformed: return plain(400, "The address cannot be understood.\n");
             case TargetFault::outside: return plain(404, "There is nothing here.\n");
             case TargetFault::none: break;
         }
         call.view.base = config_.link_prefix + std::string{base};
+        if (!authorizes() && same_secret(call.target.get("token"), token_)) return welcome(call, *host);
         call.view.title = config_.title.empty() ? file_.name().substr(file_.name().rfind('/') + 1) : config_.title;
         call.view.asset_tag = asset_tag();
         call.view.now = to_ms(clock_->now());
@@ -196,8 +218,9 @@ private:
         return route(call);
     }
 
-    bool may_read(const Request& request) {
-        if (!config_.authorization.check) return is_loopback(request.remote_addr);
+    bool may_read(const Request& request, std::string_view host, const Target& target) {
+        if (!authorizes())
+            return is_loopback(request.remote_addr) && (is_health(target) || brings_token(request, host, target));
         try {
             return (config_.authorization.check)(request) == Access::read;
         } catch (const std::exception& error) {
@@ -208,6 +231,50 @@ private:
         return false;
     }
 
+    /// Whether a task waits for too long is no secret, and who watches for it should not need one.
+    static bool is_health(const Target& target) { return target.path.size() == 1 && target.path[0] == "health"; }
+
+    bool brings_token(const Request& request, std::string_view host, const Target& target) const {
+        if (same_secret(target.get("token"), token_)) return true;
+        constexpr std::string_view scheme = "bearer ";
+        const std::string_view given = only_header(request.headers, "Authorization").value_or("");
+        if (same_name(given.substr(0, scheme.size()), scheme) && same_secret(given.substr(scheme.size()), token_)) {
+            return true;
+        }
+        return has_cookie(request.headers, cookie_name(host), token_);
+    }
+
+    /// Browsers keep cookies by host, and not by port.
+    static std::string cookie_name(std::string_view host) {
+        const std::size_t port = host.find_last_of(":]");
+        return port == std::string_view::npos || host[port] == ']' ? "backlite"
+                                                                   : fmt::format("backlite-{}", host.substr(port + 1));
+    }
+
+    /// Turns the token in the address into a cookie, and leads to the address without it. A redirect would not do: if a
+    /// page elsewhere led here, the browser would not send the cookie along with it (SameSite=Strict).
+    Response welcome(const Call& call, std::string_view host) const {
+        Response response = plain(200, "The address without the token comes next.\n");
+        response.headers.emplace_back("Refresh", "0; url=" + Link(call.view.base, "/").str());
+        response.headers.emplace_back("Referrer-Policy", "no-referrer");
+        response.headers.emplace_back(
+            "Set-Cookie", fmt::format("{}={}; Path={}; HttpOnly; SameSite=Strict", cookie_name(host), token_,
+                                      call.view.base.empty() ? "/" : call.view.base));
+        return response;
+    }
+
+    Response refused() const {
+        if (!authorizes()) {
+            return plain(403,
+                         "Not allowed. Open the address that the program has printed: it holds a token. Programs on "
+                         "this machine send the token as \"Authorization: Bearer TOKEN\".\n");
+        }
+        if (config_.authorization.challenge.empty()) return plain(403, "Not allowed.\n");
+        Response response = plain(401, "Not allowed.\n");
+        response.headers.emplace_back("WWW-Authenticate", config_.authorization.challenge);
+        return response;
+    }
+
     static Response finished(const Request& request, Response response) {
         const auto add = [&](const char* name, const char* value) { response.headers.emplace_back(name, value); };
         add("Content-Security-Policy",
@@ -215,9 +282,10 @@ private:
             "form-action 'self'; base-uri 'none'; frame-ancestors 'none'");
         add("X-Content-Type-Options", "nosniff");
         add("X-Frame-Options", "DENY");
-        add("Referrer-Policy", "same-origin");
+        if (!only_header(response.headers, "Referrer-Policy")) add("Referrer-Policy", "same-origin");
         add("Cross-Origin-Resource-Policy", "same-origin");
         add("Cross-Origin-Opener-Policy", "same-origin");
+        add("Accept-Ranges", "none");
         if (!only_header(response.headers, "Cache-Control")) add("Cache-Control", "no-store");
         if (request.method == "HEAD") {
             if (response.status != 304)
@@ -285,26 +353,46 @@ private:
         const std::string version =
             fmt::format("{}.{:x}", file_.version(),
                         storage::hash_id(call.request.target + (call.json ? "j" : "h") + call.view.base));
-        if (is_current(only_header(call.request.headers, "If-None-Match"), version, call.view.now)) {
-            Response response;
-            response.status = 304;
-            return response;
+        if (const std::string_view tag = current_tag(call.request.headers, version, call.view.now); !tag.empty()) {
+            return not_modified(tag);
         }
         const Page page = file_.read(config_.deadline, std::forward<Make>(make));
         Response response = respond(call, page);
         if (page.status == 200) {
-            response.headers.emplace_back("ETag", fmt::format("\"{}.{}\"", version, page.valid_until));
+            const std::string tag = fmt::format("{}.{}", version, page.valid_until);
+            if (only_header(call.request.headers, "If-None-Match") == "*") return not_modified(tag);
+            response.headers.emplace_back("ETag", '"' + tag + '"');
         }
         return response;
     }
 
-    static bool is_current(std::optional<std::string_view> tag, std::string_view version, std::int64_t now) {
-        if (!tag || tag->size() < 2 || tag->front() != '"' || tag->back() != '"') return false;
-        const std::string_view text = tag->substr(1, tag->size() - 2);
-        const std::size_t dot = text.rfind('.');
-        if (dot == std::string_view::npos || text.substr(0, dot) != version) return false;
-        const std::optional<std::int64_t> until = parse_integer(text.substr(dot + 1));
-        return until && now < *until;
+    static Response not_modified(std::string_view tag) {
+        Response response;
+        response.status = 304;
+        response.headers.emplace_back("ETag", fmt::format("\"{}\"", tag));
+        response.headers.emplace_back("Vary", "Accept");
+        return response;
+    }
+
+    /// The tag among those of the request that stands for the page as it is; empty if there is none. They are compared
+    /// weakly (RFC 9110, 13.1.2): a proxy that compresses makes them weak.
+    static std::string_view current_tag(const Headers& headers, std::string_view version, std::int64_t now) {
+        for (const auto& [name, value] : headers) {
+            if (!same_name(name, "If-None-Match")) continue;
+            std::string_view rest = value;
+            for (std::size_t open = 0; (open = rest.find('"')) != std::string_view::npos;) {
+                rest.remove_prefix(open + 1);
+                const std::size_t close = rest.find('"');
+                if (close == std::string_view::npos) break;
+                const std::string_view tag = rest.substr(0, close);
+                rest.remove_prefix(close + 1);
+                const std::size_t dot = tag.rfind('.');
+                if (dot == std::string_view::npos || tag.substr(0, dot) != version) continue;
+                const std::optional<std::int64_t> until = parse_integer(tag.substr(dot + 1));
+                if (until && now < *until) return tag;
+            }
+        }
+        return {};
     }
 
     static Response respond(const Call& call, const Page& page) {
@@ -324,6 +412,7 @@ private:
             page.json = {{"error", text}};
         } else {
             page.html = message_page(text, advice);
+            if (status == 503) page.html.put(R"(<p><a href="">Try again</a></p>)");
         }
         return respond(call, page);
     }
@@ -340,7 +429,9 @@ private:
         const Excuse excuse = excuse_for(kind);
         const std::string note = fmt::format("{}{}The log has more under number {}.", excuse.advice,
                                              excuse.advice.empty() ? "" : " ", number);
-        return message(call, 503, "Not available", excuse.text, note);
+        Response response = message(call, 503, "Not available", excuse.text, note);
+        response.headers.emplace_back("Retry-After", "1");
+        return response;
     }
 
     // ---- what is no page
@@ -393,8 +484,9 @@ private:
             if (call.json) return with(400, json_type, json_text({{"error", fault}}));
             return plain(400, std::string{fault} + "\n");
         }
-        const std::optional<std::int64_t> oldest =
-            file_.read(config_.deadline, [&](Store& store) { return store.queues.oldest_due(call.view.now); });
+        const std::optional<std::int64_t> oldest = file_.read(
+            config_.deadline, [&](Store& store) { return store.queues.oldest_due(call.view.now); },
+            File::For::monitors);
         const std::int64_t age_ms =
             oldest ? std::chrono::duration_cast<Duration>(span_between(*oldest, call.view.now)).count() : 0;
         const bool well = age_ms / 1'000 <= *given;
@@ -413,12 +505,15 @@ private:
         const auto now = std::chrono::steady_clock::now();
         if (metrics_.empty() || now - metrics_made_ > std::chrono::seconds{1}) {
             FileSizes sizes;
-            const Overview overview = file_.read(config_.deadline, [&](Store& store) {
-                sizes.database = store.queues.bytes();
-                std::vector<Process> processes = store.queues.processes();
-                find_living(file_.name(), processes);
-                return store.queues.overview(call.view.now, {}, {}, std::move(processes));
-            });
+            const Overview overview = file_.read(
+                config_.deadline,
+                [&](Store& store) {
+                    sizes.database = store.queues.bytes();
+                    std::vector<Process> processes = store.queues.processes();
+                    find_living(file_.name(), processes);
+                    return store.queues.overview(call.view.now, {}, {}, std::move(processes));
+                },
+                File::For::monitors);
             struct stat status {};
             if (::stat((file_.name() + "-wal").c_str(), &status) == 0) sizes.wal = status.st_size;
             metrics_ = metrics_text(overview, sizes, call.view.now);
@@ -429,6 +524,7 @@ private:
 
     // constant after construction
     const DashboardConfig config_;
+    const std::string token_;  // not asked for where config_.authorization decides
     const std::shared_ptr<Clock> clock_;
     const Log log_;
 

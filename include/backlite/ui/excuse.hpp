@@ -35,6 +35,7 @@ struct Excuse {
         case Trouble::locked:
             return {"Another program keeps the database locked.", "It is shown as soon as the lock is gone."};
         case Trouble::too_slow: return {"Looking took too long and was stopped.", "A narrower filter helps."};
+        case Trouble::busy: return {"Too many people are looking at once.", "It is shown as soon as some are done."};
         case Trouble::other: break;
     }
     return {"Something went wrong.", ""};

@@ -2,9 +2,12 @@
 #pragma once
 // File: the database that a dashboard shows, through connections of its own that only read.
 
+#include <algorithm>
 #include <chrono>
+#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -42,6 +45,7 @@ enum class Trouble {
     cannot_open,     ///< no right to read it, or its folder forbids the side files of WAL mode
     locked,          ///< another program kept it locked
     too_slow,        ///< the deadline passed
+    busy,            ///< it passed while others looked
     other,           ///< SQLite or memory failed
 };
 
@@ -173,18 +177,78 @@ private:
     std::unique_ptr<Store> store_{};  // its statements go before the database
 };
 
+/// Lets in a few at once; the others wait in the order in which they came. Threads: any.
+class Turns {
+public:
+    explicit Turns(std::size_t most) noexcept : free_(most) {}
+
+    /// False if there was no turn in time. REQUIRES: `leave` follows where it is true.
+    [[nodiscard]] bool enter(Duration patience) {
+        const auto end = std::chrono::steady_clock::now() + patience;
+        std::unique_lock lock(mutex_);
+        if (free_ > 0) {
+            --free_;
+            return true;
+        }
+        Waiter waiter;
+        waiting_.push_back(&waiter);
+        while (!waiter.admitted) {
+            const auto now = std::chrono::steady_clock::now();
+            if (now >= end) {
+                waiting_.erase(std::find(waiting_.begin(), waiting_.end(), &waiter));
+                return false;
+            }
+            // glibc 2.36 can lose a signal
+            waiter.turn.wait_until(lock, end - now > look_again ? now + look_again : end);
+        }
+        return true;
+    }
+
+    void leave() noexcept {
+        const std::lock_guard lock(mutex_);
+        if (waiting_.empty()) {
+            ++free_;
+            return;
+        }
+        waiting_.front()->admitted = true;
+        waiting_.front()->turn.notify_one();
+        waiting_.pop_front();
+    }
+
+private:
+    static constexpr std::chrono::seconds look_again{1};
+
+    struct Waiter {
+        std::condition_variable turn{};
+        bool admitted = false;
+    };
+
+    std::mutex mutex_{};
+    // guarded by mutex_
+    std::size_t free_;
+    std::deque<Waiter*> waiting_{};
+};
+
 /// The file by its name: it may be missing, appear, be replaced.
-/// Threads: any. At most as many readers exist as calls run at once, and `most_idle` are kept between calls.
+/// Threads: any. At most `most_at_once` calls for people and as many for monitors read at once, each with a reader of
+/// its own: a crowd that looks takes neither the host's processors nor its file descriptors.
 class File {
 public:
-    static constexpr std::size_t most_idle = 4;
+    static constexpr std::size_t most_at_once = 4;
+    enum class For { people, monitors };  ///< who is not kept waiting by the other
 
     File(std::string name, std::function<SQLite::Database()> open, Duration busy_timeout)
         : name_(std::move(name)), open_(std::move(open)), busy_timeout_(busy_timeout) {}
 
-    /// Runs `look(Store&)`; see Reader::read.
+    /// Runs `look(Store&)`; see Reader::read. Waits for its turn first, no longer than `patience`.
     template <class Look>
-    auto read(Duration patience, Look&& look) {
+    auto read(Duration patience, Look&& look, For whom = For::people) {
+        Turns& turns = whom == For::people ? people_ : monitors_;
+        if (!turns.enter(patience)) throw FileTrouble(Trouble::busy, "too many looked at the file at once");
+        const struct Leave {
+            Turns& turns;
+            ~Leave() { turns.leave(); }
+        } leave{turns};
         Lease lease(*this, take());
         return lease.reader->read(patience, std::forward<Look>(look));
     }
@@ -234,7 +298,7 @@ private:
 
     void give_back(std::unique_ptr<Reader> reader) noexcept {
         const std::lock_guard lock(mutex_);
-        if (idle_.size() < most_idle) idle_.push_back(std::move(reader));  // reserved: does not throw
+        if (idle_.size() < most_at_once) idle_.push_back(std::move(reader));  // reserved: does not throw
     }
 
     static std::uint64_t random() {
@@ -244,7 +308,7 @@ private:
 
     static std::vector<std::unique_ptr<Reader>> room() {
         std::vector<std::unique_ptr<Reader>> readers;
-        readers.reserve(most_idle);
+        readers.reserve(most_at_once);
         return readers;
     }
 
@@ -253,6 +317,9 @@ private:
     const std::function<SQLite::Database()> open_;
     const Duration busy_timeout_;
     const std::uint64_t nonce_ = random();
+
+    Turns people_{most_at_once};
+    Turns monitors_{most_at_once};
 
     std::mutex mutex_{};
     // guarded by mutex_

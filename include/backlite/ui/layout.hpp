@@ -221,11 +221,11 @@ inline void put_nav(Html& html, const View& view, std::string_view current) {
              view.title);
     html.put(R"(<meta name="viewport" content="width=device-width,initial-scale=1">)"
              R"(<meta name="color-scheme" content="light dark">)");
-    html.put(R"(<link rel="stylesheet" href="{}"><link rel="icon" href="{}" type="image/svg+xml">)",
+    // The script sets the chosen theme before the page is drawn; it is kept for ever, so nothing waits for it but once.
+    html.put(R"(<script src="{}"></script>)", Link(view.base, "/assets/").part(view.asset_tag + ".js"));
+    html.put(R"(<link rel="stylesheet" href="{}"><link rel="icon" href="{}" type="image/svg+xml"></head><body>)",
              Link(view.base, "/assets/").part(view.asset_tag + ".css"),
              Link(view.base, "/assets/").part(view.asset_tag + ".svg"));
-    html.put(R"(<script src="{}" defer></script></head><body>)",
-             Link(view.base, "/assets/").part(view.asset_tag + ".js"));
     html.put(R"(<a class="skip" href="#main">Skip to content</a><header><div class="bar">)");
     html.put(R"(<a class="brand" href="{}"><b>backlite</b> <span>{}</span></a>)", Link(view.base, "/"),
              short_text(view.title, 40));
@@ -248,9 +248,10 @@ inline void put_nav(Html& html, const View& view, std::string_view current) {
         exact_time(view.now));
     html.put(
         R"(<dialog id="keys"><h2>Keyboard</h2><dl><dt><kbd>/</kbd></dt><dd>search</dd><dt><kbd>j</kbd> <kbd>k</kbd></dt>)"
-        R"(<dd>next, previous task</dd><dt><kbd>Enter</kbd></dt><dd>open it</dd><dt><kbd>p</kbd></dt><dd>pause updates</dd>)"
-        R"(<dt><kbd>r</kbd></dt><dd>update now</dd><dt><kbd>o</kbd> <kbd>u</kbd> <kbd>f</kbd></dt>)"
-        R"(<dd>overview, upcoming, failed</dd><dt><kbd>?</kbd></dt><dd>this list</dd></dl>)"
+        R"(<dd>next, previous task</dd><dt><kbd>Enter</kbd></dt><dd>open it</dd><dt><kbd>n</kbd> <kbd>b</kbd></dt>)"
+        R"(<dd>next page, back</dd><dt><kbd>p</kbd></dt><dd>pause updates</dd><dt><kbd>r</kbd></dt><dd>update now</dd>)"
+        R"(<dt><kbd>o</kbd> <kbd>w</kbd> <kbd>u</kbd> <kbd>s</kbd> <kbd>f</kbd></dt>)"
+        R"(<dd>the pages above</dd><dt><kbd>?</kbd></dt><dd>this list</dd></dl>)"
         R"(<form method="dialog"><button>Close</button></form></dialog></body></html>)");
     return std::move(html).take();
 }

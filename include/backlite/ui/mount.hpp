@@ -5,10 +5,20 @@
 // ui::Response.
 
 #include <cerrno>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <deque>
+#include <functional>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <string_view>
 #include <system_error>
+#include <thread>
+#include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <netdb.h>
@@ -26,14 +36,17 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 /// Lets `server` answer everything at and below `base`: empty for the whole server, or such as "/tasks".
+/// Each answer closes its connection, so that a page that is left open holds no thread of the server between its
+/// questions. Nothing of the server itself is changed: see `prepare`.
 /// REQUIRES: `dashboard` outlives the server's last request. The server has `Get`, `Post`, `Put`, `Patch`, `Delete` and
-/// `Options`, each taking a regular expression and a function of a request (`method`, `target`, `headers`,
-/// `remote_addr`) and a response (`status`, `set_header`, `set_content`), as cpp-httplib 0.11 and later have.
+/// `Options`, each taking a regular expression and a function of a request (`method`, `target`, `headers`, `ranges`,
+/// `remote_addr`), which is no constant object, and a response (`status`, `set_header`, `set_content`), as cpp-httplib
+/// 0.11 and later have.
 /// Errors: ConfigError for a base path that cannot work.
 template <class Server>
 void mount(Server& server, Dashboard& dashboard, std::string base = {}) {
     Dashboard::check_path("the base path of a mounted dashboard", base);
-    std::string pattern;
+    std::string pattern = "(?:https?://[^/]*)?";  // a proxy's form of a target (RFC 9112, 3.2.2)
     for (const char c : base) {
         if (c == '.') pattern += '\\';  // of what a base path may hold, the only sign with a meaning
         pattern += c;
@@ -46,8 +59,15 @@ void mount(Server& server, Dashboard& dashboard, std::string base = {}) {
         request.target = from.target;
         request.remote_addr = from.remote_addr;
         for (const auto& [name, value] : from.headers) request.headers.emplace_back(name, value);
+        // What comes after a handler goes by these: cpp-httplib cuts the body to a range, joins as many ranges as were
+        // asked for (0.11 without a bound, and memory that runs out there ends the process), and compresses for minutes
+        // what is large. It lends its own object, and needs neither any more.
+        auto& rest = const_cast<std::remove_cvref_t<decltype(from)>&>(from);
+        rest.ranges.clear();
+        rest.headers.erase("Accept-Encoding");
         Response response = dashboard.handle(request, base);
         to.status = response.status;
+        to.set_header("Connection", "close");
         std::string type = "text/plain";
         for (const auto& [name, value] : response.headers) {
             if (name == "Content-Type") {
@@ -91,7 +111,108 @@ namespace detail {
     return error == 0 ? std::string{} : std::generic_category().message(error);
 }
 
+/// Threads for connections, of which each has one to itself while it is served: `Queue` is the server's interface of
+/// that. There are as many threads as were ever needed at once, up to a bound; at the bound no connection is taken up
+/// until another one is done.
+template <class Queue>
+class ConnectionThreads final : public Queue {
+    using Job = std::function<void()>;
+    using Taken = decltype(std::declval<Queue&>().enqueue(std::declval<Job>()));  // nothing, or whether it was taken
+
+public:
+    /// At most `most` threads.
+    explicit ConnectionThreads(std::size_t most) : most_(most) {}
+
+    /// Called by the server's thread only, as is `shutdown`, which serves what is left.
+    Taken enqueue(Job job) override {
+        run(std::move(job));
+        if constexpr (!std::is_void_v<Taken>) return true;
+    }
+
+    /// Ends the threads.
+    void shutdown() override {
+        {
+            const std::lock_guard lock(mutex_);
+            ends_ = true;
+        }
+        work_.notify_all();
+        for (std::thread& thread : threads_) thread.join();
+        threads_.clear();
+    }
+
+private:
+    static constexpr std::chrono::seconds look_again{1};  // glibc 2.36 can lose a signal
+
+    void run(Job job) {
+        std::unique_lock lock(mutex_);
+        while (idle_ <= jobs_.size() && threads_.size() == most_) room_.wait_for(lock, look_again);
+        if (idle_ <= jobs_.size()) {
+            try {
+                threads_.emplace_back([this] { work(); });
+            } catch (const std::system_error&) {
+                if (threads_.empty()) {  // the caller's thread is the only one there is
+                    lock.unlock();
+                    serve(job);
+                    return;
+                }
+            }
+        }
+        jobs_.push_back(std::move(job));
+        work_.notify_one();
+    }
+
+    void work() {
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            ++idle_;
+            room_.notify_one();
+            while (jobs_.empty() && !ends_) work_.wait_for(lock, look_again);
+            --idle_;
+            if (jobs_.empty()) return;
+            const Job job = std::move(jobs_.front());
+            jobs_.pop_front();
+            lock.unlock();
+            serve(job);
+            lock.lock();
+        }
+    }
+
+    /// What escapes a server while it writes an answer, such as std::bad_alloc, ends that connection, not the process.
+    static void serve(const Job& job) noexcept {
+        try {
+            job();
+        } catch (...) {  // NOLINT(bugprone-empty-catch)
+        }
+    }
+
+    const std::size_t most_;  // constant after construction
+
+    std::mutex mutex_{};
+    // guarded by mutex_
+    std::condition_variable work_{};
+    std::condition_variable room_{};
+    std::deque<Job> jobs_{};
+    std::size_t idle_ = 0;
+    bool ends_ = false;
+
+    std::vector<std::thread> threads_{};  // the server's thread only
+};
+
 }  // namespace detail
+
+/// Prepares `server` for many connections at once, also idle and slow ones. cpp-httplib serves eight connections, and
+/// gives each five idle seconds: the ninth page that somebody leaves open makes all others wait. With this each
+/// connection has a thread of its own, up to 256; one that idles for a second, or stops for two within a request, is
+/// closed.
+/// REQUIRES: goes before the server listens. The server has `new_task_queue`, `set_keep_alive_timeout` and
+/// `set_read_timeout` as cpp-httplib has; what was set there is replaced.
+template <class Server>
+void prepare(Server& server) {
+    using Queue = std::remove_pointer_t<decltype(server.new_task_queue())>;
+    server.new_task_queue = [] { return new detail::ConnectionThreads<Queue>(256); };
+    server.set_keep_alive_timeout(1);
+    server.set_read_timeout(2);
+}
 
 /// Binds `server` to an address of this machine; port 0 takes a free one. Returns the port;
 /// `server.listen_after_bind()` serves it. The port is not shared: cpp-httplib sets SO_REUSEPORT, with which two
@@ -107,15 +228,23 @@ int bind(Server& server, const Dashboard& dashboard, const std::string& host, in
                         "authorization: set DashboardConfig::authorization, or use 127.0.0.1",
                         host));
     }
-    server.set_socket_options([](auto socket) {
+    const auto listening = std::make_shared<int>(-1);
+    server.set_socket_options([listening](auto socket) {
         const int yes = 1;
         ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
+        *listening = static_cast<int>(socket);
     });
+    int bound = port;
     if (port == 0) {
-        const int bound = server.bind_to_any_port(host.c_str());
-        if (bound > 0) return bound;
-    } else if (server.bind_to_port(host.c_str(), port)) {
-        return port;
+        bound = server.bind_to_any_port(host.c_str());
+    } else if (!server.bind_to_port(host.c_str(), port)) {
+        bound = -1;
+    }
+    if (bound > 0) {
+        // cpp-httplib 0.11 lets five connections wait; the kernel drops the others, and they try again after a second,
+        // then three, seven, fifteen. Whether this helps or not, the server listens.
+        static_cast<void>(::listen(*listening, SOMAXCONN));
+        return bound;
     }
     const std::string why = detail::why_not_bound(host, port);
     throw ConfigError(

@@ -23,7 +23,8 @@ using Headers = std::vector<std::pair<std::string, std::string>>;
 /// A request as a server received it. There is no body: nothing that the dashboard does needs one.
 struct Request {
     std::string method = "GET";  ///< GET and HEAD are answered, all others get 405
-    std::string target = "/";    ///< of the request line, percent-encoded as it came: path, then `?` and query if any
+    std::string target = "/";    ///< of the request line, percent-encoded as it came: path, then `?` and query if any;
+                                 ///< also with `http://` and a host before it
     Headers headers{};           ///< `Host` must be among them
     std::string remote_addr{};   ///< the socket's other end, never a header's word for it
 };
@@ -115,6 +116,19 @@ struct Target {
         return {};
     }
 };
+
+/// Host and path of a target in the form that proxies get (RFC 9112, 3.2.2), such as `http://localhost/running`. Of
+/// other targets the host is empty, and the path is all.
+[[nodiscard]] inline std::pair<std::string_view, std::string_view> split_target(std::string_view raw) noexcept {
+    for (const std::string_view scheme : {std::string_view{"http://"}, std::string_view{"https://"}}) {
+        if (!same_name(raw.substr(0, scheme.size()), scheme)) continue;
+        const std::string_view rest = raw.substr(scheme.size());
+        const std::size_t end = rest.find_first_of("/?");
+        if (end == std::string_view::npos) return {rest, "/"};
+        return {rest.substr(0, end), rest.substr(end)};
+    }
+    return {{}, raw};
+}
 
 enum class TargetFault { none, too_long, malformed, outside };
 

@@ -20,10 +20,12 @@ const kept = {
   set(key, value) { try { localStorage.setItem('backlite.' + key, value); } catch { /* not kept */ } },
 };
 
-// ---- light and dark
+// ---- light and dark; before anything of the page is drawn
 const root = document.documentElement;
 const setTheme = theme => { if (theme) root.dataset.theme = theme; };
 setTheme(kept.get('theme'));
+
+document.addEventListener('DOMContentLoaded', () => {
 
 // ---- times
 const units = [['d', 86400], ['h', 3600], ['min', 60], ['s', 1]];
@@ -91,7 +93,7 @@ const merge = (old, fresh) => {
   olds.slice(news.length).forEach(node => node.remove());
 };
 const live = $('#live'), rate = $('#rate'), state = $('#state'), lost = $('#lost');
-let tag = null, timer = 0, busy = false, pending = null, failures = 0, answered = 0;
+let tag = null, timer = 0, busy = false, refused = false, pending = null, failures = 0, answered = 0;
 const say = (text, where = state) => { if (where.textContent !== text) where.textContent = text; };
 const pointed = () => $$('tr[data-row]:hover').length > 0;
 const selecting = () => { const s = getSelection(); return s && !s.isCollapsed && $('#main').contains(s.anchorNode); };
@@ -103,34 +105,47 @@ const apply = () => {
   say('');
   readClock(page);
   dress(page);
-  const chosen = $('tr.chosen a[data-open]');
+  const focused = document.activeElement?.matches('tr[data-row] a') ? document.activeElement.href : null;
   merge($('#main'), $('#main', page));
   merge($('footer'), $('footer', page));
   document.title = page.title;
-  if (chosen) choose($$('tr[data-row]').find(row => $('a[data-open]', row)?.href === chosen.href));
+  // Rows have moved under the focus, which stays with the task.
+  if (focused && document.activeElement?.href !== focused) {
+    const link = $$('tr[data-row] a').find(a => a.href === focused);
+    if (link) link.focus({preventScroll: true});
+  }
 };
 // Days are of the reader's zone: the server is told how far that is ahead of UTC.
 const zone = -new Date().getTimezoneOffset();
 const address = () => location.pathname + (location.search || '?') + '&zone=' + zone;
 const poll = async force => {
-  if (busy) return;
+  if (busy || refused) return;
   busy = true;
+  let reason = '';
   try {
     const headers = tag ? {'If-None-Match': tag} : {};
     const signal = AbortSignal.timeout?.(10000);
     const reply = await fetch(address(), {headers, signal, cache: 'no-store', credentials: 'same-origin'});
+    refused = reply.status === 401 || reply.status === 403;
+    const isHtml = (reply.headers.get('Content-Type') || '').startsWith('text/html');
+    const page = isHtml ? new DOMParser().parseFromString(await reply.text(), 'text/html') : null;
+    const ours = page && $('#main', page) && $('footer time', page);
+    if (reply.status !== 304 && !ours) {  // of a proxy, a portal, or somebody who may not look
+      reason = ' (status ' + reply.status + ')';
+      throw new Error(reason);
+    }
     failures = 0;
     answered = clock();
     say('', lost);
-    if (reply.status === 304) { if (!pending) say(''); return; }
-    if ((reply.headers.get('Content-Type') || '').startsWith('text/html')) {
-      pending = new DOMParser().parseFromString(await reply.text(), 'text/html');
-      tag = reply.ok ? reply.headers.get('ETag') : null;
-      // A list must not move under the pointer, nor a text while it is marked: the news wait.
-      if (force || !(pointed() || selecting() || editing())) apply(); else say('News: r');
-    }
+    if (!page) { if (!pending) say(''); return; }
+    pending = page;
+    tag = reply.ok ? reply.headers.get('ETag') : null;
+    // A list must not move under the pointer, nor a text while it is marked: the news wait.
+    if (force || !(pointed() || selecting() || editing())) apply(); else say('News: r');
   } catch {
-    if (++failures > 1) say('No answer since ' + second.format(answered) + '; showing what was known then.', lost);
+    const known = 'showing what was known at ' + second.format(answered) + '.';
+    if (refused) say('You may not look any more; ' + known + ' Load the page again to log in.', lost);
+    else if (++failures > 1) say('No answer since ' + second.format(answered) + reason + '; ' + known, lost);
   } finally {
     busy = false;
   }
@@ -138,7 +153,7 @@ const poll = async force => {
 const schedule = () => {
   clearTimeout(timer);
   const seconds = Number(rate.value);
-  if (!seconds || document.hidden) return;
+  if (!seconds || document.hidden || refused) return;
   // After a first failure soon again: a second one is told.
   const pause = failures === 1 ? 1 : seconds * Math.min(1 + failures, 10);
   timer = setTimeout(async () => { await poll(false); schedule(); }, pause * 1000);
@@ -168,22 +183,21 @@ document.addEventListener('click', event => {
 });
 
 // ---- keyboard
-const choose = row => {
-  for (const other of $$('tr.chosen')) other.classList.remove('chosen');
-  if (!row) return;
-  row.classList.add('chosen');
-  row.scrollIntoView({block: 'nearest'});
-};
+// The focus goes from row to row, so that Enter opens the task and a screen reader says where one is.
 const step = by => {
-  const rows = $$('tr[data-row]');
-  if (rows.length) choose(rows[Math.max(0, Math.min(rows.length - 1, rows.findIndex(r => r.classList.contains('chosen')) + by))]);
+  const links = $$('tr[data-row]').map(row => $('a', row)).filter(link => link);
+  const row = document.activeElement?.closest('tr[data-row]');
+  const at = row ? links.indexOf($('a', row)) + by : by > 0 ? 0 : links.length - 1;
+  links[Math.max(0, Math.min(links.length - 1, at))]?.focus();
 };
-const go = index => { location.href = $$('nav a')[index].href; };
+const follow = link => { if (link) location.href = link.href; };
+const go = index => follow($$('nav a')[index]);
 const keys = {
   '/': () => $('#q').focus(), '?': () => $('#keys').showModal(), j: () => step(1), k: () => step(-1),
-  o: () => go(0), u: () => go(2), f: () => go(4), p: () => setRate(rate.value === '0' ? before : '0'),
-  r: () => { if (pending) apply(); else poll(true); },
-  Enter: () => { const link = $('tr.chosen a'); if (link) location.href = link.href; },
+  o: () => go(0), w: () => go(1), u: () => go(2), s: () => go(3), f: () => go(4),
+  n: () => follow($('.pages a[rel=next]')), b: () => history.back(),
+  p: () => setRate(rate.value === '0' ? before : '0'),
+  r: () => { if (refused) location.reload(); else if (pending) apply(); else poll(true); },
 };
 document.addEventListener('keydown', event => {
   if (event.ctrlKey || event.metaKey || event.altKey || $('#keys').open) return;
@@ -203,6 +217,7 @@ live.hidden = false;
 setInterval(() => { if (!document.hidden) showTimes(document, true); }, 1000);
 schedule();
 if (zone && $('#days')) poll(true);
+});
 })();
 )js";
 

@@ -14,15 +14,15 @@ inline constexpr std::string_view stylesheet =
     R"css(:root{--bg:#f6f7f9;--card:#fff;--ink:#1b2330;--soft:#566173;--line:#dde2ea;--accent:#1f5fbf;--ok:#156a3d;--bad:#b3261e;
 --warn:#8a5300;--time:#6a4fb3;--hover:#eef2f8;--ok-bg:#e2f4ea;--bad-bg:#fbe6e4;--warn-bg:#fdf0d8;--info-bg:#e4edfa;--mute-bg:#eceff4;
 --bar-ok:#3aa76d;--bar-bad:#d9534a;--bar-time:#8a74cf;--bar-due:#5b8fdd;--bar-wait:#b98212;--bar-left:#2f9aa0;color-scheme:light}
-@media(prefers-color-scheme:dark){:root:not([data-theme=light]){--bg:#12161d;--card:#1a202a;--ink:#e6eaf1;--soft:#a3aec0;--line:#2c3543;
+@media screen and (prefers-color-scheme:dark){:root:not([data-theme=light]){--bg:#12161d;--card:#1a202a;--ink:#e6eaf1;--soft:#a3aec0;--line:#2c3543;
 --accent:#84b3ff;--ok:#6fd6a0;--bad:#ff9a91;--warn:#f1c06a;--time:#bda9ff;--hover:#222a37;--ok-bg:#173226;--bad-bg:#3d1f1e;--warn-bg:#3a2d14;
 --info-bg:#1b2c47;--mute-bg:#262e3b;--bar-ok:#3f9d6b;--bar-bad:#d0605a;--bar-time:#8f7ad0;--bar-due:#5486d0;color-scheme:dark}}
-:root[data-theme=dark]{--bg:#12161d;--card:#1a202a;--ink:#e6eaf1;--soft:#a3aec0;--line:#2c3543;--accent:#84b3ff;--ok:#6fd6a0;--bad:#ff9a91;
+@media screen{:root[data-theme=dark]{--bg:#12161d;--card:#1a202a;--ink:#e6eaf1;--soft:#a3aec0;--line:#2c3543;--accent:#84b3ff;--ok:#6fd6a0;--bad:#ff9a91;
 --warn:#f1c06a;--time:#bda9ff;--hover:#222a37;--ok-bg:#173226;--bad-bg:#3d1f1e;--warn-bg:#3a2d14;--info-bg:#1b2c47;--mute-bg:#262e3b;
---bar-ok:#3f9d6b;--bar-bad:#d0605a;--bar-time:#8f7ad0;--bar-due:#5486d0;color-scheme:dark}
+--bar-ok:#3f9d6b;--bar-bad:#d0605a;--bar-time:#8f7ad0;--bar-due:#5486d0;color-scheme:dark}}
 *{box-sizing:border-box}
 html{font:15px/1.5 system-ui,-apple-system,"Segoe UI",Roboto,"Helvetica Neue",Arial,sans-serif;background:var(--bg);color:var(--ink);
--webkit-text-size-adjust:100%}
+-webkit-text-size-adjust:100%;scroll-padding:8rem 0 2rem}
 body{margin:0;display:flex;flex-direction:column;min-height:100vh}
 a{color:var(--accent);text-decoration:none}
 a:hover{text-decoration:underline}
@@ -92,7 +92,7 @@ thead [aria-sort=ascending] a::after{content:" ↑"}
 tbody tr:hover{background:var(--hover)}
 tbody tr:last-child>:first-child{border-bottom-left-radius:10px}
 tbody tr:last-child>:last-child{border-bottom-right-radius:10px}
-tr.chosen>*{box-shadow:inset 0 0 0 999px var(--info-bg)}
+tr[data-row]:has(a:focus-visible)>*{box-shadow:inset 0 0 0 999px var(--info-bg)}
 tbody th{overflow-wrap:anywhere}
 .num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .zero,.none{color:var(--soft)}
@@ -162,7 +162,12 @@ thead:has(a) tr::before{content:"Sort by";color:var(--soft);font-size:.8rem}.car
 .cards td.error:has(span:empty){display:none}
 .filter label{flex:1 1 130px}.filter label:has([type=datetime-local]){flex-basis:210px}.filter input,.filter select{width:100%}}
 @media(prefers-reduced-motion:no-preference){.tile,nav a{transition:border-color .12s,color .12s}}
-@media print{header,.filter,.pages,footer{display:none}}
+@media(max-width:720px){html{scroll-padding-top:11rem}}
+@media(max-height:600px){html{scroll-padding-top:1rem}header{position:static}#lost{position:fixed;inset:auto 0 0;z-index:1}}
+@media(forced-colors:active){.key::before,.plot svg,.timeline li::before{forced-color-adjust:none}nav a{border-color:Canvas;text-decoration:none}
+nav a[aria-current]{border-color:Highlight;border-bottom-width:4px}.switch a{text-decoration:none}
+.switch a[aria-current=true]{forced-color-adjust:none;background:Highlight;color:HighlightText}tr[data-row]:has(a:focus-visible)>*{outline:1px solid Highlight}}
+@media print{nav,.live,.skip,#lost,[role=search],.filter,.pages,dialog{display:none}header{position:static;border:0}body{display:block}}
 )css";
 
 /// The mark beside the page's name in the browser.

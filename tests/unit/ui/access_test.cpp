@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <chrono>
 #include <string>
 #include <vector>
 
@@ -9,6 +10,8 @@
 namespace {
 
 using namespace backlite::ui;
+using backlite::ui::detail::Guesses;
+using backlite::ui::detail::network_of;
 
 TEST_CASE("ui access: this machine's own addresses, and no others") {
     for (const char* own : {"127.0.0.1", "127.255.1.2", "::1", "::ffff:127.0.0.1"}) CHECK(is_loopback(own));
@@ -65,10 +68,71 @@ TEST_CASE("ui access: a password lets in who knows it") {
     CHECK(auth.challenge.starts_with("Basic realm="));
 }
 
-TEST_CASE("ui access: guessing a password is stopped") {
+using std::chrono::steady_clock;
+
+/// Passwords that somebody at `address` tries; those that the guard looked at are told by what it let in.
+void guess(Guesses& guesses, const std::string& address, int count, steady_clock::time_point now, int from = 0) {
+    for (int i = from; i < from + count; ++i) {
+        CHECK_FALSE(guesses.admit(address, "wrong " + std::to_string(i), "right", now));
+    }
+}
+
+TEST_CASE("ui access: guessing a password is stopped for a minute") {
+    Guesses guesses;
+    const steady_clock::time_point now{std::chrono::hours{5}};
+    guess(guesses, "10.0.0.5", 20, now);
+    CHECK_FALSE(guesses.admit("10.0.0.5", "right", "right", now + std::chrono::minutes{1}));
+    CHECK(guesses.admit("10.0.0.5", "right", "right", now + std::chrono::minutes{1} + std::chrono::milliseconds{1}));
+}
+
+TEST_CASE("ui access: a wrong password that is sent again and again is one guess") {
     const Authorization auth = basic_auth("ada", "secret");
-    for (int i = 0; i < 20; ++i) CHECK(auth.check(with("Basic YWRhOm5v")) == Access::none);
-    CHECK(auth.check(with("Basic YWRhOnNlY3JldA==")) == Access::none);
+    for (int i = 0; i < 1'000; ++i) CHECK(auth.check(with("Basic YWRhOm5v")) == Access::none);
+    CHECK(auth.check(with("Basic YWRhOnNlY3JldA==")) == Access::read);
+}
+
+TEST_CASE("ui access: who guesses locks out neither other addresses nor who was let in before") {
+    Guesses guesses;
+    const steady_clock::time_point now{std::chrono::hours{5}};
+    CHECK(guesses.admit("10.0.0.7", "right", "right", now));
+    guess(guesses, "10.0.0.5", 100, now);
+    CHECK(guesses.admit("10.0.0.6", "right", "right", now));
+    guess(guesses, "10.0.0.7", 100, now);
+    CHECK(guesses.admit("10.0.0.7", "right", "right", now));
+}
+
+TEST_CASE("ui access: guessing is stopped also behind an address that was let in, and for many addresses") {
+    Guesses guesses;
+    const steady_clock::time_point now{std::chrono::hours{5}};
+    CHECK(guesses.admit("10.0.0.7", "right", "right", now));
+    guess(guesses, "10.0.0.7", 200, now);
+    CHECK_FALSE(guesses.admit("10.0.0.7", "right", "right", now));
+    CHECK(guesses.admit("10.0.0.8", "right", "right", now));
+    for (int i = 0; i < 100; ++i) guess(guesses, "10.0.1." + std::to_string(i), 10, now);
+    CHECK_FALSE(guesses.admit("10.0.2.1", "right", "right", now));
+    CHECK(guesses.admit("10.0.0.8", "right", "right", now));
+}
+
+TEST_CASE("ui access: addresses of one network of IPv6 guess together") {
+    Guesses guesses;
+    const steady_clock::time_point now{std::chrono::hours{5}};
+    for (int i = 0; i < 20; ++i) guess(guesses, "2001:db8:1:2::" + std::to_string(i), 1, now, i);
+    CHECK_FALSE(guesses.admit("2001:db8:1:2:3:4:5:6", "right", "right", now));
+    CHECK(guesses.admit("2001:db8:1:3::1", "right", "right", now));
+    CHECK(network_of("::1").empty());
+    CHECK(network_of("2001:db8::7") == "2001:db8");
+    CHECK(network_of("::ffff:10.0.0.5") == "::ffff:10.0.0.5");
+    CHECK(network_of("10.0.0.5") == "10.0.0.5");
+}
+
+TEST_CASE("ui access: this machine is let in, and no other") {
+    const Authorization auth = this_machine();
+    Request request;
+    request.remote_addr = "127.0.0.1";
+    CHECK(auth.check(request) == Access::read);
+    request.remote_addr = "10.0.0.5";
+    CHECK(auth.check(request) == Access::none);
+    CHECK(auth.challenge.empty());
 }
 
 TEST_CASE("ui access: asking without a password is no guess") {

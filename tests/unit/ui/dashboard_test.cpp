@@ -39,6 +39,7 @@ using backlite_test::Markup;
 using backlite_test::parse_markup;
 using backlite_test::Rig;
 using backlite_test::TempFolder;
+using backlite_test::without_token;
 
 constexpr std::int64_t now = Rig::now;
 
@@ -454,6 +455,15 @@ TEST_CASE("Dashboard: each page has a place where the script says politely that 
     }
 }
 
+TEST_CASE("Dashboard: the script that sets the theme runs before anything is drawn") {
+    Rig rig;
+    const std::string page = rig.page("/");
+    const std::size_t script = page.find("<script src=\"");
+    CHECK(script < page.find("<link rel=\"stylesheet\""));
+    CHECK(page.find("></script>", script) < page.find("</head>"));
+    CHECK_FALSE(holds(page, "defer"));
+}
+
 TEST_CASE("Dashboard: legends name the parts of a bar from its top down") {
     Rig rig;
     fill(rig);
@@ -540,7 +550,7 @@ TEST_CASE("Dashboard: a client's file is shown with the client's own clock and l
     std::unique_ptr<Dashboard> dashboard;
     {
         Client client(config);
-        dashboard = std::make_unique<Dashboard>(client);
+        dashboard = std::make_unique<Dashboard>(client, without_token());
     }
     const Response response = dashboard->handle(get("/"));
     CHECK(response.status == 200);
@@ -610,9 +620,33 @@ TEST_CASE("Dashboard: a page that has not changed is 304, until somebody commits
 
 TEST_CASE("Dashboard: tags that are none of ours change nothing") {
     Rig rig;
-    for (const char* tag : {"", "\"", "\"\"", "*", "\"x\"", "W/\"x.1\"", "\"a.b.c.99999999999999999999\""}) {
+    const std::string own = header_of(rig.ask("/"), "ETag");
+    const std::string unclosed = own.substr(0, own.size() - 1);
+    for (const std::string& tag : {std::string{}, std::string{"\""}, std::string{"\"\""}, std::string{"\"x\""},
+                                   std::string{"W/\"x.1\""}, std::string{"\"a.b.c.99999999999999999999\""}, unclosed,
+                                   std::string{"\"x\", "} + unclosed, own.substr(1), std::string{"\"*\""}}) {
+        CAPTURE(tag);
         CHECK(rig.ask("/", {{"If-None-Match", tag}}).status == 200);
     }
+    CHECK(rig.ask("/nowhere", {{"If-None-Match", "*"}}).status == 404);
+}
+
+TEST_CASE("Dashboard: a tag is also known when it is weak, one of several, or any") {
+    Rig rig;
+    fill(rig);
+    const std::string own = header_of(rig.ask("/upcoming"), "ETag");
+    for (const std::string& tags :
+         {"W/" + own, "\"x\", " + own, "W/\"a, b\",W/" + own + " , \"y\"", std::string{"*"}}) {
+        CAPTURE(tags);
+        const Response same = rig.ask("/upcoming", {{"If-None-Match", tags}});
+        CHECK(same.status == 304);
+        CHECK(same.body.empty());
+        CHECK(header_of(same, "ETag") == own);
+        CHECK(header_of(same, "Vary") == "Accept");
+    }
+    CHECK(rig.ask("/upcoming", {{"If-None-Match", "\"x\""}, {"If-None-Match", own}}).status == 304);
+    rig.clock->advance(1h);
+    CHECK(rig.ask("/upcoming", {{"If-None-Match", "W/" + own}}).status == 200);
 }
 
 TEST_CASE("Dashboard: assets are kept for ever under a name that changes with them") {
@@ -927,6 +961,7 @@ TEST_CASE("Dashboard S4: every answer carries the same protection") {
               "form-action 'self'; base-uri 'none'; frame-ancestors 'none'");
         CHECK(header_of(response, "X-Content-Type-Options") == "nosniff");
         CHECK(header_of(response, "Referrer-Policy") == "same-origin");
+        CHECK(header_of(response, "Accept-Ranges") == "none");
         CHECK(header_of(response, "Cache-Control") == "no-store");
         for (const auto& [name, value] : response.headers) {
             CHECK(value.find_first_of("\r\n") == std::string::npos);
@@ -970,6 +1005,29 @@ TEST_CASE("Dashboard S6: a host that is not known is refused, before anything el
     Request request = get("/");
     request.headers = {{"Host", "tasks.example.org:443"}};
     CHECK(rig.dashboard->handle(request).status == 200);
+    request.target = "http://evil.com/";
+    CHECK(rig.dashboard->handle(request).status == 421);
+}
+
+TEST_CASE("Dashboard: an address may have the host in front, as proxies get it") {
+    Rig rig;
+    fill(rig);
+    for (const char* target :
+         {"http://localhost/upcoming", "HTTP://127.0.0.1:8080/upcoming?x=1", "https://[::1]/upcoming"}) {
+        CAPTURE(target);
+        CHECK(holds(rig.ask(target).body, "comes"));
+    }
+    CHECK(rig.ask("http://localhost").status == 200);
+    CHECK(rig.ask("http:///upcoming").status == 200);  // names no other host
+    CHECK(rig.ask("http://localhost?period=day").status == 400);
+    for (const char* target : {"http://evil.com/upcoming", "http://localhost@evil.com/upcoming", "http://evil.com"}) {
+        CAPTURE(target);
+        CHECK(rig.ask(target).status == 421);
+    }
+    for (const char* target : {"ftp://localhost/upcoming", "localhost/upcoming", "http:/upcoming"}) {
+        CAPTURE(target);
+        CHECK(rig.ask(target).status == 400);
+    }
 }
 
 TEST_CASE("Dashboard S7: nothing but GET and HEAD is answered") {
@@ -1030,6 +1088,110 @@ TEST_CASE("Dashboard S9: the authorization decides on every path, and what it th
     CHECK(rig.logger->count("authorization threw") == 1);
 }
 
+constexpr const char* token = "a-token.of_16~ch";
+
+/// A dashboard as it is unless told otherwise, but for the token.
+Rig with_token() {
+    DashboardConfig config;
+    config.token = token;
+    return Rig(std::move(config));
+}
+
+TEST_CASE("Dashboard: who asks from this machine must bring the token, or a cookie that was given for it") {
+    Rig rig = with_token();
+    fill(rig);
+    for (const std::string& path : all_paths) {
+        if (path == "/health") continue;
+        CAPTURE(path);
+        CHECK(rig.ask(path).status == 403);
+        CHECK(rig.ask(path, {{"Cookie", "backlite-8080=a-token.of_16~cX"}}).status == 403);
+        CHECK(rig.ask(path, {{"Cookie", fmt::format("backlite-8080={}", token)}}).status == 200);
+        CHECK(rig.ask(path, {{"Authorization", fmt::format("Bearer {}", token)}}).status == 200);
+    }
+    CHECK(holds(rig.ask("/").body, "the program has printed"));
+    CHECK(rig.ask("/nowhere").status == 403);
+    CHECK(rig.ask("/%zz").status == 403);
+    for (const std::string& wrong : {fmt::format("Basic {}", token), fmt::format("Bearer {}x", token),
+                                     std::string{"Bearer "}, std::string{token}}) {
+        CHECK(rig.ask("/", {{"Authorization", wrong}}).status == 403);
+    }
+    for (const std::string& cookie : {fmt::format("backlite={}", token), fmt::format("backlite-80={}", token),
+                                      fmt::format("xbacklite-8080={}", token), fmt::format("backlite-8080{}", token),
+                                      std::string{"backlite-8080="}, std::string{";;=; backlite-8080"}}) {
+        CAPTURE(cookie);
+        CHECK(rig.ask("/", {{"Cookie", cookie}}).status == 403);
+    }
+    CHECK(rig.ask("/", {{"Cookie", fmt::format("a=b; backlite-8080=old;backlite-8080={}; c=d", token)}}).status == 200);
+    CHECK(rig.ask("/", {{"Cookie", "a=b"}, {"Cookie", fmt::format("backlite-8080={}", token)}}).status == 200);
+}
+
+TEST_CASE("Dashboard: the token lets in from this machine only") {
+    Rig rig = with_token();
+    Request request = get(rig.dashboard->entrance());
+    request.remote_addr = "10.0.0.5";
+    CHECK(rig.dashboard->handle(request).status == 403);
+    request = get("/health");
+    request.remote_addr = "10.0.0.5";
+    CHECK(rig.dashboard->handle(request).status == 403);
+}
+
+TEST_CASE("Dashboard: the address with the token gives a cookie, and leads to one without it") {
+    Rig rig = with_token();
+    fill(rig);
+    CHECK(rig.dashboard->entrance() == "/?token=a-token.of_16~ch");
+    CHECK(rig.dashboard->entrance("/tasks") == "/tasks/?token=a-token.of_16~ch");
+    for (const std::string base : {"", "/tasks"}) {
+        CAPTURE(base);
+        const Response first = rig.dashboard->handle(get(rig.dashboard->entrance(base)), base);
+        CHECK(first.status == 200);
+        CHECK(header_of(first, "Refresh") == "0; url=" + base + "/");
+        CHECK(header_of(first, "Referrer-Policy") == "no-referrer");
+        CHECK(header_of(first, "Cache-Control") == "no-store");
+        CHECK_FALSE(holds(first.body, token));
+        const std::string cookie = header_of(first, "Set-Cookie");
+        CHECK(cookie ==
+              fmt::format("backlite-8080={}; Path={}; HttpOnly; SameSite=Strict", token, base.empty() ? "/" : base));
+        const Response second =
+            rig.dashboard->handle(get(base + "/", {{"Cookie", cookie.substr(0, cookie.find(';'))}}), base);
+        CHECK(second.status == 200);
+        CHECK(holds(second.body, "backlite"));
+        CHECK_FALSE(holds(second.body, token));
+        CHECK(header_of(second, "Set-Cookie").empty());
+    }
+    Request request = get(rig.dashboard->entrance());
+    request.headers = {{"Host", "[::1]"}};
+    CHECK(header_of(rig.dashboard->handle(request), "Set-Cookie").starts_with("backlite=a-token"));
+    for (const char* wrong : {"/?token=a-token.of_16~cX", "/?token=", "/?token=x&token=a-token.of_16~ch"}) {
+        CHECK(rig.ask(wrong).status == 403);
+        CHECK(header_of(rig.ask(wrong), "Set-Cookie").empty());
+    }
+    CHECK(rig.logger->count("token") == 0);
+}
+
+TEST_CASE("Dashboard: health is told to monitors of this machine without a token, and tells none") {
+    Rig rig = with_token();
+    rig.add({.id = "waits", .created_at = now - 100'000});
+    CHECK(rig.ask("/health").status == 200);
+    CHECK(rig.ask("/health?max_age=99").status == 503);
+    CHECK(rig.ask("/metrics").status == 403);
+    CHECK(rig.ask("/health/x").status == 403);
+    CHECK(header_of(rig.ask("/health?token=x"), "Set-Cookie").empty());
+}
+
+TEST_CASE("Dashboard: a token is made for each dashboard, and one that is given must be long and plain") {
+    const Dashboard first("app.db");
+    const Dashboard second("app.db");
+    CHECK(first.entrance().size() == std::string_view{"/?token="}.size() + 32);
+    CHECK(first.entrance() != second.entrance());
+    CHECK(Dashboard("app.db", without_token()).entrance("/tasks") == "/tasks/");
+    for (const char* bad :
+         {"short", "with a blank in it", "with;semicolon;in;it", "with\r\nlines-in-it", "with%2525percents"}) {
+        DashboardConfig config;
+        config.token = bad;
+        CHECK_THROWS_AS(Dashboard("app.db", config), ConfigError);
+    }
+}
+
 TEST_CASE("Dashboard S10: a password is asked for") {
     DashboardConfig config;
     config.authorization = basic_auth("ada", "secret");
@@ -1083,7 +1245,7 @@ TEST_CASE("Dashboard S13: the file is read without a change to one byte of it, a
     };
     const std::string before = bytes();
     {
-        Dashboard dashboard(file);
+        Dashboard dashboard(file, without_token());
         for (const std::string& path : all_paths) {
             CAPTURE(path);  // by the real clock the task that waits is late
             CHECK(dashboard.handle(get(path)).status == (path == "/health" ? 503 : 200));
@@ -1106,7 +1268,7 @@ TEST_CASE("Dashboard S13: a connection that the host opens writable is set to re
     reader.read(1'000ms, [](Store& store) {
         CHECK_THROWS_AS(storage::execute(store.queues.handle(), "DELETE FROM backlite_tasks"), StorageError);
     });
-    Dashboard dashboard(file, config);
+    Dashboard dashboard(file, without_token(config));
     CHECK(dashboard.handle(get("/")).status == 200);
 }
 
@@ -1119,7 +1281,7 @@ TEST_CASE("Dashboard S13: also what the host opens writable leaves the file alon
     {
         DashboardConfig config;
         config.open = [&] { return SQLite::Database(file, SQLite::OPEN_READWRITE); };
-        Dashboard dashboard(file, config);
+        Dashboard dashboard(file, without_token(config));
         CHECK(dashboard.handle(get("/")).status == 200);
         SQLite::Database db(file, SQLite::OPEN_READWRITE);
         db.exec("CREATE TABLE filler AS SELECT zeroblob(1000000)");
@@ -1136,9 +1298,11 @@ TEST_CASE("Dashboard S14: what goes wrong is a page with a number, and the log h
     config.logger = logger;
     config.busy_timeout = 1ms;
     const auto told = [&](const std::string& file) {
-        Dashboard dashboard(file, config);
+        Dashboard dashboard(file, without_token(config));
         const Response response = dashboard.handle(get("/"));
         CHECK(response.status == 503);
+        CHECK(header_of(response, "Retry-After") == "1");
+        CHECK(holds(response.body, "<a href=\"\">Try again</a>"));
         CHECK(parse_markup(response.body).fault == "");
         CHECK_FALSE(holds(response.body, folder.name()));
         CHECK(holds(response.body, "under number 1"));
@@ -1176,7 +1340,7 @@ TEST_CASE("Dashboard S14: what goes wrong is a page with a number, and the log h
 TEST_CASE("Dashboard: a file that appears, goes and is replaced is shown as it is now") {
     TempFolder folder;
     const std::string file = folder.file("app.db");
-    Dashboard dashboard(file);
+    Dashboard dashboard(file, without_token());
     CHECK(dashboard.handle(get("/")).status == 503);
     const auto make = [&](const char* queue) {
         { const Client client(backlite_test::quick_config(folder.file("new.db"))); }
