@@ -7,7 +7,7 @@ set(BACKLITE_HEADERS
     # 1: what a task and a client are made of
     config task records
     # 2: one file, one connection
-    storage/database_file storage/statement storage/connection
+    storage/database_file storage/statement storage/isolation storage/connection
     # 3: tables, and every SQL statement
     storage/schema storage/claims storage/statistics storage/adds storage/outcomes storage/upkeep storage/reads storage/repository
     # 4: the one write path; who is alive; what a processor returns and sees
@@ -15,8 +15,8 @@ set(BACKLITE_HEADERS
     # 5: a task type and its processor; adding, without an engine
     queue add_target add_op adder
     # 6: names to queues; threads
-    runtime/queue_registry runtime/due_times runtime/thread runtime/log_relay runtime/deadline_timer runtime/commit_watch
-    runtime/look_schedule runtime/liveness runtime/worker_pool runtime/overdue_watch runtime/clock_watch runtime/inbox runtime/claim_policy runtime/retry_pause runtime/add_counts runtime/cycle runtime/ending
+    runtime/queue_registry runtime/due_times runtime/setback runtime/thread runtime/log_relay runtime/deadline_timer runtime/commit_watch
+    runtime/look_schedule runtime/liveness runtime/worker_pool runtime/set_apart runtime/overdue_watch runtime/clock_watch runtime/inbox runtime/claim_policy runtime/retry_pause runtime/add_counts runtime/cycle runtime/ending
     runtime/checked_config
     # 7: one attempt
     runtime/task_runner

@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include <sqlite3.h>
+
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
@@ -31,8 +33,10 @@
 #include <backlite/runtime/overdue_watch.hpp>
 #include <backlite/runtime/queue_registry.hpp>
 #include <backlite/runtime/retry_pause.hpp>
+#include <backlite/runtime/set_apart.hpp>
 #include <backlite/runtime/worker_pool.hpp>
 #include <backlite/storage/group_commit.hpp>
+#include <backlite/storage/isolation.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -71,6 +75,7 @@ public:
           due_(parts.queues),
           claims_(parts.config.num_workers),
           pause_(parts.config.busy_timeout, parts.config.release_after),
+          apart_(parts.queues, parts.tell),
           clocks_(parts.clock) {}
     Dispatcher(const Dispatcher&) = delete;
     Dispatcher& operator=(const Dispatcher&) = delete;
@@ -103,9 +108,10 @@ public:
         next_observation_ = saturating_add(now, observation_interval());
         next_purge_ = parts_.config.cleanup_interval > Duration::zero() ? now : (Steady::time_point::max)();
         taken_.refresh = true;
-        for (;;) {
+        for (bool stopping = false;;) {
             inbox_.take(taken_);
             if (taken_.stop) collect_everything();
+            if (taken_.stop && !std::exchange(stopping, true)) apart_.hurry();
             if (taken_.stop && nothing_left()) break;
             watch_the_clocks();
             if (!taken_.abandon && pause_.left(Steady::now()) == Steady::duration::zero()) work();
@@ -149,12 +155,21 @@ private:
             return true;
         } catch (const StorageError& error) {
             note_failure(error.what(), error.extended_code());
+            if (error.code() == SQLITE_ERROR) demand_tables();
         } catch (const std::exception& error) {
             note_failure(error.what(), 0);
         } catch (...) {
             note_failure("an exception that is no std::exception", 0);
         }
         return false;
+    }
+
+    /// Tables that are gone do not come back: without them the client ends.
+    void demand_tables() noexcept {
+        try {
+            parts_.writes.read([](storage::Repository& repository) { repository.upkeep.demand_tables(); }, patience_);
+        } catch (...) {  // told by the write path
+        }
     }
 
     void note_failure(std::string_view what, int code) noexcept {
@@ -229,11 +244,12 @@ private:
     void cycle() {
         if (taken_.abandon) return;
         give_back_what_waits_too_long();
+        if (apart_.take_up(Steady::now(), unwritten_, due_)) taken_.refresh = true;
         due_.merge();
         const WorkerPool::Load load = look_at_pool();
         CyclePlan plan = make_plan(load);
         const bool outcomes = !unwritten_.empty() || outcomes_at(load) <= parts_.clock.steady_now();
-        if (!outcomes && plan.empty() && !parts_.add_counts.overdue(Steady::now())) return;
+        if (!outcomes && plan.empty() && !(plan.count && parts_.add_counts.overdue(Steady::now()))) return;
         collect();
         AddCounts::Batch added(parts_.add_counts, Steady::now());
         plan.added = added.tallies();
@@ -243,12 +259,16 @@ private:
         for (Finished& finished : unwritten_) hold_to_clock(finished.resolved, wall);
         plan.claim.now = wall;
         CycleResult result;
-        parts_.writes.write(
-            [&](storage::Repository& repository) {
-                result = run_cycle(repository, unwritten_, plan, due_.heads(), wall, parts_.config.release_after);
+        const bool refused_before =
+            plan.purge_past > 0 ||
+            std::any_of(unwritten_.begin(), unwritten_.end(), [](const Finished& one) { return one.setback.any(); });
+        parts_.writes.write_in_parts(
+            [&](storage::Repository& repository, storage::Isolation* apart) {
+                result =
+                    run_cycle(repository, unwritten_, plan, due_.heads(), wall, parts_.config.release_after, apart);
             },
-            patience_);
-        added.written();
+            patience_, refused_before);
+        if (plan.count && !result.refused_statistics) added.written();
         settle(plan, result);
     }
 
@@ -312,20 +332,28 @@ private:
         const std::int64_t wall = to_ms(parts_.clock.now());
         if (now >= next_lease_) {
             plan.leases = parts_.pool.claims();
+            for (const Finished& refused : apart_.outcomes()) {
+                plan.leases.emplace_back(refused.resolved.id, refused.resolved.claim);
+            }
             if (plan.leases.empty()) next_lease_ = saturating_add(now, lease_interval());
         }
-        plan.undo_jump = jump_back_;
+        const auto real = Steady::now();
+        if (!apart_.waits(SetApart::Step::jump, real)) plan.undo_jump = jump_back_;
+        plan.count = !apart_.waits(SetApart::Step::statistics, real);
         if (taken_.stop) return plan;
         if (now >= next_purge_) {
             plan.purge = purge_needed(wall);
+            plan.purge_past = purge_past_;
             if (!plan.purge) next_purge_ = saturating_add(now, parts_.config.cleanup_interval);
         }
-        plan.lapse = ownerless_ && saturating_add(*ownerless_, parts_.config.release_after) <= wall;
+        plan.lapse = ownerless_ && saturating_add(*ownerless_, parts_.config.release_after) <= wall &&
+                     !apart_.waits(SetApart::Step::lapse, real);
         const storage::QueueHead* head = due_.earliest();
         if (head == nullptr || head->due > wall) return plan;
         plan.claim = claims_.request(load, head, due_.worker_wanted());
         plan.claim.owner = parts_.liveness.owner();
         plan.claim.max_payload = parts_.config.max_payload;
+        plan.claim.leave = apart_.left();
         return plan;
     }
 
@@ -339,14 +367,25 @@ private:
     /// The transaction is committed.
     void settle(const CyclePlan& plan, CycleResult& result) {
         due_.set(std::move(result.heads));
-        const std::vector<Finished> written = std::exchange(unwritten_, {});
+        std::vector<Finished> written = std::exchange(unwritten_, {});
         const std::int64_t wall = to_ms(parts_.clock.now());
         for (const std::size_t index : result.lost_outcomes) {
             parts_.tell(LogLevel::warning, "outcome dropped: the claim was taken back",
                         {{"id", written[index].resolved.id.str()},
                          {"queue", parts_.queues[written[index].queue].config().name}});
         }
-        for (const Finished& finished : written) {
+        for (const std::size_t index : result.without_payload) {
+            tell_of(written[index], LogLevel::warning, "outcome shortened: with its payload the row is too large");
+        }
+        const auto real = Steady::now();
+        auto refusal = result.refused_outcomes.begin();
+        for (std::size_t i = 0; i < written.size(); ++i) {
+            Finished& finished = written[i];
+            if (refusal != result.refused_outcomes.end() && refusal->index == i) {
+                apart_.keep(std::move(finished), (refusal++)->error, real);
+                continue;
+            }
+            if (finished.setback.any()) tell_of(finished, LogLevel::info, "outcome written: it is refused no longer");
             const Resolution resolution = finished.resolved.resolution;
             if (resolution == Resolution::retry || resolution == Resolution::snooze) {
                 due_.note(finished.queue, finished.resolved.wait_until);
@@ -356,19 +395,34 @@ private:
         }
         if (!plan.leases.empty()) next_lease_ = saturating_add(parts_.clock.steady_now(), lease_interval());
         for (const std::size_t index : result.lost_leases) drop_claim(plan.leases[index]);
-        if (plan.purge) note_purge(result.purged);
-        if (plan.lapse) {
+        for (const Refusal& refused : result.refused_leases) {
+            apart_.tell_lease(plan.leases[refused.index].first, refused.error, real);
+        }
+        for (const auto& [step, error] : {std::pair{SetApart::Step::statistics, &result.refused_statistics},
+                                          std::pair{SetApart::Step::jump, &result.refused_jump},
+                                          std::pair{SetApart::Step::lapse, &result.refused_lapse},
+                                          std::pair{SetApart::Step::purge, &result.refused_purge}}) {
+            if (*error) apart_.keep(step, **error, real);
+        }
+        if (plan.purge) note_purge(result);
+        if (plan.lapse && result.lapsed > 0) {
             taken_.refresh = true;
             parts_.tell(LogLevel::warning, "rescued claims of an unknown owner",
                         {{"claims", std::to_string(result.lapsed)}});
         }
-        if (plan.undo_jump > Duration::zero()) {
+        if (plan.undo_jump > Duration::zero() && !result.refused_jump) {
             taken_.refresh = true;
             if (result.jump_undone) jump_back_ = Duration::zero();
         }
         if (plan.claim.limit == 0) return;
+        for (const storage::RefusedClaim& refused : result.claimed.refused) apart_.keep(refused, real);
         claims_.claimed(plan.claim, result.claimed);
         parts_.pool.offer(std::move(result.claimed.tasks));
+    }
+
+    void tell_of(const Finished& finished, LogLevel level, std::string_view what) const {
+        parts_.tell(level, what,
+                    {{"id", finished.resolved.id.str()}, {"queue", parts_.queues[finished.queue].config().name}});
     }
 
     /// The claim is somebody else's by now: whoever works on it is told, and whatever comes of it changes nothing.
@@ -384,18 +438,21 @@ private:
         }
     }
 
-    void note_purge(int purged) {
-        if (purged > 0) {
-            parts_.tell(LogLevel::info, "purged expired tasks", {{"tasks", std::to_string(purged)}});
+    void note_purge(const CycleResult& result) {
+        if (result.purged > 0) {
+            parts_.tell(LogLevel::info, "purged expired tasks", {{"tasks", std::to_string(result.purged)}});
         }
-        if (purged < upkeep_chunk) {
+        purge_past_ += result.purge_left;
+        if (result.purged + result.purge_left < upkeep_chunk) {
+            purge_past_ = 0;
             next_purge_ = saturating_add(parts_.clock.steady_now(), parts_.config.cleanup_interval);
         }
     }
 
     [[nodiscard]] bool nothing_left() const {
         const WorkerPool::Load load = parts_.pool.load();
-        return load.running == 0 && load.ready == 0 && load.finished == 0 && (unwritten_.empty() || taken_.abandon);
+        return load.running == 0 && load.ready == 0 && load.finished == 0 &&
+               ((unwritten_.empty() && apart_.outcomes().empty()) || taken_.abandon);
     }
 
     void sleep() {
@@ -418,7 +475,9 @@ private:
         }
         const WorkerPool::Load load = look_at_pool();
         // With others there, also while nothing runs: a task may be handed to a worker without waking this thread.
-        if (load.running + load.ready > 0 || parts_.liveness.others_known()) at_most(next_lease_);
+        const bool claims = load.running + load.ready > 0 || !apart_.outcomes().empty();
+        if (claims || parts_.liveness.others_known()) at_most(next_lease_);
+        at_most(saturating_add(now, std::chrono::ceil<Duration>(apart_.next() - Steady::now())));
         if (taken_.stop) {
             if (load.finished > 0) at_most(now);
             return until;
@@ -448,9 +507,11 @@ private:
     /// The end: nothing runs any more.
     void leave() noexcept {
         parts_.tell(LogLevel::info, "task dispatcher stopping");
-        for (const Finished& finished : unwritten_) {
-            parts_.tell(LogLevel::failure, "outcome not written: the task may run again",
-                        {{"id", finished.resolved.id.str()}, {"queue", parts_.queues[finished.queue].config().name}});
+        const bool unwritten = !unwritten_.empty() || !apart_.outcomes().empty();
+        for (const std::vector<Finished>* outcomes : {&std::as_const(unwritten_), &apart_.outcomes()}) {
+            for (const Finished& finished : *outcomes) {
+                tell_of(finished, LogLevel::failure, "outcome not written: the task may run again");
+            }
         }
         const auto try_to_leave = [this] { parts_.liveness.leave(patience_); };
         bool left = false;
@@ -460,7 +521,7 @@ private:
             inbox_.take(taken_);
         }
         parts_.liveness.let_go();
-        ending_.end(left && unwritten_.empty());
+        ending_.end(left && !unwritten);
     }
 
     // constant after construction
@@ -471,6 +532,7 @@ private:
     DueTimes due_;
     ClaimPolicy claims_;
     RetryPause pause_;
+    SetApart apart_;
     LookSchedule looks_{};
     ClockWatch clocks_;
     Duration jump_back_{};  ///< how far the wall clock was set back, until its effect is undone
@@ -481,6 +543,7 @@ private:
     Steady::time_point next_observation_{};
     Steady::time_point next_lease_{};
     Steady::time_point next_purge_{};
+    int purge_past_ = 0;                       ///< expired tasks of this purge that may not be deleted
     std::optional<std::int64_t> ownerless_{};  ///< when the oldest claim without owner was taken
     OverdueWatch overdue_{};
 

@@ -89,6 +89,9 @@ public:
                            [](const storage::QueueHead& head) { return head.worker_due != storage::never; });
     }
 
+    /// Whether a queue is left alone.
+    void block(std::size_t queue, bool blocked) noexcept { heads_[queue].blocked = blocked; }
+
     void note(std::size_t queue, std::int64_t due) { heads_[queue].due = (std::min)(heads_[queue].due, due); }
 
     /// A task of the queue ran that long: a moving average over about eight.
@@ -99,9 +102,12 @@ public:
 
     /// The queue whose next task is due first; null if no queue has one.
     [[nodiscard]] const storage::QueueHead* earliest() const noexcept {
-        const auto first =
-            std::min_element(heads_.begin(), heads_.end(), [](const auto& a, const auto& b) { return a.due < b.due; });
-        return first == heads_.end() || first->due == storage::never ? nullptr : &*first;
+        const storage::QueueHead* first = nullptr;
+        for (const storage::QueueHead& head : heads_) {
+            if (head.blocked || head.due == storage::never) continue;
+            if (first == nullptr || head.due < first->due) first = &head;
+        }
+        return first;
     }
 
     /// Earlier than any due time: the dispatcher needs no waking.

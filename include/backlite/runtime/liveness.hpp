@@ -18,6 +18,7 @@
 #include <backlite/logger.hpp>
 #include <backlite/records.hpp>
 #include <backlite/storage/group_commit.hpp>
+#include <backlite/storage/isolation.hpp>
 #include <backlite/storage/owner_lock.hpp>
 #include <backlite/storage/repository.hpp>
 
@@ -90,11 +91,11 @@ public:
     void join(const Patience& patience) {
         std::vector<Rescue> rescues;
         try {
-            writes_.write(
-                [&](storage::Repository& repository) {
+            writes_.write_in_parts(
+                [&](storage::Repository& repository, storage::Isolation* apart) {
                     unlock(rescues);
                     rescues.clear();
-                    const std::vector<OwnerRow> rows = rescue_dead(repository, rescues);
+                    const std::vector<OwnerRow> rows = rescue_dead(repository, apart, rescues);
                     if (!lock_.trusted(repository.upkeep.side_file_id())) {
                         repository.upkeep.set_side_file_id(lock_.initialise());
                     }
@@ -165,11 +166,11 @@ public:
         std::vector<Rescue> rescues;
         std::vector<OwnerRow> rows;
         try {
-            writes_.write(
-                [&](storage::Repository& repository) {
+            writes_.write_in_parts(
+                [&](storage::Repository& repository, storage::Isolation* apart) {
                     unlock(rescues);
                     rescues.clear();
-                    rows = rescue_dead(repository, rescues);
+                    rows = rescue_dead(repository, apart, rescues);
                 },
                 patience);
         } catch (...) {
@@ -208,11 +209,14 @@ public:
         if (hung.empty() && !doubts) return 0;
         for (Sighting& sighting : sightings_) sighting.writable = false;  // unless the write below succeeds
         int released = 0;
-        writes_.write(
-            [&](storage::Repository& repository) {
+        writes_.write_in_parts(
+            [&](storage::Repository& repository, storage::Isolation* apart) {
                 released = 0;
                 for (const storage::ForeignClaim& claim : hung) {
-                    if (repository.upkeep.release_unchanged(claim)) ++released;
+                    bool done = false;
+                    const auto refused = storage::attempt(apart, repository.db, "release", claim.id.str(),
+                                                          [&] { done = repository.upkeep.release_unchanged(claim); });
+                    if (done && !refused) ++released;
                 }
             },
             patience);
@@ -240,6 +244,7 @@ private:
         std::int64_t owner = 0;
         int claims = 0;
         std::vector<std::string> crashed{};
+        std::vector<std::string> refused{};  ///< tasks that are still claimed by it: SQLite refused the change
     };
 
     static constexpr unsigned never_a_slot = storage::OwnerLock::max_slots;
@@ -253,7 +258,8 @@ private:
 
     /// Gives back what the dead hold and deletes their rows; the rows that are left. The locks of the dead are taken,
     /// and named in `rescues` for letting go once the transaction is over.
-    std::vector<OwnerRow> rescue_dead(storage::Repository& repository, std::vector<Rescue>& rescues) {
+    std::vector<OwnerRow> rescue_dead(storage::Repository& repository, storage::Isolation* apart,
+                                      std::vector<Rescue>& rescues) {
         const bool trusted = lock_.trusted(repository.upkeep.side_file_id());
         std::vector<OwnerRow> living;
         std::vector<std::int64_t> known;
@@ -266,27 +272,44 @@ private:
             }
             Rescue& rescue = rescues.emplace_back(Rescue{row.slot, row.owner});
             if (trusted && lockable && row.boot_id == storage::OwnerLock::boot_id())
-                count_crashes(repository, row, rescue);
-            rescue.claims = repository.upkeep.release_all(row.owner);
+                count_crashes(repository, apart, row, rescue);
+            release_all(repository, apart, rescue);
             repository.upkeep.delete_owner(row.owner);
         }
         for (const std::int64_t holder : repository.upkeep.claim_holders()) {
             if (std::find(known.begin(), known.end(), holder) != known.end()) continue;
             // Claims of an owner that is not in the list: somebody deleted its row.
-            rescues.push_back({never_a_slot, holder, repository.upkeep.release_all(holder)});
+            release_all(repository, apart, rescues.emplace_back(Rescue{never_a_slot, holder}));
         }
         return living;
     }
 
+    static void release_all(storage::Repository& repository, storage::Isolation* apart, Rescue& rescue) {
+        if (apart == nullptr) {
+            rescue.claims = repository.upkeep.release_all(rescue.owner);
+            return;
+        }
+        for (const storage::ForeignClaim& claim : repository.upkeep.claims_of(rescue.owner)) {
+            const std::string& id = claim.id.str();
+            if (apart->attempt(repository.db, "rescue " + id, [&] { repository.upkeep.release(claim); })) {
+                rescue.refused.push_back(id);
+            } else {
+                ++rescue.claims;
+            }
+        }
+    }
+
     /// A record that says "inside" for a claim that is still held is a crash. All other claims were never entered, or
     /// had returned.
-    void count_crashes(storage::Repository& repository, const OwnerRow& row, Rescue& rescue) {
+    void count_crashes(storage::Repository& repository, storage::Isolation* apart, const OwnerRow& row,
+                       Rescue& rescue) {
         const std::vector<storage::RecordView> records = lock_.read_records(row.slot, row.workers);
         for (const storage::ForeignClaim& claim : repository.upkeep.claims_of(row.owner)) {
             const storage::RecordView inside{static_cast<std::uint64_t>(claim.claim), storage::hash_id(claim.id.str()),
                                              storage::RecordState::inside};
             if (std::find(records.begin(), records.end(), inside) == records.end()) continue;
-            repository.upkeep.count_crash(claim);
+            (void)storage::attempt(apart, repository.db, "crash", claim.id.str(),
+                                   [&] { repository.upkeep.count_crash(claim); });
             rescue.crashed.push_back(claim.id.str());
         }
     }
@@ -341,12 +364,19 @@ private:
 
     void report(const std::vector<Rescue>& rescues) const {
         for (const Rescue& rescue : rescues) {
-            std::string crashed;
-            for (const std::string& id : rescue.crashed) crashed += (crashed.empty() ? "" : ",") + id;
+            const auto listed = [](const std::vector<std::string>& ids) {
+                std::string text;
+                for (const std::string& id : ids) text += (text.empty() ? "" : ",") + id;
+                return text;
+            };
+            if (!rescue.refused.empty()) {
+                log_(LogLevel::failure, "claims of a dead client cannot be taken back",
+                     {{"owner", std::to_string(rescue.owner)}, {"tasks", listed(rescue.refused)}});
+            }
             log_(LogLevel::warning, "rescued a dead client's claims",
                  {{"owner", std::to_string(rescue.owner)},
                   {"claims", std::to_string(rescue.claims)},
-                  {"crashed", std::move(crashed)}});
+                  {"crashed", listed(rescue.crashed)}});
         }
     }
 

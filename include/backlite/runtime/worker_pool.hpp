@@ -19,6 +19,7 @@
 #include <backlite/context.hpp>
 #include <backlite/format.hpp>
 #include <backlite/records.hpp>
+#include <backlite/runtime/setback.hpp>
 #include <backlite/runtime/thread.hpp>
 
 namespace backlite {
@@ -30,6 +31,7 @@ struct Finished {
     Resolved resolved{};
     std::size_t queue = 0;
     std::int64_t due = 0;
+    Setback setback{};  ///< while SQLite refuses to write it
 };
 
 /// A task inside its processor.

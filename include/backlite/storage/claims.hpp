@@ -18,6 +18,7 @@
 #include <backlite/error.hpp>
 #include <backlite/format.hpp>
 #include <backlite/records.hpp>
+#include <backlite/storage/isolation.hpp>
 #include <backlite/storage/statement.hpp>
 
 namespace backlite {
@@ -38,6 +39,7 @@ struct QueueHead {
     /// runs that has crashed a process, and crashed ones that wait for a free worker.
     std::int64_t held_due = never;
     std::int64_t worker_due = never;
+    bool blocked = false;  ///< so many of its rows were refused that it is left alone for a while
 };
 
 struct ClaimRequest {
@@ -55,11 +57,20 @@ struct ClaimRequest {
     bool crashed_running = false;
     bool bound_running = false;
     std::size_t max_payload = 0;
+    std::vector<std::string> leave{};  ///< ids of tasks that are not claimed, sorted: they were refused before
+};
+
+/// A due task that SQLite, or a trigger of the host, does not let be claimed.
+struct RefusedClaim {
+    std::string id{};
+    std::size_t queue = 0;
+    StorageError error;
 };
 
 struct ClaimResult {
     std::vector<ClaimedTask> tasks{};  ///< oldest due first
-    std::size_t left_bytes = 0;        ///< the payload of a due task that is too large to be claimed ahead; 0: none
+    std::vector<RefusedClaim> refused{};
+    std::size_t left_bytes = 0;  ///< the payload of a due task that is too large to be claimed ahead; 0: none
 };
 
 class Claims {
@@ -84,9 +95,10 @@ public:
     }
 
     /// Claims up to `limit` due tasks, oldest due first over all queues, each under a new claim number, and brings the
-    /// heads of the queues it looked at up to date. REQUIRES: inside a write transaction.
+    /// heads of the queues it looked at up to date. `apart`: a row that is refused is left, and named in the result.
+    /// REQUIRES: inside a write transaction.
     /// Errors: StorageError; the caller rolls back. CorruptError if the index contradicts the table.
-    ClaimResult claim(ClaimRequest request, std::span<QueueHead> heads) {
+    ClaimResult claim(ClaimRequest request, std::span<QueueHead> heads, Isolation* apart = nullptr) {
         ClaimResult result;
         Rows held;
         std::vector<Held> why;
@@ -99,12 +111,12 @@ public:
             for (const Candidate& candidate : candidates) {
                 if (result.tasks.size() == request.limit) break;
                 if (contains(held, candidate.row)) continue;
-                const Taken taken = take(candidate, request, heads, result);
+                const Taken taken = take(candidate, request, heads, apart, result);
                 more = taken != Taken::too_much;
                 if (!more) break;
                 if (taken == Taken::yes) continue;
                 held.insert(std::lower_bound(held.begin(), held.end(), candidate.row), candidate.row);
-                why.push_back({candidate.queue, candidate.due, taken});
+                if (taken != Taken::left) why.push_back({candidate.queue, candidate.due, taken});
             }
             if (!more || held.empty()) break;  // tasks that were left may hide later ones: look again behind them
         }
@@ -120,8 +132,9 @@ public:
     }
 
 private:
-    enum class Taken { yes, waits_for_crashed, waits_for_worker, too_much };
-    using Rows = std::vector<std::int64_t>;  // sorted; tasks that have crashed a process, so there are few
+    enum class Taken { yes, waits_for_crashed, waits_for_worker, left, too_much };
+    using Rows = std::vector<std::int64_t>;  // sorted; tasks that have crashed a process, or are refused: there are few
+    static constexpr std::size_t most_refused = 100;
 
     static bool contains(const Rows& rows, std::int64_t row) {
         const auto place = std::lower_bound(rows.begin(), rows.end(), row);
@@ -149,7 +162,7 @@ private:
                                 std::vector<std::size_t>& looked_at) {
         std::vector<std::size_t> order;
         for (std::size_t i = 0; i < heads.size(); ++i) {
-            if (heads[i].due <= now) order.push_back(i);
+            if (heads[i].due <= now && !heads[i].blocked) order.push_back(i);
         }
         std::sort(order.begin(), order.end(),
                   [&](std::size_t a, std::size_t b) { return heads[a].due < heads[b].due; });
@@ -174,7 +187,7 @@ private:
     }
 
     /// Claims one row, unless the crash rules say that it must wait, or it is more than may be claimed ahead.
-    Taken take(const Candidate& candidate, ClaimRequest& request, std::span<const QueueHead> heads,
+    Taken take(const Candidate& candidate, ClaimRequest& request, std::span<const QueueHead> heads, Isolation* apart,
                ClaimResult& result) {
         const std::int64_t cost = heads[candidate.queue].cost_us;
         if (request.free_workers == 0 && cost > request.ahead_us) return Taken::too_much;
@@ -209,15 +222,23 @@ private:
         const int bound = heads[candidate.queue].max_crashes;
         const bool crashed = task.crashes > 0 && task.crashes < bound;  // at the bound it fails without running
         const bool last_chance = task.crashes == bound - 1;
+        if (std::binary_search(request.leave.begin(), request.leave.end(), task.id.str())) return Taken::left;
         if (last_chance && request.crashed_running) return Taken::waits_for_crashed;
         if (crashed && request.bound_running) return Taken::waits_for_crashed;
         if (crashed && request.free_workers == 0) return Taken::waits_for_worker;
-        if (nameless) {
-            // A text primary key may be NULL in SQLite; such a row gets a name that an outcome can be written by.
-            task.id = TaskId::from_text(detail::format("unnamed-{}-{}", {candidate.row, request.now}));
-            Run(db_, name_row_, {candidate.row, task.id.str()}).change();
+        const auto refused = attempt(apart, db_, "claim", task.id.str(), [&] {
+            if (nameless) {
+                // A text primary key may be NULL in SQLite; such a row gets a name that an outcome can be written by.
+                task.id = TaskId::from_text(detail::format("unnamed-{}-{}", {candidate.row, request.now}));
+                Run(db_, name_row_, {candidate.row, task.id.str()}).change();
+            }
+            if (Run(db_, claim_row_, {candidate.row, request.now, request.owner}).change() == 1) return;
+            throw StorageError("the claim of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
+        });
+        if (refused) {
+            result.refused.push_back({nameless ? std::string{} : task.id.str(), candidate.queue, *refused});
+            return result.refused.size() < most_refused ? Taken::left : Taken::too_much;
         }
-        Run(db_, claim_row_, {candidate.row, request.now, request.owner}).change();
         if (crashed) request.crashed_running = true;
         if (crashed && last_chance) request.bound_running = task.last_chance = true;
         if (request.free_workers > 0) {

@@ -25,6 +25,7 @@
 #include <backlite/format.hpp>
 #include <backlite/storage/connection.hpp>
 #include <backlite/storage/gathering.hpp>
+#include <backlite/storage/isolation.hpp>
 #include <backlite/storage/operation.hpp>
 #include <backlite/storage/repository.hpp>
 #include <backlite/storage/schema.hpp>
@@ -73,6 +74,29 @@ public:
     template <class Work>
     void write(Work&& work, const Patience& patience) {
         submit(Operation::Kind::write, work, patience);
+    }
+
+    /// The same for `work(Repository&, Isolation*)`, whose parts fail together (null) or apart: apart once a row of
+    /// theirs was refused, or at once. Errors: as above, but for those of a row.
+    template <class Work>
+    void write_in_parts(Work&& work, const Patience& patience, bool apart_at_once = false) {
+        Isolation isolation;
+        Isolation* apart = apart_at_once ? &isolation : nullptr;
+        for (;;) {
+            const std::size_t ended = isolation.ended();
+            try {
+                return write(
+                    [&](Repository& repository) {
+                        if (apart != nullptr) repository.upkeep.demand_tables();
+                        work(repository, apart);
+                    },
+                    patience);
+            } catch (const StorageError& error) {
+                const bool again = apart == nullptr ? is_of_a_row(error.extended_code()) : isolation.ended() > ended;
+                if (!again) throw;
+                apart = &isolation;
+            }
+        }
     }
 
     /// Runs `work(Repository&)` on the writer connection, which sees other connections' commits. Takes no write lock

@@ -8,6 +8,7 @@
 
 #include <sqlite3.h>
 
+#include <backlite/error.hpp>
 #include <backlite/records.hpp>
 #include <backlite/storage/statement.hpp>
 
@@ -20,8 +21,22 @@ public:
     explicit Outcomes(sqlite3* db) noexcept : db_(db) {}
 
     /// Writes one resolution. False if the claim is no longer held; then nothing is changed.
-    /// REQUIRES: inside a write transaction. Errors: StorageError; the caller rolls back.
+    /// REQUIRES: inside a write transaction. Errors: StorageError, also if a trigger of the host ignores the change;
+    /// the caller rolls back.
     [[nodiscard]] bool write(const Resolved& outcome) {
+        if (apply(outcome)) return true;
+        Run run(db_, holds_, {outcome.id.str(), outcome.claim});
+        if (!run.step()) return false;
+        throw StorageError("the outcome of a task changed no row, although its claim is held", SQLITE_CONSTRAINT);
+    }
+
+    /// Shows that the holder of a claim lives. False if the claim is no longer held.
+    [[nodiscard]] bool extend(const TaskId& id, std::int64_t claim) {
+        return Run(db_, extend_, {id.str(), claim}).change() == 1;
+    }
+
+private:
+    bool apply(const Resolved& outcome) {
         const std::string& id = outcome.id.str();
         switch (outcome.resolution) {
             case Resolution::complete:
@@ -40,12 +55,6 @@ public:
         return Run(db_, release_, {id, outcome.claim}).change() == 1;
     }
 
-    /// Shows that the holder of a claim lives. False if the claim is no longer held.
-    [[nodiscard]] bool extend(const TaskId& id, std::int64_t claim) {
-        return Run(db_, extend_, {id.str(), claim}).change() == 1;
-    }
-
-private:
     bool keep(const Resolved& outcome) {
         const bool succeeded = outcome.resolution == Resolution::complete;
         if (succeeded) {
@@ -61,6 +70,7 @@ private:
     }
 
     sqlite3* db_;
+    Statement holds_{"SELECT 1 FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement remove_{"DELETE FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     // Here and below a number at its end stays there or begins anew: SQLite would refuse the sum, which is no
     // integer any more, and with it all that the transaction writes.

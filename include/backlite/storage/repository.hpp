@@ -17,8 +17,10 @@ namespace storage {
 /// Rows in, rows out: payloads are bytes, times are numbers, and nothing here knows of threads or JSON.
 /// Threads: those of its connection, one at a time. REQUIRES: goes before its connection does.
 struct Repository {
-    explicit Repository(sqlite3* db) noexcept : adds(db), claims(db), outcomes(db), statistics(db), upkeep(db) {}
+    explicit Repository(sqlite3* handle) noexcept
+        : db(handle), adds(handle), claims(handle), outcomes(handle), statistics(handle), upkeep(handle) {}
 
+    sqlite3* db;
     Adds adds;
     Claims claims;
     Outcomes outcomes;

@@ -3,6 +3,7 @@
 // SQL for the clients on a file, for taking back claims that nobody holds any more, and for deleting what has expired.
 
 #include <cstdint>
+#include <initializer_list>
 #include <limits>
 #include <optional>
 #include <string>
@@ -11,6 +12,7 @@
 
 #include <sqlite3.h>
 
+#include <backlite/error.hpp>
 #include <backlite/records.hpp>
 #include <backlite/storage/statement.hpp>
 #include <backlite/version.hpp>
@@ -93,6 +95,9 @@ public:
     /// Gives back all claims of an owner; how many there were.
     int release_all(std::int64_t owner) { return Run(db_, release_all_, {owner}).change(); }
 
+    /// Gives back one claim, whatever its lease reads. False if it was given back already.
+    bool release(const ForeignClaim& claim) { return Run(db_, release_, {claim.id.str(), claim.claim}).change() == 1; }
+
     /// Gives back one claim whose lease still reads as it did. False if it changed.
     [[nodiscard]] bool release_unchanged(const ForeignClaim& claim) {
         return Run(db_, release_unchanged_, {claim.id.str(), claim.claim, claim.lease}).change() == 1;
@@ -107,6 +112,12 @@ public:
 
     /// Gives back the claims without an owner that were taken at `claimed_at` or before; how many there were.
     int release_ownerless(std::int64_t claimed_at) { return Run(db_, release_ownerless_, {claimed_at}).change(); }
+
+    /// The rows that `release_ownerless` changes, oldest claim first, and the change of one of them.
+    [[nodiscard]] std::vector<std::int64_t> ownerless(std::int64_t claimed_at) {
+        return rows(ownerless_, {claimed_at});
+    }
+    void release_ownerless_row(std::int64_t row) { Run(db_, release_ownerless_row_, {row}).change(); }
 
     /// After the wall clock was set back to `now` by `jump`: up to `limit` tasks of a queue that were due, or would be
     /// by now but for the jump, become so again. Those are tasks without a time of their own, or whose time had passed
@@ -123,6 +134,20 @@ public:
     /// Deletes up to `limit` completed tasks that have expired, oldest first; how many there were.
     int purge(std::int64_t now, int limit) { return Run(db_, purge_, {now, limit}).change(); }
 
+    /// Up to `limit` rows that `purge` deletes, in its order, without the first `past`; and the deletion of one of
+    /// them.
+    [[nodiscard]] std::vector<std::int64_t> expired(std::int64_t now, int limit, int past) {
+        return rows(expired_, {now, limit, past});
+    }
+    void purge_row(std::int64_t row) { Run(db_, purge_row_, {row}).change(); }
+
+    /// Errors: CorruptError if one of our tables was dropped.
+    void demand_tables() {
+        Run run(db_, tables_);
+        if (run.step() && run.integer(0) == tables) return;
+        throw CorruptError("a table of backlite was dropped or renamed", SQLITE_CORRUPT);
+    }
+
     /// When the next completed task expires; nullopt: none does.
     [[nodiscard]] std::optional<std::int64_t> next_expiry() {
         Run run(db_, next_expiry_);
@@ -131,6 +156,15 @@ public:
     }
 
 private:
+    static constexpr std::int64_t tables = 5;
+
+    std::vector<std::int64_t> rows(Statement& select, std::initializer_list<Value> values) {
+        std::vector<std::int64_t> found;
+        Run run(db_, select, values);
+        while (run.step()) found.push_back(run.integer(0));
+        return found;
+    }
+
     sqlite3* db_;
     Statement next_owner_{"UPDATE backlite_meta SET value = value + 1 WHERE key = 'last_owner' RETURNING value"};
     Statement owners_{"SELECT owner, slot, workers, boot_id FROM backlite_clients ORDER BY owner"};
@@ -155,6 +189,9 @@ private:
     Statement release_all_{
         "UPDATE backlite_tasks INDEXED BY backlite_tasks_owner SET claimed_at = NULL, owner = NULL "
         "WHERE owner IS NOT NULL AND owner = ?1"};
+    Statement release_{
+        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL "
+        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement release_unchanged_{
         "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL "
         "WHERE id = ?1 AND claim = ?2 AND lease = ?3 AND claimed_at IS NOT NULL"};
@@ -166,6 +203,10 @@ private:
     Statement release_ownerless_{
         "UPDATE backlite_tasks INDEXED BY backlite_tasks_ownerless SET claimed_at = NULL "
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1"};
+    Statement ownerless_{
+        "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
+        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 ORDER BY claimed_at"};
+    Statement release_ownerless_row_{"UPDATE backlite_tasks SET claimed_at = NULL WHERE rowid = ?1"};
     Statement undo_jump_{
         "UPDATE backlite_tasks SET created_at = min(created_at, ?2), "
         "wait_until = CASE WHEN last_executed_at IS NULL THEN min(wait_until, ?2) "
@@ -181,6 +222,13 @@ private:
         "DELETE FROM backlite_tasks_completed WHERE rowid IN (SELECT rowid FROM backlite_tasks_completed "
         "INDEXED BY backlite_tasks_completed_expires WHERE expires_at IS NOT NULL AND expires_at <= ?1 "
         "ORDER BY expires_at LIMIT ?2)"};
+    Statement expired_{
+        "SELECT rowid FROM backlite_tasks_completed INDEXED BY backlite_tasks_completed_expires "
+        "WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2 OFFSET ?3"};
+    Statement purge_row_{"DELETE FROM backlite_tasks_completed WHERE rowid = ?1"};
+    Statement tables_{
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND lower(name) IN ('backlite_tasks', "
+        "'backlite_tasks_completed', 'backlite_clients', 'backlite_meta', 'backlite_stats')"};
     Statement next_expiry_{
         "SELECT expires_at FROM backlite_tasks_completed INDEXED BY backlite_tasks_completed_expires "
         "WHERE expires_at IS NOT NULL ORDER BY expires_at LIMIT 1"};

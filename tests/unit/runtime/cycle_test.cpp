@@ -7,12 +7,15 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <sqlite3.h>
 
+#include <backlite/error.hpp>
 #include <backlite/id.hpp>
 #include <backlite/records.hpp>
 #include <backlite/runtime/cycle.hpp>
 #include <backlite/runtime/worker_pool.hpp>
 #include <backlite/storage/claims.hpp>
+#include <backlite/storage/isolation.hpp>
 #include <backlite/storage/repository.hpp>
 
 #include <backlite_catch.hpp>
@@ -36,6 +39,22 @@ struct Shop : TestDatabase {
         CycleResult result;
         write([&](storage::Repository& all) { result = runtime::run_cycle(all, outcomes, plan, heads, now, 10min); });
         return result;
+    }
+
+    /// The same with each part apart.
+    CycleResult run_apart() {
+        CycleResult result;
+        storage::Isolation apart;
+        write([&](storage::Repository& all) {
+            result = runtime::run_cycle(all, outcomes, plan, heads, now, 10min, &apart);
+        });
+        return result;
+    }
+
+    /// The host refuses one change of our tables: `refuse("DELETE ON backlite_tasks", "old.id = 'a'")`.
+    void refuse(const std::string& change, const std::string& when) {
+        execute("CREATE TRIGGER refusal BEFORE " + change + " WHEN " + when +
+                " BEGIN SELECT RAISE(ABORT, 'the host says no'); END");
     }
 
     void finish(const std::string& id, std::int64_t claim) {
@@ -145,6 +164,125 @@ TEST_CASE("run_cycle: mends due times after the clock was set back, in its own q
     CHECK_FALSE(shop.run().jump_undone);
     CHECK(shop.run().jump_undone);
     CHECK(shop.query("SELECT id FROM backlite_tasks WHERE due > 1000000") == "foreign");
+}
+
+TEST_CASE("run_cycle: an outcome that is refused fails the cycle, and apart it fails alone") {
+    Shop shop;
+    for (const char* id : {"a", "b", "c"}) {
+        shop.add({.id = id, .claim = 1, .claimed_at = 5, .owner = 1});
+        shop.finish(id, 1);
+    }
+    shop.add({.id = "d"});
+    shop.plan.claim = {.now = now, .owner = 1, .limit = 5, .free_workers = 5, .max_payload = 100};
+    shop.refuse("DELETE ON backlite_tasks", "old.id = 'b'");
+    CHECK_THROWS_AS(shop.run(), StorageError);
+    const CycleResult result = shop.run_apart();
+    REQUIRE(result.refused_outcomes.size() == 1);
+    CHECK(result.refused_outcomes[0].index == 1);
+    CHECK(std::string{result.refused_outcomes[0].error.what()}.find("the host says no") != std::string::npos);
+    CHECK(result.lost_outcomes.empty());
+    CHECK(result.claimed.tasks.size() == 1);
+    CHECK(shop.query("SELECT id FROM backlite_tasks ORDER BY id") == "b\nd");
+    CHECK(shop.query("SELECT succeeded FROM backlite_stats WHERE span = 1") == "2");
+}
+
+TEST_CASE("run_cycle: an outcome that a trigger ignores is refused, and leaves no row in both tables") {
+    Shop shop;
+    shop.add({.id = "a", .claim = 1, .claimed_at = 5, .owner = 1});
+    shop.finish("a", 1);
+    shop.outcomes[0].resolved.keep_row = true;
+    shop.execute("CREATE TRIGGER refusal BEFORE DELETE ON backlite_tasks BEGIN SELECT RAISE(IGNORE); END");
+    CHECK(shop.run_apart().refused_outcomes.size() == 1);
+    CHECK(shop.query("SELECT count(*) FROM backlite_tasks_completed") == "0");
+}
+
+TEST_CASE("run_cycle: a task that is too large to be kept is kept without payload") {
+    Shop shop;
+    shop.add({.id = "a", .payload = std::string(950, 'x'), .claim = 1, .claimed_at = 5, .owner = 1});
+    shop.finish("a", 1);
+    Resolved& outcome = shop.outcomes[0].resolved;
+    outcome.resolution = Resolution::fail;
+    outcome.keep_row = outcome.keep_payload = true;
+    outcome.error = std::string(200, 'e');
+    sqlite3_limit(shop.connection.handle(), SQLITE_LIMIT_LENGTH, 1100);
+    CHECK_THROWS_AS(shop.run(), StorageError);
+    const CycleResult result = shop.run_apart();
+    CHECK(result.refused_outcomes.empty());
+    CHECK(result.without_payload == std::vector<std::size_t>{0});
+    CHECK(shop.query("SELECT id, task, length(error) FROM backlite_tasks_completed") == "a|NULL|200");
+    CHECK(shop.query("SELECT count(*) FROM backlite_tasks") == "0");
+}
+
+TEST_CASE("run_cycle: a failed attempt of a task that is too large with its error is written without the error") {
+    Shop shop;
+    shop.add({.id = "a", .payload = std::string(950, 'x'), .claim = 1, .claimed_at = 5, .owner = 1});
+    shop.finish("a", 1);
+    Resolved& outcome = shop.outcomes[0].resolved;
+    outcome.resolution = Resolution::retry;
+    outcome.spends_attempt = true;
+    outcome.error = std::string(200, 'e');
+    sqlite3_limit(shop.connection.handle(), SQLITE_LIMIT_LENGTH, 1100);
+    CHECK(shop.run_apart().refused_outcomes.empty());
+    CHECK(shop.query("SELECT id, attempts, length(error), claimed_at FROM backlite_tasks") == "a|1|0|NULL");
+}
+
+TEST_CASE("run_cycle: a lease that is refused leaves the others") {
+    Shop shop;
+    for (const char* id : {"a", "b"}) {
+        shop.add({.id = id, .claim = 1, .claimed_at = 5, .owner = 1});
+        shop.plan.leases.emplace_back(TaskId::from_text(id), 1);
+    }
+    shop.refuse("UPDATE ON backlite_tasks", "old.id = 'a'");
+    const CycleResult result = shop.run_apart();
+    REQUIRE(result.refused_leases.size() == 1);
+    CHECK(result.refused_leases[0].index == 0);
+    CHECK(result.lost_leases.empty());
+    CHECK(shop.query("SELECT id, lease FROM backlite_tasks ORDER BY id") == "a|0\nb|1");
+}
+
+TEST_CASE("run_cycle: expired tasks that may not be deleted are passed over, and are left out of the next chunk") {
+    Shop shop;
+    shop.execute(
+        fmt::format("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) "
+                    "INSERT INTO backlite_tasks_completed (id, created_at, queue, attempts, expires_at) "
+                    "SELECT i, 1, 'mail', 1, i FROM n",
+                    runtime::upkeep_chunk + 3));
+    shop.refuse("DELETE ON backlite_tasks_completed", "old.id IN ('1', '7')");
+    shop.plan.purge = true;
+    CHECK_THROWS_AS(shop.run(), StorageError);
+    CycleResult result = shop.run_apart();
+    CHECK(result.refused_purge);
+    CHECK(result.purged == runtime::upkeep_chunk - 2);
+    CHECK(result.purge_left == 2);
+    shop.plan.purge_past = 2;
+    result = shop.run_apart();
+    CHECK(result.purged == 3);
+    CHECK(result.purge_left == 0);
+    CHECK(shop.query("SELECT group_concat(id) FROM backlite_tasks_completed") == "1,7");
+}
+
+TEST_CASE("run_cycle: a claim without owner that may not be taken back keeps no other") {
+    Shop shop;
+    shop.add({.id = "a", .claimed_at = 1});
+    shop.add({.id = "b", .claimed_at = 2});
+    shop.refuse("UPDATE ON backlite_tasks", "old.id = 'a'");
+    shop.plan.lapse = true;
+    const CycleResult result = shop.run_apart();
+    CHECK(result.refused_lapse);
+    CHECK(result.lapsed == 1);
+    CHECK(shop.query("SELECT id FROM backlite_tasks WHERE claimed_at IS NULL") == "b");
+}
+
+TEST_CASE("run_cycle: refused statistics leave the outcomes, and what is not to be counted is not") {
+    Shop shop;
+    shop.add({.id = "a", .claim = 1, .claimed_at = 5, .owner = 1});
+    shop.finish("a", 1);
+    shop.refuse("INSERT ON backlite_stats", "1");
+    CHECK(shop.run_apart().refused_statistics);
+    CHECK(shop.query("SELECT count(*) FROM backlite_tasks") == "0");
+    shop.plan.count = false;
+    shop.plan.added = {{.queue = "mail", .added = 1}};
+    CHECK_FALSE(shop.run().refused_statistics);
 }
 
 TEST_CASE("run_cycle: may run again after a rollback, with the same result") {

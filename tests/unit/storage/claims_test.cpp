@@ -580,6 +580,58 @@ TEST_CASE(
     CHECK(result.left_bytes == 0);
 }
 
+// ---- refused --------------------------------------------------------------------------------------------------------
+
+TEST_CASE("Claims: a row that a trigger refuses is left and named, and those behind it are claimed") {
+    for (const char* how : {"RAISE(ABORT, 'no')", "RAISE(IGNORE)"}) {
+        Shop shop;
+        for (const char* id : {"1", "2", "3"}) shop.add({.id = id});
+        shop.execute(fmt::format(
+            "CREATE TRIGGER refusal BEFORE UPDATE ON backlite_tasks WHEN old.id = '1' BEGIN SELECT {}; END", how));
+        shop.request.limit = shop.request.free_workers = 2;
+        CHECK_THROWS_AS(shop.claim(), StorageError);
+        storage::Isolation apart;
+        ClaimResult result;
+        shop.write([&](storage::Repository& all) { result = all.claims.claim(shop.request, shop.heads, &apart); });
+        CHECK(result.tasks.size() == 2);
+        REQUIRE(result.refused.size() == 1);
+        CHECK(result.refused[0].id == "1");
+        CHECK(shop.heads[0].held_due == never);
+        CHECK(shop.heads[0].due == never);
+        CHECK(shop.query("SELECT id FROM backlite_tasks WHERE claimed_at IS NULL") == "1");
+    }
+}
+
+TEST_CASE("Claims: a task that is to be left is not claimed, nor held") {
+    Shop shop;
+    for (const char* id : {"1", "2", "3"}) shop.add({.id = id});
+    shop.request.leave = {"1", "3"};
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 1);
+    CHECK(result.tasks[0].id.str() == "2");
+    CHECK(shop.heads[0].held_due == never);
+    CHECK(shop.heads[0].due == never);
+}
+
+TEST_CASE("Claims: where every row is refused, a claim gives up after a hundred") {
+    Shop shop;
+    for (int i = 0; i < 150; ++i) shop.add({.id = std::to_string(i)});
+    shop.execute("CREATE TRIGGER refusal BEFORE UPDATE ON backlite_tasks BEGIN SELECT RAISE(ABORT, 'no'); END");
+    storage::Isolation apart;
+    ClaimResult result;
+    shop.write([&](storage::Repository& all) { result = all.claims.claim(shop.request, shop.heads, &apart); });
+    CHECK(result.refused.size() == 100);
+}
+
+TEST_CASE("Claims: a queue that is blocked is not looked at") {
+    Shop shop{"mail", "print"};
+    shop.add({.id = "1"});
+    shop.add({.id = "2", .queue = "print"});
+    shop.heads[0].blocked = true;
+    CHECK(shop.claimed() == "2");
+    CHECK(shop.heads[0].due == unknown);
+}
+
 // ---- heads ----------------------------------------------------------------------------------------------------------
 
 TEST_CASE("Claims: the head of a queue is its oldest unclaimed task, due or not") {

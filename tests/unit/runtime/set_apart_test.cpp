@@ -1,0 +1,177 @@
+// SPDX-License-Identifier: MIT
+#include <chrono>
+#include <cstddef>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <sqlite3.h>
+
+#include <backlite/config.hpp>
+#include <backlite/error.hpp>
+#include <backlite/id.hpp>
+#include <backlite/logger.hpp>
+#include <backlite/queue.hpp>
+#include <backlite/runtime/due_times.hpp>
+#include <backlite/runtime/queue_registry.hpp>
+#include <backlite/runtime/set_apart.hpp>
+#include <backlite/runtime/worker_pool.hpp>
+
+#include <backlite_catch.hpp>
+#include <recording_logger.hpp>
+
+namespace {
+
+using namespace backlite;
+using namespace std::chrono_literals;
+using backlite_test::RecordingLogger;
+using runtime::DueTimes;
+using runtime::Finished;
+using runtime::QueueRegistry;
+using runtime::SetApart;
+
+class NamedQueue final : public QueueBase {
+public:
+    explicit NamedQueue(std::string name) { config_.name = std::move(name); }
+    [[nodiscard]] const QueueConfig& config() const noexcept override { return config_; }
+    [[nodiscard]] std::unique_ptr<Job> decode(std::string_view) const override { return nullptr; }
+
+private:
+    QueueConfig config_{};
+};
+
+std::unique_ptr<QueueRegistry> two_queues() {
+    auto queues = std::make_unique<QueueRegistry>();
+    queues->add(std::make_unique<NamedQueue>("mail"));
+    queues->add(std::make_unique<NamedQueue>("print"));
+    return queues;
+}
+
+/// What two queues, `mail` and `print`, have set apart.
+struct Shop {
+    void refuse(const std::string& id, std::size_t queue = 0) {
+        Finished finished;
+        finished.resolved.id = TaskId::from_text(id);
+        finished.queue = queue;
+        refuse(std::move(finished));
+    }
+    void refuse(Finished finished) { apart.keep(std::move(finished), error, now); }
+    void refuse_claim(const std::string& id) { apart.keep(storage::RefusedClaim{id, 0, error}, now); }
+
+    /// How many outcomes may be tried again.
+    std::size_t take_up() {
+        taken.clear();
+        claimable = apart.take_up(now, taken, due);
+        return taken.size();
+    }
+
+    SetApart::Steady::time_point now{1h};
+    const StorageError error{"no such luck", SQLITE_CONSTRAINT};
+    std::shared_ptr<RecordingLogger> logger = std::make_shared<RecordingLogger>();
+    const Log tell{logger};
+    const std::unique_ptr<QueueRegistry> registry = two_queues();
+    const QueueRegistry& queues = *registry;
+    DueTimes due{queues};
+    SetApart apart{queues, tell};
+    std::vector<Finished> taken{};
+    bool claimable = false;
+};
+
+TEST_CASE("SetApart: an outcome is tried again after a second, then after two") {
+    Shop shop;
+    shop.refuse("a");
+    CHECK(shop.apart.next() == shop.now + 1s);
+    CHECK(shop.take_up() == 0);
+    shop.now += 1s;
+    REQUIRE(shop.take_up() == 1);
+    CHECK(shop.apart.outcomes().empty());
+    shop.refuse(std::move(shop.taken[0]));
+    CHECK(shop.apart.next() == shop.now + 2s);
+}
+
+TEST_CASE("SetApart: an outcome is told once, with its queue and the error") {
+    Shop shop;
+    shop.refuse("a", 1);
+    shop.now += 1s;
+    REQUIRE(shop.take_up() == 1);
+    shop.refuse(std::move(shop.taken[0]));
+    CHECK(shop.logger->lines() ==
+          std::vector<std::string>{
+              "error outcome refused: it is set apart, and tried again id=a queue=print error=\"no such luck\""});
+}
+
+TEST_CASE("SetApart: a stop ends the wait of all outcomes") {
+    Shop shop;
+    shop.refuse("a");
+    shop.refuse("b");
+    shop.apart.hurry();
+    CHECK(shop.take_up() == 2);
+}
+
+TEST_CASE("SetApart: a task that may not be claimed is left for a second, then for two, and told once") {
+    Shop shop;
+    shop.refuse_claim("b");
+    shop.refuse_claim("a");
+    CHECK(shop.apart.left() == std::vector<std::string>{"a", "b"});
+    shop.now += 1s;
+    (void)shop.take_up();
+    CHECK(shop.claimable);
+    CHECK(shop.apart.left().empty());
+    (void)shop.take_up();
+    CHECK_FALSE(shop.claimable);
+    shop.refuse_claim("b");
+    CHECK(shop.apart.left() == std::vector<std::string>{"b"});
+    CHECK(shop.apart.next() == shop.now + 2s);
+    CHECK(shop.logger->count("claim refused") == 2);
+}
+
+TEST_CASE("SetApart: what was not refused again for two minutes is forgotten") {
+    Shop shop;
+    shop.refuse_claim("a");
+    shop.now += 3min;
+    (void)shop.take_up();
+    (void)shop.take_up();
+    shop.refuse_claim("a");
+    CHECK(shop.apart.next() == shop.now + 1s);
+    CHECK(shop.logger->count("claim refused") == 2);
+}
+
+TEST_CASE("SetApart: a queue of which a hundred rows are refused is left alone until some can be tried again") {
+    Shop shop;
+    shop.due.note(0, 5);
+    shop.due.note(1, 9);
+    for (int i = 0; i < 60; ++i) shop.refuse(std::to_string(i));
+    for (int i = 0; i < 39; ++i) shop.refuse_claim(std::to_string(i));
+    (void)shop.take_up();
+    CHECK(shop.due.earliest()->due == 5);
+    shop.refuse_claim("one more");
+    (void)shop.take_up();
+    CHECK(shop.due.earliest()->due == 9);
+    shop.now += 1s;
+    CHECK(shop.take_up() == 60);
+    CHECK(shop.due.earliest()->due == 5);
+}
+
+TEST_CASE("SetApart: a step that is refused waits too, and is told once an hour") {
+    Shop shop;
+    shop.apart.keep(SetApart::Step::statistics, shop.error, shop.now);
+    CHECK(shop.apart.waits(SetApart::Step::statistics, shop.now));
+    CHECK_FALSE(shop.apart.waits(SetApart::Step::lapse, shop.now));
+    shop.now += 1s;
+    CHECK_FALSE(shop.apart.waits(SetApart::Step::statistics, shop.now));
+    shop.apart.keep(SetApart::Step::statistics, shop.error, shop.now);
+    CHECK(shop.logger->count("statistics are refused") == 1);
+    shop.now += 1h;
+    shop.apart.keep(SetApart::Step::statistics, shop.error, shop.now);
+    CHECK(shop.logger->count("statistics are refused") == 2);
+}
+
+TEST_CASE("SetApart: a refused lease is told once an hour for each task") {
+    Shop shop;
+    for (const char* id : {"a", "b", "a", "b"}) shop.apart.tell_lease(TaskId::from_text(id), shop.error, shop.now);
+    CHECK(shop.logger->count("lease refused") == 2);
+}
+
+}  // namespace
