@@ -40,16 +40,18 @@ public:
     AddOp& operator=(const AddOp&) = delete;
     ~AddOp() = default;
 
-    /// The tasks become due this long after `save`.
-    [[nodiscard]] AddOp& wait(Duration duration) & {
+    /// The tasks become due this long after `save`; any unit, rounded up to milliseconds.
+    template <class Rep, class Period>
+    [[nodiscard]] AddOp& wait(std::chrono::duration<Rep, Period> duration) & {
         at_.reset();
-        wait_ = duration;
+        wait_ = to_duration(duration);
         return *this;
     }
-    /// The tasks become due at this time; one in the past means at once.
-    [[nodiscard]] AddOp& at(TimePoint time) & {
+    /// The tasks become due at this time, rounded up to milliseconds; one in the past means at once.
+    template <class Unit>
+    [[nodiscard]] AddOp& at(std::chrono::time_point<std::chrono::system_clock, Unit> time) & {
         wait_.reset();
-        at_ = time;
+        at_ = to_due_ms(time);
         return *this;
     }
     /// Adds inside the transaction that is open on `database`, a connection to the client's own file. The tasks are in
@@ -72,9 +74,15 @@ public:
     }
 
     /// As above, in a chain that starts with `add`.
-    [[nodiscard]] AddOp&& wait(Duration duration) && { return std::move(wait(duration)); }
+    template <class Rep, class Period>
+    [[nodiscard]] AddOp&& wait(std::chrono::duration<Rep, Period> duration) && {
+        return std::move(wait(duration));
+    }
     /// As above, in a chain that starts with `add`.
-    [[nodiscard]] AddOp&& at(TimePoint time) && { return std::move(at(time)); }
+    template <class Unit>
+    [[nodiscard]] AddOp&& at(std::chrono::time_point<std::chrono::system_clock, Unit> time) && {
+        return std::move(at(time));
+    }
     /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& tx(SQLite::Database& database) && { return std::move(tx(database)); }
     /// As above, in a chain that starts with `add`.
@@ -94,8 +102,9 @@ public:
         if (std::exchange(saved_, true))
             throw ConfigError("AddOp::save: called a second time; each call needs its own add()");
         if (error_) std::rethrow_exception(error_);
-        const std::int64_t now = to_ms(target_->clock().now());
-        const std::optional<std::int64_t> wait_until = due_time(now);
+        const TimePoint called = target_->clock().now();
+        const std::int64_t now = to_ms(called);
+        const std::optional<std::int64_t> wait_until = due_time(called);
         if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
         if (tasks_.empty()) return {};
         std::vector<TaskId> ids;
@@ -128,7 +137,7 @@ public:
                                    {queue, payload.size(), target_->max_payload()}),
                     queue);
             }
-            tasks_.push_back({{}, queue, std::move(payload)});
+            tasks_.push_back({{}, queue, std::move(payload), type_name<T>()});
         } catch (...) {
             error_ = std::current_exception();
         }
@@ -138,20 +147,22 @@ public:
     void reserve(std::size_t count) { tasks_.reserve(count); }
 
 private:
-    [[nodiscard]] std::optional<std::int64_t> due_time(std::int64_t now) const {
+    [[nodiscard]] std::optional<std::int64_t> due_time(TimePoint now) const {
+        constexpr auto never = (std::numeric_limits<std::int64_t>::max)();
         if (wait_) {
-            const std::int64_t due = saturating_add(now, *wait_);
-            if (*wait_ < Duration::zero() || due == (std::numeric_limits<std::int64_t>::max)()) {
+            const std::int64_t due = due_after(now, *wait_);
+            if (*wait_ < Duration::zero() || due == never) {
                 throw ConfigError(detail::format("AddOp::wait: {} ms is negative or too long", {wait_->count()}));
             }
             return due;
         }
-        if (at_) {
-            const std::int64_t due = to_ms(*at_);
-            if (due < 0) throw ConfigError(detail::format("AddOp::at: {} ms is before 1970", {due}));
-            return due;
+        if (at_ && (*at_ < 0 || *at_ == never)) {
+            throw ConfigError(
+                detail::format("AddOp::at: {} ms after 1970 is before 1970 or too far off; sums of "
+                               "system_clock::time_point wrap round beyond the year 2262",
+                               {*at_}));
         }
-        return std::nullopt;
+        return at_;
     }
 
     /// What the error says otherwise counts for more than that name: without memory for it, it goes without.
@@ -166,7 +177,7 @@ private:
     std::vector<NewTask> tasks_{};
     std::exception_ptr error_{};
     std::optional<Duration> wait_{};
-    std::optional<TimePoint> at_{};
+    std::optional<std::int64_t> at_{};  ///< ms since the epoch
     SQLite::Database* database_ = nullptr;
     std::stop_token stop_{};
     bool saved_ = false;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <limits>
+#include <ratio>
 
 #include <backlite/version.hpp>
 
@@ -49,9 +50,27 @@ inline constinit std::atomic<std::int64_t> longest_wait_ms{1'000};
 
 }  // namespace detail
 
-/// Milliseconds since the epoch, rounded down: the form in which times are stored.
+/// Any chrono duration in the library's unit, rounded up, but never from below zero to zero. One that is longer than
+/// the unit can hold, or no number, becomes the longest; the caller decides whether that is an error.
+template <class Rep, class Period>
+[[nodiscard]] constexpr Duration to_duration(std::chrono::duration<Rep, Period> duration) noexcept {
+    const auto ms = std::chrono::duration<long double, std::milli>(duration).count();
+    constexpr auto most = static_cast<long double>((Duration::max)().count());
+    if (!(ms < most)) return (Duration::max)();
+    if (ms <= -most) return (Duration::min)();
+    const Duration rounded = std::chrono::ceil<Duration>(duration);
+    return ms < 0 && rounded == Duration::zero() ? Duration{-1} : rounded;
+}
+
+/// Milliseconds since the epoch, rounded down: what has happened, and what the time is.
 [[nodiscard]] inline std::int64_t to_ms(TimePoint time) noexcept {
     return std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count();
+}
+
+/// Milliseconds since the epoch, rounded up: when something may happen, so that it never does too early.
+template <class Unit>
+[[nodiscard]] constexpr std::int64_t to_due_ms(std::chrono::time_point<std::chrono::system_clock, Unit> time) noexcept {
+    return to_duration(time.time_since_epoch()).count();
 }
 
 /// The time that `ms` milliseconds since the epoch stand for, held inside what TimePoint can express: rows made by
@@ -71,6 +90,12 @@ inline constinit std::atomic<std::int64_t> longest_wait_ms{1'000};
     if (d > 0 && ms > most - d) return most;
     if (d < 0 && ms < least - d) return least;
     return ms + d;
+}
+
+/// When what waits so long from `now` on is due, in milliseconds since the epoch: never too early, and now if it does
+/// not wait at all.
+[[nodiscard]] inline std::int64_t due_after(TimePoint now, Duration wait) noexcept {
+    return wait == Duration::zero() ? to_ms(now) : saturating_add(to_due_ms(now), wait);
 }
 
 /// `start + duration` on the steady clock, held inside its range.

@@ -43,7 +43,7 @@ public:
     /// The same wait each time; any chrono duration converts, rounded up to milliseconds.
     template <class Rep, class Period>
     Backoff(std::chrono::duration<Rep, Period> fixed)  // NOLINT(google-explicit-constructor): `.backoff = 5s`
-        : fixed_(std::chrono::ceil<Duration>(fixed)) {}
+        : fixed_(to_duration(fixed)) {}
 
     /// Each wait is longer than the one before, by the rule. Errors: none here; a rule that cannot work is a
     /// ConfigError when the queue is registered or first added to.

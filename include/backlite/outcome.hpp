@@ -2,6 +2,8 @@
 #pragma once
 // What a processor may return.
 
+#include <chrono>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -22,13 +24,33 @@ public:
     /// The attempt failed: again after the queue's backoff while attempts remain, else failed for good.
     [[nodiscard]] static Outcome retry(std::string reason) { return Outcome{Kind::retry, std::move(reason), {}}; }
 
-    /// The same, with a wait of its own. A negative wait counts as none.
-    [[nodiscard]] static Outcome retry_in(Duration wait, std::string reason) {
-        return Outcome{Kind::retry_in, std::move(reason), wait};
+    /// The same, with a wait of its own, of any unit. A negative wait counts as none.
+    template <class Rep, class Period>
+    [[nodiscard]] static Outcome retry_in(std::chrono::duration<Rep, Period> wait, std::string reason) {
+        return Outcome{Kind::retry_in, std::move(reason), to_duration(wait)};
     }
 
-    /// Not now: again after `wait`. Spends no attempt. A negative wait counts as none.
-    [[nodiscard]] static Outcome snooze(Duration wait) { return Outcome{Kind::snooze, {}, wait}; }
+    /// The same, not before `time`. One that has passed counts as now.
+    [[nodiscard]] static Outcome retry_at(TimePoint time, std::string reason) {
+        Outcome outcome{Kind::retry_in, std::move(reason), {}};
+        outcome.until_ = time;
+        return outcome;
+    }
+
+    /// Not now: again after `wait`, of any unit. Spends no attempt. A negative wait counts as none.
+    /// For work that waits for something. Work that repeats is a task that adds its successor: a task that snoozes for
+    /// ever never ends, so it is never counted, kept or retried, and one failure too many ends it.
+    template <class Rep, class Period>
+    [[nodiscard]] static Outcome snooze(std::chrono::duration<Rep, Period> wait) {
+        return Outcome{Kind::snooze, {}, to_duration(wait)};
+    }
+
+    /// The same, not before `time`. One that has passed counts as now.
+    [[nodiscard]] static Outcome snooze_until(TimePoint time) {
+        Outcome outcome{Kind::snooze, {}, {}};
+        outcome.until_ = time;
+        return outcome;
+    }
 
     /// The task failed for good, whatever attempts remain.
     [[nodiscard]] static Outcome discard(std::string reason) { return Outcome{Kind::discard, std::move(reason), {}}; }
@@ -37,8 +59,10 @@ public:
     [[nodiscard]] Kind kind() const noexcept { return kind_; }
     /// Why; empty for success and snooze.
     [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
-    /// How long until the next attempt, at least zero; for retry_in and snooze.
+    /// How long until the next attempt, at least zero; for retry_in and snooze. Zero where a time was given.
     [[nodiscard]] Duration wait() const noexcept { return wait_ < Duration::zero() ? Duration::zero() : wait_; }
+    /// Not before when; for retry_at and snooze_until.
+    [[nodiscard]] std::optional<TimePoint> until() const noexcept { return until_; }
 
 private:
     Outcome(Kind kind, std::string reason, Duration wait) : kind_(kind), reason_(std::move(reason)), wait_(wait) {}
@@ -46,6 +70,7 @@ private:
     Kind kind_;
     std::string reason_;
     Duration wait_;
+    std::optional<TimePoint> until_{};
 };
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

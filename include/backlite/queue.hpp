@@ -41,6 +41,9 @@ public:
 
     [[nodiscard]] virtual const QueueConfig& config() const noexcept = 0;
 
+    /// The name of its task type.
+    [[nodiscard]] virtual std::string_view type() const noexcept = 0;
+
     /// Errors: std::exception or anything that `from_json` throws, if the payload cannot be read.
     [[nodiscard]] virtual std::unique_ptr<Job> decode(std::string_view payload) const = 0;
 };
@@ -89,6 +92,7 @@ private:
         explicit Impl(F processor) : config_(queue_config<T>()), processor_(std::move(processor)) {}
 
         [[nodiscard]] const QueueConfig& config() const noexcept override { return config_; }
+        [[nodiscard]] std::string_view type() const noexcept override { return type_name<T>(); }
 
         [[nodiscard]] std::unique_ptr<Job> decode(std::string_view payload) const override {
             return std::make_unique<TypedJob>(processor_, backlite::decode<T>(payload));

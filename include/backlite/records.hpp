@@ -52,6 +52,7 @@ struct NewTask {
     TaskId id{};
     std::string_view queue{};  ///< lives as long as the program: the name in the type's configuration
     std::string payload{};
+    std::string_view type{};  ///< of the value that it was made from; lives as long as the program
 };
 
 /// A task that this client claimed.

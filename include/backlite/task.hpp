@@ -2,6 +2,9 @@
 #pragma once
 // What makes a type a task: its queue's configuration, and its way to JSON and back through ADL hooks.
 
+#include <algorithm>
+#include <atomic>
+#include <cmath>
 #include <concepts>
 #include <cstddef>
 #include <exception>
@@ -38,11 +41,26 @@ concept HasQueueConfig = requires {
     { TaskTraits<T>::config() } -> std::convertible_to<QueueConfig>;
 };
 
-template <class T>
-concept JsonConvertible = std::constructible_from<nlohmann::json, const T&> &&
-    requires(const nlohmann::json& json, T& value) {
+template <class T, class Json>
+concept WritableAs = std::constructible_from<Json, const T&>;
+
+template <class T, class Json>
+concept ReadableFrom = requires(const Json& json, T& value) {
     json.get_to(value);
 };
+
+/// The kind of JSON that a type is written as: the one that keeps the order of fields, where the type's hooks know it.
+template <class T>
+using JsonOf = std::conditional_t<!std::same_as<T, nlohmann::json> && WritableAs<T, nlohmann::ordered_json> &&
+                                      ReadableFrom<T, nlohmann::ordered_json>,
+                                  nlohmann::ordered_json, nlohmann::json>;
+
+/// A type without fields and without hooks: its JSON is an empty object.
+template <class T>
+concept Fieldless = std::is_empty_v<T> && !WritableAs<T, nlohmann::json> && !ReadableFrom<T, nlohmann::json>;
+
+template <class T>
+concept JsonConvertible = Fieldless<T> ||(WritableAs<T, JsonOf<T>>&& ReadableFrom<T, JsonOf<T>>);
 
 /// A type that can be added and run: movable, default-constructible, configured, convertible to JSON and back.
 template <class T>
@@ -63,14 +81,21 @@ consteval bool check_task() {
     static_assert(std::movable<T>, "backlite: a task type must be movable");
     static_assert(std::default_initializable<T>,
                   "backlite: a task type must be default-constructible, so that its JSON can be read into it");
-    static_assert(std::constructible_from<nlohmann::json, const T&>,
+    static_assert(Fieldless<T> || WritableAs<T, JsonOf<T>>,
                   "backlite: this task type cannot be written as JSON: give it a to_json(nlohmann::json&, const T&) "
                   "in its own namespace, or use NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT");
-    static_assert(
-        requires(const nlohmann::json& json, T& value) { json.get_to(value); },
-        "backlite: this task type cannot be read from JSON: give it a from_json(const nlohmann::json&, T&) "
-        "in its own namespace, or use NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT");
+    static_assert(Fieldless<T> || ReadableFrom<T, JsonOf<T>>,
+                  "backlite: this task type cannot be read from JSON: give it a from_json(const nlohmann::json&, T&) "
+                  "in its own namespace, or use NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT");
     return true;
+}
+
+/// The name of a type as the compiler writes it: one for all modules of a program, and there without RTTI too.
+template <class T>
+[[nodiscard]] constexpr std::string_view type_name() noexcept {
+    constexpr std::string_view function = __PRETTY_FUNCTION__;  // "... [with T = Name; ...]", clang: "... [T = Name]"
+    constexpr std::size_t begin = function.find("T = ") + 4;
+    return function.substr(begin, function.find_first_of(";]", begin) - begin);
 }
 
 /// The configuration of the queue of `T`, read once per type and checked.
@@ -90,10 +115,15 @@ template <class T>
 /// levels end the process on a stack of 8 MiB.
 inline constexpr std::size_t max_json_depth = 256;
 
-/// How deep the arrays and objects of a JSON text nest, without parsing it. For text that is no JSON: any number.
-[[nodiscard]] inline std::size_t json_depth(std::string_view text) noexcept {
+/// What one pass over a JSON text tells, without parsing it. For text that is no JSON: anything.
+struct JsonShape {
+    std::size_t depth = 0;  ///< how deep its arrays and objects nest
+    bool has_null = false;  ///< null stands in it somewhere
+};
+
+[[nodiscard]] inline JsonShape json_shape(std::string_view text) noexcept {
+    JsonShape shape;
     std::size_t depth = 0;
-    std::size_t deepest = 0;
     bool quoted = false;
     for (std::size_t i = 0; i < text.size(); ++i) {
         const char c = text[i];
@@ -108,38 +138,42 @@ inline constexpr std::size_t max_json_depth = 256;
         if (c == '"') {
             quoted = true;
         } else if (c == '[' || c == '{') {
-            if (++depth > deepest) deepest = depth;
+            if (++depth > shape.depth) shape.depth = depth;
         } else if ((c == ']' || c == '}') && depth > 0) {
             --depth;
+        } else if (c == 'n') {
+            shape.has_null = true;
         }
     }
-    return deepest;
+    return shape;
 }
 
-/// The compact JSON of a task.
-/// Errors: EncodeError naming the queue, when `to_json` throws, a string is not UTF-8, or the JSON nests too deep.
-template <class T>
-[[nodiscard]] std::string encode(const T& task, const std::string& queue) {
-    std::string text;
-    try {
-        const nlohmann::json json(task);
-        text = json.dump();
-    } catch (const std::exception& error) {
-        const char* why = error.what();
-        throw EncodeError(detail::format("queue \"{}\": a task cannot be encoded: {}",
-                                         {queue, why == nullptr ? "an exception without a text" : why}),
-                          queue);
-    } catch (...) {
-        throw EncodeError(
-            detail::format("queue \"{}\": a task cannot be encoded: to_json threw no std::exception", {queue}), queue);
-    }
-    if (json_depth(text) > max_json_depth) {
-        throw EncodeError(detail::format("queue \"{}\": a task cannot be encoded: its JSON nests deeper than {}",
-                                         {queue, max_json_depth}),
-                          queue);
-    }
-    return text;
+/// How deep the arrays and objects of a JSON text nest.
+[[nodiscard]] inline std::size_t json_depth(std::string_view text) noexcept { return json_shape(text).depth; }
+
+namespace detail {
+
+/// Whether a number in it has no JSON, which nlohmann_json writes as null: NaN or infinite.
+template <class Json>
+[[nodiscard]] bool has_no_number(const Json& json) {
+    if (json.is_number_float()) return !std::isfinite(json.template get<double>());
+    if (!json.is_structured()) return false;
+    return std::any_of(json.begin(), json.end(), [](const Json& part) { return has_no_number(part); });
 }
+
+/// The text of what was thrown. REQUIRES: inside a handler.
+[[nodiscard]] inline std::string current_error() {
+    try {
+        throw;
+    } catch (const std::exception& error) {
+        const char* const text = error.what();
+        return text == nullptr ? "an exception without a text" : text;
+    } catch (...) {
+        return "an exception that is no std::exception";
+    }
+}
+
+}  // namespace detail
 
 /// The task that a payload holds.
 /// Errors: std::runtime_error saying why it cannot be read, or what `from_json` throws.
@@ -149,9 +183,47 @@ template <class T>
         throw std::runtime_error(detail::format("its JSON nests deeper than {}", {max_json_depth}));
     }
     T task{};
-    const nlohmann::json json = nlohmann::json::parse(payload);
-    json.get_to(task);
+    const auto json = JsonOf<T>::parse(payload);
+    if constexpr (!Fieldless<T>) json.get_to(task);
     return task;
+}
+
+/// The compact JSON of a task. The first task of each type in a program is also read back: a type whose two hooks do
+/// not fit together is found when it is added, and not by a worker.
+/// Errors: EncodeError naming the queue, when `to_json` throws, a string is not UTF-8, a number is NaN or infinite, the
+/// JSON nests too deep, or the first task of its type cannot be read back.
+template <class T>
+[[nodiscard]] std::string encode(const T& task, const std::string& queue) {
+    static std::atomic<bool> read_back{false};
+    const auto refuse = [&queue](std::string_view what) {
+        throw EncodeError(detail::format("queue \"{}\": a task cannot be encoded: {}", {queue, what}), queue);
+    };
+    std::string text = "{}";
+    if constexpr (!Fieldless<T>) {
+        bool no_number = false;
+        JsonShape shape;
+        try {
+            const JsonOf<T> json(task);
+            text = json.dump();
+            shape = json_shape(text);
+            no_number = shape.has_null && shape.depth <= max_json_depth && detail::has_no_number(json);
+        } catch (...) {
+            refuse(detail::current_error());
+        }
+        if (shape.depth > max_json_depth) {
+            refuse(detail::format("its JSON nests deeper than {}", {max_json_depth}));
+        }
+        if (no_number) refuse("a number in it is NaN or infinite, which JSON does not have");
+    }
+    if (!read_back.load(std::memory_order_relaxed)) {
+        try {
+            static_cast<void>(decode<T>(text));
+        } catch (...) {
+            refuse(detail::format("its JSON cannot be read back: {}", {detail::current_error()}));
+        }
+        read_back.store(true, std::memory_order_relaxed);
+    }
+    return text;
 }
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

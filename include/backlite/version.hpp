@@ -2,6 +2,11 @@
 #pragma once
 // The version of the library, for the preprocessor and for programs.
 
+// Here, since every header includes this one first.
+#if !defined(__linux__)
+#error "backlite runs on Linux only so far: it needs locks of open file descriptions (F_OFD_SETLK) and inotify."
+#endif
+
 #define BACKLITE_VERSION_MAJOR 0
 #define BACKLITE_VERSION_MINOR 1
 #define BACKLITE_VERSION_PATCH 0

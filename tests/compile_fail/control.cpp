@@ -14,7 +14,11 @@ struct SendEmail {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(SendEmail, to)
 
+struct Tick {  // without fields it needs no hooks
+    static backlite::QueueConfig config() { return {.name = "tick"}; }
+};
+
 void send(backlite::Client& client) {
     client.register_queue<SendEmail>([](const SendEmail&) {});
-    client.add(SendEmail{}).save();
+    client.add(SendEmail{}, Tick{}).save();
 }

@@ -49,6 +49,13 @@ struct Email {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Email, to)
 
+// Has the queue of another type.
+struct OtherEmail {
+    int number = 0;
+    static QueueConfig config() { return {.name = "email"}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(OtherEmail, number)
+
 struct Resize {
     int width = 0;
     int height = 0;
@@ -400,6 +407,22 @@ TEST_CASE("add: a queue that this client has not registered is allowed") {
     CHECK(test.client.status(ids.at(0)) == TaskStatus::pending);
 }
 
+TEST_CASE("add: a task of another type than the queue's processor takes is refused by name") {
+    Adding test;
+    test.client.register_queue<Email>([](const Email&) {});
+    const std::string error = message_of<ConfigError>([&] { (void)test.client.add(OtherEmail{7}).save(); });
+    CHECK(contains(error,
+                   "queue \"email\": its processor takes adding_test::Email, this task is adding_test::OtherEmail"));
+    CHECK_THROWS_AS(test.client.add(Email{"a"}, OtherEmail{7}).save(), ConfigError);
+    SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
+    Transaction tx(test.client, db);
+    CHECK_THROWS_AS(test.client.add(OtherEmail{7}).tx(tx).save(), ConfigError);
+    tx.commit();
+    CHECK(rows_in(test.file).empty());
+    (void)test.client.add(Email{"a"}).save();
+    CHECK(rows_in(test.file).size() == 1);
+}
+
 TEST_CASE("add: ids are UUIDs of version 7 with the time of the add, and increase") {
     Adding test;
     std::vector<TaskId> all;
@@ -466,6 +489,30 @@ TEST_CASE("add: at is stored to the millisecond, in the past as in the future") 
     CHECK(rows.at(2).wait_until == 0);
 }
 
+TEST_CASE("add: a time between two milliseconds is stored as the later one, so that no task starts too early") {
+    Adding test;
+    (void)test.client.add(Email{"at"}).at(test.clock->now() + 1us).save();
+    (void)test.client.add(Email{"wait"}).wait(1us).save();
+    test.clock->jump(1ms);
+    const auto between = std::make_shared<ManualClock>(test.clock->now() + 300us);
+    Client client{{.database = test.file, .clock = between}};
+    (void)client.add(Email{"wait from between"}).wait(1ms).save();
+    const std::vector<Row> rows = rows_in(test.file);
+    CHECK(rows.at(0).wait_until == test.now + 1);
+    CHECK(rows.at(1).wait_until == test.now + 1);
+    CHECK(rows.at(2).created_at == test.now + 1);
+    CHECK(rows.at(2).wait_until == test.now + 3);
+}
+
+TEST_CASE("add: a time may have any unit") {
+    Adding test;
+    (void)test.client.add(Email{"day"}).at(std::chrono::sys_days{std::chrono::days{20'000}}).save();
+    (void)test.client.add(Email{"half"}).wait(std::chrono::duration<double>{0.5}).save();
+    const std::vector<Row> rows = rows_in(test.file);
+    CHECK(rows.at(0).wait_until == 20'000LL * 86'400'000);
+    CHECK(rows.at(1).wait_until == test.now + 500);
+}
+
 TEST_CASE("add: all tasks of a call get its time") {
     Adding test;
     (void)test.client.add(Email{"a"}, std::vector<Resize>(2)).wait(1s).save();
@@ -494,6 +541,11 @@ TEST_CASE("add: a time that cannot be stored is refused by save, and named") {
     CHECK(
         contains(message_of<ConfigError>([&] { (void)test.client.add(Email{}).at(backlite::TimePoint{-1ms}).save(); }),
                  "-1 ms"));
+    CHECK_THROWS_AS(test.client.add(Email{}).wait((std::chrono::hours::max)()).save(), ConfigError);
+    CHECK_THROWS_AS(test.client.add(Email{}).wait(-1ns).save(), ConfigError);
+    using Far = std::chrono::sys_time<std::chrono::hours>;
+    CHECK_THROWS_AS(test.client.add(Email{}).at(Far{(std::chrono::hours::max)()}).save(), ConfigError);
+    CHECK_THROWS_AS(test.client.add(Email{}).at(Far{(std::chrono::hours::min)()}).save(), ConfigError);
     CHECK(rows_in(test.file).empty());
 }
 

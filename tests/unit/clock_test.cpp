@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
 #include <chrono>
+#include <cmath>
 #include <cstdint>
 #include <limits>
 
@@ -35,6 +36,44 @@ TEST_CASE("to_ms: rounds down, also before 1970") {
     CHECK(to_ms(TimePoint{-1us}) == -1);
     CHECK(to_ms(TimePoint{-1000us}) == -1);
     CHECK(to_ms(TimePoint{-1001us}) == -2);
+}
+
+TEST_CASE("to_duration: takes any unit, and rounds up") {
+    CHECK(to_duration(90min) == 90min);
+    CHECK(to_duration(1us) == 1ms);
+    CHECK(to_duration(1'000'001ns) == 2ms);
+    CHECK(to_duration(std::chrono::duration<double>{0.0005}) == 1ms);
+    CHECK(to_duration(0ns) == 0ms);
+}
+
+TEST_CASE("to_duration: what is below zero stays below zero") {
+    CHECK(to_duration(-1ns) == -1ms);
+    CHECK(to_duration(-1'000'001ns) == -1ms);
+    CHECK(to_duration(-2s) == -2s);
+}
+
+TEST_CASE("to_duration: stops at the ends of its unit instead of wrapping round") {
+    CHECK(to_duration((std::chrono::hours::max)()) == (Duration::max)());
+    CHECK(to_duration((std::chrono::hours::min)()) == (Duration::min)());
+    CHECK(to_duration((Duration::max)()) == (Duration::max)());
+    CHECK(to_duration(std::chrono::duration<double>{1e300}) == (Duration::max)());
+    CHECK(to_duration(std::chrono::duration<double>{-1e300}) == (Duration::min)());
+    CHECK(to_duration(std::chrono::duration<double>{std::nan("")}) == (Duration::max)());
+}
+
+TEST_CASE("to_due_ms: rounds up, so that nothing is due too early") {
+    CHECK(to_due_ms(TimePoint{1'000ms}) == 1'000);
+    CHECK(to_due_ms(TimePoint{1'000ms + 1us}) == 1'001);
+    CHECK(to_due_ms(std::chrono::sys_days{std::chrono::days{1}}) == 86'400'000);
+    CHECK(to_due_ms(std::chrono::sys_time<std::chrono::hours>{(std::chrono::hours::max)()}) ==
+          (std::numeric_limits<std::int64_t>::max)());
+}
+
+TEST_CASE("due_after: never too early, and at once without a wait") {
+    const TimePoint now{1'000ms + 1us};
+    CHECK(due_after(now, 0ms) == 1'000);
+    CHECK(due_after(now, 1ms) == 1'002);
+    CHECK(due_after(now, (Duration::max)()) == (std::numeric_limits<std::int64_t>::max)());
 }
 
 TEST_CASE("from_ms: is what to_ms reads") {

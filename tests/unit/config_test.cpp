@@ -223,4 +223,12 @@ TEST_CASE("ClientConfig: what is not named has the documented default") {
 
 TEST_CASE("default_workers: is at least one") { CHECK(default_workers() >= 1); }
 
+TEST_CASE("Backoff: one that is longer than its unit can hold is the longest, not a negative one") {
+    const Backoff longest{(std::chrono::hours::max)()};
+    CHECK(longest.delay(1) == (Duration::max)());
+    CHECK_NOTHROW(longest.validate("q"));
+    CHECK(backlite_test::contains(message_of<ConfigError>([] { Backoff{-1ns}.validate("q"); }),
+                                  "backoff is negative: -1 ms"));
+}
+
 }  // namespace

@@ -49,4 +49,20 @@ TEST_CASE("Outcome: a negative wait counts as none") {
     CHECK(Outcome::snooze((Duration::min)()).wait() == 0ms);
 }
 
+TEST_CASE("Outcome: waits may have any unit, and round up") {
+    CHECK(Outcome::snooze(1us).wait() == 1ms);
+    CHECK(Outcome::retry_in(std::chrono::duration<double>{0.25}, "x").wait() == 250ms);
+    CHECK(Outcome::snooze((std::chrono::hours::max)()).wait() == (Duration::max)());
+}
+
+TEST_CASE("Outcome: a snooze and a retry may name a time instead of a wait") {
+    const TimePoint time{1'000s};
+    CHECK(Outcome::snooze_until(time).kind() == Kind::snooze);
+    CHECK(Outcome::snooze_until(time).until() == time);
+    CHECK(Outcome::retry_at(time, "no such host").kind() == Kind::retry_in);
+    CHECK(Outcome::retry_at(time, "no such host").until() == time);
+    CHECK(Outcome::retry_at(time, "no such host").reason() == "no such host");
+    CHECK_FALSE(Outcome::snooze(1s).until().has_value());
+}
+
 }  // namespace

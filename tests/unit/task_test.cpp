@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include <cmath>
 #include <cstddef>
 #include <exception>
+#include <limits>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -110,6 +112,7 @@ struct Nested {
 }
 
 struct NoJson {
+    int n = 0;
     static QueueConfig config() { return {.name = "no_json"}; }
 };
 struct NoDefault {
@@ -118,6 +121,53 @@ struct NoDefault {
 };
 [[maybe_unused]] void to_json(nlohmann::json&, const NoDefault&) {}
 [[maybe_unused]] void from_json(const nlohmann::json&, NoDefault&) {}
+
+struct Tick {
+    static QueueConfig config() { return {.name = "tick"}; }
+};
+
+struct Reading {
+    double value = 0;
+    std::vector<float> more{};
+    std::string note{};
+    nlohmann::json rest{};
+    static QueueConfig config() { return {.name = "reading"}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Reading, value, more, note, rest)
+
+// Its hooks take any kind of JSON.
+struct Form {
+    nlohmann::ordered_json fields{};
+    static QueueConfig config() { return {.name = "form"}; }
+};
+template <class Json>
+void to_json(Json& json, const Form& form) {
+    json["title"] = "form";
+    json["fields"] = form.fields;
+}
+template <class Json>
+void from_json(const Json& json, Form& form) {
+    json.at("fields").get_to(form.fields);
+}
+
+// Writes another field than it reads.
+struct Mismatched {
+    int n = 0;
+    static QueueConfig config() { return {.name = "mismatched"}; }
+};
+[[maybe_unused]] void to_json(nlohmann::json& json, const Mismatched& task) { json = {{"number", task.n}}; }
+[[maybe_unused]] void from_json(const nlohmann::json& json, Mismatched& task) { json.at("n").get_to(task.n); }
+
+// Can be read back only once it was told to.
+struct Fickle {
+    bool readable = false;
+    static QueueConfig config() { return {.name = "fickle"}; }
+};
+[[maybe_unused]] void to_json(nlohmann::json& json, const Fickle& task) { json = task.readable; }
+[[maybe_unused]] void from_json(const nlohmann::json& json, Fickle& task) {
+    json.get_to(task.readable);
+    if (!task.readable) throw std::logic_error("not this one");
+}
 
 std::string nested_arrays(std::size_t depth) { return std::string(depth, '[') + std::string(depth, ']'); }
 
@@ -206,7 +256,7 @@ TEST_CASE("encode: what to_json throws is told in an EncodeError") {
 
 TEST_CASE("encode: a to_json that throws no std::exception is an EncodeError") {
     CHECK(message_of<EncodeError>([] { (void)encode(ThrowsInt{}, "q"); }) ==
-          "queue \"q\": a task cannot be encoded: to_json threw no std::exception");
+          "queue \"q\": a task cannot be encoded: an exception that is no std::exception");
 }
 
 TEST_CASE("encode: JSON may nest as deep as the limit") {
@@ -216,6 +266,59 @@ TEST_CASE("encode: JSON may nest as deep as the limit") {
 TEST_CASE("encode: JSON that nests deeper than the limit is an EncodeError") {
     CHECK(message_of<EncodeError>([] { (void)encode(Nested{max_json_depth + 1}, "q"); }) ==
           "queue \"q\": a task cannot be encoded: its JSON nests deeper than 256");
+}
+
+TEST_CASE("encode: a type without fields needs no hooks, and is an empty object") {
+    STATIC_REQUIRE(Task<Tick>);
+    CHECK(encode(Tick{}, "q") == "{}");
+    (void)decode<Tick>("{}");
+    (void)decode<Tick>(R"({"came":"later"})");
+    CHECK_THROWS(decode<Tick>("{"));
+}
+
+TEST_CASE("encode: a number that is NaN or infinite is an EncodeError, wherever it stands") {
+    constexpr double infinity = std::numeric_limits<double>::infinity();
+    const std::string text =
+        "queue \"q\": a task cannot be encoded: a number in it is NaN or infinite, which JSON does "
+        "not have";
+    CHECK(message_of<EncodeError>([] { (void)encode(Reading{.value = std::nan("")}, "q"); }) == text);
+    CHECK(message_of<EncodeError>([] { (void)encode(Reading{.value = -infinity}, "q"); }) == text);
+    CHECK(message_of<EncodeError>([] { (void)encode(Reading{.more = {1, std::nanf("")}}, "q"); }) == text);
+    CHECK(message_of<EncodeError>([&] { (void)encode(Reading{.rest = {{"a", {1, infinity}}}}, "q"); }) == text);
+}
+
+TEST_CASE("encode: a null of the caller's own, and the word in a string, are no numbers") {
+    const Reading reading{.value = 1.5, .more = {}, .note = "null", .rest = {{"a", nullptr}}};
+    const auto read = decode<Reading>(encode(reading, "q"));
+    CHECK(read.note == "null");
+    CHECK(read.rest == reading.rest);
+}
+
+TEST_CASE("encode: hooks that take any JSON keep the order of fields, of ordered_json too") {
+    Form form;
+    form.fields["z"] = 1;
+    form.fields["a"] = 2;
+    CHECK(encode(form, "q") == R"({"title":"form","fields":{"z":1,"a":2}})");
+    CHECK(decode<Form>(encode(form, "q")).fields.dump() == R"({"z":1,"a":2})");
+}
+
+TEST_CASE("encode: the first task of a type is read back, so that hooks which do not fit are found where it is added") {
+    const std::string error = message_of<EncodeError>([] { (void)encode(Mismatched{1}, "q"); });
+    CHECK(contains(error, "queue \"q\": a task cannot be encoded: its JSON cannot be read back: "));
+    CHECK(contains(error, "'n' not found"));
+    CHECK_THROWS_AS(encode(Mismatched{2}, "q"), EncodeError);
+}
+
+TEST_CASE("encode: once a task of a type was read back, others are not") {
+    CHECK_THROWS_AS(encode(Fickle{false}, "q"), EncodeError);
+    CHECK(encode(Fickle{true}, "q") == "true");
+    CHECK(encode(Fickle{false}, "q") == "false");
+}
+
+TEST_CASE("type_name: tells types apart, and is the same for one") {
+    CHECK(type_name<int>() == "int");
+    CHECK(type_name<shop::SendInvoice>() == "task_test::shop::SendInvoice");
+    CHECK(type_name<Tick>() != type_name<Fickle>());
 }
 
 TEST_CASE("decode: reads what encode wrote") {

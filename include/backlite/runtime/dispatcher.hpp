@@ -255,8 +255,9 @@ private:
         plan.added = added.tallies();
         // One time for all that the cycle does, read after the outcomes came: if the wall clock is set back meanwhile,
         // a retry that is made to wait by the new time is not due by the old.
-        const std::int64_t wall = to_ms(parts_.clock.now());
-        for (Finished& finished : unwritten_) hold_to_clock(finished.resolved, wall);
+        const TimePoint now = parts_.clock.now();
+        const std::int64_t wall = to_ms(now);
+        for (Finished& finished : unwritten_) hold_to_clock(finished.resolved, now);
         plan.claim.now = wall;
         CycleResult result;
         const bool refused_before =
@@ -296,9 +297,9 @@ private:
     }
 
     /// The wall clock may have been set back since the attempt ended: its times are no later than they would be by now.
-    static void hold_to_clock(Resolved& resolved, std::int64_t wall) noexcept {
-        resolved.executed_at = (std::min)(resolved.executed_at, wall);
-        if (resolved.wait) resolved.wait_until = (std::min)(resolved.wait_until, saturating_add(wall, *resolved.wait));
+    static void hold_to_clock(Resolved& resolved, TimePoint now) noexcept {
+        resolved.executed_at = (std::min)(resolved.executed_at, to_ms(now));
+        if (resolved.wait) resolved.wait_until = (std::min)(resolved.wait_until, due_after(now, *resolved.wait));
     }
 
     void collect_everything() {

@@ -152,6 +152,7 @@ public:
                 "add() without tx() while this thread has a backlite::Transaction open on the same file: it would wait "
                 "for itself; use tx(transaction)");
         }
+        check_types(tasks);
         name(tasks, now);
         Adding adding(*this, tasks, wait_until, now);
         writes_.write([&](storage::Repository& repository) { adding.insert(repository); },
@@ -166,6 +167,7 @@ public:
         check_own_file(db);
         if (sqlite3_get_autocommit(db) != 0) throw ConfigError("tx(db): no transaction is open on this connection");
         check_usable();
+        check_types(tasks);
         name(tasks, now);
         storage::add_within(db, file_, tasks, now, wait_until);
     }
@@ -350,6 +352,22 @@ private:
             added.written();
         } catch (...) {
             log_(LogLevel::warning, "the statistics do not count the last tasks added");
+        }
+    }
+
+    /// Errors: ConfigError if the processor of a task's queue takes another type: it would run on what it can read of
+    /// the payload, and on defaults.
+    void check_types(std::span<const NewTask> tasks) {
+        const std::lock_guard lock(mutex_);
+        std::string_view last{};
+        for (const NewTask& task : tasks) {
+            if (task.queue.data() == last.data()) continue;
+            last = task.queue;
+            const std::size_t index = queues_.find(task.queue);
+            if (index == queues_.size() || queues_[index].type() == task.type) continue;
+            throw ConfigError(
+                detail::format("queue \"{}\": its processor takes {}, this task is {}: two types have one queue name",
+                               {task.queue, queues_[index].type(), task.type}));
         }
     }
 

@@ -132,21 +132,41 @@ private:
     void resolve(Attempt& attempt, const Outcome& outcome, StopReason stopped) {
         switch (outcome.kind()) {
             case Outcome::Kind::success: return succeed(attempt);
-            case Outcome::Kind::snooze: return snooze(attempt, outcome.wait());
+            case Outcome::Kind::snooze: return snooze(attempt, outcome);
             case Outcome::Kind::discard: return fail(attempt, outcome.reason());
             case Outcome::Kind::retry:
             case Outcome::Kind::retry_in: break;
         }
         if (stopped == StopReason::stopping) return give_back(attempt, outcome.reason());
         if (is_last(attempt)) return fail(attempt, with_bound(attempt, outcome.reason()));
-        const Duration wait = outcome.kind() == Outcome::Kind::retry_in ? outcome.wait() : backoff(attempt);
-        retry(attempt, wait, outcome.reason());
+        if (outcome.kind() == Outcome::Kind::retry_in) {
+            put_off(attempt.resolved, outcome.wait(), outcome.until());
+        } else {
+            put_off(attempt.resolved, backoff(attempt));
+        }
+        retry(attempt, outcome.reason());
+    }
+
+    /// When the task is due again: after a wait, which a clock that is set back shortens to what it is by then, or at a
+    /// time, which stays. How long it waits.
+    Duration put_off(Resolved& resolved, Duration wait, std::optional<TimePoint> until = std::nullopt) const {
+        const TimePoint now = clock_.now();
+        if (until) {
+            resolved.wait_until = (std::max)(to_due_ms(*until), to_ms(now));
+            return Duration{resolved.wait_until - to_ms(now)};
+        }
+        resolved.wait_until = due_after(now, wait);
+        resolved.wait = wait;
+        return wait;
     }
 
     /// A failed attempt: a newer program on the same file may be able to read what this one cannot. If it was the last,
     /// the task is given up.
     void fail_unread(Attempt& attempt, const std::string& reason) {
-        if (!is_last(attempt)) return retry(attempt, backoff(attempt), reason);
+        if (!is_last(attempt)) {
+            put_off(attempt.resolved, backoff(attempt));
+            return retry(attempt, reason);
+        }
         give_up(attempt, with_bound(attempt, reason));
         attempt.resolved.spends_attempt = true;
     }
@@ -193,20 +213,18 @@ private:
         log_failure(attempt, 0, reason);
     }
 
-    void retry(Attempt& attempt, Duration wait, const std::string& reason) {
+    /// REQUIRES: it was put off.
+    void retry(Attempt& attempt, const std::string& reason) {
         Resolved& resolved = attempt.resolved;
         resolved.resolution = Resolution::retry;
         resolved.spends_attempt = true;
         resolved.error = cut(reason);
-        resolved.wait_until = saturating_add(to_ms(clock_.now()), wait);
-        resolved.wait = wait;
         log_failure(attempt, attempt.config.max_attempts - attempt.number, reason);
     }
 
-    void snooze(Attempt& attempt, Duration wait) {
+    void snooze(Attempt& attempt, const Outcome& outcome) {
         attempt.resolved.resolution = Resolution::snooze;
-        attempt.resolved.wait_until = saturating_add(to_ms(clock_.now()), wait);
-        attempt.resolved.wait = wait;
+        const Duration wait = put_off(attempt.resolved, outcome.wait(), outcome.until());
         if (!log_) return;
         log_(LogLevel::info, "task snoozed",
              {{"id", attempt.task.id.str()},

@@ -3,10 +3,6 @@
 // OwnerLock: who is alive. One side file beside the database holds a lock and the workers' records for each started
 // client; the kernel frees the lock when the owner dies, and the records stay readable.
 
-#if !defined(__linux__)
-#error "backlite runs on Linux only for now: storage/owner_lock.hpp needs open file description locks (F_OFD_SETLK)."
-#endif
-
 #include <algorithm>
 #include <array>
 #include <atomic>

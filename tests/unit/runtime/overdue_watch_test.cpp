@@ -43,6 +43,7 @@ public:
         config_.timeout = timeout;
     }
     [[nodiscard]] const QueueConfig& config() const noexcept override { return config_; }
+    [[nodiscard]] std::string_view type() const noexcept override { return "Test"; }
     [[nodiscard]] std::unique_ptr<Job> decode(std::string_view) const override { return nullptr; }
 
 private:

@@ -28,6 +28,7 @@ public:
         config_.max_crashes = max_crashes;
     }
     [[nodiscard]] const QueueConfig& config() const noexcept override { return config_; }
+    [[nodiscard]] std::string_view type() const noexcept override { return "Test"; }
     [[nodiscard]] std::unique_ptr<Job> decode(std::string_view) const override { return nullptr; }
 
 private:

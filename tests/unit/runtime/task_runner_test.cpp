@@ -50,6 +50,7 @@ public:
         : config_(std::move(config)), processor_(std::move(processor)), events_(events) {}
 
     [[nodiscard]] const QueueConfig& config() const noexcept override { return config_; }
+    [[nodiscard]] std::string_view type() const noexcept override { return "Test"; }
 
     [[nodiscard]] std::unique_ptr<Job> decode(std::string_view payload) const override {
         events_.emplace_back("decode");
@@ -615,6 +616,34 @@ TEST_CASE("TaskRunner: a backoff is not asked when the task will not run again, 
 }
 
 // ---- the log --------------------------------------------------------------------------------------------------------
+
+TEST_CASE("TaskRunner: a retry or a snooze until a time is due then, whatever the clock is set to meanwhile") {
+    for (const bool snoozes : {true, false}) {
+        const TimePoint time = testing::ManualClock{}.now() + 7s + 1us;
+        Shop shop(returning(snoozes ? Outcome::snooze_until(time) : Outcome::retry_at(time, "reason")));
+        const Resolved resolved = shop.run();
+        CHECK(resolved.resolution == (snoozes ? Resolution::snooze : Resolution::retry));
+        CHECK(resolved.wait_until == to_ms(time) + 1);
+        CHECK_FALSE(resolved.wait.has_value());
+    }
+}
+
+TEST_CASE("TaskRunner: a time that has passed is now") {
+    Shop shop(returning(Outcome::snooze_until(TimePoint{1s})));
+    CHECK(shop.run().wait_until == to_ms(shop.clock.now()));
+}
+
+TEST_CASE("TaskRunner: a wait that begins between two milliseconds is rounded up") {
+    Shop shop([](Context&) { return Outcome::success(); });
+    const TimePoint between = shop.clock.now() + 300us;
+    testing::ManualClock clock{between};
+    runtime::QueueRegistry queues;
+    Names events;
+    queues.add(std::make_unique<TestQueue>(QueueConfig{.name = "mail", .max_attempts = 3},
+                                           returning(Outcome::snooze(5ms)), events));
+    TaskRunner runner(queues, shop.client, clock, Log(nullptr));
+    CHECK(runner.run(shop.task, shop.signal, shop.observer).wait_until == to_ms(between) + 6);
+}
 
 /// The one line that an attempt leaves.
 std::string line_of(Shop&& shop) {
