@@ -8,10 +8,16 @@ set(CMAKE_POLICY_VERSION_MINIMUM 3.5)  # nlohmann_json 3.11 asks for less than C
 find_package(Threads REQUIRED)
 
 # One SQLite in the process: SQLiteCpp's own copy only where there is no other.
-if(NOT TARGET SQLite::SQLite3)
+if(NOT TARGET SQLite3::SQLite3 AND NOT TARGET SQLite::SQLite3)
     find_package(SQLite3 QUIET)
 endif()
-if(TARGET SQLite::SQLite3)
+set(BACKLITE_SQLITE)
+foreach(target IN ITEMS SQLite::SQLite3 SQLite3::SQLite3)  # the second since CMake 4.3, which warns of the first
+    if(TARGET ${target})
+        set(BACKLITE_SQLITE ${target})
+    endif()
+endforeach()
+if(BACKLITE_SQLITE)
     set(SQLITECPP_INTERNAL_SQLITE OFF)
 else()
     set(SQLITECPP_INTERNAL_SQLITE ON)

@@ -34,12 +34,11 @@
 #include <backlite/config.hpp>
 #include <backlite/logger.hpp>
 
+#include <patience.hpp>
+
 namespace backlite_test {
 
 using namespace std::chrono_literals;
-
-/// How long a test waits for what must come: long enough for a loaded machine under a sanitizer.
-inline constexpr std::chrono::milliseconds patience = 20s;
 
 /// Polls what no signal tells: rows that another connection or process writes. False if it does not come in time.
 template <class Predicate>

@@ -291,7 +291,8 @@ TEST_CASE("stop: start throws while tasks that ignored their token run, names th
     client.start();
     REQUIRE(journal.await("stubborn"));
     REQUIRE_FALSE(client.stop(0ms));
-    CHECK_THROWS_WITH(client.start(), Catch::Contains(id.str()) && Catch::Contains("\"job\""));
+    CHECK_THROWS_WITH(client.start(),
+                      Catch::Matchers::ContainsSubstring(id.str()) && Catch::Matchers::ContainsSubstring("\"job\""));
     CHECK_THROWS_AS(client.register_queue<Other>([](const Other&) {}), ConfigError);
     CHECK_FALSE(client.stop(0ms));
     CHECK(client.status(id) == TaskStatus::running);

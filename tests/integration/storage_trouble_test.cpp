@@ -435,7 +435,8 @@ TEST_CASE("full: adds throw FullError, nothing is claimed, and outcomes land onc
     std::this_thread::sleep_for(300ms);  // both workers are idle
     CHECK(scene.journal.count("c") == 0);
     CHECK_FALSE(client.stop(0ms));
-    CHECK_THROWS_WITH(client.start(), Catch::Contains("no task runs, but outcomes are not yet written"));
+    CHECK_THROWS_WITH(client.start(),
+                      Catch::Matchers::ContainsSubstring("no task runs, but outcomes are not yet written"));
 
     host.run("DELETE FROM filler");
     CHECK(eventually([&] { return client.status(id) == TaskStatus::succeeded; }));

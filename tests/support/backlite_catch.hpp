@@ -7,4 +7,10 @@
 using Catch::Approx;  // version 2 has it at namespace scope
 #else
 #include <catch2/catch.hpp>
+
+#include <string>
+
+namespace Catch::Matchers {
+inline auto ContainsSubstring(const std::string& text) { return Contains(text); }  // as version 3 calls it
+}  // namespace Catch::Matchers
 #endif

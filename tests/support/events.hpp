@@ -11,12 +11,11 @@
 #include <utility>
 #include <vector>
 
+#include <patience.hpp>
+
 namespace backlite_test {
 // Inline, so that other test files of the same program may use these names for something else.
 inline namespace events {
-
-/// How long a test waits for what must happen: far longer than a loaded machine needs.
-inline constexpr std::chrono::seconds patience{20};
 
 /// Collects values from any thread, in the order in which they came.
 /// Threads: any.
