@@ -58,7 +58,7 @@ export async function findFaint(page) {
 }
 
 export async function findUnnamed(page) {
-  const found = await page.run(() => [...document.querySelectorAll('input,select,button,a')]
+  const found = await page.run(() => [...document.querySelectorAll('input:not([type=hidden]),select,button,a')]
     .filter(e => !(e.textContent.trim() || e.ariaLabel || e.labels?.length)).map(e => e.outerHTML.slice(0, 80)));
   return found.map(text => 'a control without a name: ' + text);
 }

@@ -8,7 +8,8 @@ import {Chromium} from './chromium.mjs';
 const [program] = process.argv.slice(2);
 const csp = "default-src 'none'; script-src 'self'; img-src data:";
 const pixel = 'data:image/gif;base64,R0lGODlhAQABAAAAACH5BAEKAAEALAAAAAABAAEAAAICTAEAOw==';
-const sound = `<style>h1{background:url(${pixel})}</style><h1>Sound</h1><a href=/0>Home</a><label>Name <input></label>`;
+const sound = `<style>h1{background:url(${pixel})}</style><h1>Sound</h1><a href=/0>Home</a><input type=hidden>` +
+  '<label>Name <input></label>';
 const wide = pixels => `<div style="position:absolute;left:0;width:${pixels}px;height:1px"></div>`;
 const script = code => `<script>${code}</script>`;
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// node walk.mjs CHROMIUM URL FOLDER: walks every page of the dashboard at URL, which holds its token, in a real browser:
+// node walk.mjs CHROMIUM URL FOLDER: walks every page of the dashboard at URL, which holds its token, in a browser:
 // narrow and wide, light and dark, with scripts and without. Nothing may be asked of another host, logged as an error,
 // or reported against the content security policy, and no page may be wider than its window. Screenshots go to FOLDER.
 import {mkdirSync} from 'node:fs';
