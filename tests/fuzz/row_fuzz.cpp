@@ -376,7 +376,8 @@ private:
         world_.clock().jump(-by);
         client_.look();
         backlite::runtime::CyclePlan plan;
-        plan.undo_jump = by;
+        plan.jump_back = by;
+        plan.mend.assign(client_.queues(), 0);
         write(plan);
     }
 
@@ -385,10 +386,12 @@ private:
         backlite::runtime::CyclePlan plan;
         for (const backlite::ClaimedTask& task : client_.ready()) plan.leases.emplace_back(task.id, task.claim);
         plan.purge = true;
+        plan.past = client_.now();
         plan.lapse = true;
+        const std::int64_t lapsed = backlite::saturating_add(client_.now(), -client_.config().release_after);
+        plan.lapse_until = lapsed;
         write(plan);
         client_.look();
-        const std::int64_t lapsed = backlite::saturating_add(client_.now(), -client_.config().release_after);
         demand(!client_.ownerless() || *client_.ownerless() > lapsed,
                "claims without owner that are too old are given back");
     }

@@ -116,8 +116,7 @@ public:
         backlite::runtime::CycleResult result;
         writes_.write(
             [&](backlite::storage::Repository& repository) {
-                result = backlite::runtime::run_cycle(repository, finished_, plan, due_.heads(), wall,
-                                                      config_.release_after);
+                result = backlite::runtime::run_cycle(repository, finished_, plan, due_.heads(), wall);
             },
             patience_);
         due_.set(result.heads);
@@ -130,7 +129,7 @@ public:
                 due_.note(finished.queue, (std::min)(finished.due, wall));
             }
         }
-        if (plan.lapse || plan.undo_jump > backlite::Duration::zero()) stale_ = true;
+        if (plan.lapse || !plan.mend.empty()) stale_ = true;
         for (const backlite::ClaimedTask& task : result.claimed.tasks) ready_.push_back(task);
         return result;
     }
@@ -156,6 +155,7 @@ public:
     [[nodiscard]] bool started() const noexcept { return liveness_.has_value(); }
     [[nodiscard]] std::int64_t now() const noexcept { return backlite::to_ms(clock_.now()); }
     [[nodiscard]] const backlite::ClientConfig& config() const noexcept { return config_; }
+    [[nodiscard]] std::size_t queues() const noexcept { return due_.heads().size(); }
     [[nodiscard]] backlite::storage::GroupCommit& writes() noexcept { return writes_; }
 
 private:

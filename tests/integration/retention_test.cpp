@@ -392,7 +392,62 @@ TEST_CASE("Purge: what a queue keeps for a day is gone after a day") {
     CHECK(test.client.status(id) == TaskStatus::succeeded);
     test.clock->advance(1ms);
     test.client.start();
+    CHECK(eventually([&] {
+        test.clock->advance(1min);  // a client that was off for a day believes its clock after an hour
+        test.client.notify();
+        return test.client.status(id) == TaskStatus::not_found;
+    }));
+}
+
+TEST_CASE("Purge: a clock that is a year ahead at a start deletes nothing before it has been so for an hour") {
+    Retaining test;
+    const TaskId id = test.run<Keep::a_day>(true);
+    test.clock->jump(24h * 365);
+    Events<int> ran;
+    test.client.register_queue<Task<Keep::nothing>>([&](const Task<Keep::nothing>& task) { ran.add(task.n); });
+    test.client.start();
+    const auto round = [&](int n) {  // it has looked at the clock, and written, since
+        (void)test.client.add(Task<Keep::nothing>{n}).at(test.clock->now()).save();
+        REQUIRE(ran.wait_for(static_cast<std::size_t>(n)));
+    };
+    round(1);
+    test.clock->advance(30min);
+    round(2);
+    CHECK(test.client.stop(20s));
+    CHECK(test.client.status(id) == TaskStatus::succeeded);
+    // A second start does not make it more credible.
+    test.client.start();
+    round(3);
+    CHECK(test.client.status(id) == TaskStatus::succeeded);
+    test.clock->advance(1h);
+    test.client.notify();
     CHECK(eventually([&] { return test.client.status(id) == TaskStatus::not_found; }));
+}
+
+TEST_CASE("Purge: a clock that is set ahead deletes nothing, and once it is set right neither") {
+    Retaining test;
+    const TaskId id = test.run<Keep::a_day>(true);
+    Events<int> ran;
+    test.client.register_queue<Task<Keep::nothing>>([&](const Task<Keep::nothing>& task) { ran.add(task.n); });
+    test.client.start();
+    test.clock->advance(2h);  // it was believed
+    const auto round = [&](int n) {
+        (void)test.client.add(Task<Keep::nothing>{n}).at(test.clock->now()).save();
+        test.client.notify();
+        REQUIRE(ran.wait_for(static_cast<std::size_t>(n)));
+    };
+    round(1);
+    test.clock->advance(30min);
+    round(2);
+    test.clock->jump(24h * 365);
+    round(3);
+    test.clock->advance(50min);  // the next purge comes
+    round(4);
+    test.clock->jump(-24h * 365);
+    round(5);
+    test.clock->advance(2h);
+    round(6);
+    CHECK(test.client.status(id) == TaskStatus::succeeded);
 }
 
 }  // namespace

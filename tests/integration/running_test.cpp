@@ -1088,6 +1088,57 @@ TEST_CASE("Clock: a jump back delays no task that was due before it") {
     CHECK(seen.count_of(2) == 1);
 }
 
+TEST_CASE("Clock: what was written while the clock was ahead does not wait for that time after a restart") {
+    const backlite_test::TempFolder folder;
+    const std::string file = folder.file("x.db");
+    const auto clock = std::make_shared<ManualClock>();
+    const ClientConfig config{.database = file, .num_workers = 1, .clock = clock};
+    Events<int> seen;
+    clock->jump(24h * 3650);
+    {
+        Client client{config};
+        client.register_queue<Retrying>([&](const Retrying& task) {
+            seen.add(task.n);
+            throw std::runtime_error("not yet");
+        });
+        (void)client.add(Retrying{{1}}).save();
+        client.start();
+        REQUIRE(seen.wait_for(1));
+        CHECK(client.stop(20s));
+        (void)client.add(Retrying{{2}}).save();
+        (void)client.add(Retrying{{3}}).at(clock->now() + 1h).save();  // asked for: it stays
+    }
+    clock->jump(-24h * 3650);
+    Client client{config};
+    client.register_queue<Retrying>([&](const Retrying& task) { seen.add(10 * task.n); });
+    client.start();
+    REQUIRE(seen.wait_for(2));
+    CHECK(seen.count_of(20) == 1);
+    clock->advance(1h);  // longer than the backoff
+    client.notify();
+    REQUIRE(seen.wait_for(3));
+    CHECK(seen.count_of(10) == 1);
+    CHECK(client.stop(20s));
+    CHECK(seen.count_of(30) == 0);
+}
+
+TEST_CASE("Clock: what another process wrote while its clock was ahead does not wait for that time") {
+    Events<int> seen;
+    Stepping test;
+    test.client.register_queue<Plain>([&](const Plain& task) { seen.add(task.n); });
+    test.client.start();
+    // Behind more tasks with times of their own than one piece of the search holds.
+    (void)test.client.add(std::vector<Plain>(1200)).at(test.clock->now() + 24h).save();
+    const auto ahead = std::make_shared<ManualClock>(test.clock->now() + 24h * 3650);
+    {
+        Client other{{.database = test.test.file, .clock = ahead}};
+        (void)other.add(Plain{{7}}).save();
+    }
+    test.client.notify();
+    REQUIRE(seen.wait_for(1));
+    CHECK(seen.count_of(7) == 1);
+}
+
 TEST_CASE("Clock: a jump back delays no attempt after one that was under way") {
     Events<int> attempts;
     Events<int> others;

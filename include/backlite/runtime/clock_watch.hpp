@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Notices when somebody sets the wall clock.
+// Notices when somebody sets the wall clock, and says how far it can be believed.
 
+#include <algorithm>
 #include <chrono>
 #include <cstdint>
 
@@ -36,6 +37,39 @@ private:
 
     const Clock& clock_;
     Duration offset_;
+};
+
+/// How far the wall clock's word is taken when rows are to be deleted, or others' claims given back, because their time
+/// is past. A clock that is ahead cannot be told from a program that was off for long, so at a start, and once it was
+/// set ahead, it is believed little beyond what is known to have come, until it has kept pace with the steady clock for
+/// a while.
+/// Threads: the dispatcher's.
+class ClockTrust {
+public:
+    using Steady = std::chrono::steady_clock;
+
+    /// `known`: a wall-clock time that has come beyond doubt.
+    void doubt(std::int64_t known, Steady::time_point now) noexcept {
+        known_ = known;
+        since_ = now;
+    }
+
+    /// What is past if the wall clock says `wall`: all that is earlier once it was watched for `watched`; before, what
+    /// is no later than `beyond` after the time that is known, and what has passed since.
+    [[nodiscard]] std::int64_t past(std::int64_t wall, Steady::time_point now, Duration watched,
+                                    Duration beyond) const noexcept {
+        if (now >= sure_at(watched)) return wall;
+        const auto passed = std::chrono::floor<Duration>(now - since_);
+        return (std::min)(wall, saturating_add(saturating_add(known_, passed), beyond));
+    }
+
+    [[nodiscard]] Steady::time_point sure_at(Duration watched) const noexcept {
+        return saturating_add(since_, watched);
+    }
+
+private:
+    std::int64_t known_ = 0;
+    Steady::time_point since_{};
 };
 
 }  // namespace runtime

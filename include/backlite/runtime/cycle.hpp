@@ -29,15 +29,20 @@ namespace runtime {
 struct CyclePlan {
     std::vector<std::pair<TaskId, std::int64_t>> leases{};  ///< claims to show a sign of life for
     bool purge = false;                                     ///< delete a chunk of what has expired
+    std::int64_t past = 0;                                  ///< what expired by then has expired beyond doubt
     int purge_past = 0;                                     ///< leave out so many: they were refused
     bool lapse = false;                                     ///< give back claims without an owner that are too old
-    Duration undo_jump{};                                   ///< the wall clock was set back by this; zero: it was not
-    bool count = true;                                      ///< count outcomes and adds in the statistics
-    std::vector<storage::Tally> added{};                    ///< adds that the statistics do not count yet
-    storage::ClaimRequest claim{};                          ///< limit 0: none
+    std::int64_t lapse_until = 0;                           ///< those taken by then are
+    /// By queue: tasks that are due later than this are looked through for times that a wrong clock has made;
+    /// `storage::never`: none. Empty: there is no such search.
+    std::vector<std::int64_t> mend{};
+    Duration jump_back{};                 ///< for that: how far the wall clock was set back, zero if that is not known
+    bool count = true;                    ///< count outcomes and adds in the statistics
+    std::vector<storage::Tally> added{};  ///< adds that the statistics do not count yet
+    storage::ClaimRequest claim{};        ///< limit 0: none
 
     [[nodiscard]] bool empty() const noexcept {
-        return leases.empty() && !purge && !lapse && undo_jump == Duration::zero() && added.empty() && claim.limit == 0;
+        return leases.empty() && !purge && !lapse && mend.empty() && added.empty() && claim.limit == 0;
     }
 };
 
@@ -61,7 +66,8 @@ struct CycleResult {
     int purged = 0;
     int purge_left = 0;  ///< expired tasks whose deletion was refused
     int lapsed = 0;
-    bool jump_undone = true;  ///< false: there may be more tasks
+    int mended = 0;
+    std::vector<std::int64_t> mend_next{};  ///< the plan's `mend` for the next cycle
     storage::ClaimResult claimed{};
     std::vector<storage::QueueHead> heads{};
 };
@@ -81,8 +87,7 @@ inline constexpr int upkeep_chunk = 500;
 /// not null once a cycle was refused because of some row; then what is refused is left out, and named in the result.
 [[nodiscard]] inline CycleResult run_cycle(storage::Repository& repository, const std::vector<Finished>& outcomes,
                                            const CyclePlan& plan, const std::vector<storage::QueueHead>& heads,
-                                           std::int64_t wall, Duration release_after,
-                                           storage::Isolation* apart = nullptr) {
+                                           std::int64_t wall, storage::Isolation* apart = nullptr) {
     CycleResult result;
     const auto attempt = [&](std::string_view part, std::string_view id, auto&& work) {
         return storage::attempt(apart, repository.db, part, id, work);
@@ -102,13 +107,18 @@ inline constexpr int upkeep_chunk = 500;
         return written;
     };
 
-    if (plan.undo_jump > Duration::zero()) {
+    if (!plan.mend.empty()) {
         // Before the outcomes: those say when to run again by the clock as it is now.
         result.refused_jump = attempt("jump", "", [&] {
-            repository.upkeep.undo_jump_of_claims(wall);
-            for (const storage::QueueHead& head : heads) {
-                const int mended = repository.upkeep.undo_jump(head.name, wall, plan.undo_jump.count(), upkeep_chunk);
-                if (mended == upkeep_chunk) result.jump_undone = false;
+            result.mended = repository.upkeep.mend_claims(wall);
+            result.mend_next = plan.mend;
+            for (std::size_t i = 0; i < heads.size(); ++i) {
+                std::int64_t& next = result.mend_next[i];
+                if (next == storage::never) continue;
+                const storage::Mended piece =
+                    repository.upkeep.mend(heads[i].name, wall, next, plan.jump_back.count(), upkeep_chunk);
+                result.mended += piece.tasks;
+                next = piece.next;
             }
         });
     }
@@ -147,18 +157,17 @@ inline constexpr int upkeep_chunk = 500;
         if (!held) result.lost_leases.push_back(i);
     }
     if (plan.purge && apart == nullptr) {
-        result.purged = repository.upkeep.purge(wall, upkeep_chunk);
+        result.purged = repository.upkeep.purge(plan.past, upkeep_chunk);
     } else if (plan.purge) {
-        const auto rows = repository.upkeep.expired(wall, upkeep_chunk, plan.purge_past);
+        const auto rows = repository.upkeep.expired(plan.past, upkeep_chunk, plan.purge_past);
         result.purged =
             each_row("purge", rows, result.refused_purge, [&](std::int64_t row) { repository.upkeep.purge_row(row); });
         result.purge_left = static_cast<int>(rows.size()) - result.purged;
     }
     if (plan.lapse) {
-        const std::int64_t claimed_at = saturating_add(wall, -release_after);
         result.lapsed = apart == nullptr
-                            ? repository.upkeep.release_ownerless(claimed_at)
-                            : each_row("lapse", repository.upkeep.ownerless(claimed_at), result.refused_lapse,
+                            ? repository.upkeep.release_ownerless(plan.lapse_until)
+                            : each_row("lapse", repository.upkeep.ownerless(plan.lapse_until), result.refused_lapse,
                                        [&](std::int64_t row) { repository.upkeep.release_ownerless_row(row); });
     }
     result.heads = heads;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -107,6 +108,7 @@ public:
         next_lease_ = saturating_add(now, lease_interval());
         next_observation_ = saturating_add(now, observation_interval());
         next_purge_ = parts_.config.cleanup_interval > Duration::zero() ? now : (Steady::time_point::max)();
+        mending_.assign(parts_.queues.size(), DueTimes::nothing);
         taken_.refresh = true;
         for (bool stopping = false;;) {
             inbox_.take(taken_);
@@ -186,6 +188,14 @@ private:
         if (jump == Duration::zero()) return;
         parts_.tell(LogLevel::warning, "the wall clock was set", {{"by_ms", std::to_string(jump.count())}});
         jump_back_ = (std::max)(jump_back_ - jump, Duration::zero());
+        if (jump_back_ > Duration::zero()) mend_everything();
+        if (jump > Duration::zero()) doubtful_ = taken_.refresh = true;
+    }
+
+    /// Whatever waits is looked through for times that a wrong clock has made.
+    void mend_everything() {
+        mending_.assign(parts_.queues.size(), DueTimes::nothing);
+        mend_all_ = true;
     }
 
     /// Looks for commits of others; if there are any, reads anew what this client believes of the file.
@@ -207,6 +217,9 @@ private:
         std::vector<OwnerRow> others;
         std::optional<std::int64_t> ownerless;
         std::uint64_t foreign = 0;
+        std::int64_t known = 0;
+        std::optional<std::int64_t> latest;
+        const std::int64_t wall = to_ms(parts_.clock.now());
         parts_.writes.read(
             [&](storage::Repository& repository) {
                 foreign = parts_.writes.foreign_commits();
@@ -214,6 +227,8 @@ private:
                 repository.claims.read_heads(heads);
                 others = parts_.liveness.read_others(repository);
                 ownerless = repository.upkeep.oldest_ownerless();
+                latest = repository.statistics.latest_minute();
+                if (doubtful_) known = repository.statistics.known_minute(storage::minute_of(wall));
             },
             patience_);
         taken_.refresh = false;
@@ -221,6 +236,14 @@ private:
         foreign_seen_ = foreign;
         parts_.liveness.set_others(std::move(others));
         ownerless_ = ownerless;
+        if (std::exchange(doubtful_, false)) {
+            trust_.doubt(known == storage::minute_of(wall) ? wall : (std::max)(known, std::int64_t{0}) * 60'000, now);
+        }
+        // What others did while the clock was ahead, or this client in an earlier life.
+        if (latest && *latest > storage::minute_of(wall) && *latest > latest_mended_) {
+            latest_mended_ = *latest;
+            mend_everything();
+        }
     }
 
     void look_after_others() {
@@ -265,8 +288,7 @@ private:
             std::any_of(unwritten_.begin(), unwritten_.end(), [](const Finished& one) { return one.setback.any(); });
         parts_.writes.write_in_parts(
             [&](storage::Repository& repository, storage::Isolation* apart) {
-                result =
-                    run_cycle(repository, unwritten_, plan, due_.heads(), wall, parts_.config.release_after, apart);
+                result = run_cycle(repository, unwritten_, plan, due_.heads(), wall, apart);
             },
             patience_, refused_before);
         if (plan.count && !result.refused_statistics) added.written();
@@ -339,16 +361,20 @@ private:
             if (plan.leases.empty()) next_lease_ = saturating_add(now, lease_interval());
         }
         const auto real = Steady::now();
-        if (!apart_.waits(SetApart::Step::jump, real)) plan.undo_jump = jump_back_;
+        if (!apart_.waits(SetApart::Step::jump, real)) {
+            plan.mend = mending_;
+            plan.jump_back = jump_back_;
+        }
         plan.count = !apart_.waits(SetApart::Step::statistics, real);
         if (taken_.stop) return plan;
         if (now >= next_purge_) {
-            plan.purge = purge_needed(wall);
+            plan.past = trust_.past(wall, now, watched_before_purge(), std::chrono::hours{1});
+            plan.purge = purge_needed(plan.past);
             plan.purge_past = purge_past_;
-            if (!plan.purge) next_purge_ = saturating_add(now, parts_.config.cleanup_interval);
+            if (!plan.purge) next_purge_ = purge_after(now);
         }
-        plan.lapse = ownerless_ && saturating_add(*ownerless_, parts_.config.release_after) <= wall &&
-                     !apart_.waits(SetApart::Step::lapse, real);
+        plan.lapse_until = lapsed_by(wall, now);
+        plan.lapse = ownerless_ && *ownerless_ <= plan.lapse_until && !apart_.waits(SetApart::Step::lapse, real);
         const storage::QueueHead* head = due_.earliest();
         if (head == nullptr || head->due > wall) return plan;
         plan.claim = claims_.request(load, head, due_.worker_wanted());
@@ -356,6 +382,25 @@ private:
         plan.claim.max_payload = parts_.config.max_payload;
         plan.claim.leave = apart_.left();
         return plan;
+    }
+
+    /// How long the wall clock is watched before tasks are deleted on its word alone.
+    [[nodiscard]] Duration watched_before_purge() const {
+        return (std::min)(parts_.config.cleanup_interval, Duration{std::chrono::hours{1}});
+    }
+
+    /// When the next purge is: sooner than usual if the clock is still being watched.
+    [[nodiscard]] Steady::time_point purge_after(Steady::time_point now) const {
+        const auto next = saturating_add(now, parts_.config.cleanup_interval);
+        const auto sure = trust_.sure_at(watched_before_purge());
+        return sure > now ? (std::min)(next, sure) : next;
+    }
+
+    /// Claims without owner that were taken by then have lapsed. A clock that is ahead takes no claim from whoever
+    /// works on it: before it is believed, this client must have watched for `release_after` itself.
+    [[nodiscard]] std::int64_t lapsed_by(std::int64_t wall, Steady::time_point now) const {
+        const Duration after = parts_.config.release_after;
+        return saturating_add(trust_.past(wall, now, after, Duration::zero()), -after);
     }
 
     [[nodiscard]] bool purge_needed(std::int64_t wall) {
@@ -411,10 +456,7 @@ private:
             parts_.tell(LogLevel::warning, "rescued claims of an unknown owner",
                         {{"claims", std::to_string(result.lapsed)}});
         }
-        if (plan.undo_jump > Duration::zero() && !result.refused_jump) {
-            taken_.refresh = true;
-            if (result.jump_undone) jump_back_ = Duration::zero();
-        }
+        if (!plan.mend.empty() && !result.refused_jump) note_mended(result);
         if (plan.claim.limit == 0) return;
         for (const storage::RefusedClaim& refused : result.claimed.refused) apart_.keep(refused, real);
         claims_.claimed(plan.claim, result.claimed);
@@ -439,6 +481,18 @@ private:
         }
     }
 
+    void note_mended(CycleResult& result) {
+        mending_ = std::move(result.mend_next);
+        if (result.mended > 0) taken_.refresh = true;
+        const bool done =
+            std::all_of(mending_.begin(), mending_.end(), [](std::int64_t next) { return next == storage::never; });
+        // At a start without a reason for more, one piece of each queue has to do.
+        if (mend_all_ && !done) return;
+        mending_.clear();
+        mend_all_ = false;
+        jump_back_ = Duration::zero();
+    }
+
     void note_purge(const CycleResult& result) {
         if (result.purged > 0) {
             parts_.tell(LogLevel::info, "purged expired tasks", {{"tasks", std::to_string(result.purged)}});
@@ -446,7 +500,7 @@ private:
         purge_past_ += result.purge_left;
         if (result.purged + result.purge_left < upkeep_chunk) {
             purge_past_ = 0;
-            next_purge_ = saturating_add(parts_.clock.steady_now(), parts_.config.cleanup_interval);
+            next_purge_ = purge_after(parts_.clock.steady_now());
         }
     }
 
@@ -496,7 +550,14 @@ private:
             at_most(next_observation_);
             if (load.ready > 0) at_most(load.oldest_ready + ready_limit);
         }
-        if (ownerless_) at_most_wall(saturating_add(*ownerless_, parts_.config.release_after));
+        if (ownerless_) {
+            const std::int64_t lapses = saturating_add(*ownerless_, parts_.config.release_after);
+            if (lapses > wall || *ownerless_ <= lapsed_by(wall, now)) {
+                at_most_wall(lapses);
+            } else {
+                at_most(trust_.sure_at(parts_.config.release_after));
+            }
+        }
         const storage::QueueHead* head = due_.earliest();
         if (claims_.request(load, head, due_.worker_wanted()).limit > 0) {
             interest = head == nullptr ? storage::never : head->due;
@@ -537,6 +598,13 @@ private:
     LookSchedule looks_{};
     ClockWatch clocks_;
     Duration jump_back_{};  ///< how far the wall clock was set back, until its effect is undone
+    /// By queue: how far what waits was looked through for times that a wrong clock has made; empty: all was, or as
+    /// much as is needed without a sign of a wrong clock.
+    std::vector<std::int64_t> mending_{};
+    bool mend_all_ = false;
+    std::int64_t latest_mended_ = (std::numeric_limits<std::int64_t>::min)();  ///< the latest minute known at that
+    ClockTrust trust_{};
+    bool doubtful_ = true;  ///< the wall clock is to be compared with the file
     Inbox::Signals taken_{};
     std::uint64_t foreign_seen_ = 0;  ///< how many commits of others there were when the file was last read
     std::vector<Finished> unwritten_{};

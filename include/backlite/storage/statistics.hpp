@@ -5,12 +5,15 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <vector>
 
 #include <sqlite3.h>
 
+#include <backlite/clock.hpp>
 #include <backlite/records.hpp>
 #include <backlite/storage/claims.hpp>
 #include <backlite/storage/statement.hpp>
@@ -100,17 +103,20 @@ private:
 };
 
 /// Half hours are there so that a day or a week is drawn from few rows.
+///
+/// The minutes also tell how late it has been according to the file, which a clock that is ahead is compared with.
 class Statistics {
 public:
     static constexpr std::int64_t minutes_kept = std::int64_t{7} * 24 * 60;
     static constexpr std::int64_t spans[] = {1, 30};  ///< minutes
 
-    /// `swept`: old rows are looked for in later minutes only; `never`: in none.
+    /// `swept`: the minute in which old rows were looked for last; `never`: they are not looked for.
     explicit Statistics(sqlite3* db, std::int64_t swept = 0) noexcept : db_(db), swept_(swept) {}
 
     /// Adds to what is there, and deletes some of what is older than a week, once a minute. REQUIRES: inside a write
     /// transaction. Errors: StorageError; the caller rolls back.
     void add(std::span<const Tally> tallies) {
+        std::int64_t latest = (std::numeric_limits<std::int64_t>::min)();
         for (const Tally& tally : tallies) {
             for (const std::int64_t span : spans) {
                 const std::int64_t past = tally.minute % span;
@@ -118,15 +124,34 @@ public:
                     {span, tally.minute - (past < 0 ? past + span : past), tally.queue, tally.added, tally.started,
                      tally.succeeded, tally.failed, tally.retried, tally.wait_ms, tally.run_us})
                     .change();
-                if (tally.minute > swept_) Run(db_, sweep_, {span, tally.minute - minutes_kept}).change();
             }
-            swept_ = (std::max)(swept_, tally.minute);
+            latest = (std::max)(latest, tally.minute);
         }
+        if (tallies.empty() || swept_ == never || swept_ == latest) return;
+        swept_ = latest;
+        // By the file and not by the clock: one that is ahead deletes nothing before it has been so for an hour.
+        const std::int64_t kept = saturating_add(known_minute(latest), Duration{-minutes_kept});
+        for (const std::int64_t span : spans) Run(db_, sweep_, {span, kept}).change();
+    }
+
+    /// The latest minute in which something happened; nullopt: nothing ever has.
+    [[nodiscard]] std::optional<std::int64_t> latest_minute() { return latest_minute(never); }
+
+    /// The latest minute that has come beyond doubt, if a clock says that it is `minute`: the last in the file that is
+    /// an hour older. In a file that knows of nothing older it is `minute`.
+    [[nodiscard]] std::int64_t known_minute(std::int64_t minute) {
+        return latest_minute(saturating_add(minute, Duration{-60})).value_or(minute);
     }
 
 private:
+    [[nodiscard]] std::optional<std::int64_t> latest_minute(std::int64_t until) {
+        Run run(db_, latest_, {until});
+        if (!run.step()) return std::nullopt;
+        return run.integer(0);
+    }
+
     sqlite3* db_;
-    std::int64_t swept_;  ///< the last minute in which old rows were looked for
+    std::int64_t swept_;
     // A sum at its end stays there: SQLite would refuse more, and with it all that the transaction writes.
     Statement add_{
         "INSERT INTO backlite_stats (span, start, queue, added, started, succeeded, failed, retried, wait_ms, run_us) "
@@ -141,6 +166,7 @@ private:
     Statement sweep_{
         "DELETE FROM backlite_stats WHERE (span, start, queue) IN (SELECT span, start, queue FROM backlite_stats "
         "WHERE span = ?1 AND start < ?2 ORDER BY span, start, queue LIMIT 1000)"};
+    Statement latest_{"SELECT start FROM backlite_stats WHERE span = 1 AND start <= ?1 ORDER BY start DESC LIMIT 1"};
 };
 
 }  // namespace storage

@@ -2,6 +2,7 @@
 #pragma once
 // SQL for the clients on a file, for taking back claims that nobody holds any more, and for deleting what has expired.
 
+#include <algorithm>
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
@@ -14,6 +15,7 @@
 
 #include <backlite/error.hpp>
 #include <backlite/records.hpp>
+#include <backlite/storage/claims.hpp>
 #include <backlite/storage/statement.hpp>
 #include <backlite/version.hpp>
 
@@ -26,6 +28,12 @@ struct ForeignClaim {
     TaskId id{};
     std::int64_t claim = 0;
     std::int64_t lease = 0;
+};
+
+/// What came of looking for times that a wrong clock has made.
+struct Mended {
+    int tasks = 0;              ///< changed
+    std::int64_t next = never;  ///< the rest is due after this; `never`: that was all
 };
 
 /// All functions that write REQUIRE a write transaction; on a StorageError the caller rolls back.
@@ -119,17 +127,26 @@ public:
     }
     void release_ownerless_row(std::int64_t row) { Run(db_, release_ownerless_row_, {row}).change(); }
 
-    /// After the wall clock was set back to `now` by `jump`: up to `limit` tasks of a queue that were due, or would be
-    /// by now but for the jump, become so again. Those are tasks without a time of their own, or whose time had passed
-    /// when they were added, and retries from before the jump; a later time that a program asked for, or that an
-    /// attempt since the jump did, is left alone. How many tasks were changed.
-    int undo_jump(std::string_view queue, std::int64_t now, std::int64_t jump, int limit) {
-        return Run(db_, undo_jump_, {queue, now, jump, limit}).change();
+    /// Looks through up to `limit` tasks of a queue that are due after `now` and after `from`, in the order of their
+    /// due times. Those that wait because the wall clock was ahead of `now` once become due as they would be otherwise:
+    /// tasks without a time of their own, or whose time had passed when they were added, at once; what ran while it
+    /// was ahead, after as long a wait as it was given. A later time that a program asked for, or that an attempt
+    /// since did, is left alone. `jump`: how far the clock was set back, zero if that is not known.
+    Mended mend(std::string_view queue, std::int64_t now, std::int64_t from, std::int64_t jump, int limit) {
+        std::int64_t to = never;
+        {
+            Run run(db_, last_of_piece_, {queue, (std::max)(now, from), limit - 1});
+            if (run.step()) to = run.integer(0);
+        }
+        const int tasks = Run(db_, mend_, {queue, now, (std::max)(now, from), to, jump, limit}).change();
+        return {tasks, tasks == limit ? from : to};  // tasks of the same time may be more than `limit`
     }
 
     /// The same for what is claimed, so that it does not wait for a time that it was due at already once it is given
-    /// back or fails.
-    void undo_jump_of_claims(std::int64_t now) { Run(db_, undo_jump_of_claims_, {now}).change(); }
+    /// back or fails, and that claims without owner lapse. How many were changed.
+    int mend_claims(std::int64_t now) {
+        return Run(db_, mend_claims_, {now}).change() + Run(db_, mend_ownerless_, {now}).change();
+    }
 
     /// Deletes up to `limit` completed tasks that have expired, oldest first; how many there were.
     int purge(std::int64_t now, int limit) { return Run(db_, purge_, {now, limit}).change(); }
@@ -207,17 +224,27 @@ private:
         "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 ORDER BY claimed_at"};
     Statement release_ownerless_row_{"UPDATE backlite_tasks SET claimed_at = NULL WHERE rowid = ?1"};
-    Statement undo_jump_{
+    // The bounds leave out what is no number, as a damaged file may hold it.
+    Statement last_of_piece_{
+        "SELECT due FROM backlite_tasks INDEXED BY backlite_tasks_due "
+        "WHERE claimed_at IS NULL AND queue = ?1 AND due > ?2 AND due <= 9223372036854775807 "
+        "ORDER BY due LIMIT 1 OFFSET ?3"};
+    // The clock was ahead by the jump, or by as much as the last attempt began too late.
+    Statement mend_{
         "UPDATE backlite_tasks SET created_at = min(created_at, ?2), "
         "wait_until = CASE WHEN last_executed_at IS NULL THEN min(wait_until, ?2) "
-        "WHEN last_executed_at > ?2 THEN max(wait_until, ?3 - 9223372036854775807) - ?3 ELSE wait_until END, "
+        "WHEN last_executed_at > ?2 THEN max(wait_until, max(?5, min(last_executed_at, 4611686018427387903) - ?2) "
+        "- 9223372036854775807) - max(?5, min(last_executed_at, 4611686018427387903) - ?2) ELSE wait_until END, "
         "last_executed_at = min(last_executed_at, ?2) WHERE rowid IN ("
         "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_due "
-        "WHERE claimed_at IS NULL AND queue = ?1 AND due > ?2 AND due <= ?2 + 2 * ?3 "
-        "AND (wait_until IS NULL OR wait_until <= created_at OR last_executed_at > ?2) ORDER BY due LIMIT ?4)"};
-    Statement undo_jump_of_claims_{
+        "WHERE claimed_at IS NULL AND queue = ?1 AND due > ?3 AND due <= ?4 "
+        "AND (wait_until IS NULL OR wait_until <= created_at OR last_executed_at > ?2) ORDER BY due LIMIT ?6)"};
+    Statement mend_claims_{
         "UPDATE backlite_tasks INDEXED BY backlite_tasks_owner "
         "SET created_at = min(created_at, ?1), wait_until = min(wait_until, ?1) WHERE owner IS NOT NULL AND due > ?1"};
+    Statement mend_ownerless_{
+        "UPDATE backlite_tasks INDEXED BY backlite_tasks_ownerless SET claimed_at = ?1 WHERE claimed_at IS NOT NULL "
+        "AND owner IS NULL AND claimed_at > ?1 AND claimed_at <= 9223372036854775807"};
     Statement purge_{
         "DELETE FROM backlite_tasks_completed WHERE rowid IN (SELECT rowid FROM backlite_tasks_completed "
         "INDEXED BY backlite_tasks_completed_expires WHERE expires_at IS NOT NULL AND expires_at <= ?1 "

@@ -55,4 +55,36 @@ TEST_CASE("ClockWatch: small corrections add up to a jump") {
     CHECK(watch.jump() == -1200ms);
 }
 
+// ---- how far it is believed -----------------------------------------------------------------------------------------
+
+constexpr std::int64_t hour_ms = 3'600'000;
+
+TEST_CASE("ClockTrust: a clock that is far ahead of what is known is believed for an hour only, until it was watched") {
+    const auto start = std::chrono::steady_clock::time_point{} + 5h;
+    runtime::ClockTrust trust;
+    trust.doubt(1'000'000, start);
+    const std::int64_t wall = 1'000'000 + 365 * 24 * hour_ms;
+    CHECK(trust.past(wall, start, 10min, 1h) == 1'000'000 + hour_ms);
+    CHECK(trust.past(wall, start + 10min - 1ms, 10min, 1h) == 1'000'000 + hour_ms + 599'999);
+    CHECK(trust.past(wall, start + 10min, 10min, 1h) == wall);
+    CHECK(trust.sure_at(10min) == start + 10min);
+}
+
+TEST_CASE("ClockTrust: a clock that is near to what is known is believed at once") {
+    const auto start = std::chrono::steady_clock::time_point{} + 5h;
+    runtime::ClockTrust trust;
+    trust.doubt(1'000'000, start);
+    CHECK(trust.past(1'000'000 + hour_ms, start, 10min, 1h) == 1'000'000 + hour_ms);
+    CHECK(trust.past(1'000'001, start, 10min, 1h) == 1'000'001);
+    CHECK(trust.past(5, start, 10min, 1h) == 5);
+}
+
+TEST_CASE("ClockTrust: a clock that is set again is watched again") {
+    const auto start = std::chrono::steady_clock::time_point{} + 5h;
+    runtime::ClockTrust trust;
+    trust.doubt(1'000'000, start);
+    trust.doubt(1'000'000, start + 9min);
+    CHECK(trust.past(90 * hour_ms, start + 10min, 10min, 1h) == 1'000'000 + hour_ms + 60'000);
+}
+
 }  // namespace

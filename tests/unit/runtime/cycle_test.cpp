@@ -37,7 +37,7 @@ constexpr std::int64_t now = 1'000'000;
 struct Shop : TestDatabase {
     CycleResult run() {
         CycleResult result;
-        write([&](storage::Repository& all) { result = runtime::run_cycle(all, outcomes, plan, heads, now, 10min); });
+        write([&](storage::Repository& all) { result = runtime::run_cycle(all, outcomes, plan, heads, now); });
         return result;
     }
 
@@ -45,9 +45,7 @@ struct Shop : TestDatabase {
     CycleResult run_apart() {
         CycleResult result;
         storage::Isolation apart;
-        write([&](storage::Repository& all) {
-            result = runtime::run_cycle(all, outcomes, plan, heads, now, 10min, &apart);
-        });
+        write([&](storage::Repository& all) { result = runtime::run_cycle(all, outcomes, plan, heads, now, &apart); });
         return result;
     }
 
@@ -74,7 +72,7 @@ TEST_CASE("CyclePlan: is empty until there is something to do") {
     CHECK(CyclePlan{}.empty());
     CHECK_FALSE(CyclePlan{.purge = true}.empty());
     CHECK_FALSE(CyclePlan{.lapse = true}.empty());
-    CHECK_FALSE(CyclePlan{.undo_jump = 1ms}.empty());
+    CHECK_FALSE(CyclePlan{.mend = {0}}.empty());
     CHECK_FALSE(CyclePlan{.added = {{.queue = "mail", .added = 1}}}.empty());
     CHECK_FALSE(CyclePlan{.claim = {.limit = 1}}.empty());
     CHECK_FALSE(CyclePlan{.leases = {{TaskId::from_text("a"), 1}}}.empty());
@@ -143,26 +141,45 @@ TEST_CASE("run_cycle: purges a chunk of what has expired") {
                     "SELECT i, 1, 'mail', 1, {} FROM n",
                     runtime::upkeep_chunk + 3, now));
     shop.plan.purge = true;
+    shop.plan.past = now;
     CHECK(shop.run().purged == runtime::upkeep_chunk);
     CHECK(shop.run().purged == 3);
 }
 
-TEST_CASE("run_cycle: claims without owner lapse after release_after") {
+TEST_CASE("run_cycle: purges what is past beyond doubt, whatever the clock says") {
+    Shop shop;
+    shop.execute(
+        "INSERT INTO backlite_tasks_completed (id, created_at, queue, attempts, expires_at) VALUES "
+        "('a', 1, 'mail', 1, 500), ('b', 1, 'mail', 1, 501)");
+    shop.plan.purge = true;
+    shop.plan.past = 500;
+    CHECK(shop.run().purged == 1);
+    CHECK(shop.query("SELECT id FROM backlite_tasks_completed") == "b");
+}
+
+TEST_CASE("run_cycle: claims without owner lapse that were taken by the time of the plan") {
     Shop shop;
     shop.add({.id = "old", .claimed_at = now - 600'000});
     shop.add({.id = "new", .claimed_at = now - 599'999});
     shop.plan.lapse = true;
+    shop.plan.lapse_until = now - 600'000;
     CHECK(shop.run().lapsed == 1);
     CHECK(shop.query("SELECT id FROM backlite_tasks WHERE claimed_at IS NULL") == "old");
 }
 
-TEST_CASE("run_cycle: mends due times after the clock was set back, in its own queues, and says when it is done") {
+TEST_CASE("run_cycle: mends times of a wrong clock in its own queues, piece by piece, and says when it is done") {
     Shop shop;
     for (int i = 0; i < runtime::upkeep_chunk + 1; ++i) shop.add({.id = fmt::to_string(i), .created_at = now + 5});
     shop.add({.id = "foreign", .queue = "print", .created_at = now + 5});
-    shop.plan.undo_jump = 1s;
-    CHECK_FALSE(shop.run().jump_undone);
-    CHECK(shop.run().jump_undone);
+    shop.plan.mend = {0};
+    CycleResult result = shop.run();
+    CHECK(result.mended == runtime::upkeep_chunk);
+    REQUIRE(result.mend_next.size() == 1);
+    CHECK(result.mend_next[0] != storage::never);
+    shop.plan.mend = result.mend_next;
+    result = shop.run();
+    CHECK(result.mended == 1);
+    CHECK(result.mend_next == std::vector<std::int64_t>{storage::never});
     CHECK(shop.query("SELECT id FROM backlite_tasks WHERE due > 1000000") == "foreign");
 }
 
@@ -249,6 +266,7 @@ TEST_CASE("run_cycle: expired tasks that may not be deleted are passed over, and
                     runtime::upkeep_chunk + 3));
     shop.refuse("DELETE ON backlite_tasks_completed", "old.id IN ('1', '7')");
     shop.plan.purge = true;
+    shop.plan.past = now;
     CHECK_THROWS_AS(shop.run(), StorageError);
     CycleResult result = shop.run_apart();
     CHECK(result.refused_purge);
@@ -267,6 +285,7 @@ TEST_CASE("run_cycle: a claim without owner that may not be taken back keeps no 
     shop.add({.id = "b", .claimed_at = 2});
     shop.refuse("UPDATE ON backlite_tasks", "old.id = 'a'");
     shop.plan.lapse = true;
+    shop.plan.lapse_until = now - 600'000;
     const CycleResult result = shop.run_apart();
     CHECK(result.refused_lapse);
     CHECK(result.lapsed == 1);
@@ -292,7 +311,7 @@ TEST_CASE("run_cycle: may run again after a rollback, with the same result") {
     shop.finish("a", 1);
     shop.plan.claim = {.now = now, .owner = 1, .limit = 5, .free_workers = 5, .max_payload = 100};
     REQUIRE(shop.connection.try_begin());
-    const CycleResult first = runtime::run_cycle(shop.repository, shop.outcomes, shop.plan, shop.heads, now, 10min);
+    const CycleResult first = runtime::run_cycle(shop.repository, shop.outcomes, shop.plan, shop.heads, now);
     shop.connection.rollback();
     const CycleResult second = shop.run();
     CHECK(first.claimed.tasks.size() == 1);

@@ -151,16 +151,67 @@ TEST_CASE("Statistics: what is older than a week goes, a part of it in each new 
     const std::string insert = "INSERT INTO backlite_stats SELECT span, start, 'mail', 1, 1, 1, 1, 1, 1, 1 FROM ";
     book.execute("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1500) " + insert +
                  "(SELECT 1 AS span, i AS start FROM n UNION ALL SELECT 30, i * 30 FROM n)");
-    book.execute(insert + fmt::format("(SELECT 1 AS span, {} AS start)", now - Statistics::minutes_kept));
+    book.execute(insert + fmt::format("(SELECT 1 AS span, {} AS start)", now - 60 - Statistics::minutes_kept));
+    book.execute(insert + fmt::format("(SELECT 1 AS span, {} AS start)", now - 60));
     const std::string count = "SELECT count(*) FROM backlite_stats WHERE span = 1";
-    REQUIRE(book.query(count) == "1501");
+    REQUIRE(book.query(count) == "1502");
     book.count({{.minute = now, .queue = "mail", .added = 1}});
-    CHECK(book.query(count) == "502");
+    CHECK(book.query(count) == "503");
     book.count({{.minute = now, .queue = "mail", .added = 1}});
-    CHECK(book.query(count) == "502");
+    CHECK(book.query(count) == "503");
     book.count({{.minute = now + 1, .queue = "mail", .added = 1}});
-    CHECK(book.query(count) == "2");
+    CHECK(book.query(count) == "4");
     CHECK(book.query("SELECT start FROM backlite_stats WHERE span = 30") == fmt::format("{}", now - now % 30));
+}
+
+/// A week of minutes, up to and with `last`.
+void fill_week(Book& book, std::int64_t last) {
+    book.execute(
+        fmt::format("WITH RECURSIVE n(i) AS (SELECT {} UNION ALL SELECT i + 1 FROM n WHERE i < {}) INSERT INTO "
+                    "backlite_stats SELECT 1, i, 'mail', 1, 1, 1, 1, 1, 1, 1 FROM n",
+                    last - Statistics::minutes_kept + 1, last));
+}
+
+TEST_CASE("Statistics: a clock that is a year ahead for less than an hour deletes nothing") {
+    Book book;
+    constexpr std::int64_t last = 1'000'000;
+    fill_week(book, last);
+    for (std::int64_t minute = 0; minute < 60; ++minute) {
+        book.count({{.minute = last + 525'600 + minute, .queue = "mail", .added = 1}});
+    }
+    CHECK(book.query(fmt::format("SELECT count(*) FROM backlite_stats WHERE span = 1 AND start <= {}", last)) ==
+          fmt::to_string(Statistics::minutes_kept));
+}
+
+TEST_CASE("Statistics: old rows go on being deleted after a clock was ahead once") {
+    Book book;
+    constexpr std::int64_t last = 1'000'000;
+    fill_week(book, last);
+    book.count({{.minute = last + 525'600, .queue = "mail", .added = 1}});
+    book.count({{.minute = last + 1'000, .queue = "mail", .added = 1}});
+    book.count({{.minute = last + 2'000, .queue = "mail", .added = 1}});  // a thousand minutes are too old by now
+    CHECK(book.query(fmt::format("SELECT min(start) FROM backlite_stats WHERE span = 1")) ==
+          fmt::to_string(last + 1'000 - Statistics::minutes_kept));
+}
+
+TEST_CASE("Statistics: tell the latest minute in which something happened") {
+    Book book;
+    CHECK(book.repository.statistics.latest_minute() == std::nullopt);
+    book.count({{.minute = 7'000, .queue = "mail", .added = 1}, {.minute = 9'000, .queue = "bills", .added = 1}});
+    CHECK(book.repository.statistics.latest_minute() == 9'000);
+}
+
+TEST_CASE("Statistics: a minute is known to have come by the last one that is an hour older") {
+    Book book;
+    Statistics& statistics = book.repository.statistics;
+    CHECK(statistics.known_minute(5'000) == 5'000);  // nothing speaks against it
+    book.count({{.minute = 4'990, .queue = "mail", .added = 1}});
+    CHECK(statistics.known_minute(5'000) == 5'000);
+    CHECK(statistics.known_minute(5'050) == 4'990);
+    CHECK(statistics.known_minute(900'000) == 4'990);
+    book.count({{.minute = 899'999, .queue = "mail", .added = 1}});
+    CHECK(statistics.known_minute(900'000) == 4'990);
+    CHECK(statistics.known_minute(900'059) == 899'999);
 }
 
 TEST_CASE("Statistics: old rows stay where nobody asks for them to be looked for") {

@@ -227,7 +227,7 @@ TEST_CASE("Upkeep: undoing a jump bears the least time that a row can wait for")
     TestDatabase database;
     database.add({.id = "a", .created_at = 1'500, .wait_until = (std::numeric_limits<std::int64_t>::min)()});
     database.execute("UPDATE backlite_tasks SET last_executed_at = 1500");
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.undo_jump("mail", 1'000, 1'000, 10); }) == 1);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", 1'000, 0, 1'000, 10).tasks; }) == 1);
     CHECK(database.query("SELECT due FROM backlite_tasks") == "1000");
 }
 
@@ -279,7 +279,7 @@ constexpr std::int64_t jump = 1000;
 constexpr std::int64_t now = 50'000;  // it was 51,000 just before
 
 int undo_jump(TestDatabase& database, int limit = 100) {
-    return write(database, [limit](Upkeep& upkeep) { return upkeep.undo_jump("mail", now, jump, limit); });
+    return write(database, [limit](Upkeep& upkeep) { return upkeep.mend("mail", now, 0, jump, limit).tasks; });
 }
 
 /// A task that has run before, and is to run again at `wait_until`.
@@ -340,6 +340,74 @@ TEST_CASE("Upkeep: what is claimed, of another queue, or due already is left alo
     database.add({.id = "foreign", .queue = "print", .created_at = now + 800});
     database.add({.id = "due", .created_at = now});
     CHECK(undo_jump(database) == 0);
+}
+
+TEST_CASE("Upkeep: after a wrong clock of an earlier life, tasks without a time of their own are due at once") {
+    TestDatabase database;
+    database.add({.id = "a", .created_at = now + 1'000'000'000});
+    database.add({.id = "own", .created_at = now + 1'000'000'000, .wait_until = now + 1'000'000'001});
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, 0, 0, 100).tasks; }) == 1);
+    CHECK(database.query("SELECT created_at, due FROM backlite_tasks WHERE id = 'a'") == "50000|50000");
+    CHECK(database.query("SELECT due FROM backlite_tasks WHERE id = 'own'") == fmt::to_string(now + 1'000'000'001));
+}
+
+TEST_CASE("Upkeep: after a wrong clock of an earlier life, a retry waits as long as it was given, from now") {
+    TestDatabase database;
+    add_retry(database, "a", now + 1'000'000'000, now + 1'000'000'700);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, 0, 0, 100).tasks; }) == 1);
+    CHECK(database.query("SELECT due, last_executed_at FROM backlite_tasks") == "50700|50000");
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, 0, 0, 100).tasks; }) == 0);
+}
+
+TEST_CASE("Upkeep: a claim without owner from a time that is still to come counts as taken now") {
+    TestDatabase database;
+    database.add({.id = "a", .claim = 1, .claimed_at = now + 1'000'000});
+    database.add({.id = "b", .claim = 1, .claimed_at = now - 5});
+    database.add({.id = "c", .created_at = 1, .claim = 1, .claimed_at = now + 1'000'000, .owner = 3});
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend_claims(now); }) == 1);
+    CHECK(database.query("SELECT id, claimed_at FROM backlite_tasks ORDER BY id") == "a|50000\nb|49995\nc|1050000");
+}
+
+TEST_CASE("Upkeep: looking for times of a wrong clock costs a piece, however many tasks are scheduled") {
+    TestDatabase database;
+    const auto fill = [&](int from, int to) {
+        database.execute(
+            fmt::format("WITH RECURSIVE n(i) AS (SELECT {} UNION ALL SELECT i + 1 FROM n WHERE i < {}) "
+                        "INSERT INTO backlite_tasks (id, created_at, queue, task, wait_until) "
+                        "SELECT 'n' || i, 1, 'mail', x'7b7d', 60000 + i FROM n",
+                        from, to - 1));
+    };
+    const auto steps = [&] {
+        for (sqlite3_stmt* s = nullptr; (s = sqlite3_next_stmt(database.connection.handle(), s)) != nullptr;) {
+            sqlite3_stmt_status(s, SQLITE_STMTSTATUS_VM_STEP, 1);
+        }
+        const storage::Mended piece =
+            write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, 0, 0, 100); });
+        CHECK(piece.tasks == 0);
+        CHECK(piece.next == 60'099);
+        std::int64_t sum = 0;
+        for (sqlite3_stmt* s = nullptr; (s = sqlite3_next_stmt(database.connection.handle(), s)) != nullptr;) {
+            sum += sqlite3_stmt_status(s, SQLITE_STMTSTATUS_VM_STEP, 1);
+        }
+        return sum;
+    };
+    fill(0, 1'000);
+    (void)steps();
+    const std::int64_t few = steps();
+    fill(1'000, 20'000);
+    CHECK(steps() == few);
+}
+
+TEST_CASE("Upkeep: a piece that holds more wrong times than it may mend comes again") {
+    TestDatabase database;
+    for (int i = 0; i < 7; ++i) database.add({.id = fmt::to_string(i), .created_at = now + 800});
+    storage::Mended piece;
+    std::vector<int> mended;
+    for (std::int64_t from = 0; from != storage::never; from = piece.next) {
+        piece = write(database, [from](Upkeep& upkeep) { return upkeep.mend("mail", now, from, 0, 3); });
+        mended.push_back(piece.tasks);
+    }
+    CHECK(mended == std::vector<int>{3, 3, 1});
 }
 
 TEST_CASE("Upkeep: mending after the clock was set back goes in pieces, oldest first, and ends") {
