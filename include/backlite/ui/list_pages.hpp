@@ -390,13 +390,14 @@ inline void put_nothing_upcoming(Html& html, std::string_view state, std::string
         return html;
     }
     if (list.total) html.put(R"(<p class="sum">{} in this list</p>)", count_text(*list.total));
+    html.put(R"(<section data-part="list">)");
     if (!list.lines.empty()) detail::put_table(html, view, list.lines, detail::Columns::upcoming);
     const Link first = same_list(view, Link(view.base, "/upcoming"));
     detail::put_looked_at(html, list, "ahead to", first);
     std::optional<Link> next;
     if (list.next) next = next_page(first, *list.next);
     detail::put_pages(html, first, next, view.get("after").empty(), list.gave_up, "Due first", "Due later");
-    return html;
+    return html.put("</section>"), html;
 }
 
 /// How many there are in a list of finished tasks, as far as that is known: those that are kept, and those that were
@@ -444,13 +445,14 @@ inline void put_sum(Html& html, const View& view, const TaskList& list, std::str
             failed ? "; what failed without its processor deciding it is kept always."
                    : ", not only of those that failed.");
     }
+    html.put(R"(<section data-part="list">)");
     if (!list.lines.empty())
         detail::put_table(html, view, list.lines, failed ? detail::Columns::failed : detail::Columns::succeeded);
     detail::put_looked_at(html, list, "back to", first);
     std::optional<Link> next;
     if (list.next) next = next_page(first, *list.next);
     detail::put_pages(html, first, next, view.get("after").empty(), list.gave_up, "Newest", "Older");
-    return html;
+    return html.put("</section>"), html;
 }
 
 /// What a search found. Parts that were not looked through are nullopt.
@@ -497,6 +499,7 @@ struct Found {
         if (!list) return;
         Link here = again;
         here.param("part", name);
+        html.put(R"(<section data-part="{}">)", name);
         if (!list->lines.empty()) {
             any = true;
             const bool whole = view.get("after").empty() && !list->next;
@@ -506,11 +509,13 @@ struct Found {
             detail::put_table(html, view, list->lines, detail::Columns::found);
         }
         any = any || list->by_order;
-        detail::put_looked_at(html, *list, name == "finished" ? "back to" : "with due times up to", here);
-        if (!list->next) return;
-        any = true;
-        detail::put_pages(html, here, next_page(here, *list->next), true, list->gave_up, "",
-                          list->gave_up ? "Look through older ones" : "Older");
+        detail::put_looked_at(html, *list, name == "finished" ? "back to" : "the last of them due", here);
+        if (list->next) {
+            any = true;
+            detail::put_pages(html, here, next_page(here, *list->next), true, list->gave_up, "",
+                              list->gave_up ? "Look through older ones" : "Older");
+        }
+        html.put("</section>");
     };
     part(found.unfinished, "Not finished", "unfinished");
     part(found.finished, "Finished", "finished");

@@ -74,8 +74,18 @@ const dress = page => {
     const at = Number(bars.from) + Number(bar.getAttribute('x')) * Number(bars.step);
     hint.textContent = day.format(at) + hint.textContent.slice(hint.textContent.indexOf(' · '));
   }
-  const zone = $('#zone', page);
-  if (zone) zone.textContent = 'Times are of ' + Intl.DateTimeFormat().resolvedOptions().timeZone + '.';
+  for (const own of $$('form [name=zone]', page)) {
+    // The server took the times in the form for those of the zone in the address: they become the reader's.
+    const shift = zone - Number(own.getAttribute('value'));
+    for (const input of $$('[type=datetime-local]', own.form)) {
+      const at = Date.parse(input.getAttribute('value') + 'Z');
+      if (!Number.isNaN(at)) input.setAttribute('value', new Date(at + shift * 60000).toISOString().slice(0, 19));
+    }
+    own.setAttribute('value', zone);
+    for (const note of $$('[data-zone]', own.form)) note.textContent = '';
+  }
+  const note = $('#zone', page);
+  if (note) note.textContent = 'Times are of ' + Intl.DateTimeFormat().resolvedOptions().timeZone + '.';
   for (const button of $$('.copy', page)) button.hidden = false;
 };
 
@@ -153,7 +163,7 @@ const poll = async force => {
 const schedule = () => {
   clearTimeout(timer);
   const seconds = Number(rate.value);
-  if (!seconds || document.hidden || refused) return;
+  if (!seconds || document.hidden || refused || lookedOn) return;
   // After a first failure soon again: a second one is told.
   const pause = failures === 1 ? 1 : seconds * Math.min(1 + failures, 10);
   timer = setTimeout(async () => { await poll(false); schedule(); }, pause * 1000);
@@ -170,6 +180,27 @@ $('#theme').addEventListener('click', () => {
   setTheme(dark ? 'light' : 'dark');
   kept.set('theme', root.dataset.theme);
 });
+
+// ---- looking on
+// A look at many rows stops after a moment and says so. It goes on by itself until it has found enough or took too long.
+// From then on the page shows more than its address does, so it is not kept up to date: r begins anew.
+let lookedOn = false;
+const lookOn = async part => {
+  const until = Date.now() + 10000;
+  for (let link; (link = $('a[data-follow]', part)) && $$('tr[data-row]', part).length < 50 && Date.now() < until;) {
+    lookedOn = true;
+    link.textContent = 'Looking…';
+    const reply = await fetch(link.href, {signal: AbortSignal.timeout?.(10000), cache: 'no-store', credentials: 'same-origin'});
+    const page = new DOMParser().parseFromString(await reply.text(), 'text/html');
+    const more = $(`[data-part="${part.dataset.part}"]`, page);
+    if (!reply.ok || !more) { link.textContent = 'Look on »'; return; }
+    dress(more);
+    const rows = $('tbody', part), fresh = $('tbody', more);
+    if (rows && fresh) rows.append(...fresh.children);
+    for (const old of $$(':scope > .hint, :scope > .pages', part)) old.remove();
+    if (rows) part.append(...$$(':scope > .hint, :scope > .pages', more)); else part.append(...more.childNodes);
+  }
+};
 
 // ---- copying; navigator.clipboard is missing on plain http
 document.addEventListener('click', event => {
@@ -197,7 +228,7 @@ const keys = {
   o: () => go(0), w: () => go(1), u: () => go(2), s: () => go(3), f: () => go(4),
   n: () => follow($('.pages a[rel=next]')), b: () => history.back(),
   p: () => setRate(rate.value === '0' ? before : '0'),
-  r: () => { if (refused) location.reload(); else if (pending) apply(); else poll(true); },
+  r: () => { if (refused || lookedOn) location.reload(); else if (pending) apply(); else poll(true); },
 };
 document.addEventListener('keydown', event => {
   if (event.ctrlKey || event.metaKey || event.altKey || $('#keys').open) return;
@@ -215,6 +246,7 @@ answered = served;
 dress(document);
 live.hidden = false;
 setInterval(() => { if (!document.hidden) showTimes(document, true); }, 1000);
+for (const part of $$('[data-part]')) lookOn(part).catch(() => {});
 schedule();
 if (zone && $('#days')) poll(true);
 });

@@ -208,7 +208,9 @@ TEST_CASE("Dashboard: a search that finds nothing so far says so") {
         "i + 1 FROM n WHERE i < 100100) SELECT 'n' || i, 1, 'mail', x'7b7d' FROM n");
     const std::string text = parse_markup(rig.page("/search?q=zzz")).text;
     CHECK(holds(text, "Nothing found: looked at "));
-    CHECK(holds(text, " rows for this page, with due times up to 1970-01-01 00:00:00 UTC; there are more."));
+    CHECK(holds(rig.page("/search?q=zzz"), "<section data-part=\"unfinished\">"));
+    CHECK(holds(rig.page("/search?q=zzz"), "rel=\"next\" data-follow>"));
+    CHECK(holds(text, " rows for this page, the last of them due 1970-01-01 00:00:00 UTC; there are more."));
 }
 
 TEST_CASE("Dashboard: a search looks in ids, errors and payloads, within what the form says") {
@@ -1465,7 +1467,8 @@ std::set<std::string> own_attributes() {
     fill(rig);
     rig.add({.id = "large", .payload = std::string(50'000, 'x')});
     rig.database.execute("INSERT INTO backlite_clients VALUES (5, 9, 3, 1, 'boot', 1002003)");
-    std::set<std::string> attributes{"option selected", "a rel", "a data-follow", "a title"};
+    std::set<std::string> attributes{"option selected",   "a rel",         "a data-follow", "a title",
+                                     "section data-part", "span data-zone"};
     for (const std::string& path : all_paths) {
         for (const std::string& attribute : parse_markup(rig.ask(path).body).attributes) attributes.insert(attribute);
     }
