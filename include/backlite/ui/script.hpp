@@ -200,6 +200,12 @@ const lookOn = async part => {
     for (const old of $$(':scope > .hint, :scope > .pages', part)) old.remove();
     if (rows) part.append(...$$(':scope > .hint, :scope > .pages', more)); else part.append(...more.childNodes);
   }
+  if (lookedOn && !$('tr[data-row]', part) && !$('a[data-follow]', part)) {
+    const nothing = document.createElement('p');
+    nothing.className = 'empty';
+    nothing.textContent = 'Nothing found: all was looked through.';
+    part.prepend(nothing);
+  }
 };
 
 // ---- copying; navigator.clipboard is missing on plain http
