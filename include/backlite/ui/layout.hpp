@@ -182,13 +182,8 @@ struct View {
     if (line.id_cut || line.id.empty()) {
         return html.put("<code>{}</code>", short_id(line.id)), html;
     }
-    const Link link = Link(view.base, "/task/").part(line.id);
-    if (line.id.size() == 36) {
-        html.put(R"(<a class="id" data-open href="{}" title="{}"><code>{}</code></a>)", link, visible_name(line.id),
-                 short_id(line.id));
-        return html;
-    }
-    html.put(R"(<a class="id" data-open href="{}"><code>{}</code></a>)", link, short_id(line.id));
+    html.put(R"(<a class="id" data-open href="{}"><code>{}</code></a>)", Link(view.base, "/task/").part(line.id),
+             short_id(line.id));
     return html;
 }
 
