@@ -742,8 +742,9 @@ TEST_CASE("side file: a client survives that it is cut short, and goes on runnin
         client.start();
         client.add(Work{"a"}).save();
         inside.wait();
+        if (!eventually([&] { return client.counts().empty(); })) inside.say("still busy");
         std::filesystem::resize_file(file + "-backlite", 0);
-        std::this_thread::sleep_for(100ms);  // far longer than it takes to notice
+        if (!eventually([&] { return std::filesystem::file_size(file + "-backlite") > 0; })) inside.say("still short");
         client.add(Work{"b"}).save();
         inside.wait();
     });
