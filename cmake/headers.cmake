@@ -23,7 +23,7 @@ set(BACKLITE_HEADERS
     # 8: what makes tasks run
     runtime/dispatcher runtime/session runtime/engine
     # 9
-    transaction
+    client_handle transaction
     # 10
     client
     # 11: the umbrella; nothing below is reached from it

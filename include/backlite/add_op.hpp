@@ -98,7 +98,7 @@ public:
     /// StorageError, see `added()`; ForkError.
     /// Blocks until the write is committed.
     std::vector<TaskId> save() {
-        target_->check_fork("AddOp::save");
+        target_->check_call("AddOp::save");
         if (std::exchange(saved_, true))
             throw ConfigError("AddOp::save: called a second time; each call needs its own add()");
         if (error_) std::rethrow_exception(error_);

@@ -25,8 +25,8 @@ public:
     AddTarget(const AddTarget&) = delete;
     AddTarget& operator=(const AddTarget&) = delete;
 
-    /// Errors: ForkError naming `call` in a forked child.
-    virtual void check_fork(const char* call) const = 0;
+    /// Errors: ForkError in a forked child, UsageError once the client has ended; both name `call`.
+    virtual void check_call(const char* call) const = 0;
 
     [[nodiscard]] virtual const Clock& clock() const noexcept = 0;
     [[nodiscard]] virtual std::size_t max_payload() const noexcept = 0;

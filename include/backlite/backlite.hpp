@@ -21,4 +21,5 @@
 #include <backlite/add_op.hpp>
 #include <backlite/adder.hpp>
 #include <backlite/client.hpp>
+#include <backlite/client_handle.hpp>
 #include <backlite/transaction.hpp>

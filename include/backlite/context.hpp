@@ -11,7 +11,6 @@
 #include <string_view>
 #include <utility>
 
-#include <backlite/error.hpp>
 #include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
 
@@ -56,31 +55,13 @@ private:
     std::atomic<StopReason> reason_{StopReason::none};
 };
 
-/// The client that an engine serves, as long as there is one.
-class ClientSlot {
-public:
-    explicit ClientSlot(Client* client) noexcept : client_(client) {}
-
-    void clear() noexcept { client_ = nullptr; }
-
-    /// Errors: ConfigError once the client is gone.
-    [[nodiscard]] Client& get() const {
-        Client* client = client_;
-        if (client == nullptr) throw ConfigError("Context::client(): the client was destroyed inside its own task");
-        return *client;
-    }
-
-private:
-    std::atomic<Client*> client_;
-};
-
 /// One attempt at one task. Lives as long as the processor's call.
 /// Threads: its functions may be called from any thread that the processor hands it to.
 class Context {
 public:
     /// What the library fills in.
     struct Attempt {
-        const ClientSlot& client;
+        const std::weak_ptr<runtime::Engine>& engine;
         const TaskId& task_id;
         const std::string& queue;
         int attempt;
@@ -94,9 +75,10 @@ public:
     Context(const Context&) = delete;
     Context& operator=(const Context&) = delete;
 
-    /// The client that runs the task, for adding more.
-    /// Errors: ConfigError if its last handle was destroyed inside the client's own task.
-    [[nodiscard]] Client& client() const { return attempt_.client.get(); }
+    /// A handle on the client that runs the task, for adding more. It works as long as the attempt runs, also after the
+    /// client was destroyed inside a task of its own. Its header is <backlite/client_handle.hpp>.
+    /// Errors: UsageError in a test of a processor that gives it no client.
+    [[nodiscard]] ClientHandle client() const;
 
     /// The same over all attempts: use it as idempotency key.
     [[nodiscard]] const TaskId& task_id() const noexcept { return attempt_.task_id; }

@@ -52,6 +52,13 @@ public:
     explicit ConfigError(const std::string& what) : Error(what) {}
 };
 
+/// A call at a time at which it cannot work: on the handle of a client that has ended, or inside `ClientConfig::open`.
+class UsageError : public Error {
+public:
+    /// `what`: the message.
+    explicit UsageError(const std::string& what) : Error(what) {}
+};
+
 /// A task could not be turned into JSON (its `to_json` threw, or a string is not UTF-8), or is too large.
 class EncodeError : public Error {
 public:

@@ -46,7 +46,7 @@ public:
 
     /// How many forks lie between the first process and this one. Changes only between fork() and its return in the
     /// child, where one thread runs, so every order is the right one.
-    [[nodiscard]] static std::uint32_t generation() noexcept { return counter().load(std::memory_order_relaxed); }
+    [[nodiscard]] const std::atomic<std::uint32_t>& generation() const noexcept { return generation_; }
 
     /// Opens a file into `entry` and lists it, in one step as seen by fork(). Returns 0 or the error number.
     [[nodiscard]] int open(Entry& entry, const char* path, int flags, mode_t mode) noexcept;
@@ -60,27 +60,24 @@ private:
     }
     ~ForkHooks() = default;
 
-    static std::atomic<std::uint32_t>& counter() noexcept {
-        static_assert(std::atomic<std::uint32_t>::is_always_lock_free, "a fork handler may touch no lock but its own");
-        static constinit std::atomic<std::uint32_t> forks{0};  // no guard variable: a read is a plain load
-        return forks;
-    }
-
     static void before() { instance().mutex_.lock(); }
     static void in_parent() { instance().mutex_.unlock(); }
     static void in_child();
 
+    static_assert(std::atomic<std::uint32_t>::is_always_lock_free, "a fork handler may touch no lock but its own");
+    std::atomic<std::uint32_t> generation_{0};
     std::mutex mutex_{};
     // guarded by mutex_
     Entry* first_ = nullptr;
 };
 
-/// Remembers the process in which it was made, and refuses to work in a child forked from it.
+/// Remembers the process in which it was made, and refuses to work in a child forked from it. Asks the hooks of the
+/// module (program or shared object) that made it: other modules may have hooks of their own, which count otherwise.
 /// Threads: any. Costs one atomic load and one comparison.
 class ForkGuard {
 public:
     /// Errors: std::bad_alloc.
-    ForkGuard() : generation_(ForkHooks::instance().generation()) {}
+    ForkGuard() : now_(ForkHooks::instance().generation()), then_(now_.load(std::memory_order_relaxed)) {}
 
     /// REQUIRES: `call` names what the caller called, for the message.
     /// Errors: ForkError in a forked child.
@@ -89,7 +86,7 @@ public:
     }
 
     /// True in a child forked since the guard was made, and in that child's children.
-    [[nodiscard]] bool forked() const noexcept { return ForkHooks::generation() != generation_; }
+    [[nodiscard]] bool forked() const noexcept { return now_.load(std::memory_order_relaxed) != then_; }
 
 private:
     [[noreturn]] static void throw_forked(const char* call) {
@@ -97,7 +94,8 @@ private:
                         ": called in a forked child; a client belongs to the process that opened it");
     }
 
-    std::uint32_t generation_;
+    const std::atomic<std::uint32_t>& now_;
+    std::uint32_t then_;
 };
 
 /// Owns a file descriptor that no forked child keeps: there it is closed before fork() returns. A child that held it
@@ -160,7 +158,7 @@ inline void ForkHooks::close(Entry& entry) noexcept {
 // Only what is async-signal-safe: the other threads, and whatever locks they held, are gone.
 inline void ForkHooks::in_child() {
     ForkHooks& hooks = instance();
-    counter().fetch_add(1, std::memory_order_relaxed);
+    hooks.generation_.fetch_add(1, std::memory_order_relaxed);
     for (Entry* entry = hooks.first_; entry != nullptr;) {
         Entry* const next = entry->next;
         ::close(entry->fd);

@@ -11,6 +11,7 @@ class AddOp;
 class Adder;
 class Backoff;
 class Client;
+class ClientHandle;
 class Clock;
 class Context;
 class Error;
@@ -18,6 +19,10 @@ class Logger;
 class Outcome;
 class TaskId;
 class Transaction;
+
+namespace runtime {
+class Engine;
+}
 
 struct ClientConfig;
 struct QueueConfig;

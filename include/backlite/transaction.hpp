@@ -12,11 +12,11 @@
 #include <sqlite3.h>
 
 #include <backlite/add_op.hpp>
+#include <backlite/client_handle.hpp>
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
 #include <backlite/format.hpp>
 #include <backlite/fwd.hpp>
-#include <backlite/open_transactions.hpp>
 #include <backlite/runtime/engine.hpp>
 #include <backlite/storage/statement.hpp>
 
@@ -33,18 +33,15 @@ public:
     /// if others keep the write lock for the client's `busy_timeout`; StorageError, also if the client has stopped
     /// itself. Blocks that long at most, whatever busy timeout or handler the connection has: for the write lock it is
     /// not asked.
-    Transaction(Client& client, SQLite::Database& database);
-
-    /// For the library.
-    Transaction(runtime::Engine& engine, SQLite::Database& database) : engine_(engine), database_(database) {
-        engine_.check_fork("Transaction");
+    Transaction(const ClientHandle& client, SQLite::Database& database) : engine_(client.engine_), database_(database) {
+        engine_->check_call("Transaction");
         sqlite3* db = database_.getHandle();
-        engine_.check_own_file(db);
-        engine_.check_usable();
+        engine_->check_own_file(db);
+        engine_->check_usable();
         if (sqlite3_get_autocommit(db) == 0) throw ConfigError("Transaction: one is open on this connection already");
         storage::execute(db, storage::read_schema);
         storage::prepare_ahead(db, {rollback_.get()});
-        OpenTransactions::instance().add(engine_.identity(), thread_);
+        engine_->open_transactions().add(engine_->identity(), thread_);
         open_ = true;
         try {
             begin(db);
@@ -57,12 +54,12 @@ public:
     Transaction& operator=(const Transaction&) = delete;
     ~Transaction() {
         rollback();
-        if (open_ && !engine_.forked()) {  // no memory; somebody may have let go of some
+        if (open_ && !engine_->forked()) {  // no memory; somebody may have let go of some
             rollback();
             end();
         }
         // Another thread may have held one of SQLite's locks when the process forked: finalising would wait for it.
-        if (engine_.forked()) static_cast<void>(rollback_.release());
+        if (engine_->forked()) static_cast<void>(rollback_.release());
     }
 
     /// The host's connection that it is on.
@@ -72,7 +69,7 @@ public:
     /// Errors: StorageError; ConfigError if it has ended already. After an I/O error `added()` says unknown; otherwise
     /// nothing is committed, and the transaction is rolled back at the latest by the destructor.
     void commit() {
-        engine_.check_fork("Transaction::commit");
+        engine_->check_fork("Transaction::commit");
         if (!open_) throw ConfigError("Transaction::commit: it has ended already");
         sqlite3* db = database_.getHandle();
         if (sqlite3_exec(db, "COMMIT", nullptr, nullptr, nullptr) != SQLITE_OK) {
@@ -80,13 +77,13 @@ public:
             storage::throw_sqlite(db, "COMMIT", (code & 0xff) == SQLITE_IOERR ? Added::unknown : Added::no);
         }
         end();
-        engine_.refresh();
+        engine_->refresh();
     }
 
     /// Ends it without effect. Does nothing if it has ended. If SQLite has no memory even for that, it stays open, and
     /// the destructor tries again.
     void rollback() noexcept {
-        if (!open_ || engine_.forked()) return;
+        if (!open_ || engine_->forked()) return;
         sqlite3* db = database_.getHandle();
         if (sqlite3_get_autocommit(db) == 0) storage::run_ahead(db, *rollback_);
         if (sqlite3_get_autocommit(db) != 0) end();
@@ -97,7 +94,7 @@ private:
     /// transaction that reads already wants to write, so that is what happens here: a statement that deletes nothing
     /// takes the lock, or fails at once.
     void begin(sqlite3* db) const {
-        const Duration patience = engine_.config().busy_timeout;
+        const Duration patience = engine_->config().busy_timeout;
         const auto until = saturating_add(std::chrono::steady_clock::now(), patience);
         const std::string sql = detail::format("BEGIN; {}; DELETE FROM backlite_tasks WHERE 0", {storage::read_schema});
         for (;;) {
@@ -108,7 +105,7 @@ private:
                 throw BusyError(
                     detail::format("Transaction: database \"{}\" stayed locked by another connection for {} "
                                    "ms",
-                                   {engine_.config().database, patience.count()}),
+                                   {engine_->config().database, patience.count()}),
                     code);
             }
             sqlite3_sleep(1);
@@ -117,11 +114,11 @@ private:
 
     void end() noexcept {
         rollback_.reset();
-        OpenTransactions::instance().remove(engine_.identity(), thread_);
+        engine_->open_transactions().remove(engine_->identity(), thread_);
         open_ = false;
     }
 
-    runtime::Engine& engine_;
+    const std::shared_ptr<runtime::Engine> engine_;
     SQLite::Database& database_;
     const std::thread::id thread_ = std::this_thread::get_id();
     std::unique_ptr<storage::Statement> rollback_ = std::make_unique<storage::Statement>("ROLLBACK");

@@ -138,7 +138,7 @@ double rate_with_queues(const Bench& bench, std::size_t queues, std::size_t coun
     double seconds = 0;
     {
         const auto engine = std::make_shared<backlite::runtime::Engine>(
-            backlite::ClientConfig{.database = file, .num_workers = 2, .durability = Durability::process}, nullptr);
+            backlite::ClientConfig{.database = file, .num_workers = 2, .durability = Durability::process});
         for (std::size_t i = 0; i < queues; ++i) {
             engine->register_queue(std::make_unique<NamedQueue>(queue_name(i), runs));
         }

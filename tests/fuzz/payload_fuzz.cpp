@@ -153,10 +153,9 @@ struct Rig {
         for (std::size_t kind = 0; kind < kinds; ++kind) index[kind] = queues.find(queue_of(kind)->config().name);
     }
     backlite::testing::ManualClock clock{};
-    backlite::ClientSlot client{nullptr};
     backlite::runtime::QueueRegistry queues{};
     std::array<std::size_t, kinds> index{};
-    backlite::runtime::TaskRunner runner{queues, client, clock, backlite::Log{}};
+    backlite::runtime::TaskRunner runner{queues, {}, clock, backlite::Log{}};
 };
 
 // How deep a value nests, without recursion.

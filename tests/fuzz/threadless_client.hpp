@@ -27,7 +27,7 @@ public:
                      const backlite::Clock& clock)
         : config_(std::move(config)),
           clock_(clock),
-          runner_(queues, slot_, clock, backlite::Log{}),
+          runner_(queues, {}, clock, backlite::Log{}),
           writes_(config_, {[this] { stale_ = true; }, {}}),
           due_(queues) {
         backlite::storage::Schema::install(writes_.connection(), config_.busy_timeout);
@@ -177,7 +177,6 @@ private:
     const backlite::ClientConfig config_;
     const backlite::Clock& clock_;
     const backlite::storage::GroupCommit::Patience patience_{std::chrono::seconds{1}, {}};
-    backlite::ClientSlot slot_{nullptr};
     Observer observer_{};
     backlite::runtime::TaskRunner runner_;
     bool stale_ = true;

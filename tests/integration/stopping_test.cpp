@@ -881,25 +881,43 @@ TEST_CASE("Client: destroyed inside its own task, its engine outlives it until t
         journal.note("inside");
         client.reset();
         journal.note("destroyed");
-        try {
-            context.client().notify();
-            journal.note("still there");
-        } catch (const ConfigError&) {
-            journal.note("gone");
-        }
+        context.client().add(Job{"late"}).wait(1h).save();
+        journal.note("added");
         // The rest of the end happens on another thread: this task is asked to stop as any other.
         if (fires(context.stop_token())) journal.note("asked");
     });
     const TaskId id = add(*client, "last");
     client->start();
     REQUIRE(journal.await("asked"));
-    CHECK(journal.entries() == std::vector<std::string>{"inside", "destroyed", "gone", "asked"});
+    CHECK(journal.entries() == std::vector<std::string>{"inside", "destroyed", "added", "asked"});
     CHECK(log->await({"task dispatcher stopping"}));
     Client later{quick(folder.file("q.db"))};
     CHECK(eventually([&] { return later.status(id) == TaskStatus::succeeded; }));
+    CHECK(Look(folder.file("q.db")).tasks() == 1);
     // Its threads are gone once the logger has one owner fewer.
     CHECK(eventually([&] { return log.use_count() == 2; }));
 }
+
+#if BACKLITE_TEST_MAKES_THREADS
+TEST_CASE("Client: destroyed inside its own task, it needs no thread that could be refused") {
+    const TempFolder folder;
+    Journal journal;
+    auto log = std::make_shared<LogBook>();
+    ClientConfig config = quick(folder.file("q.db"), 1);
+    config.logger = log;
+    auto client = std::make_unique<Client>(config);
+    client->register_queue<Job>([&](const Job&) {
+        const ThreadMaking making([](int) { return EAGAIN; }, [] {});
+        client.reset();
+        journal.note("destroyed");
+    });
+    add(*client, "last");
+    client->start();
+    REQUIRE(journal.await("destroyed"));
+    CHECK(eventually([&] { return log.use_count() == 2; }));
+    CHECK(Look(folder.file("q.db")).completed("succeeded = 1") == 1);
+}
+#endif
 
 TEST_CASE("Client: destroyed in its own stop callback while other tasks run") {
     const TempFolder folder;

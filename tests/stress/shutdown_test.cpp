@@ -358,8 +358,8 @@ private:
             client_.reset();
             try {
                 context.client().notify();
-                expect(false, "the client is still there");
-            } catch (const backlite::ConfigError&) {
+            } catch (const backlite::Error&) {
+                expect(false, "the client is of no use to a task that still runs");
             }
             asked_ = true;
         }
@@ -376,8 +376,7 @@ private:
     }
 
     void add_another(const Context& context) {
-        // Only tasks that share the client may use it: where one of them drops the last reference, none may.
-        if (ending_ == Ending::last_reference_in_task || draining_) return;
+        if (draining_) return;
         std::size_t number = 0;
         {
             const std::lock_guard lock(mutex_);

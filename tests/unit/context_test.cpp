@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: MIT
 #include <atomic>
 #include <chrono>
+#include <memory>
 #include <optional>
 #include <stop_token>
 #include <string>
 #include <thread>
 #include <vector>
 
+#include <backlite/client_handle.hpp>
 #include <backlite/context.hpp>
 #include <backlite/error.hpp>
 #include <backlite/fwd.hpp>
@@ -71,16 +73,15 @@ TEST_CASE("StopSignal: of many that fire at once, one is the first") {
     CHECK(firsts == 1);
 }
 
-/// All that a context is made of; there is no client behind the address.
+/// All that a context is made of, but a client.
 struct Parts {
-    int place_of_the_client = 0;
-    ClientSlot client{reinterpret_cast<Client*>(&place_of_the_client)};
+    std::weak_ptr<runtime::Engine> none{};
     TaskId id = TaskId::from_text("some-id");
     std::string queue = "mail";
     StopSignal stop{};
 
     [[nodiscard]] Context::Attempt attempt(std::optional<std::chrono::steady_clock::time_point> deadline = {}) {
-        return {client, id, queue, 2, 5, stop, deadline};
+        return {none, id, queue, 2, 5, stop, deadline};
     }
 };
 
@@ -91,7 +92,6 @@ TEST_CASE("Context: says which attempt of which task it is") {
     CHECK(context.queue() == "mail");
     CHECK(context.attempt() == 2);
     CHECK(context.max_attempts() == 5);
-    CHECK(&context.client() == reinterpret_cast<Client*>(&parts.place_of_the_client));
 }
 
 TEST_CASE("Context: has a deadline where its queue has a timeout") {
@@ -111,12 +111,11 @@ TEST_CASE("Context: its token is the attempt's, and so is the reason") {
     CHECK(context.stop_reason() == StopReason::stopping);
 }
 
-TEST_CASE("Context: a client that was destroyed inside its own task is a ConfigError") {
+TEST_CASE("Context: one that was made without a client has none") {
     Parts parts;
     const Context context(parts.attempt());
-    parts.client.clear();
-    CHECK(message_of<ConfigError>([&] { (void)context.client(); }) ==
-          "Context::client(): the client was destroyed inside its own task");
+    CHECK(message_of<UsageError>([&] { (void)context.client(); }) ==
+          "Context::client(): this context belongs to no client");
 }
 
 }  // namespace

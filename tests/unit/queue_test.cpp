@@ -54,11 +54,11 @@ struct Parcel {
 
 /// Runs one payload through a queue.
 Outcome run(QueueBase& queue, const std::string& payload) {
-    const ClientSlot client(nullptr);
+    const std::weak_ptr<runtime::Engine> none;
     const TaskId id = TaskId::from_text("some-id");
     const std::string name = "letters";
     const StopSignal stop;
-    Context context({client, id, name, 3, 4, stop, {}});
+    Context context({none, id, name, 3, 4, stop, {}});
     return queue.decode(payload)->run(context);
 }
 

@@ -30,8 +30,8 @@ public:
     using Steady = std::chrono::steady_clock;
 
     /// Errors: Error if no thread can be started.
-    DeadlineTimer(const void* engine, std::size_t workers, const Clock& clock)
-        : engine_(engine), clock_(clock), entries_(workers) {
+    DeadlineTimer(std::shared_ptr<ThreadList> own, std::size_t workers, const Clock& clock)
+        : own_(std::move(own)), clock_(clock), entries_(workers) {
         const std::lock_guard lock(mutex_);
         add_thread_locked();
     }
@@ -83,7 +83,7 @@ private:
     };
 
     void add_thread_locked() {
-        threads_.push_back(start_thread(engine_, "backlite-timer", [this] { run(); }));
+        threads_.push_back(start_thread(own_, "backlite-timer", [this] { run(); }));
         ++free_;
     }
 
@@ -130,7 +130,7 @@ private:
     }
 
     // constant after construction
-    const void* const engine_;
+    const std::shared_ptr<ThreadList> own_;
     const Clock& clock_;
 
     std::mutex mutex_{};

@@ -53,16 +53,15 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
 /// Threads: any. A session is started and taken down by one thread at a time; others wait for that one.
-class Engine final : public AddTarget {
+class Engine final : public AddTarget, public std::enable_shared_from_this<Engine> {
 public:
     using Steady = std::chrono::steady_clock;
 
     /// Errors: ConfigError for values that cannot work, StorageError for a file that cannot be used.
-    Engine(ClientConfig config, Client* client)
+    explicit Engine(ClientConfig config)
         : config_(checked_config(std::move(config))),
           clock_(config_.clock ? config_.clock : std::make_shared<Clock>()),
           log_(config_.logger),
-          client_(client),
           writes_(config_, {[this] { foreign_commit(); }, [this](const StorageError& error) { on_fatal(error); }}) {
         if (config_.auto_install) {
             storage::Schema::install(writes_.connection(), config_.busy_timeout);
@@ -76,11 +75,13 @@ public:
 
     [[nodiscard]] const ClientConfig& config() const noexcept { return config_; }
     [[nodiscard]] const Clock& clock() const noexcept override { return *clock_; }
-    [[nodiscard]] ClientSlot& client() noexcept { return client_; }
     [[nodiscard]] bool forked() const noexcept { return guard_.forked(); }
-    [[nodiscard]] bool on_own_thread() const noexcept { return current_engine() == this; }
     [[nodiscard]] std::size_t max_payload() const noexcept override { return config_.max_payload; }
-    void check_fork(const char* call) const override { guard_.check_process(call); }
+    void check_fork(const char* call) const { guard_.check_process(call); }
+    void check_call(const char* call) const override {
+        check_fork(call);
+        if (ended_) throw UsageError(detail::format("{}: the client was destroyed and has ended", {call}));
+    }
 
     void install() {
         check_fork("Client::install");
@@ -103,28 +104,31 @@ public:
         check_fork("Client::start");
         if (!begin_change()) return;  // started already
         const ChangeScope change(*this);
-        const EngineScope own(this);
+        const ThreadList::Scope own(*own_threads_);
         writes_.read([this](storage::Repository&) { storage::Schema::check_tables(writes_.connection()); },
                      {config_.busy_timeout, {}});
-        auto session = std::make_shared<Session>(
-            SessionParts{this, config_, *clock_, log_, queues_, client_, writes_, add_counts_}, std::move(hard_stop));
+        auto session =
+            std::make_shared<Session>(SessionParts{own_threads_, weak_from_this(), [this] { return end_orphan(); },
+                                                   config_, *clock_, log_, queues_, writes_, add_counts_},
+                                      std::move(hard_stop));
         const std::lock_guard lock(mutex_);
         session_ = std::move(session);
         // What came while the session was not yet to be found:
         session_->dispatcher().refresh();
         if (stop_asked_) session_->request_stop();
         if (fatal_) session_->fail();
+        if (orphan_) session_->orphan();
     }
 
     bool stop(Duration patience) {
-        check_fork("Client::stop");
+        check_call("Client::stop");
         if (patience < Duration::zero()) {
             throw ConfigError(detail::format("Client::stop: the time is negative: {} ms", {patience.count()}));
         }
         if (on_own_thread()) return request_stop();
         std::shared_ptr<Session> session = session_to_stop();
         if (!session) return true;
-        const EngineScope own(this);  // a stop callback that calls stop() must not wait for itself
+        const ThreadList::Scope own(*own_threads_);  // a stop callback that calls stop() must not wait for itself
         session->request_stop();
         bool in_time = true;
         if (!session->ending().wait(saturating_add(Steady::now(), patience))) {
@@ -137,17 +141,18 @@ public:
         return in_time && clean;
     }
 
-    /// The end of the last handle: asks the tasks to stop, waits for them without limit, and for what is unwritten at
-    /// most `busy_timeout`. REQUIRES: not on a thread of this engine.
+    /// The end of the client: asks the tasks to stop, waits for them without limit, and for what is unwritten at most
+    /// `busy_timeout`. On a thread of this engine, which would wait for itself, it leaves that to the session.
     void shut_down() noexcept {
+        if (on_own_thread() && leave_to_session()) return;
         if (std::shared_ptr<Session> session = session_to_stop()) end_session(session);
-        count_adds();
+        end();
     }
 
     /// Adds tasks in a transaction of the client's own. Errors: see Client::add.
     void add(std::span<NewTask> tasks, std::optional<std::int64_t> wait_until, std::int64_t now,
              std::stop_token stop) override {
-        if (OpenTransactions::instance().on_this_thread(writes_.connection().identity())) {
+        if (open_transactions_.on_this_thread(writes_.connection().identity())) {
             throw ConfigError(
                 "add() without tx() while this thread has a backlite::Transaction open on the same file: it would wait "
                 "for itself; use tx(transaction)");
@@ -191,16 +196,24 @@ public:
 
     [[nodiscard]] storage::FileIdentity identity() const noexcept { return identity_; }
 
+    /// Those of the module that made the client, whichever module asks: modules that hide their symbols have one each.
+    [[nodiscard]] OpenTransactions& open_transactions() const noexcept { return open_transactions_; }
+
     [[nodiscard]] TaskStatus status(const TaskId& id) {
-        check_fork("Client::status");
-        const std::lock_guard lock(reader_mutex_);
-        return reader().reads.status(id);
+        check_call("Client::status");
+        const auto lock = lock_reader();
+        return reader_->reads.status(id);
     }
 
     [[nodiscard]] TaskCounts counts() {
-        check_fork("Client::counts");
-        const std::lock_guard lock(reader_mutex_);
-        return reader().reads.counts(to_ms(clock_->now()));
+        check_call("Client::counts");
+        const auto lock = lock_reader();
+        return reader_->reads.counts(to_ms(clock_->now()));
+    }
+
+    void notify() {
+        check_call("Client::notify");
+        refresh();
     }
 
     /// Others have committed: look at the file. Never blocks on SQLite.
@@ -233,18 +246,32 @@ private:
         ChangeScope(const ChangeScope&) = delete;
         ChangeScope& operator=(const ChangeScope&) = delete;
         ~ChangeScope() {
+            std::shared_ptr<Engine> orphan;  // goes after the lock; the caller has another
             const std::lock_guard lock(engine_.mutex_);
             engine_.changing_ = false;
             engine_.changed_.notify_all();
+            if (!engine_.session_) orphan = std::move(engine_.orphan_);
         }
 
     private:
         Engine& engine_;
     };
 
-    Reader& reader() {
-        if (!reader_) reader_ = std::make_unique<Reader>(config_);
-        return *reader_;
+    /// Opens the read connection when it is needed first, without the lock: ClientConfig::open is the host's, and may
+    /// ask this client itself, or wait for a thread that does. Of two that are opened at once, one is closed again.
+    std::unique_lock<std::mutex> lock_reader() {
+        std::unique_lock lock(reader_mutex_);
+        if (!reader_) {
+            lock.unlock();
+            if (opening_.has_this_thread()) {
+                throw UsageError("Client: asked inside ClientConfig::open, which opens the connection to ask by");
+            }
+            const ThreadList::Scope opening(opening_);
+            auto opened = std::make_unique<Reader>(config_);
+            lock.lock();
+            if (!reader_) reader_ = std::move(opened);
+        }
+        return lock;
     }
 
     /// Whether this thread is to start a session; false if one is started. Waits at most `busy_timeout` for one that
@@ -318,13 +345,18 @@ private:
     /// REQUIRES: the session has ended, and this thread is none of its own. Joins its threads, or leaves that to
     /// another thread that waits for it too.
     void take_down(std::shared_ptr<Session>& session) {
-        const std::unique_lock lock(mutex_);
-        if (session_ == session) session_.reset();
-        // The caller's own handle goes when the caller is done with it, outside of the lock.
+        std::shared_ptr<Engine> orphan;
+        {
+            const std::lock_guard lock(mutex_);
+            if (session_ == session) session_.reset();
+            // The caller's own handle goes when the caller is done with it, outside of the lock.
+            orphan = std::move(orphan_);
+        }
+        if (orphan) end();
     }
 
     void end_session(std::shared_ptr<Session>& session) noexcept {
-        const EngineScope own(this);
+        const ThreadList::Scope own(*own_threads_);
         session->request_hard_stop();
         constexpr auto busy = (Steady::time_point::max)();
         auto idle_since = busy;
@@ -341,6 +373,44 @@ private:
             if (now - idle_since >= config_.busy_timeout) session->abandon();
         }
         take_down(session);
+    }
+
+    [[nodiscard]] bool on_own_thread() const noexcept { return own_threads_->has_this_thread(); }
+
+    /// From now on the engine keeps itself alive. False if there is no session, nor one about to be.
+    bool leave_to_session() noexcept {
+        const std::lock_guard lock(mutex_);
+        if (!session_ && !changing_) return false;
+        orphan_ = shared_from_this();
+        if (session_) session_->orphan();
+        return true;
+    }
+
+    /// On the session's watch thread, which nobody else waits for any more, so it can wait for all others. False if
+    /// another thread is about to take the session down, and waits for this one.
+    bool end_orphan() noexcept {
+        std::shared_ptr<Engine> self;  // goes last
+        std::shared_ptr<Session> session;
+        {
+            const std::lock_guard lock(mutex_);
+            if (!session_) return false;
+            session = session_;
+            self = std::move(orphan_);
+        }
+        session->let_watch_go();
+        end_session(session);
+        session.reset();
+        end();
+        return true;
+    }
+
+    /// No session will be any more. What the processors hold goes now, also if handles are kept.
+    void end() noexcept {
+        count_adds();
+        QueueRegistry queues;
+        const std::lock_guard lock(mutex_);
+        std::swap(queues, queues_);
+        ended_ = true;
     }
 
     /// What the dispatcher has not counted. Waits for nobody: these are statistics.
@@ -477,7 +547,9 @@ private:
     const std::shared_ptr<Clock> clock_;
     const Log log_;
 
-    ClientSlot client_;
+    const std::shared_ptr<ThreadList> own_threads_ = std::make_shared<ThreadList>();
+    OpenTransactions& open_transactions_ = OpenTransactions::instance();
+    std::atomic<bool> ended_{false};
     IdGenerator ids_{};
     std::atomic<bool> foreign_writer_told_{false};
     std::atomic<int> unannounced_{0};  ///< calls of add() whose tasks may be in the file without the dispatcher knowing
@@ -488,6 +560,7 @@ private:
     const storage::FileIdentity identity_ = writes_.connection().identity();
     const storage::FileIdentity log_identity_ = writes_.connection().log_identity();
 
+    ThreadList opening_{};  ///< those that open the read connection
     std::mutex reader_mutex_{};
     // guarded by reader_mutex_
     std::unique_ptr<Reader> reader_{};
@@ -499,6 +572,7 @@ private:
     bool stop_asked_ = false;
     bool fatal_ = false;
     std::shared_ptr<Session> session_{};
+    std::shared_ptr<Engine> orphan_{};  ///< this, while the session is to end it
 };
 
 }  // namespace runtime

@@ -28,8 +28,8 @@ class LogRelay final : public Logger {
 public:
     static constexpr std::size_t most = 1'024;
 
-    LogRelay(const void* engine, std::shared_ptr<Logger> logger)
-        : log_(std::move(logger)), thread_(start_thread(engine, "backlite-log", [this] { run(); })) {}
+    LogRelay(std::shared_ptr<ThreadList> own, std::shared_ptr<Logger> logger)
+        : log_(std::move(logger)), thread_(start_thread(std::move(own), "backlite-log", [this] { run(); })) {}
     ~LogRelay() override {
         {
             const std::lock_guard lock(mutex_);

@@ -41,12 +41,13 @@ namespace runtime {
 
 /// What a session works with; all of it outlives the session.
 struct SessionParts {
-    const void* engine;
+    std::shared_ptr<ThreadList> own;
+    std::weak_ptr<Engine> engine;
+    std::function<bool()> end_orphan;  ///< true: this session is gone
     const ClientConfig& config;
     const Clock& clock;
     const Log& log;
     const QueueRegistry& queues;
-    const ClientSlot& client;
     storage::GroupCommit& writes;
     AddCounts& add_counts;
 };
@@ -63,24 +64,25 @@ public:
     /// Errors: see Liveness::join; Error if a thread cannot be started.
     Session(const SessionParts& parts, std::stop_token hard_stop)
         : queues_(parts.queues),
-          log_(parts.log ? std::make_shared<LogRelay>(parts.engine, parts.config.logger) : nullptr),
+          end_orphan_(parts.end_orphan),
+          log_(parts.log ? std::make_shared<LogRelay>(parts.own, parts.config.logger) : nullptr),
           liveness_(parts.writes, parts.writes.connection().file(), parts.config.num_workers,
                     parts.config.release_after, parts.clock, log_),
           joined_(liveness_, parts.config.busy_timeout),
           watch_(parts.writes.connection().file()),
-          runner_(parts.queues, parts.client, parts.clock, parts.log),
-          timer_(parts.engine, parts.config.num_workers, parts.clock),
+          runner_(parts.queues, parts.engine, parts.clock, parts.log),
+          timer_(parts.own, parts.config.num_workers, parts.clock),
           dispatcher_({parts.config, parts.clock, log_, parts.queues, parts.writes, liveness_, pool_, timer_, watch_,
                        parts.add_counts}),
           observers_(make_observers(parts.config.num_workers)),
           pool_(
-              parts.engine, parts.config.num_workers, parts.clock,
+              parts.own, parts.config.num_workers, parts.clock,
               [this](std::size_t worker, const ClaimedTask& task, const std::shared_ptr<StopSignal>& signal) {
                   return runner_.run(task, signal, *observers_[worker]);
               },
               [this] { dispatcher_.progress(); }),
-          watch_thread_(start_thread(parts.engine, "backlite-watch", [this] { watch(); })),
-          dispatcher_thread_(start_thread(parts.engine, "backlite-disp", [this] { dispatcher_.run(); })),
+          watch_thread_(start_thread(parts.own, "backlite-watch", [this] { watch(); })),
+          dispatcher_thread_(start_thread(parts.own, "backlite-disp", [this] { dispatcher_.run(); })),
           hard_stop_(std::move(hard_stop), HardStop{*this}) {}
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
@@ -140,6 +142,16 @@ public:
         dispatcher_.abandon();
         watch_.wake();
     }
+
+    /// The client is gone, and no thread of its own may wait here: the watch thread ends the session. Safe under a
+    /// lock.
+    void orphan() noexcept {
+        orphaned_ = true;
+        watch_.wake();
+    }
+
+    /// On the watch thread: whoever destroys the session need not wait for this thread, which may be the one.
+    void let_watch_go() { watch_thread_.detach(); }
 
     /// Gives up writing what could not be written so far.
     void abandon() { dispatcher_.abandon(); }
@@ -238,6 +250,10 @@ private:
                 hard = true;
                 request_hard_stop();
             }
+            if (orphaned_.exchange(false)) {
+                const std::function<bool()> end = end_orphan_;
+                if (end()) return;
+            }
             if (event.written) dispatcher_.hint();
             resting = event.written;
         }
@@ -245,9 +261,11 @@ private:
 
     const ForkGuard guard_{};
     const QueueRegistry& queues_;
+    const std::function<bool()> end_orphan_;
     const Log log_;  ///< for those that must not wait for the host's logger
     std::atomic<Stage> stage_{Stage::running};
     std::atomic<bool> closing_{false};
+    std::atomic<bool> orphaned_{false};
     Liveness liveness_;
     const Joined joined_;
     CommitWatch watch_;

@@ -53,8 +53,12 @@ public:
     /// Stored error texts are cut to this many bytes.
     static constexpr std::size_t max_error = 4096;
 
-    TaskRunner(const QueueRegistry& queues, const ClientSlot& client, const Clock& clock, Log log)
-        : queues_(queues), client_(client), clock_(clock), log_(std::move(log)), random_(detail::random_seed()) {}
+    TaskRunner(const QueueRegistry& queues, std::weak_ptr<Engine> engine, const Clock& clock, Log log)
+        : queues_(queues),
+          engine_(std::move(engine)),
+          clock_(clock),
+          log_(std::move(log)),
+          random_(detail::random_seed()) {}
 
     /// Runs one attempt and returns what is to be written; all but the id is filled in. Lets nothing escape.
     [[nodiscard]] Resolved run(const ClaimedTask& task, const std::shared_ptr<StopSignal>& signal,
@@ -117,7 +121,7 @@ private:
                 deadline = saturating_add(started, attempt.config.timeout);
                 observer.timing(*deadline, signal);
             }
-            Context context({client_, attempt.task.id, attempt.config.name, attempt.number, attempt.config.max_attempts,
+            Context context({engine_, attempt.task.id, attempt.config.name, attempt.number, attempt.config.max_attempts,
                              *signal, deadline});
             outcome.emplace(job->run(context));
         });
@@ -328,7 +332,7 @@ private:
 
     // constant after construction
     const QueueRegistry& queues_;
-    const ClientSlot& client_;
+    const std::weak_ptr<Engine> engine_;
     const Clock& clock_;
     const Log log_;
 

@@ -4,6 +4,8 @@
 // own.
 
 #include <functional>
+#include <memory>
+#include <mutex>
 #include <string>
 #include <system_error>
 #include <thread>
@@ -20,42 +22,74 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
-/// The engine that this thread belongs to or works for; null on all other threads.
-[[nodiscard]] inline const void*& current_engine() noexcept {
-    static thread_local const void* engine = nullptr;
-    return engine;
-}
-
-/// Marks this thread as working for an engine, for the length of a scope.
-class EngineScope {
+/// Some threads, such as those that work for one engine: its own, and callers while they are inside of its start or
+/// stop. An object of the engine, because a `thread_local` of a header exists once in each shared object.
+/// Threads: any. Allocates nothing.
+class ThreadList {
 public:
-    explicit EngineScope(const void* engine) noexcept : outer_(std::exchange(current_engine(), engine)) {}
-    EngineScope(const EngineScope&) = delete;
-    EngineScope& operator=(const EngineScope&) = delete;
-    ~EngineScope() { current_engine() = outer_; }
+    ThreadList() = default;
+    ThreadList(const ThreadList&) = delete;
+    ThreadList& operator=(const ThreadList&) = delete;
+
+    /// Lists the thread that makes it for as long as it lives. Scopes nest, also those of several engines.
+    class Scope {
+    public:
+        explicit Scope(ThreadList& list) : list_(list) {
+            const std::lock_guard lock(list_.mutex_);
+            next_ = list_.first_;
+            if (next_ != nullptr) next_->previous_ = this;
+            list_.first_ = this;
+        }
+        Scope(const Scope&) = delete;
+        Scope& operator=(const Scope&) = delete;
+        ~Scope() {
+            const std::lock_guard lock(list_.mutex_);
+            (previous_ != nullptr ? previous_->next_ : list_.first_) = next_;
+            if (next_ != nullptr) next_->previous_ = previous_;
+        }
+
+    private:
+        friend ThreadList;
+
+        ThreadList& list_;
+        const std::thread::id thread_ = std::this_thread::get_id();
+        // guarded by the mutex of the list
+        Scope* previous_ = nullptr;
+        Scope* next_ = nullptr;
+    };
+
+    [[nodiscard]] bool has_this_thread() const noexcept {
+        const std::lock_guard lock(mutex_);
+        const Scope* scope = first_;
+        while (scope != nullptr && scope->thread_ != std::this_thread::get_id()) scope = scope->next_;
+        return scope != nullptr;
+    }
 
 private:
-    const void* outer_;
+    mutable std::mutex mutex_{};
+    // guarded by mutex_
+    Scope* first_ = nullptr;
 };
 
 /// What a thread of the library does. One type for all, so that <thread> is instantiated once.
 struct ThreadBody {
-    const void* engine;
+    std::shared_ptr<ThreadList> own;  ///< shared: the last thread may outlive its engine by a moment
     std::string name;
     std::function<void()> body;
 
     void operator()() const noexcept {
         pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
-        const EngineScope scope(engine);
+        const ThreadList::Scope scope(*own);
         body();
     }
 };
 
-/// Starts a thread of `engine` that runs `body`, which must not throw. `name` is cut to the 15 characters that Linux
+/// Starts a thread that runs `body`, which must not throw. `name` is cut to the 15 characters that Linux
 /// shows. Signals that are sent to the process are blocked on it, so that the host's handlers for them never run there.
 /// Those that a thread causes itself stay open, for crash reporters and for runtimes that live by them, and so does the
 /// one that profilers measure by. Errors: Error if the system has no thread to give.
-[[nodiscard]] inline std::jthread start_thread(const void* engine, std::string name, std::function<void()> body) {
+[[nodiscard]] inline std::jthread start_thread(std::shared_ptr<ThreadList> own, std::string name,
+                                               std::function<void()> body) {
     // A new thread inherits the mask, so it is set before the thread exists: no signal can slip in.
     struct MaskScope {
         sigset_t before{};
@@ -70,7 +104,7 @@ struct ThreadBody {
         ~MaskScope() { pthread_sigmask(SIG_SETMASK, &before, nullptr); }
     } const mask;
     try {
-        return std::jthread(ThreadBody{engine, name, std::move(body)});
+        return std::jthread(ThreadBody{std::move(own), name, std::move(body)});
     } catch (const std::system_error& error) {
         throw Error(detail::format("the thread \"{}\" cannot be started: {}", {name, error.code().message()}));
     }

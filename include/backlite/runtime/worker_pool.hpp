@@ -70,13 +70,14 @@ public:
     };
 
     /// `progress` is called without a lock when outcomes wait to be taken or workers run out of tasks.
-    WorkerPool(const void* engine, std::size_t workers, const Clock& clock, Work work, std::function<void()> progress)
+    WorkerPool(const std::shared_ptr<ThreadList>& own, std::size_t workers, const Clock& clock, Work work,
+               std::function<void()> progress)
         : clock_(clock), work_(std::move(work)), progress_(std::move(progress)), slots_(workers) {
         parked_.reserve(workers);
         threads_.reserve(workers);
         try {
             for (std::size_t i = 0; i < workers; ++i) {
-                threads_.push_back(start_thread(engine, detail::format("backlite-w{}", {i}), [this, i] { run(i); }));
+                threads_.push_back(start_thread(own, detail::format("backlite-w{}", {i}), [this, i] { run(i); }));
             }
         } catch (...) {
             close();  // no destructor runs, and the threads that were made would be waited for in vain

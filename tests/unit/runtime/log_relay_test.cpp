@@ -25,18 +25,18 @@ using backlite_test::Events;
 using backlite_test::Gate;
 using runtime::LogRelay;
 
-const int engine = 1;
+const auto own = std::make_shared<runtime::ThreadList>();
 
 /// A relay to a logger that waits at a gate after it has noted an event.
 struct Shop {
     Shop() {
         logger = make_logger([this](LogLevel level, std::string_view message, std::span<const LogField> fields) {
             seen.add(fmt::format("{} {}", to_string(level), format_event(message, fields)));
-            if (runtime::current_engine() != &engine) seen.add("on another thread");
+            if (!own->has_this_thread()) seen.add("on another thread");
             gate.pass();
             if (throws) throw std::runtime_error("no");
         });
-        relay.emplace(&engine, logger);
+        relay.emplace(own, logger);
     }
     Shop(const Shop&) = delete;
     Shop& operator=(const Shop&) = delete;

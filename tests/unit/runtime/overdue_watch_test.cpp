@@ -34,7 +34,7 @@ using runtime::QueueRegistry;
 using runtime::RunningTask;
 using runtime::WorkerPool;
 
-const int engine = 1;
+const auto own = std::make_shared<runtime::ThreadList>();
 
 class TimedQueue final : public QueueBase {
 public:
@@ -85,7 +85,7 @@ private:
     QueueRegistry queues_{};
     OverdueWatch watch_{};
     Log log_{logger};
-    WorkerPool pool_{&engine, 1, clock,
+    WorkerPool pool_{own, 1, clock,
                      [this](std::size_t, const ClaimedTask&, const std::shared_ptr<StopSignal>&) {
                          started_.add(true);
                          gate_.pass();

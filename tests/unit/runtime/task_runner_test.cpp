@@ -108,7 +108,7 @@ public:
     }
 
     Resolved run() {
-        TaskRunner runner(queues, client, clock, Log(logger));
+        TaskRunner runner(queues, {}, clock, Log(logger));
         return runner.run(task, signal, observer);
     }
 
@@ -119,7 +119,6 @@ public:
     Names events{};
     RecordingObserver observer{events};
     QueueRegistry queues{};
-    ClientSlot client{nullptr};
     ClaimedTask task{};
     std::shared_ptr<StopSignal> signal = std::make_shared<StopSignal>();
 };
@@ -568,7 +567,7 @@ TEST_CASE("TaskRunner: exponential backoffs of one runner are spread") {
               {.name = "mail",
                .max_attempts = 9,
                .backoff = Backoff::exponential({.initial = 1h, .max = 10h, .jitter = 0.5})});
-    TaskRunner runner(shop.queues, shop.client, shop.clock, Log{});
+    TaskRunner runner(shop.queues, {}, shop.clock, Log{});
     const std::int64_t first = runner.run(shop.task, shop.signal, shop.observer).wait_until;
     const std::int64_t second = runner.run(shop.task, shop.signal, shop.observer).wait_until;
     CHECK(first != second);
@@ -708,7 +707,7 @@ TEST_CASE("TaskRunner: works without a logger") {
     for (const Outcome& outcome :
          {Outcome::success(), Outcome::retry("x"), Outcome::snooze(1s), Outcome::discard("x")}) {
         Shop shop(returning(outcome));
-        TaskRunner runner(shop.queues, shop.client, shop.clock, Log{});
+        TaskRunner runner(shop.queues, {}, shop.clock, Log{});
         CHECK(runner.run(shop.task, shop.signal, shop.observer).claim == 7);
     }
 }

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: MIT
 #include <array>
+#include <future>
+#include <memory>
+#include <optional>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <pthread.h>
@@ -14,12 +18,10 @@
 namespace {
 
 using namespace backlite;
-using runtime::current_engine;
-using runtime::EngineScope;
 using runtime::start_thread;
+using runtime::ThreadList;
 
-const int one_engine = 1;
-const int other_engine = 2;
+const auto own = std::make_shared<ThreadList>();
 
 std::string own_name() {
     std::array<char, 32> name{};
@@ -35,19 +37,19 @@ bool blocked(int signal) {
 
 TEST_CASE("start_thread: the thread has its name") {
     std::string name;
-    start_thread(&one_engine, "backlite-w0", [&] { name = own_name(); }).join();
+    start_thread(own, "backlite-w0", [&] { name = own_name(); }).join();
     CHECK(name == "backlite-w0");
 }
 
 TEST_CASE("start_thread: a name too long for the system is cut") {
     std::string name;
-    start_thread(&one_engine, "backlite-worker-17", [&] { name = own_name(); }).join();
+    start_thread(own, "backlite-worker-17", [&] { name = own_name(); }).join();
     CHECK(name == "backlite-worker");
 }
 
 TEST_CASE("start_thread: the thread hears no signal that is sent to the process") {
     std::vector<int> heard;
-    start_thread(&one_engine, "x", [&] {
+    start_thread(own, "x", [&] {
         for (const int each : {SIGTERM, SIGINT, SIGHUP, SIGQUIT, SIGUSR1, SIGUSR2, SIGCHLD, SIGALRM, SIGPIPE}) {
             if (!blocked(each)) heard.push_back(each);
         }
@@ -57,7 +59,7 @@ TEST_CASE("start_thread: the thread hears no signal that is sent to the process"
 
 TEST_CASE("start_thread: the thread hears what it causes itself, and what it is measured by") {
     std::vector<int> deaf;
-    start_thread(&one_engine, "x", [&] {
+    start_thread(own, "x", [&] {
         for (const int each : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF}) {
             if (blocked(each)) deaf.push_back(each);
         }
@@ -67,45 +69,76 @@ TEST_CASE("start_thread: the thread hears what it causes itself, and what it is 
 
 TEST_CASE("start_thread: whoever starts the thread hears what it heard before") {
     const bool before = blocked(SIGUSR1);
-    start_thread(&one_engine, "x", [] {}).join();
+    start_thread(own, "x", [] {}).join();
     CHECK(blocked(SIGUSR1) == before);
     sigset_t usr2;
     sigset_t old;
     sigemptyset(&usr2);
     sigaddset(&usr2, SIGUSR2);
     pthread_sigmask(SIG_BLOCK, &usr2, &old);
-    start_thread(&one_engine, "x", [] {}).join();
+    start_thread(own, "x", [] {}).join();
     const bool still = blocked(SIGUSR2);
     pthread_sigmask(SIG_SETMASK, &old, nullptr);
     CHECK(still);
 }
 
-TEST_CASE("start_thread: the thread knows its engine, whoever starts it does not become one of it") {
-    const void* seen = nullptr;
-    start_thread(&one_engine, "x", [&] { seen = current_engine(); }).join();
-    CHECK(seen == &one_engine);
-    CHECK(current_engine() == nullptr);
+TEST_CASE("start_thread: the thread is listed, whoever starts it is not") {
+    bool listed = false;
+    start_thread(own, "x", [&] { listed = own->has_this_thread(); }).join();
+    CHECK(listed);
+    CHECK_FALSE(own->has_this_thread());
 }
 
-TEST_CASE("EngineScope: marks its thread for its length, and may be nested") {
-    CHECK(current_engine() == nullptr);
+TEST_CASE("start_thread: the list lives as long as the thread") {
+    auto list = std::make_shared<ThreadList>();
+    std::promise<void> dropped;
+    std::jthread thread = start_thread(list, "x", [&] { dropped.get_future().wait(); });
+    const std::weak_ptr<ThreadList> seen = list;
+    list.reset();
+    CHECK_FALSE(seen.expired());
+    dropped.set_value();
+    thread.join();
+    CHECK(seen.expired());
+}
+
+TEST_CASE("ThreadList: a scope lists its thread for its length, in each list that it is in") {
+    ThreadList one;
+    ThreadList other;
+    CHECK_FALSE(one.has_this_thread());
     {
-        const EngineScope outer(&one_engine);
-        CHECK(current_engine() == &one_engine);
+        const ThreadList::Scope outer(one);
         {
-            const EngineScope inner(&other_engine);
-            CHECK(current_engine() == &other_engine);
+            const ThreadList::Scope inner(other);
+            CHECK(one.has_this_thread());
+            CHECK(other.has_this_thread());
+            const ThreadList::Scope again(one);
+            CHECK(one.has_this_thread());
         }
-        CHECK(current_engine() == &one_engine);
+        CHECK(one.has_this_thread());
+        CHECK_FALSE(other.has_this_thread());
     }
-    CHECK(current_engine() == nullptr);
+    CHECK_FALSE(one.has_this_thread());
 }
 
-TEST_CASE("EngineScope: other threads are not marked") {
-    const EngineScope scope(&one_engine);
-    const void* seen = &one_engine;
-    std::jthread([&] { seen = current_engine(); }).join();
-    CHECK(seen == nullptr);
+TEST_CASE("ThreadList: scopes of several threads end in any order") {
+    ThreadList list;
+    std::optional<ThreadList::Scope> first(std::in_place, list);
+    bool before = true;
+    bool listed = false;
+    bool after = true;
+    std::jthread([&] {
+        before = list.has_this_thread();
+        {
+            const ThreadList::Scope second(list);
+            first.reset();
+            listed = list.has_this_thread();
+        }
+        after = list.has_this_thread();
+    }).join();
+    CHECK_FALSE(before);
+    CHECK(listed);
+    CHECK_FALSE(after);
+    CHECK_FALSE(list.has_this_thread());
 }
 
 }  // namespace
