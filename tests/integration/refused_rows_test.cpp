@@ -327,6 +327,33 @@ TEST_CASE("refused: a dead client's claim that may not be given back keeps nobod
     CHECK(Look(file).tasks("claimed_at IS NOT NULL") == 1);
 }
 
+// Nobody registers it.
+struct Stray {
+    std::string name{};
+    static backlite::QueueConfig config() { return {.name = "stray"}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Stray, name)
+
+TEST_CASE("unregistered: a queue in which tasks wait is told, whoever added them, unless another client lives") {
+    for (const bool alone : {true, false}) {
+        Scene scene;
+        Client other{quick(scene.file)};
+        other.register_queue<Stray>([](const Stray&) { return Outcome::snooze(0ms); });
+        if (!alone) other.start();
+        scene.client->start();
+        (void)scene.client->add(Stray{}).save();
+        (void)scene.client->add(Stray{}).wait(1h).save();
+        if (alone) {
+            CHECK(scene.log->await({"warning tasks wait in a queue that no client has registered", "queue=stray"}));
+            CHECK(scene.works());
+        } else {
+            std::this_thread::sleep_for(1500ms);
+        }
+        CHECK(scene.client->stop(1h));
+        CHECK(scene.log->count({"no client has registered"}) == (alone ? 1 : 0));
+    }
+}
+
 TEST_CASE("refused: a client whose tables are dropped stops itself, and says so") {
     for (const char* table : {"backlite_tasks", "backlite_tasks_completed", "backlite_stats"}) {
         Scene scene;

@@ -129,6 +129,7 @@ private:
     static constexpr Duration probe_interval{50};
     /// How long an unstarted claim may stay in memory while another client is alive.
     static constexpr Duration ready_limit{50};
+    static constexpr int most_strays = 1'000;
     /// How long outcomes may wait while workers have more to do.
     static constexpr Duration linger{2};
 
@@ -144,8 +145,8 @@ private:
     }
 
     void work() noexcept {
-        const bool good =
-            guarded([this] { look(); }) && guarded([this] { look_after_others(); }) && guarded([this] { cycle(); });
+        const bool good = guarded([this] { look(); }) && guarded([this] { look_after_others(); }) &&
+                          guarded([this] { cycle(); }) && guarded([this] { tell_strays(); });
         if (good && pause_.recovered()) parts_.tell(LogLevel::info, "storage works again");
     }
 
@@ -232,6 +233,7 @@ private:
             },
             patience_);
         taken_.refresh = false;
+        strays_ = true;
         due_.set(std::move(heads));
         foreign_seen_ = foreign;
         parts_.liveness.set_others(std::move(others));
@@ -261,6 +263,26 @@ private:
             if (parts_.liveness.observe(patience_) > 0) taken_.refresh = true;
         }
         if (taken_.refresh) look();
+    }
+
+    /// Once a minute, if there may be any: tasks that wait for a client which has registered their queue. Other clients
+    /// may have: while one lives, only a task that nobody has started for an hour is worth a word.
+    void tell_strays() {
+        const auto now = Steady::now();
+        if (due_.stray_added()) strays_ = true;
+        if (now < next_strays_ || taken_.stop || !strays_) return;
+        next_strays_ = now + std::chrono::minutes{1};
+        const std::int64_t wall = to_ms(parts_.clock.now());
+        std::vector<std::pair<std::string, std::int64_t>> strays;
+        parts_.writes.read(
+            [&](storage::Repository& repository) { strays = repository.claims.strays(due_.heads(), most_strays); },
+            patience_);
+        strays_ = !strays.empty();
+        for (const auto& [queue, due] : strays) {
+            const Duration grace = parts_.liveness.others_known() ? Duration{std::chrono::hours{1}} : Duration{};
+            if (saturating_add(due, grace) > wall) continue;
+            apart_.tell_stray(queue, now);
+        }
     }
 
     /// One transaction, if there is anything to write or to claim.
@@ -542,6 +564,7 @@ private:
             at_most(ms <= wall ? now : saturating_add(now, Duration{ms - wall}));
         };
         if (taken_.refresh) at_most(now);
+        if (strays_) at_most(saturating_add(now, std::chrono::ceil<Duration>(next_strays_ - Steady::now())));
         at_most(outcomes_at(load));
         at_most(looks_.next());
         at_most(next_purge_);
@@ -612,9 +635,11 @@ private:
     Steady::time_point next_observation_{};
     Steady::time_point next_lease_{};
     Steady::time_point next_purge_{};
+    Steady::time_point next_strays_ = Steady::now() + std::chrono::seconds{1};  ///< other clients may be starting too
     int purge_past_ = 0;                       ///< expired tasks of this purge that may not be deleted
     std::optional<std::int64_t> ownerless_{};  ///< when the oldest claim without owner was taken
     OverdueWatch overdue_{};
+    bool strays_ = true;  ///< tasks may wait in queues that are not registered
 
     Inbox inbox_{};
     Ending ending_{};

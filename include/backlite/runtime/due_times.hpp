@@ -3,6 +3,7 @@
 // When each registered queue has its next task, as far as this client knows.
 
 #include <algorithm>
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -36,12 +37,18 @@ public:
     /// A task of `queue` that is due at `due` is in the file. Whether the dispatcher sleeps past that.
     [[nodiscard]] bool lower(std::string_view queue, std::int64_t due) {
         const std::size_t index = queues_.find(queue);
-        if (index == queues_.size()) return false;
+        if (index == queues_.size()) {
+            stray_added_.store(true, std::memory_order_relaxed);
+            return false;
+        }
         const std::lock_guard lock(mutex_);
         lowered_[index] = (std::min)(lowered_[index], due);
         earliest_lowered_ = (std::min)(earliest_lowered_, due);
         return due < interest_;
     }
+
+    /// Whether tasks of queues that are not registered were committed since the last call.
+    [[nodiscard]] bool stray_added() noexcept { return stray_added_.exchange(false, std::memory_order_relaxed); }
 
     /// The dispatcher is about to sleep, and wants to be woken for tasks that are due before `interest`. False if there
     /// is one already. `seen`: how many commits of others there were when it last read the file.
@@ -120,6 +127,7 @@ private:
     // dispatcher thread only
     std::vector<storage::QueueHead> heads_;
 
+    std::atomic<bool> stray_added_{false};
     std::mutex mutex_{};
     // guarded by mutex_
     std::vector<std::int64_t> lowered_;

@@ -76,6 +76,12 @@ public:
         tell_hourly("lease refused", id.str(), error, now);
     }
 
+    /// A queue in which tasks wait and which nobody has registered. Told once an hour.
+    void tell_stray(const std::string& queue, Steady::time_point now) {
+        if (!first_in_an_hour("stray " + queue, now)) return;
+        tell_(LogLevel::warning, "tasks wait in a queue that no client has registered", {{"queue", queue}});
+    }
+
     /// Ends the wait of all outcomes.
     void hurry() noexcept {
         for (Finished& outcome : outcomes_) outcome.setback.at_once();
@@ -142,9 +148,13 @@ private:
     [[nodiscard]] const std::string& name(std::size_t queue) const { return queues_[queue].config().name; }
 
     void tell_hourly(std::string_view what, std::string_view id, const StorageError& error, Steady::time_point now) {
-        std::erase_if(told_, [now](const auto& told) { return now - told.second >= std::chrono::hours{1}; });
-        if (!told_.emplace(std::string{what}.append(id), now).second) return;
+        if (!first_in_an_hour(std::string{what}.append(id), now)) return;
         tell_(LogLevel::failure, what, {{"id", std::string{id}}, {"error", error.what()}});
+    }
+
+    [[nodiscard]] bool first_in_an_hour(std::string what, Steady::time_point now) {
+        std::erase_if(told_, [now](const auto& told) { return now - told.second >= std::chrono::hours{1}; });
+        return told_.emplace(std::move(what), now).second;
     }
 
     const QueueRegistry& queues_;

@@ -94,6 +94,25 @@ public:
         for (; next < heads.size(); ++next) read_head(heads[next]);
     }
 
+    /// Queues without a head in which tasks wait, and since when or until when; those among the first `limit` queues in
+    /// the file. `heads` is sorted by name.
+    [[nodiscard]] std::vector<std::pair<std::string, std::int64_t>> strays(std::span<const QueueHead> heads,
+                                                                           int limit) {
+        std::vector<std::pair<std::string, std::int64_t>> found;
+        std::string seen;
+        for (int level = 0; level < limit; ++level) {
+            Run run(db_, next_queue_, {seen});
+            if (!run.step()) break;
+            seen = run.bytes(0);
+            const auto known =
+                std::lower_bound(heads.begin(), heads.end(), std::string_view{seen},
+                                 [](const QueueHead& head, std::string_view name) { return head.name < name; });
+            if (known != heads.end() && known->name == seen) continue;
+            found.emplace_back(seen, run.integer(1));
+        }
+        return found;
+    }
+
     /// Claims up to `limit` due tasks, oldest due first over all queues, each under a new claim number, and brings the
     /// heads of the queues it looked at up to date. `apart`: a row that is refused is left, and named in the result.
     /// REQUIRES: inside a write transaction.

@@ -168,6 +168,16 @@ TEST_CASE("SetApart: a step that is refused waits too, and is told once an hour"
     CHECK(shop.logger->count("statistics are refused") == 2);
 }
 
+TEST_CASE("SetApart: a queue that nobody has registered is told once, and again after an hour") {
+    Shop shop;
+    for (const auto wait : {0min, 59min, 1min}) {
+        shop.now += wait;
+        shop.apart.tell_stray("lost", shop.now);
+    }
+    CHECK(shop.logger->lines() ==
+          std::vector<std::string>(2, "warning tasks wait in a queue that no client has registered queue=lost"));
+}
+
 TEST_CASE("SetApart: a refused lease is told once an hour for each task") {
     Shop shop;
     for (const char* id : {"a", "b", "a", "b"}) shop.apart.tell_lease(TaskId::from_text(id), shop.error, shop.now);

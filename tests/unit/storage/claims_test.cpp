@@ -649,6 +649,15 @@ TEST_CASE("Claims: reading heads forgets what was known before") {
     CHECK(shop.read_heads() == "a never, b never");
 }
 
+TEST_CASE("Claims: queues without a head in which tasks wait are found, and no more than so many are looked at") {
+    Shop shop{"b", "d"};
+    for (const char* queue : {"a", "b", "c", "d", "e"}) shop.add({.id = queue, .queue = queue, .created_at = 7});
+    shop.add({.id = "claimed", .queue = "f", .claimed_at = 5, .owner = 1});
+    using Strays = std::vector<std::pair<std::string, std::int64_t>>;
+    CHECK(shop.repository.claims.strays(shop.heads, 10) == Strays{{"a", 7}, {"c", 7}, {"e", 7}});
+    CHECK(shop.repository.claims.strays(shop.heads, 3) == Strays{{"a", 7}, {"c", 7}});
+}
+
 TEST_CASE("Claims: there may be no heads at all") {
     Shop shop{};
     shop.heads.clear();
