@@ -8,6 +8,8 @@
 #include <limits>
 #include <ratio>
 
+#include <time.h>
+
 #include <backlite/version.hpp>
 
 namespace backlite {
@@ -34,6 +36,16 @@ public:
     /// The clock that nobody can set.
     [[nodiscard]] virtual std::chrono::steady_clock::time_point steady_now() const noexcept {
         return std::chrono::steady_clock::now();
+    }
+    /// How long the machine has been suspended since it booted: time that passed on the wall clock alone, although
+    /// nobody set it.
+    [[nodiscard]] virtual Duration suspended() const noexcept {
+        const auto since_boot = [](clockid_t clock) {
+            ::timespec time{};
+            ::clock_gettime(clock, &time);
+            return std::chrono::seconds{time.tv_sec} + std::chrono::nanoseconds{time.tv_nsec};
+        };
+        return std::chrono::round<Duration>(since_boot(CLOCK_BOOTTIME) - since_boot(CLOCK_MONOTONIC));
     }
 };
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Notices when somebody sets the wall clock, and says how far it can be believed.
+// Notices when somebody sets the wall clock and when the machine was suspended, and says how far the clock can be
+// believed.
 
 #include <algorithm>
 #include <chrono>
@@ -12,30 +13,40 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
-/// Compares the two clocks from look to look. Threads: the dispatcher's.
+/// Compares the clocks from look to look. Threads: the dispatcher's.
 class ClockWatch {
 public:
-    explicit ClockWatch(const Clock& clock) noexcept : clock_(clock), offset_(offset()) {}
+    explicit ClockWatch(const Clock& clock) noexcept
+        : clock_(clock), suspended_(clock.suspended()), offset_(offset(suspended_)) {}
 
     /// How far the wall clock was set since the last call, negative for back; zero for less than a second, which is how
     /// clocks are kept right.
     [[nodiscard]] Duration jump() noexcept {
-        const Duration now = offset();
+        const Duration now = offset(clock_.suspended());
         const Duration jumped = now - offset_;
         if (jumped > -tolerance && jumped < tolerance) return Duration::zero();
         offset_ = now;
         return jumped;
     }
 
+    /// How long the machine was suspended since the last call; zero for less than a second.
+    [[nodiscard]] Duration slept() noexcept {
+        const Duration slept = clock_.suspended() - suspended_;
+        if (slept < tolerance) return Duration::zero();
+        suspended_ += slept;
+        return slept;
+    }
+
 private:
     static constexpr Duration tolerance = std::chrono::seconds{1};
 
-    [[nodiscard]] Duration offset() const noexcept {
+    [[nodiscard]] Duration offset(Duration suspended) const noexcept {
         const auto steady = clock_.steady_now().time_since_epoch();
-        return Duration{to_ms(clock_.now())} - std::chrono::floor<Duration>(steady);
+        return Duration{to_ms(clock_.now())} - std::chrono::floor<Duration>(steady) - suspended;
     }
 
     const Clock& clock_;
+    Duration suspended_;
     Duration offset_;
 };
 

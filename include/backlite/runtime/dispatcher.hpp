@@ -185,6 +185,9 @@ private:
 
     /// A wall clock that is set back must not leave tasks waiting for a time that they were due at already.
     void watch_the_clocks() noexcept {
+        if (const Duration slept = clocks_.slept(); slept > Duration::zero()) {
+            parts_.tell(LogLevel::info, "the machine was suspended", {{"for_ms", std::to_string(slept.count())}});
+        }
         const Duration jump = clocks_.jump();
         if (jump == Duration::zero()) return;
         parts_.tell(LogLevel::warning, "the wall clock was set", {{"by_ms", std::to_string(jump.count())}});

@@ -29,8 +29,12 @@ public:
     /// `busy_timeout`.
     [[nodiscard]] bool failed(int code, Steady::time_point now) noexcept {
         if (++failures_ == 1) since_ = now;
-        until_ = saturating_add(now, (std::min)(Duration{5} * (1 << (std::min)(failures_, 7)), most_));
-        const bool brief = (code & 0xff) == SQLITE_BUSY && now - since_ < busy_timeout_;
+        const bool busy = (code & 0xff) == SQLITE_BUSY;
+        // A lock is waited for anyhow before it is a failure: who rests longer and longer never gets it from one who
+        // does not.
+        const int doublings = busy ? 1 : (std::min)(failures_, 7);
+        until_ = saturating_add(now, (std::min)(Duration{5} * (1 << doublings), most_));
+        const bool brief = busy && now - since_ < busy_timeout_;
         return !brief && !std::exchange(told_, true);
     }
 

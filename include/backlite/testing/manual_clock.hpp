@@ -30,6 +30,13 @@ public:
     /// The wall clock is set, forwards or back; no time passes.
     void jump(Duration duration) noexcept { wall_ns_ += ns(duration); }
 
+    /// The machine sleeps for so long: the wall clock goes on, the steady clock does not.
+    void suspend(Duration duration) noexcept {
+        suspended_ms_ += duration.count();
+        wall_ns_ += ns(duration);
+    }
+
+    [[nodiscard]] Duration suspended() const noexcept override { return Duration{suspended_ms_.load()}; }
     [[nodiscard]] TimePoint now() const noexcept override {
         return TimePoint{std::chrono::duration_cast<TimePoint::duration>(std::chrono::nanoseconds{wall_ns_.load()})};
     }
@@ -44,6 +51,7 @@ private:
     }
 
     std::atomic<std::int64_t> wall_ns_;
+    std::atomic<std::int64_t> suspended_ms_{0};
     std::atomic<std::int64_t> steady_ns_{3'600'000'000'000};  // not zero, as no machine's is
 };
 

@@ -55,6 +55,29 @@ TEST_CASE("ClockWatch: small corrections add up to a jump") {
     CHECK(watch.jump() == -1200ms);
 }
 
+TEST_CASE("ClockWatch: a suspended machine is told once, and is no jump") {
+    testing::ManualClock clock;
+    ClockWatch watch(clock);
+    clock.suspend(8h);
+    CHECK(watch.jump() == 0ms);
+    CHECK(watch.slept() == 8h);
+    CHECK(watch.slept() == 0ms);
+    clock.advance(1h);
+    CHECK(watch.slept() == 0ms);
+    clock.suspend(1h);
+    clock.jump(-2h);
+    CHECK(watch.jump() == -2h);
+    CHECK(watch.slept() == 1h);
+}
+
+TEST_CASE("ClockWatch: nothing was set, and nobody slept, on the real clock meanwhile") {
+    const Clock clock;
+    ClockWatch watch(clock);
+    CHECK(clock.suspended() >= 0ms);
+    CHECK(watch.slept() == 0ms);
+    CHECK(watch.jump() == 0ms);
+}
+
 // ---- how far it is believed -----------------------------------------------------------------------------------------
 
 constexpr std::int64_t hour_ms = 3'600'000;

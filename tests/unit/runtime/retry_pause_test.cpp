@@ -33,6 +33,14 @@ TEST_CASE("RetryPause: the pause doubles with each failure of a row up to half a
     CHECK(pause.failing());
 }
 
+TEST_CASE("RetryPause: while another connection has the lock the pause stays short") {
+    RetryPause pause(5s, 10min);
+    for (int i = 0; i < 20; ++i) {
+        static_cast<void>(pause.failed(SQLITE_BUSY, start));
+        CHECK(pause.left(start) == 10ms);
+    }
+}
+
 TEST_CASE("RetryPause: the pause is at most an eighth of release_after, and at least ten milliseconds") {
     for (const auto& [release_after, most] : {std::pair{800ms, 100ms}, {1ms, 10ms}}) {
         RetryPause pause(5s, release_after);
