@@ -498,9 +498,9 @@ private:
         const auto is_it = [&](const auto& task, auto&&...) {
             return task.id == claim.first && task.claim == claim.second;
         };
+        (void)parts_.pool.withdraw(is_it);
         parts_.tell(LogLevel::warning, "claim lost",
                     {{"id", claim.first.str()}, {"claim", std::to_string(claim.second)}});
-        (void)parts_.pool.withdraw(is_it);
         for (const RunningTask& task : parts_.pool.running()) {
             if (is_it(task)) parts_.timer.fire(task.signal, StopReason::claim_lost);
         }
