@@ -16,7 +16,7 @@ set(BACKLITE_HEADERS
     queue add_target add_op adder
     # 6: names to queues; threads
     runtime/queue_registry runtime/due_times runtime/setback runtime/thread runtime/log_relay runtime/deadline_timer runtime/commit_watch
-    runtime/look_schedule runtime/liveness runtime/worker_pool runtime/set_apart runtime/overdue_watch runtime/clock_watch runtime/inbox runtime/claim_policy runtime/retry_pause runtime/add_counts runtime/cycle runtime/ending
+    runtime/look_schedule runtime/liveness runtime/worker_pool runtime/set_apart runtime/overdue_watch runtime/log_growth runtime/clock_watch runtime/inbox runtime/claim_policy runtime/retry_pause runtime/add_counts runtime/cycle runtime/ending
     runtime/checked_config
     # 7: one attempt
     runtime/task_runner

@@ -30,6 +30,7 @@
 #include <backlite/runtime/ending.hpp>
 #include <backlite/runtime/inbox.hpp>
 #include <backlite/runtime/liveness.hpp>
+#include <backlite/runtime/log_growth.hpp>
 #include <backlite/runtime/look_schedule.hpp>
 #include <backlite/runtime/overdue_watch.hpp>
 #include <backlite/runtime/queue_registry.hpp>
@@ -77,7 +78,8 @@ public:
           claims_(parts.config.num_workers),
           pause_(parts.config.busy_timeout, parts.config.release_after),
           apart_(parts.queues, parts.tell),
-          clocks_(parts.clock) {}
+          clocks_(parts.clock),
+          log_growth_(parts.writes.connection().file() + "-wal") {}
     Dispatcher(const Dispatcher&) = delete;
     Dispatcher& operator=(const Dispatcher&) = delete;
 
@@ -118,6 +120,7 @@ public:
             watch_the_clocks();
             if (!taken_.abandon && pause_.left(Steady::now()) == Steady::duration::zero()) work();
             overdue_.look(parts_.pool, parts_.queues, parts_.tell, parts_.clock.steady_now());
+            (void)guarded([this] { log_growth_.look(parts_.tell, Steady::now()); });
             sleep();
         }
         leave();
@@ -643,6 +646,7 @@ private:
     std::optional<std::int64_t> ownerless_{};  ///< when the oldest claim without owner was taken
     OverdueWatch overdue_{};
     bool strays_ = true;  ///< tasks may wait in queues that are not registered
+    LogGrowth log_growth_;
 
     Inbox inbox_{};
     Ending ending_{};
