@@ -36,6 +36,7 @@ class NamedQueue final : public QueueBase {
 public:
     explicit NamedQueue(std::string name) { config_.name = std::move(name); }
     [[nodiscard]] const QueueConfig& config() const noexcept override { return config_; }
+    [[nodiscard]] std::string_view type() const noexcept override { return "Test"; }
     [[nodiscard]] std::unique_ptr<Job> decode(std::string_view) const override { return nullptr; }
 
 private:
