@@ -137,6 +137,7 @@ public:
                                    {queue, payload.size(), target_->max_payload()}),
                     queue);
             }
+            if (const auto why = why_unreadable<T>(payload)) target_->tell_unreadable(queue, *why);
             tasks_.push_back({{}, queue, std::move(payload), type_name<T>()});
         } catch (...) {
             error_ = std::current_exception();

@@ -7,6 +7,7 @@
 #include <optional>
 #include <span>
 #include <stop_token>
+#include <string_view>
 
 #include <backlite/clock.hpp>
 #include <backlite/records.hpp>
@@ -30,6 +31,9 @@ public:
 
     [[nodiscard]] virtual const Clock& clock() const noexcept = 0;
     [[nodiscard]] virtual std::size_t max_payload() const noexcept = 0;
+
+    /// What a type of `queue` is written as cannot be read back by this program, so its workers could not run it.
+    virtual void tell_unreadable(std::string_view queue, std::string_view why) const noexcept = 0;
 
     /// Names the tasks and adds them in a transaction of the client's own. Errors: see AddOp::save.
     virtual void add(std::span<NewTask> tasks, std::optional<std::int64_t> wait_until, std::int64_t now,

@@ -8,6 +8,7 @@
 #include <concepts>
 #include <cstddef>
 #include <exception>
+#include <optional>
 #include <ranges>
 #include <stdexcept>
 #include <string>
@@ -188,42 +189,45 @@ template <class T>
     return task;
 }
 
-/// The compact JSON of a task. The first task of each type in a program is also read back: a type whose two hooks do
-/// not fit together is found when it is added, and not by a worker.
-/// Errors: EncodeError naming the queue, when `to_json` throws, a string is not UTF-8, a number is NaN or infinite, the
-/// JSON nests too deep, or the first task of its type cannot be read back.
+/// The compact JSON of a task.
+/// Errors: EncodeError naming the queue, when `to_json` throws, a string is not UTF-8, a number is NaN or infinite, or
+/// the JSON nests too deep.
 template <class T>
 [[nodiscard]] std::string encode(const T& task, const std::string& queue) {
-    static std::atomic<bool> read_back{false};
-    const auto refuse = [&queue](std::string_view what) {
-        throw EncodeError(detail::format("queue \"{}\": a task cannot be encoded: {}", {queue, what}), queue);
-    };
-    std::string text = "{}";
-    if constexpr (!Fieldless<T>) {
-        bool no_number = false;
-        JsonShape shape;
+    if constexpr (Fieldless<T>) {
+        return "{}";
+    } else {
+        std::string text;
+        std::string why;
         try {
             const JsonOf<T> json(task);
             text = json.dump();
-            shape = json_shape(text);
-            no_number = shape.has_null && shape.depth <= max_json_depth && detail::has_no_number(json);
+            const JsonShape shape = json_shape(text);
+            if (shape.depth > max_json_depth) {
+                why = detail::format("its JSON nests deeper than {}", {max_json_depth});
+            } else if (shape.has_null && detail::has_no_number(json)) {
+                why = "a number in it is NaN or infinite, which JSON does not have";
+            }
         } catch (...) {
-            refuse(detail::current_error());
+            why = detail::current_error();
         }
-        if (shape.depth > max_json_depth) {
-            refuse(detail::format("its JSON nests deeper than {}", {max_json_depth}));
-        }
-        if (no_number) refuse("a number in it is NaN or infinite, which JSON does not have");
+        if (why.empty()) return text;
+        throw EncodeError(detail::format("queue \"{}\": a task cannot be encoded: {}", {queue, why}), queue);
     }
-    if (!read_back.load(std::memory_order_relaxed)) {
-        try {
-            static_cast<void>(decode<T>(text));
-        } catch (...) {
-            refuse(detail::format("its JSON cannot be read back: {}", {detail::current_error()}));
-        }
-        read_back.store(true, std::memory_order_relaxed);
+}
+
+/// Why what a type was written as cannot be read, asked of the first task of each type in a program only; nullopt if it
+/// can, or was asked before.
+template <class T>
+[[nodiscard]] std::optional<std::string> why_unreadable(std::string_view payload) {
+    static std::atomic<bool> asked{false};
+    if (asked.load(std::memory_order_relaxed) || asked.exchange(true)) return std::nullopt;
+    try {
+        static_cast<void>(decode<T>(payload));
+        return std::nullopt;
+    } catch (...) {
+        return detail::current_error();
     }
-    return text;
 }
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -64,6 +64,14 @@ struct Stubborn : Number {
     }
 };
 
+// Writes another field than it reads.
+struct Mismatched {
+    int n = 0;
+    static QueueConfig config() { return {.name = "mismatched"}; }
+};
+[[maybe_unused]] void to_json(nlohmann::json& json, const Mismatched& task) { json = {{"number", task.n}}; }
+[[maybe_unused]] void from_json(const nlohmann::json& json, Mismatched& task) { json.at("n").get_to(task.n); }
+
 // Lines of one kind, without their level, with what differs from run to run made equal.
 std::vector<std::string> lines_of(const RecordingLogger& logger, std::string_view message) {
     static const std::regex duration("duration=[0-9.]+(us|ms|s)");
@@ -158,6 +166,15 @@ TEST_CASE("Log: a task that the library gives up on is told with the reason") {
     test.client.start();
     REQUIRE(test.told("task given up"));
     CHECK(test.logger->count("error task given up id=x queue=work error=\"its payload cannot be read: ") == 1);
+}
+
+TEST_CASE("Log: a type whose hooks do not fit together is told with its first task, which is added") {
+    Logging test;
+    (void)test.client.add(Mismatched{1}).save();
+    (void)test.client.add(Mismatched{2}).save();
+    CHECK(test.logger->count("warning a task is added that this program could not read back queue=mismatched error=") ==
+          1);
+    CHECK(test.client.counts().at(0).waiting == 2);
 }
 
 TEST_CASE("Log: a backoff that fails is told, beside the failure") {

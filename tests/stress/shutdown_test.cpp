@@ -595,9 +595,12 @@ private:
         }
         SQLite::Statement rows(database,
                                "SELECT json_extract(CAST(task AS TEXT), '$.number'), attempts, crashes, "
-                               "wait_until IS NULL AND last_executed_at IS NULL AND error IS NULL FROM backlite_tasks");
+                               "wait_until IS NULL AND last_executed_at IS NULL AND error IS NULL, "
+                               "json_extract(CAST(task AS TEXT), '$.kind') FROM backlite_tasks");
         const std::lock_guard lock(mutex_);
         while (rows.executeStep()) {
+            // An attempt at reading it fails without entering the processor.
+            if (static_cast<Kind>(rows.getColumn(4).getInt()) == Kind::unreadable) continue;
             const Runs& runs = runs_[static_cast<std::size_t>(rows.getColumn(0).getInt64())];
             const int attempts = rows.getColumn(1).getInt();
             CHECK(rows.getColumn(2).getInt() == 0);

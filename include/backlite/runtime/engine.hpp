@@ -149,6 +149,11 @@ public:
         end();
     }
 
+    void tell_unreadable(std::string_view queue, std::string_view why) const noexcept override {
+        log_(LogLevel::warning, "a task is added that this program could not read back",
+             {{"queue", std::string{queue}}, {"error", std::string{why}}});
+    }
+
     /// Adds tasks in a transaction of the client's own. Errors: see Client::add.
     void add(std::span<NewTask> tasks, std::optional<std::int64_t> wait_until, std::int64_t now,
              std::stop_token stop) override {
