@@ -3,8 +3,10 @@
 // Messages from a pattern and values, without a template for each: what fmt::format checks and instantiates at each
 // call is compiled again in every file that includes the library.
 
+#include <algorithm>
 #include <cstddef>
 #include <initializer_list>
+#include <new>
 #include <string>
 #include <string_view>
 
@@ -16,21 +18,23 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace detail {
 
-/// One value of a message. Text must live until the message is made.
+/// One value of a message. Text must live until the message is made. Needs no memory.
 class Piece {
 public:
     // NOLINTBEGIN(google-explicit-constructor): a list of values is written as it is read
     Piece(std::string_view text) noexcept : text_(text) {}
     Piece(const std::string& text) noexcept : text_(text) {}
     Piece(const char* text) noexcept : text_(text) {}
-    Piece(int number) : number_(std::to_string(number)), text_(number_) {}
-    Piece(unsigned number) : number_(std::to_string(number)), text_(number_) {}
-    Piece(long number) : number_(std::to_string(number)), text_(number_) {}
-    Piece(unsigned long number) : number_(std::to_string(number)), text_(number_) {}
-    Piece(long long number) : number_(std::to_string(number)), text_(number_) {}
-    Piece(unsigned long long number) : number_(std::to_string(number)), text_(number_) {}
+    Piece(int number) noexcept : Piece(fmt::format_int(number)) {}
+    Piece(unsigned number) noexcept : Piece(fmt::format_int(number)) {}
+    Piece(long number) noexcept : Piece(fmt::format_int(number)) {}
+    Piece(unsigned long number) noexcept : Piece(fmt::format_int(number)) {}
+    Piece(long long number) noexcept : Piece(fmt::format_int(number)) {}
+    Piece(unsigned long long number) noexcept : Piece(fmt::format_int(number)) {}
     /// The shortest text that reads back as the same number, whatever the locale.
-    Piece(double number) : number_(fmt::vformat("{}", fmt::make_format_args(number))), text_(number_) {}
+    Piece(double number)
+        : text_(number_,
+                static_cast<std::size_t>(fmt::vformat_to(number_, "{}", fmt::make_format_args(number)) - number_)) {}
     // NOLINTEND(google-explicit-constructor)
     Piece(const Piece&) = delete;
     Piece& operator=(const Piece&) = delete;
@@ -39,7 +43,11 @@ public:
     [[nodiscard]] std::string_view text() const noexcept { return text_; }
 
 private:
-    std::string number_{};
+    explicit Piece(const fmt::format_int& digits) noexcept : text_(number_, digits.size()) {
+        std::copy_n(digits.data(), digits.size(), number_);
+    }
+
+    char number_[32]{};  ///< the longest is "-2.2250738585072014e-308"
     std::string_view text_;
 };
 
@@ -53,6 +61,15 @@ private:
         pattern.remove_prefix(hole + 2);
     }
     return text.append(pattern);
+}
+
+/// The same; "(out of memory)" if there is none, which needs none.
+[[nodiscard]] inline std::string format_or_say(std::string_view pattern, std::initializer_list<Piece> pieces) noexcept {
+    try {
+        return format(pattern, pieces);
+    } catch (const std::bad_alloc&) {
+        return "(out of memory)";
+    }
 }
 
 }  // namespace detail

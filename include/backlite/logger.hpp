@@ -11,7 +11,9 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include <backlite/format.hpp>
 #include <backlite/version.hpp>
 
 namespace backlite {
@@ -132,7 +134,14 @@ private:
     return std::make_shared<FunctionLogger>(std::move(function));
 }
 
-/// The library's own handle on a logger that may be absent and may throw.
+/// One named value of an event, before anybody needs it as a text of its own: making one needs no memory.
+struct LogEntry {
+    std::string_view key{};
+    detail::Piece value{""};
+};
+
+/// The library's own handle on a logger that may be absent and may throw. An event for which there is no memory is not
+/// logged.
 class Log {
 public:
     explicit Log(std::shared_ptr<Logger> logger = nullptr) : logger_(std::move(logger)) {}
@@ -141,8 +150,15 @@ public:
     [[nodiscard]] explicit operator bool() const noexcept { return logger_ != nullptr; }
 
     void operator()(LogLevel level, std::string_view message,
-                    std::initializer_list<LogField> fields = {}) const noexcept {
-        (*this)(level, message, std::span<const LogField>(fields.begin(), fields.size()));
+                    std::initializer_list<LogEntry> entries = {}) const noexcept {
+        if (!logger_) return;
+        try {
+            std::vector<LogField> fields;
+            fields.reserve(entries.size());
+            for (const LogEntry& entry : entries) fields.push_back({entry.key, std::string{entry.value.text()}});
+            (*this)(level, message, std::span<const LogField>(fields));
+        } catch (...) {  // no memory for it
+        }
     }
     void operator()(LogLevel level, std::string_view message, std::span<const LogField> fields) const noexcept {
         if (!logger_) return;

@@ -14,6 +14,7 @@
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <utility>
 
 #include <nlohmann/json.hpp>
 
@@ -162,6 +163,26 @@ template <class Json>
     return std::any_of(json.begin(), json.end(), [](const Json& part) { return has_no_number(part); });
 }
 
+/// Takes a value apart, from its leaves on, at the end of a scope: nlohmann_json 3.11 needs memory to destroy one that
+/// is not empty, and without any it ends the process.
+template <class Json>
+class TakesApart {
+public:
+    explicit TakesApart(Json& json) noexcept : json_(json) {}
+    TakesApart(const TakesApart&) = delete;
+    TakesApart& operator=(const TakesApart&) = delete;
+    ~TakesApart() { take_apart(json_); }
+
+private:
+    static void take_apart(Json& json) noexcept {
+        if (!json.is_structured()) return;
+        for (Json& part : json) take_apart(part);
+        json.clear();
+    }
+
+    Json& json_;
+};
+
 /// The text of what was thrown. REQUIRES: inside a handler.
 [[nodiscard]] inline std::string current_error() {
     try {
@@ -184,7 +205,8 @@ template <class T>
         throw std::runtime_error(detail::format("its JSON nests deeper than {}", {max_json_depth}));
     }
     T task{};
-    const auto json = JsonOf<T>::parse(payload);
+    auto json = JsonOf<T>::parse(payload);
+    const detail::TakesApart apart(json);
     if constexpr (!Fieldless<T>) json.get_to(task);
     return task;
 }
@@ -200,7 +222,8 @@ template <class T>
         std::string text;
         std::string why;
         try {
-            const JsonOf<T> json(task);
+            JsonOf<T> json(task);
+            const detail::TakesApart apart(json);
             text = json.dump();
             const JsonShape shape = json_shape(text);
             if (shape.depth > max_json_depth) {

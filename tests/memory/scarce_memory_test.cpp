@@ -2,15 +2,21 @@
 // Memory runs out, once: the call that needed it fails, or works all the same, and everything goes on.
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <new>
 #include <optional>
+#include <set>
+#include <stdexcept>
 #include <string>
 #include <string_view>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <fmt/format.h>
@@ -22,6 +28,7 @@
 #include <backlite/storage/schema.hpp>
 
 #include <backlite_catch.hpp>
+#include <events.hpp>
 #include <harness.hpp>
 #include <scarce_memory.hpp>
 #include <temp_folder.hpp>
@@ -33,6 +40,7 @@ using backlite::Client;
 using backlite::ClientConfig;
 using backlite::StorageError;
 using backlite::Transaction;
+using backlite_test::eventually;
 using backlite_test::Harness;
 using backlite_test::ScarceMemory;
 using backlite_test::TempFolder;
@@ -203,6 +211,174 @@ TEST_CASE("out of memory: an add that failed leaves no task and no savepoint in 
             op.emplace(shop.client.add(Job{}, Other{}));
         });
     shop.host.exec("ROLLBACK");
+}
+
+// ---- a client that runs tasks ---------------------------------------------------------------------------------------
+
+/// What a processor does is the test's own affair, and needs no memory of the library's.
+enum Kind { succeeds, fails_once, snoozes_once, waits_for_its_timeout, kinds };
+
+struct Work {
+    int n = 0;
+    std::string text = "longer than what a string holds in itself";
+    static backlite::QueueConfig config() {
+        return {.name = "work of a queue with a name that is long",
+                .max_attempts = 2,
+                .timeout = 50ms,
+                .backoff = backlite::Backoff{1ms}};
+    }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Work, n, text)
+
+constexpr int most_tasks = 4096;
+std::array<std::atomic<int>, most_tasks> runs;  // by number
+
+backlite::Outcome run(backlite::Context& context, const Work& work) {
+    const ScarceMemory::Spared spared;
+    const int earlier = runs[static_cast<std::size_t>(work.n)]++;
+    switch (work.n % kinds) {
+        case fails_once:
+            if (earlier == 0) throw std::runtime_error("fails once, with a text that is longer than a string holds");
+            break;
+        case snoozes_once:
+            if (earlier == 0) return backlite::Outcome::snooze(1ms);
+            break;
+        case waits_for_its_timeout:
+            while (!context.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
+            break;
+        default: break;
+    }
+    return backlite::Outcome::success();
+}
+
+int expected_runs(int n) { return n % kinds == fails_once || n % kinds == snoozes_once ? 2 : 1; }
+
+void register_work(Client& client) {
+    client.register_queue<Work>([](backlite::Context& context, const Work& work) { return run(context, work); });
+}
+
+std::vector<Work> many(int first, int count) {
+    std::vector<Work> tasks;
+    for (int n = first; n < first + count; ++n) tasks.push_back({.n = n});
+    return tasks;
+}
+
+/// Whether all these tasks have run as often as they should, and no others.
+bool all_ran(const std::set<int>& added, int next) {
+    for (int n = 0; n < next; ++n) {
+        if (runs[static_cast<std::size_t>(n)] != (added.count(n) > 0 ? expected_runs(n) : 0)) return false;
+    }
+    return true;
+}
+
+ClientConfig quick(const TempFolder& folder) {
+    ClientConfig config;
+    config.database = folder.file("app.db");
+    config.num_workers = 2;
+    config.durability = backlite::Durability::process;
+    config.logger = backlite::make_logger([](auto&&...) {});
+    return config;
+}
+
+TEST_CASE("out of memory: whatever a thread of the client needs it for, each task runs as often as it should") {
+    const Harness harness("threads of the client", 12);
+    std::uint64_t allocations = 0;
+    const auto round = [&](std::uint64_t n) {
+        INFO("allocation " << n << " of " << allocations << " is refused");
+        for (std::atomic<int>& count : runs) count = 0;
+        const TempFolder folder;
+        bool met = false;
+        {
+            Client client(quick(folder));
+            register_work(client);
+            const ScarceMemory memory(ScarceMemory::Of::library_threads, n);
+            client.start();
+            std::set<int> added;
+            for (const int count : {1, 1, 1, 1, 8}) {
+                const int next = static_cast<int>(added.size());
+                (void)client.add(many(next, count)).save();
+                for (int k = next; k < next + count; ++k) added.insert(k);
+            }
+            CHECK(eventually([&] { return client.counts().empty(); }));
+            CHECK(all_ran(added, most_tasks));
+            CHECK(client.stop(20s));
+            met = memory.met();
+            allocations = (std::max)(allocations, memory.calls());
+        }
+        SQLite::Database look(folder.file("app.db"));
+        CHECK(look.execAndGet("PRAGMA integrity_check").getString() == "ok");
+        return met;
+    };
+    (void)round((std::numeric_limits<std::uint64_t>::max)());
+    const std::uint64_t step = (std::max)(allocations / harness.rounds(), std::uint64_t{1});
+    for (std::uint64_t n = 1 + harness.seed() % step; n <= allocations; n += step) (void)round(n);
+}
+
+TEST_CASE("out of memory: a call of a running client works or fails, and what it added runs") {
+    for (std::atomic<int>& count : runs) count = 0;
+    const TempFolder folder;
+    Client client(quick(folder));
+    register_work(client);
+    client.start();
+    std::set<int> added;
+    int next = 0;
+    const auto adds = [&](std::string_view name, int count, auto&& save) {
+        sweep(
+            name, [&] { save(next); },
+            [&](bool worked) {
+                for (int n = next; worked && n < next + count; ++n) added.insert(n);
+                next += count;
+                added.insert(next);
+                (void)client.add(Work{.n = next++}).save();
+            });
+        INFO(name);
+        CHECK(eventually([&] { return all_ran(added, next); }));
+    };
+    adds("add one", 1, [&](int n) { (void)client.add(Work{.n = n}).save(); });
+    adds("add many", 3, [&](int n) { (void)client.add(Work{.n = n}, Work{.n = n + 1}, Work{.n = n + 2}).save(); });
+    adds("add a range", 3, [&](int n) { (void)client.add(many(n, 3)).save(); });
+    adds("add at", 1, [&](int n) { (void)client.add(Work{.n = n}).at(std::chrono::system_clock::now()).save(); });
+    const auto works = [&](bool) { CHECK(client.status(backlite::TaskId{}) == backlite::TaskStatus::not_found); };
+    sweep(
+        "status", [&] { (void)client.status(backlite::TaskId{}); }, works);
+    sweep(
+        "counts", [&] { (void)client.counts(); }, works);
+    sweep(
+        "notify", [&] { client.notify(); }, works);
+    sweep(
+        "install", [&] { client.install(); }, works);
+    sweep(
+        "register", [&] { register_work(client); }, works);
+    sweep(
+        "stop", [&] { (void)client.stop(5s); }, [&](bool) { client.start(); });
+    CHECK(client.stop(20s));
+    sweep(
+        "start", [&] { client.start(); }, [&](bool) { CHECK(client.stop(20s)); });
+    CHECK(all_ran(added, next));
+}
+
+TEST_CASE("out of memory: a client is opened and closed, or is not") {
+    const TempFolder folder;
+    sweep(
+        "Client", [&] { const Client client(quick(folder)); },
+        [&](bool) { CHECK(Client(quick(folder)).counts().empty()); });
+}
+
+TEST_CASE("out of memory: the end of a client needs none") {
+    const TempFolder folder;
+    std::optional<Client> client;
+    sweep(
+        "~Client",
+        [&] {
+            {
+                const ScarceMemory::Spared spared;
+                client.emplace(quick(folder));
+                register_work(*client);
+                client->start();
+            }
+            client.reset();
+        },
+        [&](bool worked) { CHECK(worked); });
 }
 
 }  // namespace scarce_memory_test

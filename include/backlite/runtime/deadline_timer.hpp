@@ -9,6 +9,7 @@
 #include <deque>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -63,13 +64,13 @@ public:
         entries_[worker] = {};  // the thread may wake for nothing: cheaper than waking it now
     }
 
-    /// Lets `signal` fire now, on a thread of the timer.
-    void fire(std::shared_ptr<StopSignal> signal, StopReason reason) {
-        {
-            const std::lock_guard lock(mutex_);
-            due_.push_back({std::move(signal), reason});
+    /// Lets `signal` fire now, on a thread of the timer; without memory for that, on this one.
+    void fire(const std::shared_ptr<StopSignal>& signal, StopReason reason) noexcept {
+        if (enqueue(signal, reason)) {
+            changed_.notify_one();
+        } else {
+            signal->fire(reason);
         }
-        changed_.notify_one();
     }
 
 private:
@@ -82,7 +83,26 @@ private:
         StopReason reason{};
     };
 
+    static constexpr Duration without_memory{100};  ///< until it is tried again
+
+    bool enqueue(const std::shared_ptr<StopSignal>& signal, StopReason reason) noexcept {
+        const std::lock_guard lock(mutex_);
+        return enqueue_locked(signal, reason);
+    }
+
+    /// False without memory.
+    bool enqueue_locked(const std::shared_ptr<StopSignal>& signal, StopReason reason) noexcept {
+        try {
+            due_.push_back({signal, reason});
+            return true;
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
+    }
+
     void add_thread_locked() {
+        // Now: a thread that there is no place for would be waited for, under the lock.
+        threads_.reserve(threads_.size() + 1);
         threads_.push_back(start_thread(own_, "backlite-timer", [this] { run(); }));
         ++free_;
     }
@@ -105,7 +125,10 @@ private:
         next_ = (Steady::time_point::max)();
         for (Entry& entry : entries_) {
             if (entry.signal && entry.deadline <= now) {
-                due_.push_back({std::move(entry.signal), StopReason::timeout});
+                if (!enqueue_locked(entry.signal, StopReason::timeout)) {
+                    next_ = (std::min)(next_, saturating_add(now, without_memory));
+                    continue;
+                }
                 entry = {};
             }
             next_ = (std::min)(next_, entry.deadline);

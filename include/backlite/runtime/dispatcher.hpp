@@ -114,12 +114,13 @@ public:
         taken_.refresh = true;
         for (bool stopping = false;;) {
             inbox_.take(taken_);
-            if (taken_.stop) collect_everything();
+            if (taken_.stop) (void)guarded([this] { collect_everything(); });
             if (taken_.stop && !std::exchange(stopping, true)) apart_.hurry();
             if (taken_.stop && nothing_left()) break;
             watch_the_clocks();
             if (!taken_.abandon && pause_.left(Steady::now()) == Steady::duration::zero()) work();
-            overdue_.look(parts_.pool, parts_.queues, parts_.tell, parts_.clock.steady_now());
+            (void)guarded(
+                [this] { overdue_.look(parts_.pool, parts_.queues, parts_.tell, parts_.clock.steady_now()); });
             (void)guarded([this] { log_growth_.look(parts_.tell, Steady::now()); });
             sleep();
         }
@@ -304,6 +305,7 @@ private:
         collect();
         AddCounts::Batch added(parts_.add_counts, Steady::now());
         plan.added = added.tallies();
+        if (plan.claim.limit > 0) parts_.pool.make_room(plan.claim.limit);  // now: what is claimed must not get lost
         // One time for all that the cycle does, read after the outcomes came: if the wall clock is set back meanwhile,
         // a retry that is made to wait by the new time is not due by the old.
         const TimePoint now = parts_.clock.now();
@@ -336,13 +338,14 @@ private:
     }
 
     void collect() {
-        for (Finished& finished : parts_.pool.take_finished()) {
+        std::size_t next = unwritten_.size();
+        parts_.pool.take_finished(unwritten_);
+        for (; next < unwritten_.size(); ++next) {
+            const Finished& finished = unwritten_[next];
             const Resolved& resolved = finished.resolved;
-            if (resolved.resolution != Resolution::release) {
-                due_.measured(finished.queue, resolved.duration_us);
-                claims_.measured(resolved.executed_at, resolved.duration_us);
-            }
-            unwritten_.push_back(std::move(finished));
+            if (resolved.resolution == Resolution::release) continue;
+            due_.measured(finished.queue, resolved.duration_us);
+            claims_.measured(resolved.executed_at, resolved.duration_us);
         }
     }
 
@@ -354,7 +357,7 @@ private:
 
     void collect_everything() {
         collect();
-        give_back(parts_.pool.withdraw([](const ClaimedTask&, Steady::time_point) { return true; }));
+        give_back([](const ClaimedTask&, Steady::time_point) { return true; });
     }
 
     /// While another client is alive: it may have a worker free for what waits here.
@@ -362,13 +365,15 @@ private:
         if (taken_.stop || !parts_.liveness.others_known()) return;
         const auto limit = parts_.clock.steady_now() - ready_limit;
         if (parts_.pool.load().oldest_ready > limit) return;
-        give_back(
-            parts_.pool.withdraw([&](const ClaimedTask&, Steady::time_point offered) { return offered <= limit; }));
+        give_back([&](const ClaimedTask&, Steady::time_point offered) { return offered <= limit; });
         claims_.suspend(to_ms(parts_.clock.now()));
     }
 
-    void give_back(std::vector<ClaimedTask> tasks) {
-        for (ClaimedTask& task : tasks) {
+    template <class Which>
+    void give_back(Which&& which) {
+        // Now: what is withdrawn must not get lost. A worker that is kept free may get a task meanwhile.
+        unwritten_.reserve(unwritten_.size() + parts_.pool.load().ready + parts_.config.num_workers);
+        for (ClaimedTask& task : parts_.pool.withdraw(which)) {
             parts_.tell(
                 LogLevel::debug, "task given back",
                 {{"id", task.id.str()}, {"queue", parts_.queues[task.queue].config().name}, {"reason", "not started"}});
@@ -438,9 +443,14 @@ private:
         return expiry && *expiry <= wall;
     }
 
-    /// The transaction is committed.
+    /// The transaction is committed. First what must not get lost, which needs no memory; lost claims, which the next
+    /// lease finds again, come last.
     void settle(const CyclePlan& plan, CycleResult& result) {
         due_.set(std::move(result.heads));
+        if (plan.claim.limit > 0) {
+            claims_.claimed(plan.claim, result.claimed);
+            parts_.pool.offer(std::move(result.claimed.tasks));
+        }
         std::vector<Finished> written = std::exchange(unwritten_, {});
         const std::int64_t wall = to_ms(parts_.clock.now());
         for (const std::size_t index : result.lost_outcomes) {
@@ -468,7 +478,6 @@ private:
             }
         }
         if (!plan.leases.empty()) next_lease_ = saturating_add(parts_.clock.steady_now(), lease_interval());
-        for (const std::size_t index : result.lost_leases) drop_claim(plan.leases[index]);
         for (const Refusal& refused : result.refused_leases) {
             apart_.tell_lease(plan.leases[refused.index].first, refused.error, real);
         }
@@ -485,10 +494,8 @@ private:
                         {{"claims", std::to_string(result.lapsed)}});
         }
         if (!plan.mend.empty() && !result.refused_jump) note_mended(result);
-        if (plan.claim.limit == 0) return;
         for (const storage::RefusedClaim& refused : result.claimed.refused) apart_.keep(refused, real);
-        claims_.claimed(plan.claim, result.claimed);
-        parts_.pool.offer(std::move(result.claimed.tasks));
+        for (const std::size_t index : result.lost_leases) drop_claim(plan.leases[index]);
     }
 
     void tell_of(const Finished& finished, LogLevel level, std::string_view what) const {
@@ -504,9 +511,8 @@ private:
         (void)parts_.pool.withdraw(is_it);
         parts_.tell(LogLevel::warning, "claim lost",
                     {{"id", claim.first.str()}, {"claim", std::to_string(claim.second)}});
-        for (const RunningTask& task : parts_.pool.running()) {
-            if (is_it(task)) parts_.timer.fire(task.signal, StopReason::claim_lost);
-        }
+        parts_.pool.each_running(is_it,
+                                 [this](const auto& signal) { parts_.timer.fire(signal, StopReason::claim_lost); });
     }
 
     void note_mended(CycleResult& result) {

@@ -10,6 +10,7 @@
 #include <cstdint>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <optional>
 #include <span>
 #include <stop_token>
@@ -132,7 +133,7 @@ public:
         session->request_stop();
         bool in_time = true;
         if (!session->ending().wait(saturating_add(Steady::now(), patience))) {
-            in_time = session->running().empty();  // what is left is to write, if anything
+            in_time = !session->runs_any();  // what is left is to write, if anything
             session->request_hard_stop();
             if (!session->ending().wait(Steady::now() + std::chrono::seconds{1})) return false;
         }
@@ -236,7 +237,7 @@ private:
     };
 
     /// Another connection writes to the file, which not every SQLite is safe with: that is told once.
-    void foreign_commit() {
+    void foreign_commit() noexcept {
         if (storage::has_wal_reset_bug(sqlite3_libversion_number()) && !foreign_writer_told_.exchange(true)) {
             log_(LogLevel::warning, "several connections write to the file, and this SQLite has the WAL-reset bug",
                  {{"sqlite", sqlite3_libversion()}, {"mended_in", "3.44.6, 3.50.7, 3.51.3"}});
@@ -366,15 +367,11 @@ private:
         constexpr auto busy = (Steady::time_point::max)();
         auto idle_since = busy;
         for (;;) {
-            const Duration pause = session->running().empty() ? Duration{10} : Duration{1000};
+            const Duration pause = session->runs_any() ? Duration{1000} : Duration{10};
             if (session->ending().wait(Steady::now() + pause)) break;
-            const std::vector<RunningTask> running = session->running();
-            for (const RunningTask& task : running) {
-                log_(LogLevel::warning, "waiting for a task to end before the client can be destroyed",
-                     {{"id", task.id.str()}, {"queue", queues_[task.queue].config().name}});
-            }
+            log_running(*session);
             const auto now = Steady::now();
-            idle_since = running.empty() ? (std::min)(idle_since, now) : busy;
+            idle_since = session->runs_any() ? busy : (std::min)(idle_since, now);
             if (now - idle_since >= config_.busy_timeout) session->abandon();
         }
         take_down(session);
@@ -416,6 +413,16 @@ private:
         const std::lock_guard lock(mutex_);
         std::swap(queues, queues_);
         ended_ = true;
+    }
+
+    void log_running(const Session& session) const noexcept {
+        try {
+            for (const RunningTask& task : session.running()) {
+                log_(LogLevel::warning, "waiting for a task to end before the client can be destroyed",
+                     {{"id", task.id.str()}, {"queue", queues_[task.queue].config().name}});
+            }
+        } catch (const std::bad_alloc&) {  // not told this time
+        }
     }
 
     /// What the dispatcher has not counted. Waits for nobody: these are statistics.
@@ -489,7 +496,7 @@ private:
             if (session == nullptr) return;
             if (std::exchange(worker_kept_, false)) {
                 NewTask& task = tasks_.front();
-                return session->hand_over(task.id, task.queue, now_, std::move(task.payload));
+                return session->hand_over(std::move(id_), task.queue, now_, std::move(task.payload));
             }
             const std::int64_t due = wait_until_ ? (std::max)(*wait_until_, now_) : now_;
             std::string_view last{};
@@ -518,6 +525,7 @@ private:
             // What others of this client have inserted, and not told yet, may be due before this one.
             if (engine_.unannounced_ > 0) return false;
             owner_ = engine_.session_->owner();
+            id_ = tasks_.front().id;  // now: once it is in the file, nothing may fail
             return worker_kept_ = engine_.session_->keep_worker(tasks_.front().queue, now_);
         }
 
@@ -526,6 +534,7 @@ private:
         const std::optional<std::int64_t> wait_until_;
         const std::int64_t now_;
         std::int64_t owner_ = 0;
+        TaskId id_{};                               ///< of the task to be handed over
         std::optional<AddCounts::Batch> counts_{};  ///< this transaction counts its own tasks and those before it
         bool unannounced_ = false;
         bool worker_kept_ = false;

@@ -98,6 +98,7 @@ public:
     [[nodiscard]] bool stopping() const noexcept { return stage_.load() != Stage::running; }
 
     [[nodiscard]] std::vector<RunningTask> running() const { return pool_.running(); }
+    [[nodiscard]] bool runs_any() const noexcept { return pool_.runs_any(); }
 
     /// Keeps a worker free for a new task of `queue` that is due at `now` and is about to be inserted as claimed by
     /// this session's owner. False if it has to wait for its turn: no worker is idle, or another task is due, or may
@@ -132,7 +133,8 @@ public:
     void request_hard_stop() {
         advance(Stage::hard);
         request_stop();
-        for (const RunningTask& task : pool_.running()) timer_.fire(task.signal, StopReason::stopping);
+        pool_.each_running([](const ClaimedTask&) { return true; },
+                           [this](const auto& signal) { timer_.fire(signal, StopReason::stopping); });
     }
 
     /// The file is lost: ends without writing. Safe under a lock; the stop tokens fire on a thread of the session.

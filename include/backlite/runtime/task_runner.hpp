@@ -9,8 +9,10 @@
 #include <exception>
 #include <limits>
 #include <memory>
+#include <new>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -60,27 +62,18 @@ public:
           log_(std::move(log)),
           random_(detail::random_seed()) {}
 
-    /// Runs one attempt and returns what is to be written; all but the id is filled in. Lets nothing escape.
+    /// Runs one attempt and returns what is to be written; all but the id is filled in. Lets nothing escape. One that
+    /// cannot begin for want of memory is put off; once it has begun, its outcome needs none.
     [[nodiscard]] Resolved run(const ClaimedTask& task, const std::shared_ptr<StopSignal>& signal,
-                               AttemptObserver& observer) {
+                               AttemptObserver& observer) noexcept {
         const QueueBase& queue = queues_[task.queue];
-        const QueueConfig& config = queue.config();
-        Attempt attempt{task, config, attempt_number(task)};
+        Attempt attempt{task, queue.config(), attempt_number(task)};
         attempt.resolved.claim = task.claim;
         attempt.resolved.executed_at = to_ms(clock_.now());
-
-        if (task.crashes >= config.max_crashes) {
-            give_up(attempt, detail::format("the process died {} times while it ran this task (max_crashes is {})",
-                                            {task.crashes, config.max_crashes}));
-        } else if (task.attempts > most_attempts) {
-            give_up(attempt,
-                    detail::format("the row says {} spent attempts, more than any max_attempts allows (it is {})",
-                                   {task.attempts, config.max_attempts}));
-        } else if (task.oversize > 0) {
-            give_up(attempt, detail::format("its payload of {} bytes is larger than ClientConfig::max_payload",
-                                            {task.oversize}));
-        } else {
-            process(attempt, queue, signal, observer);
+        try {
+            run(attempt, queue, signal, observer);
+        } catch (...) {
+            wait_for_memory(attempt);
         }
         // Not after its end, though the wall clock was set back meanwhile.
         attempt.resolved.executed_at = (std::min)(attempt.resolved.executed_at, to_ms(clock_.now()));
@@ -99,6 +92,25 @@ private:
         Resolved resolved{};
     };
 
+    void run(Attempt& attempt, const QueueBase& queue, const std::shared_ptr<StopSignal>& signal,
+             AttemptObserver& observer) {
+        const ClaimedTask& task = attempt.task;
+        const QueueConfig& config = attempt.config;
+        if (task.crashes >= config.max_crashes) {
+            give_up(attempt, detail::format("the process died {} times while it ran this task (max_crashes is {})",
+                                            {task.crashes, config.max_crashes}));
+        } else if (task.attempts > most_attempts) {
+            give_up(attempt,
+                    detail::format("the row says {} spent attempts, more than any max_attempts allows (it is {})",
+                                   {task.attempts, config.max_attempts}));
+        } else if (task.oversize > 0) {
+            give_up(attempt, detail::format("its payload of {} bytes is larger than ClientConfig::max_payload",
+                                            {task.oversize}));
+        } else {
+            process(attempt, queue, signal, observer);
+        }
+    }
+
     static int attempt_number(const ClaimedTask& task) noexcept {
         return static_cast<int>((std::min)(task.attempts, most_attempts - 1)) + 1;
     }
@@ -107,10 +119,17 @@ private:
                  AttemptObserver& observer) {
         observer.entering(attempt.task);
         std::unique_ptr<QueueBase::Job> job;
-        const std::optional<std::string> unreadable =
-            text_of_exception([&] { job = queue.decode(attempt.task.payload); });
+        bool no_memory = false;
+        const std::optional<std::string> unreadable = text_of_exception([&] {
+            try {
+                job = queue.decode(attempt.task.payload);
+            } catch (const std::bad_alloc&) {
+                no_memory = true;
+            }
+        });
+        if (unreadable || no_memory) observer.left();
+        if (no_memory) return wait_for_memory(attempt);
         if (unreadable) {
-            observer.left();
             return fail_unread(attempt, detail::format("its payload cannot be read: {}", {*unreadable}));
         }
         std::optional<Outcome> outcome;
@@ -133,7 +152,19 @@ private:
         resolve(attempt, *outcome, signal->reason());
     }
 
-    void resolve(Attempt& attempt, const Outcome& outcome, StopReason stopped) {
+    /// No attempt is spent: the processor was not called.
+    void wait_for_memory(Attempt& attempt) noexcept {
+        constexpr Duration wait = std::chrono::seconds{1};
+        attempt.resolved = Resolved{.claim = attempt.task.claim,
+                                    .resolution = Resolution::snooze,
+                                    .executed_at = attempt.resolved.executed_at,
+                                    .wait_until = saturating_add(to_ms(clock_.now()), wait),
+                                    .wait = wait};
+        log_(LogLevel::warning, "no memory to begin a task: it is tried again",
+             {{"id", attempt.task.id.str()}, {"queue", attempt.config.name}, {"wait_ms", wait.count()}});
+    }
+
+    void resolve(Attempt& attempt, const Outcome& outcome, StopReason stopped) noexcept {
         switch (outcome.kind()) {
             case Outcome::Kind::success: return succeed(attempt);
             case Outcome::Kind::snooze: return snooze(attempt, outcome);
@@ -153,7 +184,7 @@ private:
 
     /// When the task is due again: after a wait, which a clock that is set back shortens to what it is by then, or at a
     /// time, which stays. How long it waits.
-    Duration put_off(Resolved& resolved, Duration wait, std::optional<TimePoint> until = std::nullopt) const {
+    Duration put_off(Resolved& resolved, Duration wait, std::optional<TimePoint> until = std::nullopt) const noexcept {
         const TimePoint now = clock_.now();
         if (until) {
             resolved.wait_until = (std::max)(to_due_ms(*until), to_ms(now));
@@ -180,13 +211,13 @@ private:
     }
 
     /// More attempts may be spent than are allowed, if the bound was lowered: such a task runs once more.
-    [[nodiscard]] static std::string with_bound(const Attempt& attempt, const std::string& reason) {
-        if (attempt.number <= attempt.config.max_attempts) return reason;
-        return detail::format("no attempt is left after {} (max_attempts is {}): {}",
-                              {attempt.number, attempt.config.max_attempts, reason});
+    [[nodiscard]] static std::string with_bound(const Attempt& attempt, const std::string& reason) noexcept {
+        if (attempt.number <= attempt.config.max_attempts) return detail::format_or_say("{}", {reason});
+        return detail::format_or_say("no attempt is left after {} (max_attempts is {}): {}",
+                                     {attempt.number, attempt.config.max_attempts, reason});
     }
 
-    void succeed(Attempt& attempt) {
+    void succeed(Attempt& attempt) noexcept {
         Resolved& resolved = attempt.resolved;
         resolved.resolution = Resolution::complete;
         resolved.spends_attempt = true;
@@ -204,11 +235,11 @@ private:
               {"attempt", std::to_string(attempt.number)}});
     }
 
-    void fail(Attempt& attempt, const std::string& reason) {
+    void fail(Attempt& attempt, std::string_view reason) noexcept {
         Resolved& resolved = attempt.resolved;
         resolved.resolution = Resolution::fail;
         resolved.spends_attempt = true;
-        resolved.error = cut(reason);
+        resolved.error = detail::format_or_say("{}", {cut(reason)});
         if (const auto& retention = attempt.config.retention) {
             resolved.keep_row = true;
             resolved.keep_payload = retention->data.has_value();
@@ -218,15 +249,15 @@ private:
     }
 
     /// REQUIRES: it was put off.
-    void retry(Attempt& attempt, const std::string& reason) {
+    void retry(Attempt& attempt, std::string_view reason) noexcept {
         Resolved& resolved = attempt.resolved;
         resolved.resolution = Resolution::retry;
         resolved.spends_attempt = true;
-        resolved.error = cut(reason);
+        resolved.error = detail::format_or_say("{}", {cut(reason)});
         log_failure(attempt, attempt.config.max_attempts - attempt.number, reason);
     }
 
-    void snooze(Attempt& attempt, const Outcome& outcome) {
+    void snooze(Attempt& attempt, const Outcome& outcome) noexcept {
         attempt.resolved.resolution = Resolution::snooze;
         const Duration wait = put_off(attempt.resolved, outcome.wait(), outcome.until());
         if (!log_) return;
@@ -234,10 +265,10 @@ private:
              {{"id", attempt.task.id.str()},
               {"queue", attempt.config.name},
               {"duration", duration_text(attempt.resolved)},
-              {"wait_ms", std::to_string(wait.count())}});
+              {"wait_ms", wait.count()}});
     }
 
-    void give_back(Attempt& attempt, const std::string& reason) {
+    void give_back(Attempt& attempt, std::string_view reason) noexcept {
         attempt.resolved.resolution = Resolution::release;
         if (!log_) return;
         log_(LogLevel::info, "task given back",
@@ -250,27 +281,27 @@ private:
 
     /// The task fails for good without its processor having decided so: it is kept whatever its queue says, so that
     /// nothing vanishes unseen.
-    void give_up(Attempt& attempt, std::string reason) {
+    void give_up(Attempt& attempt, std::string_view reason) noexcept {
         Resolved& resolved = attempt.resolved;
         resolved.resolution = Resolution::fail;
-        resolved.error = cut(reason);
+        resolved.error = detail::format_or_say("{}", {cut(reason)});
         resolved.keep_row = true;
         resolved.keep_payload = true;
         const auto& retention = attempt.config.retention;
         resolved.expires_at = expiry(retention ? retention->duration : default_retention);
         if (!log_) return;
         log_(LogLevel::failure, "task given up",
-             {{"id", attempt.task.id.str()}, {"queue", attempt.config.name}, {"error", std::move(reason)}});
+             {{"id", attempt.task.id.str()}, {"queue", attempt.config.name}, {"error", reason}});
     }
 
-    [[nodiscard]] Duration backoff(const Attempt& attempt) {
+    [[nodiscard]] Duration backoff(const Attempt& attempt) noexcept {
         Duration wait = std::chrono::seconds{1};
         const auto broken = text_of_exception([&] { wait = attempt.config.backoff.delay(attempt.number, random()); });
         if (!broken && wait >= Duration::zero()) return wait;
         log_(LogLevel::failure, "the queue's backoff failed: waiting one second",
              {{"id", attempt.task.id.str()},
               {"queue", attempt.config.name},
-              {"error", broken ? *broken : detail::format("a negative wait of {} ms", {wait.count()})}});
+              {"error", broken ? *broken : detail::format_or_say("a negative wait of {} ms", {wait.count()})}});
         return std::chrono::seconds{1};
     }
 
@@ -279,7 +310,7 @@ private:
         return saturating_add(to_ms(clock_.now()), retention);
     }
 
-    void log_failure(const Attempt& attempt, int remaining, const std::string& reason) const {
+    void log_failure(const Attempt& attempt, int remaining, std::string_view reason) const noexcept {
         if (!log_) return;
         log_(LogLevel::failure, "task failed",
              {{"id", attempt.task.id.str()},
@@ -292,20 +323,20 @@ private:
 
     /// Runs user code; the text of what it threw, nullopt if it returned.
     template <class Call>
-    static std::optional<std::string> text_of_exception(Call&& call) {
+    static std::optional<std::string> text_of_exception(Call&& call) noexcept {
         try {
             call();
             return std::nullopt;
         } catch (const std::exception& error) {
             const char* text = error.what();
-            return text == nullptr ? "an exception without a text" : text;
+            return detail::format_or_say("{}", {text == nullptr ? "an exception without a text" : text});
         } catch (...) {
-            return "an exception that is no std::exception";
+            return detail::format_or_say("an exception that is no std::exception", {});
         }
     }
 
     /// At most `max_error` bytes, cut between characters of UTF-8.
-    static std::string cut(const std::string& text) {
+    static std::string_view cut(std::string_view text) noexcept {
         if (text.size() <= max_error) return text;
         // A character has at most three bytes after its first: more of them are no UTF-8, and stay.
         for (std::size_t end = max_error; end + 3 >= max_error; --end) {

@@ -8,8 +8,10 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <iterator>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <thread>
 #include <utility>
@@ -93,6 +95,7 @@ public:
     [[nodiscard]] bool reserve() {
         const std::lock_guard lock(mutex_);
         if (held_ || reserved_ + ready_count_locked() >= idle_) return false;
+        make_room_locked(1);
         ++reserved_;
         return true;
     }
@@ -117,6 +120,14 @@ public:
         progress_();
     }
 
+    /// Makes room for so many tasks that are to be claimed: `offer` needs memory for those beyond. Errors:
+    /// std::bad_alloc.
+    void make_room(std::size_t tasks) {
+        const std::lock_guard lock(mutex_);
+        make_room_locked(tasks);
+        expected_ = (std::max)(expected_, tasks);
+    }
+
     /// Gives claimed tasks to the workers, which start them in this order.
     void offer(std::vector<ClaimedTask> tasks) {
         if (tasks.empty()) return;
@@ -124,6 +135,7 @@ public:
             const std::lock_guard lock(mutex_);
             const auto now = clock_.steady_now();
             for (ClaimedTask& task : tasks) add_locked(std::move(task), now);
+            expected_ = 0;
             low_water_ = ready_count_locked() * 5 / 8;
         }
         for (std::size_t i = 0; i < tasks.size() && wake_one(); ++i) {
@@ -136,19 +148,34 @@ public:
         held_ = true;
     }
 
-    /// The outcomes since the last call, oldest first.
+    /// The outcomes since the last call, oldest first. Errors: std::bad_alloc; then none is taken.
     [[nodiscard]] std::vector<Finished> take_finished() {
+        std::vector<Finished> finished;
+        take_finished(finished);
+        return finished;
+    }
+    /// The same, behind what is there.
+    void take_finished(std::vector<Finished>& all) {
+        all.reserve(slots_.size());  // it may become the place for what runs
         const std::lock_guard lock(mutex_);
+        if (all.empty()) {
+            std::swap(all, finished_);
+        } else {
+            all.reserve(all.size() + finished_.size());
+            std::move(finished_.begin(), finished_.end(), std::back_inserter(all));
+            finished_.clear();
+        }
         told_first_ = told_low_ = false;
-        return std::exchange(finished_, {});
     }
 
-    /// Takes back the tasks that no worker has started and that `which(const ClaimedTask&, offered)` names.
+    /// Takes back the tasks that no worker has started and that `which(const ClaimedTask&, offered)` names. Errors:
+    /// std::bad_alloc; then none is taken.
     template <class Which>
     [[nodiscard]] std::vector<ClaimedTask> withdraw(Which&& which) {
         std::vector<ClaimedTask> taken;
         const std::lock_guard lock(mutex_);
-        std::vector<Ready> kept;
+        taken.reserve(ready_count_locked());
+        std::size_t kept = 0;
         for (std::size_t i = next_ready_; i < ready_.size(); ++i) {
             Ready& ready = ready_[i];
             if (which(std::as_const(ready.task), ready.offered)) {
@@ -157,10 +184,11 @@ public:
                 forget_locked(ready.task);
                 taken.push_back(std::move(ready.task));
             } else {
-                kept.push_back(std::move(ready));
+                if (kept != i) ready_[kept] = std::move(ready);
+                ++kept;
             }
         }
-        ready_ = std::move(kept);
+        ready_.erase(ready_.begin() + static_cast<std::ptrdiff_t>(kept), ready_.end());
         next_ready_ = 0;
         return taken;
     }
@@ -206,6 +234,26 @@ public:
         return claims;
     }
 
+    /// Whether a task is inside its processor.
+    [[nodiscard]] bool runs_any() const noexcept {
+        const std::lock_guard lock(mutex_);
+        return std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.signal != nullptr; });
+    }
+
+    /// Calls `each(const std::shared_ptr<StopSignal>&)`, without a lock, for the running tasks that
+    /// `which(const ClaimedTask&)` names. Needs no memory.
+    template <class Which, class Each>
+    void each_running(Which&& which, Each&& each) const {
+        for (const Slot& slot : slots_) {
+            std::shared_ptr<StopSignal> signal;
+            {
+                const std::lock_guard lock(mutex_);
+                if (slot.signal && which(slot.task)) signal = slot.signal;
+            }
+            if (signal) each(signal);
+        }
+    }
+
 private:
     struct Ready {
         ClaimedTask task{};
@@ -222,6 +270,24 @@ private:
     };
 
     [[nodiscard]] std::size_t ready_count_locked() const noexcept { return ready_.size() - next_ready_; }
+
+    /// Room for so many more than are promised to the workers that are kept free, and to the next claims.
+    void make_room_locked(std::size_t more) {
+        const std::size_t needed = ready_count_locked() + reserved_ + expected_ + more;
+        if (needed > ready_.capacity()) ready_.reserve((std::max)(needed + next_ready_, 2 * ready_.capacity()));
+    }
+
+    /// What a worker needs before it takes a task: its signal, and room for the outcome. False without memory.
+    bool prepare_locked(std::shared_ptr<StopSignal>& signal) noexcept {
+        try {
+            if (!signal) signal = std::make_shared<StopSignal>();
+            const std::size_t needed = finished_.size() + (slots_.size() - idle_) + 1;
+            if (needed > finished_.capacity()) finished_.reserve(2 * needed);
+            return true;
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
+    }
 
     void add_locked(ClaimedTask task, Steady::time_point now) {
         if (next_ready_ > 0 && (next_ready_ == ready_.size() || ready_.size() == ready_.capacity())) {
@@ -275,6 +341,7 @@ private:
 
     void run(std::size_t worker) noexcept {
         Slot& slot = slots_[worker];
+        std::shared_ptr<StopSignal> signal;
         std::unique_lock lock(mutex_);
         for (;;) {
             if (ready_count_locked() == 0 || held_) {
@@ -282,11 +349,15 @@ private:
                 park(slot, lock);
                 continue;
             }
+            if (!prepare_locked(signal)) {
+                slot.wake.wait_for(lock, without_memory);
+                continue;
+            }
             slot.task = std::move(ready_[next_ready_++].task);
             ready_us_ -= slot.task.cost_us;
             ready_bytes_ -= slot.task.payload.size();
             slot.started = clock_.steady_now();
-            slot.signal = std::make_shared<StopSignal>();
+            slot.signal = std::exchange(signal, nullptr);
             --idle_;
             lock.unlock();
             Finished finished{work_(worker, slot.task, slot.signal), slot.task.queue, slot.task.due};
@@ -310,6 +381,8 @@ private:
         }
     }
 
+    static constexpr std::chrono::milliseconds without_memory{100};  ///< until a worker looks for some again
+
     // constant after construction
     const Clock& clock_;
     const Work work_;
@@ -326,6 +399,7 @@ private:
     std::vector<Finished> finished_{};
     std::size_t idle_ = slots_.size();
     std::size_t reserved_ = 0;      ///< of the idle ones
+    std::size_t expected_ = 0;      ///< tasks that there is room for, and that may be offered
     std::size_t crashed_ = 0;       ///< running or ready tasks that have crashed a process
     std::size_t last_chances_ = 0;  ///< running or ready tasks that may crash only once more
     std::size_t low_water_ = 0;

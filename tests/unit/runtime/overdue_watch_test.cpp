@@ -68,7 +68,8 @@ public:
     ~Shop() { gate_.open(); }
 
     void fire(StopReason reason) {
-        pool_.fire(reason, [](const RunningTask&) { return true; });
+        pool_.each_running([](const ClaimedTask&) { return true; },
+                           [reason](const auto& signal) { signal->fire(reason); });
     }
     /// How many lines the log has after a look.
     std::size_t look() {

@@ -640,7 +640,7 @@ TEST_CASE("TaskRunner: a wait that begins between two milliseconds is rounded up
     Names events;
     queues.add(std::make_unique<TestQueue>(QueueConfig{.name = "mail", .max_attempts = 3},
                                            returning(Outcome::snooze(5ms)), events));
-    TaskRunner runner(queues, shop.client, clock, Log(nullptr));
+    TaskRunner runner(queues, {}, clock, Log(nullptr));
     CHECK(runner.run(shop.task, shop.signal, shop.observer).wait_until == to_ms(between) + 6);
 }
 
