@@ -136,8 +136,8 @@ private:
 
 /// One named value of an event, before anybody needs it as a text of its own: making one needs no memory.
 struct LogEntry {
-    std::string_view key{};
-    detail::Piece value{""};
+    std::string_view key{};   ///< what it is called
+    detail::Piece value{""};  ///< what it says
 };
 
 /// The library's own handle on a logger that may be absent and may throw. An event for which there is no memory is not

@@ -168,6 +168,7 @@ template <class Json>
 template <class Json>
 class TakesApart {
 public:
+    /// Must not outlive the value.
     explicit TakesApart(Json& json) noexcept : json_(json) {}
     TakesApart(const TakesApart&) = delete;
     TakesApart& operator=(const TakesApart&) = delete;

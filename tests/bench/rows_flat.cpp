@@ -97,6 +97,7 @@ public:
     NamedQueue(std::string name, Runs& runs) : runs_(runs) { config_.name = std::move(name); }
 
     [[nodiscard]] const backlite::QueueConfig& config() const noexcept override { return config_; }
+    [[nodiscard]] std::string_view type() const noexcept override { return backlite::type_name<Upload>(); }
     [[nodiscard]] std::unique_ptr<Job> decode(std::string_view payload) const override {
         return std::make_unique<Task>(runs_, nlohmann::json::parse(payload).get<Upload>());
     }

@@ -6,7 +6,6 @@
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <new>
@@ -43,7 +42,7 @@ public:
         {
             const std::lock_guard lock(mutex_);
             closing_ = true;
-            threads.swap(threads_);
+            threads = std::exchange(threads_, {});
         }
         changed_.notify_all();
     }
@@ -138,7 +137,7 @@ private:
     /// The lock is held at entry and at exit, not in between.
     void fire_first(std::unique_lock<std::mutex>& lock) noexcept {
         const Due due = std::move(due_.front());
-        due_.pop_front();
+        due_.erase(due_.begin());
         if (--free_ == 0) {
             try {
                 add_thread_locked();
@@ -160,7 +159,7 @@ private:
     std::condition_variable changed_{};
     // guarded by mutex_
     std::vector<Entry> entries_;
-    std::deque<Due> due_{};
+    std::vector<Due> due_{};
     Steady::time_point next_ = (Steady::time_point::max)();
     std::size_t free_ = 0;  ///< threads that run no callback
     bool closing_ = false;

@@ -411,7 +411,7 @@ private:
         count_adds();
         QueueRegistry queues;
         const std::lock_guard lock(mutex_);
-        std::swap(queues, queues_);
+        (std::swap)(queues, queues_);
         ended_ = true;
     }
 

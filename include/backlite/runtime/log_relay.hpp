@@ -4,7 +4,6 @@
 
 #include <condition_variable>
 #include <cstddef>
-#include <deque>
 #include <memory>
 #include <mutex>
 #include <span>
@@ -40,7 +39,7 @@ public:
     }
 
     /// Returns at once. The strings are copied.
-    void log(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
+    void(log)(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
         Event event{level, std::string{message}, {}};
         for (const LogField& field : fields) event.fields.emplace_back(field.key, field.value);
         {
@@ -65,10 +64,9 @@ private:
         std::unique_lock lock(mutex_);
         for (;;) {
             if (!events_.empty()) {
-                const Event event = std::move(events_.front());
-                events_.pop_front();
+                const std::vector<Event> events = std::exchange(events_, {});
                 lock.unlock();
-                pass_on(event);
+                for (const Event& event : events) pass_on(event);
                 lock.lock();
             } else if (const std::size_t dropped = std::exchange(dropped_, 0); dropped > 0) {
                 lock.unlock();
@@ -98,7 +96,7 @@ private:
     std::mutex mutex_{};
     std::condition_variable changed_{};
     // guarded by mutex_
-    std::deque<Event> events_{};
+    std::vector<Event> events_{};
     std::size_t dropped_ = 0;
     bool closing_ = false;
 

@@ -159,7 +159,7 @@ public:
         all.reserve(slots_.size());  // it may become the place for what runs
         const std::lock_guard lock(mutex_);
         if (all.empty()) {
-            std::swap(all, finished_);
+            (std::swap)(all, finished_);
         } else {
             all.reserve(all.size() + finished_.size());
             std::move(finished_.begin(), finished_.end(), std::back_inserter(all));

@@ -79,7 +79,7 @@ struct Query {
 
 /// How far counts and looks go. Tests set other bounds, so that they need fewer rows.
 struct Bounds {
-    std::int64_t counted = 1'000'000;    ///< unclaimed rows that are counted for a page, of all queues together
+    std::int64_t counted = 100'000;      ///< unclaimed rows that are counted for a page, of all queues together
     std::int64_t retries = 20'000;       ///< unclaimed rows that are looked at for retries, likewise
     std::int64_t to_come = 200'000;      ///< due times that are put into a chart
     std::int64_t claimed = 100'000;      ///< claimed rows
