@@ -647,33 +647,6 @@ TEST_CASE("ownerless: what has lapsed is taken at start, and claims that appear 
     CHECK(journal.await("new"));
 }
 
-TEST_CASE("ownerless: a clock that is ahead at a start takes no claim before it was watched for release_after") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    auto clock = std::make_shared<ManualClock>(std::chrono::system_clock::now());
-    ClientConfig config = quick(file);
-    config.clock = clock;
-    {
-        Client client{config};
-        client.add(Work{"held"}).save();
-    }
-    Look look(file);
-    look.run(fmt::format("UPDATE backlite_tasks SET claimed_at = {}", backlite::to_ms(clock->now())));
-    clock->jump(24h);
-    Journal journal;
-    Client client{config};
-    Rounds<PingA> rounds(client);
-    client.register_queue<Work>([&](const Work& work) { journal.note(work.name); });
-    client.start();
-    REQUIRE(rounds.pass());
-    clock->advance(config.release_after - 1ms);
-    REQUIRE(rounds.pass());
-    CHECK(look.tasks("queue = 'work' AND claimed_at IS NOT NULL") == 1);
-    clock->advance(1ms);
-    client.notify();
-    CHECK(journal.await("held"));
-}
-
 TEST_CASE("ownerless: a claim from a time that is still to come lapses release_after from the start") {
     const TempFolder folder;
     const std::string file = folder.file("q.db");

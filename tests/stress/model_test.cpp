@@ -465,13 +465,13 @@ public:
             const auto now = Steady::now();
             if (now > until && round > 5'000) return false;  // not because the whole machine stood still
             if (now > nudge) {
-                // A write that met our own lock is tried again after a pause of the steady clock, which stands still.
+                // The steady clock stands still. A write that met our own lock is tried again after a pause of it, and
+                // a wall clock that is not trusted is watched for a moment of it before anything is purged.
                 nudge = now + 300ms;
-                if (ahead_ <= 0) {
-                    ahead_ += 600;
-                    clock_->jump(-600ms);
-                    clock_->advance(600ms);
-                }
+                const std::chrono::milliseconds more = ahead_ <= 0 ? 600ms : 1ms;
+                ahead_ += more.count();
+                clock_->jump(-more);
+                clock_->advance(more);
                 for (const auto& client : clients_) client->notify();
             }
             if (round < 20) {
@@ -829,7 +829,7 @@ private:
             case 1: task.created -= op.ms; break;
             case 2: task.wait_until = model_.now - op.ms; break;
             case 3: task.wait_until = model_.now + op.ms; break;
-            case 4: task.created += op.ms; break;
+            // None is made in the future: it would be taken for made by a clock that was ahead.
             case 5: task.attempts = 1; break;
             case 6: task.attempts = -3; break;
             case 7:

@@ -373,10 +373,10 @@ std::vector<Nasty> nasty_rows() {
     row("made at the least time", {.created_at = least});
     row("made a moment after that", {.created_at = least + 1});
     row("made in seconds", {.created_at = 1'700'000'000});
-    row("made in microseconds", {.end = End::untouched, .created_at = 1'700'000'000'000'000});
-    row("made in nanoseconds", {.end = End::untouched, .created_at = 1'700'000'000'000'000'000});
-    row("made at the last time", {.end = End::untouched, .created_at = most});
-    row("made a moment before that", {.end = End::untouched, .created_at = most - 1});
+    row("made in microseconds", {.end = End::runs, .created_at = 1'700'000'000'000'000});
+    row("made in nanoseconds", {.end = End::runs, .created_at = 1'700'000'000'000'000'000});
+    row("made at the last time", {.end = End::runs, .created_at = most});
+    row("made a moment before that", {.end = End::runs, .created_at = most - 1});
     row("waits until the least time", {.wait_until = least});
     row("waits until 0", {.wait_until = 0});
     row("waits until the last time", {.end = End::untouched, .wait_until = most});
@@ -384,7 +384,7 @@ std::vector<Nasty> nasty_rows() {
     row("made at the least time, waits until the last",
         {.end = End::untouched, .created_at = least, .wait_until = most});
     row("made at the last time, waits until the least",
-        {.end = End::untouched, .created_at = most, .wait_until = least});
+        {.end = End::runs, .created_at = most, .wait_until = least});
     row("claimed at 0 by nobody", {.claimed_at = 0});
     row("claimed before the epoch by nobody", {.claimed_at = -1});
     row("claimed at the least time by nobody", {.claimed_at = least});

@@ -318,7 +318,8 @@ private:
             std::any_of(unwritten_.begin(), unwritten_.end(), [](const Finished& one) { return one.setback.any(); });
         parts_.writes.write_in_parts(
             [&](storage::Repository& repository, storage::Isolation* apart) {
-                result = run_cycle(repository, unwritten_, plan, due_.heads(), wall, apart);
+                // By the clock as it is inside the transaction: what others have committed is no later than that.
+                result = run_cycle(repository, unwritten_, plan, due_.heads(), to_ms(parts_.clock.now()), apart);
             },
             patience_, refused_before);
         if (plan.count && !result.refused_statistics) added.written();
@@ -406,7 +407,7 @@ private:
             plan.purge_past = purge_past_;
             if (!plan.purge) next_purge_ = purge_after(now);
         }
-        plan.lapse_until = lapsed_by(wall, now);
+        plan.lapse_until = saturating_add(wall, -parts_.config.release_after);
         plan.lapse = ownerless_ && *ownerless_ <= plan.lapse_until && !apart_.waits(SetApart::Step::lapse, real);
         const storage::QueueHead* head = due_.earliest();
         if (head == nullptr || head->due > wall) return plan;
@@ -427,13 +428,6 @@ private:
         const auto next = saturating_add(now, parts_.config.cleanup_interval);
         const auto sure = trust_.sure_at(watched_before_purge());
         return sure > now ? (std::min)(next, sure) : next;
-    }
-
-    /// Claims without owner that were taken by then have lapsed. A clock that is ahead takes no claim from whoever
-    /// works on it: before it is believed, this client must have watched for `release_after` itself.
-    [[nodiscard]] std::int64_t lapsed_by(std::int64_t wall, Steady::time_point now) const {
-        const Duration after = parts_.config.release_after;
-        return saturating_add(trust_.past(wall, now, after, Duration::zero()), -after);
     }
 
     [[nodiscard]] bool purge_needed(std::int64_t wall) {
@@ -585,14 +579,7 @@ private:
             at_most(next_observation_);
             if (load.ready > 0) at_most(load.oldest_ready + ready_limit);
         }
-        if (ownerless_) {
-            const std::int64_t lapses = saturating_add(*ownerless_, parts_.config.release_after);
-            if (lapses > wall || *ownerless_ <= lapsed_by(wall, now)) {
-                at_most_wall(lapses);
-            } else {
-                at_most(trust_.sure_at(parts_.config.release_after));
-            }
-        }
+        if (ownerless_) at_most_wall(saturating_add(*ownerless_, parts_.config.release_after));
         const storage::QueueHead* head = due_.earliest();
         if (claims_.request(load, head, due_.worker_wanted()).limit > 0) {
             interest = head == nullptr ? storage::never : head->due;
