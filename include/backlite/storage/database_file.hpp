@@ -7,6 +7,7 @@
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -54,13 +55,16 @@ struct FileIdentity {
 /// Errors: as look_at.
 [[nodiscard]] inline bool exists(const std::string& file) { return identify(file) != FileIdentity{}; }
 
+/// Frees what C's functions return.
+struct FromC {
+    void operator()(char* text) const noexcept { std::free(text); }  // NOLINT(cppcoreguidelines-no-malloc)
+    void operator()(std::FILE* stream) const noexcept { std::fclose(stream); }
+};
+
 /// The absolute name without links; the name itself where it cannot be resolved (a custom VFS may not use files).
 [[nodiscard]] inline std::string resolve(const std::string& file) {
-    char* resolved = ::realpath(file.c_str(), nullptr);
-    if (resolved == nullptr) return file;
-    std::string name{resolved};
-    std::free(resolved);  // NOLINT(cppcoreguidelines-no-malloc): realpath allocates
-    return name;
+    const std::unique_ptr<char, FromC> resolved{::realpath(file.c_str(), nullptr)};
+    return resolved ? std::string{resolved.get()} : file;
 }
 
 /// The folder that a file is in, or would be in.
@@ -108,20 +112,21 @@ struct FileIdentity {
 /// The type of the mount that holds the device, as /proc/self/mountinfo (proc(5)) names it; empty if unknown.
 [[nodiscard]] inline std::string mount_type(unsigned device_major, unsigned device_minor) {
     const std::string wanted = detail::format(" {}:{} ", {device_major, device_minor});
-    std::FILE* const mounts = std::fopen("/proc/self/mountinfo", "re");
-    if (mounts == nullptr) return {};
-    std::string type;
-    char* line = nullptr;
+    const std::unique_ptr<std::FILE, FromC> mounts{std::fopen("/proc/self/mountinfo", "re")};
+    std::unique_ptr<char, FromC> line;
     std::size_t room = 0;
-    while (type.empty() && ::getline(&line, &room, mounts) >= 0) {
-        const std::string_view fields{line};  // 36 35 98:0 /root /mount/point options optional… - type source options
+    std::string type;
+    while (mounts && type.empty()) {
+        char* buffer = line.release();  // of which getline makes a larger one if need be
+        const auto read = ::getline(&buffer, &room, mounts.get());
+        line.reset(buffer);
+        if (read < 0) break;
+        const std::string_view fields{buffer};  // 36 35 98:0 /root /mount/point options optional… - type source options
         const std::size_t numbers = fields.find(' ', fields.find(' ') + 1);
         const std::size_t dash = fields.find(" - ");
         if (dash == std::string_view::npos || fields.substr(numbers, wanted.size()) != wanted) continue;
         type = fields.substr(dash + 3, fields.find(' ', dash + 3) - dash - 3);
     }
-    std::free(line);  // NOLINT(cppcoreguidelines-no-malloc): getline allocates
-    std::fclose(mounts);
     return type;
 }
 

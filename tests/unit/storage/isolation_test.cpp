@@ -35,7 +35,7 @@ struct Shop : TestDatabase {
     Isolation isolation{};
 };
 
-TEST_CASE("Isolation: constraints, triggers and limits are about a row; the file's troubles are not") {
+TEST_CASE("Isolation: constraints, triggers and limits are about a row, the file's troubles are not") {
     for (const int code : {SQLITE_CONSTRAINT, SQLITE_CONSTRAINT_TRIGGER, SQLITE_CONSTRAINT_FOREIGNKEY, SQLITE_TOOBIG,
                            SQLITE_ERROR, SQLITE_MISMATCH, SQLITE_AUTH}) {
         CHECK(is_of_a_row(code));
