@@ -383,8 +383,7 @@ std::vector<Nasty> nasty_rows() {
     row("waits until the last time but one", {.end = End::untouched, .wait_until = most - 1});
     row("made at the least time, waits until the last",
         {.end = End::untouched, .created_at = least, .wait_until = most});
-    row("made at the last time, waits until the least",
-        {.end = End::runs, .created_at = most, .wait_until = least});
+    row("made at the last time, waits until the least", {.end = End::runs, .created_at = most, .wait_until = least});
     row("claimed at 0 by nobody", {.claimed_at = 0});
     row("claimed before the epoch by nobody", {.claimed_at = -1});
     row("claimed at the least time by nobody", {.claimed_at = least});

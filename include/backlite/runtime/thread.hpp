@@ -88,7 +88,7 @@ struct ThreadBody {
 /// shows. Signals that are sent to the process are blocked on it, so that the host's handlers for them never run there.
 /// Those that a thread causes itself stay open, for crash reporters and for runtimes that live by them, and so does the
 /// one that profilers measure by. Errors: Error if the system has no thread to give.
-[[nodiscard]] inline std::jthread start_thread(std::shared_ptr<ThreadList> own, std::string name,
+[[nodiscard]] inline std::jthread start_thread(std::shared_ptr<ThreadList> own, const std::string& name,
                                                std::function<void()> body) {
     // A new thread inherits the mask, so it is set before the thread exists: no signal can slip in.
     struct MaskScope {
