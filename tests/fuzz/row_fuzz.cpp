@@ -431,6 +431,8 @@ private:
         backlite::runtime::CyclePlan plan;
         plan.claim = client_.request();
         if (plan.claim.limit == 0) return write(plan), false;
+        std::set<std::size_t> came_back;  // their next task may be one that this very cycle puts back
+        for (const backlite::runtime::Finished& finished : client_.finished()) came_back.insert(finished.queue);
         const backlite::runtime::CycleResult result = write(plan);
         for (const backlite::ClaimedTask& task : result.claimed.tasks) {
             const bool new_one = held_.insert(task.id.str()).second;
@@ -441,8 +443,10 @@ private:
             demand(was->second == most ? task.claim == most : task.claim > was->second, "a claim raises its number");
         }
         if (result.claimed.tasks.size() < plan.claim.limit) {
-            for (const backlite::storage::QueueHead& head : client_.heads()) {
-                demand(head.due > client_.now(), "a queue with nothing to claim is not thought to be due");
+            const auto& heads = client_.heads();
+            for (std::size_t i = 0; i < heads.size(); ++i) {
+                demand(heads[i].due > client_.now() || came_back.contains(i),
+                       "a queue with nothing to claim is not thought to be due");
             }
         }
         if (world_.strict()) {
@@ -474,7 +478,11 @@ private:
         for (int cycles = 0;; ++cycles) {
             demand(cycles < 100, "a client comes to rest");
             while (!client_.ready().empty()) run_one();
-            if (!claim() && client_.finished().empty() && !client_.stale()) break;
+            if (claim() || !client_.finished().empty() || client_.stale()) continue;
+            const auto& heads = client_.heads();  // a retry without backoff may be due again
+            if (std::none_of(heads.begin(), heads.end(), [&](const auto& head) { return head.due <= client_.now(); })) {
+                break;
+            }
         }
         demand(world_.ask(fmt::format("SELECT count(*) FROM backlite_tasks NOT INDEXED WHERE claimed_at IS NULL "
                                       "AND queue IN ('{}') AND typeof(created_at) IN ('integer', 'real') "

@@ -79,7 +79,7 @@ private:
     Statement keep_{
         "INSERT INTO backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, "
         "last_duration_micro, succeeded, task, expires_at, error) "
-        "SELECT id, created_at, queue, ?3, min(max(attempts, 0), 9223372036854775807 - ?4) + ?4, ?5, ?6, "
+        "SELECT id, created_at, queue, ?3, min(max(ifnull(attempts, 0), 0), 9223372036854775807 - ?4) + ?4, ?5, ?6, "
         "CASE WHEN ?7 THEN task END, ?8, ?9 "
         "FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL "
         "ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, queue = excluded.queue, "
@@ -90,7 +90,7 @@ private:
     Statement retry_{
         "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, error = "
         "?5, "
-        "attempts = min(max(attempts, 0), 9223372036854775807 - ?6) + ?6, crashes = 0 "
+        "attempts = min(max(ifnull(attempts, 0), 0), 9223372036854775807 - ?6) + ?6, crashes = 0 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement snooze_{
         "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, "

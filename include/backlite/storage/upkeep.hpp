@@ -201,7 +201,7 @@ private:
         "SELECT id, claim, lease FROM backlite_tasks INDEXED BY backlite_tasks_owner "
         "WHERE owner IS NOT NULL AND owner = ?1"};
     Statement count_crash_{
-        "UPDATE backlite_tasks SET crashes = min(max(crashes, 0), 9223372036854775806) + 1 "
+        "UPDATE backlite_tasks SET crashes = min(max(ifnull(crashes, 0), 0), 9223372036854775806) + 1 "
         "WHERE id = ?1 AND claim = ?2"};
     Statement release_all_{
         "UPDATE backlite_tasks INDEXED BY backlite_tasks_owner SET claimed_at = NULL, owner = NULL "

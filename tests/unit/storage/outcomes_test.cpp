@@ -160,6 +160,21 @@ TEST_CASE("Outcomes: attempts that somebody else made negative count from zero")
     CHECK(database.query("SELECT attempts FROM backlite_tasks_completed") == "1");
 }
 
+TEST_CASE("Outcomes: attempts that a damaged table lost count from zero, so that retries come to an end") {
+    for (const Resolution resolution : {Resolution::retry, Resolution::fail}) {
+        TestDatabase database;
+        SQLite::Database stranger = database.stranger();
+        backlite_test::loosen(stranger);
+        database.add(claimed_row());
+        database.execute("UPDATE backlite_tasks SET attempts = NULL");
+        Resolved outcome = resolved(resolution);
+        outcome.spends_attempt = outcome.keep_row = true;
+        CHECK(write(database, outcome));
+        const char* const table = resolution == Resolution::retry ? "backlite_tasks" : "backlite_tasks_completed";
+        CHECK(database.query(fmt::format("SELECT attempts FROM {}", table)) == "1");
+    }
+}
+
 TEST_CASE("Outcomes: a retry frees the task for later and keeps the error") {
     TestDatabase database;
     database.add(claimed_row());

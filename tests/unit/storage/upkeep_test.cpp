@@ -157,6 +157,18 @@ TEST_CASE("Upkeep: a crash counts although somebody else made the count negative
     CHECK(database.query("SELECT crashes FROM backlite_tasks") == "1");
 }
 
+TEST_CASE("Upkeep: a crash counts although a damaged table lost the count") {
+    TestDatabase database;
+    SQLite::Database stranger = database.stranger();
+    backlite_test::loosen(stranger);
+    database.add({.id = "a", .claim = 4, .claimed_at = 5, .owner = 9});
+    database.execute("UPDATE backlite_tasks SET crashes = NULL");
+    database.write([](storage::Repository& repository) {
+        repository.upkeep.count_crash({TaskId::from_text("a"), 4, 0});
+    });
+    CHECK(database.query("SELECT crashes FROM backlite_tasks") == "1");
+}
+
 TEST_CASE("Upkeep: crashes that cannot be counted any higher stay as they are") {
     TestDatabase database;
     database.add({.id = "a", .crashes = (std::numeric_limits<std::int64_t>::max)(), .claim = 4, .claimed_at = 5});
