@@ -642,6 +642,20 @@ TEST_CASE("Liveness: time alone is not enough: an observer that was itself suspe
     CHECK(observe(shop, 1, 0s) == 1);
 }
 
+TEST_CASE("Liveness: after a look at which nobody could write, owners have until the next look to show themselves") {
+    Shop shop;
+    shop.join_both();
+    shop.add_claim("a", 2);
+    CHECK(observe(shop, 3, 1s) == 0);
+    shop.database.execute("BEGIN IMMEDIATE");  // nor could the owner write its lease
+    shop.clock.advance(release_after);
+    CHECK_THROWS_AS(shop.one.live->observe({1ms, {}}), BusyError);
+    shop.database.execute("COMMIT");
+    CHECK(shop.one.live->observe(patient) == 0);
+    CHECK(shop.claims() == "a|2");
+    CHECK(shop.one.live->observe(patient) == 1);
+}
+
 TEST_CASE("Liveness: a sign of life starts the count anew") {
     Shop shop;
     shop.join_both();
