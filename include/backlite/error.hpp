@@ -40,8 +40,8 @@ public:
 
 private:
     Added added_;
-    std::string queue_;
-    std::string task_id_;
+    std::string queue_{};
+    std::string task_id_{};
 };
 
 /// A value or a call that cannot work: a bad configuration, a call at the wrong time, a file in the wrong place.

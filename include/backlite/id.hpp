@@ -123,7 +123,7 @@ private:
         return text;
     }
 
-    std::mutex mutex_;
+    std::mutex mutex_{};
     // guarded by mutex_
     std::uint64_t random_state_ = detail::random_seed();
     std::uint64_t ms_ = 0;

@@ -119,7 +119,7 @@ public:
     using Function = std::function<void(LogLevel, std::string_view, std::span<const LogField>)>;
 
     /// An empty function is silent.
-    explicit FunctionLogger(Function function) : function_(std::move(function)) {}
+    explicit FunctionLogger(Function function) noexcept : function_(std::move(function)) {}
 
     void(log)(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
         if (function_) function_(level, message, fields);

@@ -207,7 +207,7 @@ template <class T>
     }
     T task{};
     auto json = JsonOf<T>::parse(payload);
-    const detail::TakesApart apart(json);
+    const detail::TakesApart<JsonOf<T>> apart(json);
     if constexpr (!Fieldless<T>) json.get_to(task);
     return task;
 }
@@ -224,7 +224,7 @@ template <class T>
         std::string why;
         try {
             JsonOf<T> json(task);
-            const detail::TakesApart apart(json);
+            const detail::TakesApart<JsonOf<T>> apart(json);
             text = json.dump();
             const JsonShape shape = json_shape(text);
             if (shape.depth > max_json_depth) {

@@ -12,7 +12,7 @@
 using namespace std::chrono_literals;
 
 struct Greeting {
-    std::string name;
+    std::string name{};
 
     static backlite::QueueConfig config() { return {.name = "greeting", .timeout = 10s}; }
 };

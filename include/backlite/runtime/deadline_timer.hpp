@@ -102,7 +102,7 @@ private:
     void add_thread_locked() {
         // Now: a thread that there is no place for would be waited for, under the lock.
         threads_.reserve(threads_.size() + 1);
-        threads_.push_back(start_thread(own_, "backlite-timer", [this] { run(); }));
+        threads_.push_back(start_thread(own_, "backlite-timer", [this]() noexcept { run(); }));
         ++free_;
     }
 

@@ -53,8 +53,11 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wnon-virtual-dtor"  // -Weffc++ asks for it in the standard's class, too
 /// Threads: any. A session is started and taken down by one thread at a time; others wait for that one.
 class Engine final : public AddTarget, public std::enable_shared_from_this<Engine> {
+#pragma GCC diagnostic pop
 public:
     using Steady = std::chrono::steady_clock;
 
@@ -63,7 +66,8 @@ public:
         : config_(checked_config(std::move(config))),
           clock_(config_.clock ? config_.clock : std::make_shared<Clock>()),
           log_(config_.logger),
-          writes_(config_, {[this] { foreign_commit(); }, [this](const StorageError& error) { on_fatal(error); }}) {
+          writes_(config_, {[this]() noexcept { foreign_commit(); },
+                            [this](const StorageError& error) noexcept { on_fatal(error); }}) {
         if (config_.auto_install) {
             storage::Schema::install(writes_.connection(), config_.busy_timeout);
         } else {
@@ -108,10 +112,10 @@ public:
         const ThreadList::Scope own(*own_threads_);
         writes_.read([this](storage::Repository&) { storage::Schema::check_tables(writes_.connection()); },
                      {config_.busy_timeout, {}});
-        auto session =
-            std::make_shared<Session>(SessionParts{own_threads_, weak_from_this(), [this] { return end_orphan(); },
-                                                   config_, *clock_, log_, queues_, writes_, add_counts_},
-                                      std::move(hard_stop));
+        auto session = std::make_shared<Session>(
+            SessionParts{own_threads_, weak_from_this(), [this]() noexcept { return end_orphan(); }, config_, *clock_,
+                         log_, queues_, writes_, add_counts_},
+            std::move(hard_stop));
         const std::lock_guard lock(mutex_);
         session_ = std::move(session);
         // What came while the session was not yet to be found:

@@ -144,7 +144,7 @@ public:
     /// death, and whoever starts takes its claims.
     [[nodiscard]] std::vector<OwnerRow> read_others(storage::Repository& repository) const {
         std::vector<OwnerRow> others = repository.upkeep.owners();
-        if (std::erase_if(others, [&](const OwnerRow& row) { return row.owner == owner_; }) == 0) {
+        if (std::erase_if(others, [&](const OwnerRow& row) noexcept { return row.owner == owner_; }) == 0) {
             throw StorageError(
                 detail::format("another client has taken this one for dead: \"{}\" was deleted or replaced under it",
                                {lock_.path()}),
@@ -178,7 +178,7 @@ public:
             throw;
         }
         unlock(rescues);
-        std::erase_if(rows, [&](const OwnerRow& row) { return row.owner == owner_; });
+        std::erase_if(rows, [&](const OwnerRow& row) noexcept { return row.owner == owner_; });
         set_others(std::move(rows));
         report(rescues);
         int claims = 0;

@@ -28,7 +28,8 @@ public:
     static constexpr std::size_t most = 1'024;
 
     LogRelay(std::shared_ptr<ThreadList> own, std::shared_ptr<Logger> logger)
-        : log_(std::move(logger)), thread_(start_thread(std::move(own), "backlite-log", [this] { run(); })) {}
+        : log_(std::move(logger)),
+          thread_(start_thread(std::move(own), "backlite-log", [this]() noexcept { run(); })) {}
     ~LogRelay() override {
         {
             const std::lock_guard lock(mutex_);

@@ -79,7 +79,8 @@ public:
         threads_.reserve(workers);
         try {
             for (std::size_t i = 0; i < workers; ++i) {
-                threads_.push_back(start_thread(own, detail::format("backlite-w{}", {i}), [this, i] { run(i); }));
+                threads_.push_back(
+                    start_thread(own, detail::format("backlite-w{}", {i}), [this, i]() noexcept { run(i); }));
             }
         } catch (...) {
             close();  // no destructor runs, and the threads that were made would be waited for in vain
@@ -262,6 +263,7 @@ private:
 
     /// What one worker runs. `task` is changed by its worker alone, under the lock, and read by it without.
     struct Slot {
+        Slot() noexcept = default;
         ClaimedTask task{};
         Steady::time_point started{};
         std::shared_ptr<StopSignal> signal{};  ///< null: idle

@@ -25,6 +25,8 @@ namespace storage {
 class Adds {
 public:
     explicit Adds(sqlite3* db) noexcept : db_(db) {}
+    Adds(const Adds&) = delete;
+    Adds& operator=(const Adds&) = delete;
 
     /// Errors: StorageError; then some of the tasks may be inserted, and the caller rolls back.
     void insert(std::span<const NewTask> tasks, std::int64_t created_at, std::optional<std::int64_t> wait_until) {

@@ -76,6 +76,8 @@ struct ClaimResult {
 class Claims {
 public:
     explicit Claims(sqlite3* db) noexcept : db_(db) {}
+    Claims(const Claims&) = delete;
+    Claims& operator=(const Claims&) = delete;
 
     /// Reads the heads anew. `heads` is sorted by name.
     /// A loose index scan: one step per queue present, and no more steps than there are heads; if other queues use

@@ -128,7 +128,7 @@ public:
     /// Errors: StorageError if the file cannot be used any more, the same that every operation would get.
     void check_usable() {
         const std::lock_guard lock(mutex_);
-        if (fatal_) throw StorageError(*fatal_);
+        if (fatal_) throw *fatal_;
     }
 
     /// How many times commits of others were found. REQUIRES: inside an operation.
@@ -168,7 +168,7 @@ private:
 
     void enter(Operation& operation) {
         const std::lock_guard lock(mutex_);
-        if (fatal_) throw StorageError(*fatal_);
+        if (fatal_) throw *fatal_;
         operation.refusals = refusals_;
         waiting_.push_back(operation);
         entered_.fetch_add(1, std::memory_order_relaxed);
@@ -210,11 +210,11 @@ private:
     /// found locked: waiting for this process's own writes is no reason to give up.
     bool gives_up_locked(Operation& operation) {
         if (fatal_) {
-            operation.error = thrown_by([&] { throw StorageError(*fatal_); });
+            operation.error = thrown_by([&] { throw *fatal_; });
         } else if (operation.patience.stop.stop_requested()) {
             operation.error = thrown_by([] { throw Cancelled("cancelled by the caller's stop token"); });
         } else if (refusals_ > operation.refusals && Steady::now() >= operation.deadline && unseen_) {
-            operation.error = thrown_by([&] { throw StorageError(*unseen_); });
+            operation.error = thrown_by([&] { throw *unseen_; });
         } else if (refusals_ > operation.refusals && Steady::now() >= operation.deadline) {
             operation.error = thrown_by([&] {
                 throw BusyError(detail::format("database \"{}\" stayed locked by another connection for {} ms",
@@ -262,7 +262,7 @@ private:
                 unseen_ = std::exchange(found.unseen, std::nullopt);
                 return false;
             }
-            if (found.fatal) throw StorageError(*found.fatal);
+            if (found.fatal) throw *found.fatal;
         } catch (...) {
             own.error = std::current_exception();
             note_fatal(own.error, found);
@@ -527,7 +527,7 @@ private:
     Steady::time_point files_checked_{};
 
     std::atomic<std::uint64_t> entered_{0};  ///< operations that have ever come; changed under mutex_
-    std::mutex mutex_;
+    std::mutex mutex_{};
     // guarded by mutex_
     bool led_ = false;
     OperationList waiting_{};  ///< in the order in which they came

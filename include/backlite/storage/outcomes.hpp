@@ -19,6 +19,8 @@ namespace storage {
 class Outcomes {
 public:
     explicit Outcomes(sqlite3* db) noexcept : db_(db) {}
+    Outcomes(const Outcomes&) = delete;
+    Outcomes& operator=(const Outcomes&) = delete;
 
     /// Writes one resolution. False if the claim is no longer held; then nothing is changed.
     /// REQUIRES: inside a write transaction. Errors: StorageError, also if a trigger of the host ignores the change;

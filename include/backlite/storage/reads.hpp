@@ -16,6 +16,8 @@ namespace storage {
 class Reads {
 public:
     explicit Reads(sqlite3* db) noexcept : db_(db) {}
+    Reads(const Reads&) = delete;
+    Reads& operator=(const Reads&) = delete;
 
     /// One statement, so that a task on its way from one table to the other is seen in one of them.
     [[nodiscard]] TaskStatus status(const TaskId& id) {

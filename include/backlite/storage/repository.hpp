@@ -19,6 +19,8 @@ namespace storage {
 struct Repository {
     explicit Repository(sqlite3* handle) noexcept
         : db(handle), adds(handle), claims(handle), outcomes(handle), statistics(handle), upkeep(handle) {}
+    Repository(const Repository&) = delete;
+    Repository& operator=(const Repository&) = delete;
 
     sqlite3* db;
     Adds adds;

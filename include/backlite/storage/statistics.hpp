@@ -112,6 +112,8 @@ public:
 
     /// `swept`: the minute in which old rows were looked for last; `never`: they are not looked for.
     explicit Statistics(sqlite3* db, std::int64_t swept = 0) noexcept : db_(db), swept_(swept) {}
+    Statistics(const Statistics&) = delete;
+    Statistics& operator=(const Statistics&) = delete;
 
     /// Adds to what is there, and deletes some of what is older than a week, once a minute. REQUIRES: inside a write
     /// transaction. Errors: StorageError; the caller rolls back.

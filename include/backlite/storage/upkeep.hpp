@@ -40,6 +40,8 @@ struct Mended {
 class Upkeep {
 public:
     explicit Upkeep(sqlite3* db) noexcept : db_(db) {}
+    Upkeep(const Upkeep&) = delete;
+    Upkeep& operator=(const Upkeep&) = delete;
 
     /// A number for a client that starts; never given twice on one file.
     [[nodiscard]] std::int64_t next_owner() {

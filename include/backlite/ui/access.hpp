@@ -152,7 +152,9 @@ namespace detail {
 
 /// Lets in whoever asks from this machine: every user of it, without a token.
 [[nodiscard]] inline Authorization this_machine() {
-    return {[](const Request& request) { return is_loopback(request.remote_addr) ? Access::read : Access::none; }, {}};
+    return {
+        [](const Request& request) noexcept { return is_loopback(request.remote_addr) ? Access::read : Access::none; },
+        {}};
 }
 
 namespace detail {

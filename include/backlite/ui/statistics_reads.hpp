@@ -109,7 +109,7 @@ public:
                 found[at >= today ? 0 : static_cast<std::size_t>((today - at - 1) / length) + 1].counted += counted;
             });
         for (Day& day : found) day.counted_from = (std::max)({day.from, covered_from, *began});
-        std::erase_if(found, [&](const Day& day) { return day.counted_from >= day.from + length; });
+        std::erase_if(found, [&](const Day& day) noexcept { return day.counted_from >= day.from + length; });
         return found;
     }
 
