@@ -256,6 +256,7 @@ private:
         try {
             if ((writes && !connection_.try_begin()) || !look_around(found)) {
                 connection_.rollback();
+                // A folder that cannot be looked at tells nobody when it can; looked at again as often as a lock.
                 if (found.unseen) std::this_thread::sleep_for(Connection::busy_slice);
                 lock.lock();
                 ++refusals_;

@@ -262,6 +262,12 @@ TEST_CASE("GroupCommit: many callers at once are all committed") {
 
 enum class Leader { reads, writes };
 
+/// Gives callers that have said they call the time to get into the line. Nobody can tell when they are there: most are
+/// by now. What a test demands must hold for one that comes late, too.
+void let_them_enter() {
+    for (int i = 0; i < 50; ++i) std::this_thread::yield();
+}
+
 /// Lets callers arrive while one leads: behind one that reads they wait for the next transaction, one that writes takes
 /// them into its own.
 template <class Body>
@@ -274,8 +280,7 @@ void run_behind_a_leader(Shop& shop, int callers, Body body, Leader kind = Leade
             if (!std::exchange(first, false)) return;
             leading.open();
             (void)calling.wait_for(static_cast<std::size_t>(callers));
-            // Nobody can tell when they wait in line; most do by now.
-            for (int i = 0; i < 50; ++i) std::this_thread::yield();
+            let_them_enter();
         };
         kind == Leader::reads ? shop.commit->read(work, patient) : shop.commit->write(work, patient);
     });
@@ -423,12 +428,6 @@ TEST_CASE("GroupCommit: after a commit that failed for several, each of them has
     CHECK(seen.largest_after == 1);
 }
 
-/// Gives a caller that has said it calls the time to get into the line. Nobody can tell when it is there.
-void let_it_enter() {
-    for (int i = 0; i < 200; ++i) std::this_thread::yield();
-    std::this_thread::sleep_for(1ms);
-}
-
 TEST_CASE("GroupCommit: what a failure has put back runs before what came later") {
     for (int round = 0; round < 10; ++round) {
         Shop shop;
@@ -444,7 +443,7 @@ TEST_CASE("GroupCommit: what a failure has put back runs before what came later"
                 [&](Repository&) {
                     leading.open();
                     (void)second_calls.pass();
-                    let_it_enter();
+                    let_them_enter();
                     runs.add('1');
                 },
                 patient);
@@ -456,7 +455,7 @@ TEST_CASE("GroupCommit: what a failure has put back runs before what came later"
                 [&](Repository&) {
                     second_runs.open();
                     (void)third_calls.pass();
-                    let_it_enter();
+                    let_them_enter();
                     runs.add('2');
                 },
                 patient);
@@ -468,7 +467,7 @@ TEST_CASE("GroupCommit: what a failure has put back runs before what came later"
                 [&](Repository&) {
                     third_runs.open();
                     (void)last_calls.pass();
-                    let_it_enter();
+                    let_them_enter();
                     throw std::runtime_error("takes its transaction down");
                 },
                 patient);
