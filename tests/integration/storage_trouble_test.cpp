@@ -395,6 +395,49 @@ TEST_CASE("locked: a folder that cannot be entered for a while is waited for, an
     CHECK(client.stop(1h));
 }
 
+// ---- a log that grows -----------------------------------------------------------------------------------------------
+
+TEST_CASE("log: one that grows because another process does not end a SELECT is told once, naming the process") {
+    Scene scene;
+    Process reader([&](const Process::Inside& inside) {
+        inside.wait();
+        SQLite::Database database(scene.file, SQLite::OPEN_READONLY);
+        SQLite::Statement forgotten(database, "SELECT * FROM backlite_meta");
+        static_cast<void>(forgotten.executeStep());
+        inside.say("reads");
+        inside.wait();
+        forgotten.reset();
+        inside.say("done");
+        inside.wait();
+    });
+    Client client(scene.config);
+    client.register_queue<Work>([&](const Work& work) { scene.journal.note(work.name); });
+    client.start();
+    const auto run = [&](const std::string& name, std::size_t ballast) {
+        static_cast<void>(client.add(Work{name, std::string(ballast, 'x')}).save());
+        return scene.journal.await(name);
+    };
+    REQUIRE(run("before", 0));
+    reader.next();
+    REQUIRE(reader.await("reads"));
+
+    REQUIRE(run("beside", 6 << 20));  // enough for a checkpoint, were it not for the reader
+    std::filesystem::resize_file(scene.file + "-wal", 256 << 20);  // as thousands of tasks would
+    INFO(scene.log->text());
+    CHECK(scene.log->await({"warning the log of the database grows", fmt::format("readers=\"{} (", reader.pid())}));
+    REQUIRE(run("told", 0));
+    CHECK(scene.log->count({"the log of the database is small again"}) == 0);
+
+    reader.next();
+    REQUIRE(reader.await("done"));
+    REQUIRE(run("after", 6 << 20));
+    CHECK(eventually([&] {  // the log starts anew at the first write after a whole checkpoint
+        return run(fmt::format("more {}", scene.journal.entries().size()), 0) &&
+               scene.log->count({"info the log of the database is small again"}) == 1;
+    }));
+    CHECK(scene.log->count({"the log of the database grows"}) == 1);
+}
+
 // ---- full -----------------------------------------------------------------------------------------------------------
 
 TEST_CASE("full: adds throw FullError, nothing is claimed, and outcomes land once there is room again") {

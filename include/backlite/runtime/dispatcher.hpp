@@ -79,7 +79,7 @@ public:
           pause_(parts.config.busy_timeout, parts.config.release_after),
           apart_(parts.queues, parts.tell),
           clocks_(parts.clock),
-          log_growth_(parts.writes.connection().file() + "-wal") {}
+          log_growth_(parts.writes.connection().file()) {}
     Dispatcher(const Dispatcher&) = delete;
     Dispatcher& operator=(const Dispatcher&) = delete;
 
