@@ -199,6 +199,14 @@ std::vector<Row> rows_in(const std::string& file) {
     return rows;
 }
 
+// When each task starts at the earliest; -1 for one that says nothing.
+using Waits = std::vector<std::int64_t>;
+Waits waits_in(const std::string& file) {
+    Waits waits;
+    for (const Row& row : rows_in(file)) waits.push_back(row.wait_until.value_or(-1));
+    return waits;
+}
+
 std::vector<std::string> payloads_in(const std::string& file) {
     std::vector<std::string> payloads;
     for (const Row& row : rows_in(file)) payloads.push_back(row.payload);
@@ -483,10 +491,7 @@ TEST_CASE("add: at is stored to the millisecond, in the past as in the future") 
     (void)test.client.add(Email{"future"}).at(test.clock->now() + 1234ms).save();
     (void)test.client.add(Email{"past"}).at(test.clock->now() - 24h).save();
     (void)test.client.add(Email{"epoch"}).at(backlite::TimePoint{}).save();
-    const std::vector<Row> rows = rows_in(test.file);
-    CHECK(rows.at(0).wait_until == test.now + 1234);
-    CHECK(rows.at(1).wait_until == test.now - 86'400'000);
-    CHECK(rows.at(2).wait_until == 0);
+    CHECK(waits_in(test.file) == Waits{test.now + 1234, test.now - 86'400'000, 0});
 }
 
 TEST_CASE("add: a time between two milliseconds is stored as the later one, so that no task starts too early") {
@@ -497,26 +502,21 @@ TEST_CASE("add: a time between two milliseconds is stored as the later one, so t
     const auto between = std::make_shared<ManualClock>(test.clock->now() + 300us);
     Client client{{.database = test.file, .clock = between}};
     (void)client.add(Email{"wait from between"}).wait(1ms).save();
-    const std::vector<Row> rows = rows_in(test.file);
-    CHECK(rows.at(0).wait_until == test.now + 1);
-    CHECK(rows.at(1).wait_until == test.now + 1);
-    CHECK(rows.at(2).created_at == test.now + 1);
-    CHECK(rows.at(2).wait_until == test.now + 3);
+    CHECK(waits_in(test.file) == Waits{test.now + 1, test.now + 1, test.now + 3});
+    CHECK(rows_in(test.file).at(2).created_at == test.now + 1);
 }
 
 TEST_CASE("add: a time may have any unit") {
     Adding test;
     (void)test.client.add(Email{"day"}).at(std::chrono::sys_days{std::chrono::days{20'000}}).save();
     (void)test.client.add(Email{"half"}).wait(std::chrono::duration<double>{0.5}).save();
-    const std::vector<Row> rows = rows_in(test.file);
-    CHECK(rows.at(0).wait_until == 20'000LL * 86'400'000);
-    CHECK(rows.at(1).wait_until == test.now + 500);
+    CHECK(waits_in(test.file) == Waits{20'000LL * 86'400'000, test.now + 500});
 }
 
 TEST_CASE("add: all tasks of a call get its time") {
     Adding test;
     (void)test.client.add(Email{"a"}, std::vector<Resize>(2)).wait(1s).save();
-    for (const Row& row : rows_in(test.file)) CHECK(row.wait_until == test.now + 1000);
+    CHECK(waits_in(test.file) == Waits(3, test.now + 1000));
 }
 
 TEST_CASE("add: of wait and at the last wins") {
@@ -525,11 +525,7 @@ TEST_CASE("add: of wait and at the last wins") {
     (void)test.client.add(Email{"b"}).at(test.clock->now() + 2s).wait(1s).save();
     (void)test.client.add(Email{"c"}).wait(1s).wait(3s).save();
     (void)test.client.add(Email{"d"}).wait(-1s).at(test.clock->now() + 4s).save();
-    const std::vector<Row> rows = rows_in(test.file);
-    CHECK(rows.at(0).wait_until == test.now + 2000);
-    CHECK(rows.at(1).wait_until == test.now + 1000);
-    CHECK(rows.at(2).wait_until == test.now + 3000);
-    CHECK(rows.at(3).wait_until == test.now + 4000);
+    CHECK(waits_in(test.file) == Waits{test.now + 2000, test.now + 1000, test.now + 3000, test.now + 4000});
 }
 
 TEST_CASE("add: a time that cannot be stored is refused by save, and named") {
@@ -562,9 +558,7 @@ TEST_CASE("add: the chain functions come in any order, on an op of any kind") {
     (void)op.stop_token(source.get_token()).wait(1s);
     (void)op.save();
     transaction.commit();
-    const std::vector<Row> rows = rows_in(test.file);
-    CHECK(rows.size() == 4);
-    for (const Row& row : rows) CHECK(row.wait_until == test.now + 1000);
+    CHECK(waits_in(test.file) == Waits(4, test.now + 1000));
 }
 
 // Once, all or none.

@@ -69,6 +69,32 @@ void set_up(const std::string& file, const std::vector<Work>& tasks) {
     client.add(tasks).save();
 }
 
+// Tasks with `crashed` in their names have crashed once, those with `last` twice.
+void note_crashes(const std::string& file) {
+    Look look(file);
+    look.run("UPDATE backlite_tasks SET crashes = 1 WHERE CAST(task AS text) LIKE '%crashed%'");
+    look.run("UPDATE backlite_tasks SET crashes = 2 WHERE CAST(task AS text) LIKE '%last%'");
+}
+
+// A client that notes what it runs, and holds the task of one name until the gate opens.
+struct Holding {
+    explicit Holding(const std::string& held, unsigned workers = 8) : client(quick(file, workers)) {
+        client.register_queue<Work>([this, held](const Work& work) {
+            journal.note(work.name);
+            if (work.name == held) gate.wait();
+        });
+    }
+    Holding(const Holding&) = delete;
+    Holding& operator=(const Holding&) = delete;
+
+    TempFolder folder{};
+    const std::string file = folder.file("q.db");
+    Journal journal{};
+    Gate gate{};
+    Client client;
+    const OpensAtExit opens{gate};
+};
+
 // Lets a client that runs no tasks take back what the dead hold.
 void rescue_only(const std::string& file) {
     Client client{quick(file)};
@@ -326,11 +352,7 @@ TEST_CASE("crash: a task one crash short of its bound runs beside no other crash
     const TempFolder folder;
     const std::string file = folder.file("q.db");
     set_up(file, {{"last A"}, {"last B"}, {"crashed"}, {"fresh"}});
-    {
-        Look look(file);
-        look.run("UPDATE backlite_tasks SET crashes = 2 WHERE CAST(task AS text) LIKE '%last%'");
-        look.run("UPDATE backlite_tasks SET crashes = 1 WHERE CAST(task AS text) LIKE '%crashed%'");
-    }
+    note_crashes(file);
     Journal journal;
     std::array<Gate, 3> gates;
     Client client{quick(file, 8)};
@@ -366,89 +388,54 @@ TEST_CASE("crash: a task one crash short of its bound runs beside no other crash
 }
 
 TEST_CASE("crash: a task one crash short of its bound waits for a crashed one that runs") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    set_up(file, {{"crashed"}, {"last"}, {"fresh"}});
-    {
-        Look look(file);
-        look.run("UPDATE backlite_tasks SET crashes = 1 WHERE CAST(task AS text) LIKE '%crashed%'");
-        look.run("UPDATE backlite_tasks SET crashes = 2 WHERE CAST(task AS text) LIKE '%last%'");
-    }
-    Journal journal;
-    Gate gate;
-    Client client{quick(file, 8)};
-    const OpensAtExit opens(gate);
-    client.register_queue<Work>([&](const Work& work) {
-        journal.note(work.name);
-        if (work.name == "crashed") gate.wait();
-    });
-    client.start();
-    REQUIRE(journal.await("crashed"));
-    REQUIRE(journal.await("fresh"));
-    client.add(Work{"second"}).save();
-    REQUIRE(journal.await("second"));
-    CHECK(journal.count("last") == 0);
-    gate.open();
-    CHECK(journal.await("last"));
+    Holding test("crashed");
+    test.client.add(Work{"crashed"}, Work{"last"}, Work{"fresh"}).save();
+    note_crashes(test.file);
+    test.client.start();
+    REQUIRE(test.journal.await("crashed"));
+    REQUIRE(test.journal.await("fresh"));
+    test.client.add(Work{"second"}).save();
+    REQUIRE(test.journal.await("second"));
+    CHECK(test.journal.count("last") == 0);
+    test.gate.open();
+    CHECK(test.journal.await("last"));
 }
 
 TEST_CASE("crash: a task that waits for a crashed one is not forgotten over tasks of other queues") {
     const Uncapped uncapped;
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    set_up(file, {{"crashed"}, {"last"}});
-    {
-        Look look(file);
-        look.run("UPDATE backlite_tasks SET crashes = 1 WHERE CAST(task AS text) LIKE '%crashed%'");
-        look.run("UPDATE backlite_tasks SET crashes = 2 WHERE CAST(task AS text) LIKE '%last%'");
-    }
-    Journal journal;
-    Gate gate;
-    Client client{quick(file, 8)};
-    const OpensAtExit opens(gate);
-    client.register_queue<Work>([&](const Work& work) {
-        journal.note(work.name);
-        if (work.name == "crashed") gate.wait();
-    });
-    client.register_queue<Other>([&](const Other& other) { journal.note(other.name); });
-    client.start();
-    REQUIRE(journal.await("crashed"));
-    client.add(Other{"a"}, Other{"b"}).save();  // two are claimed by the dispatcher
-    REQUIRE(journal.await_size(3));
-    CHECK(journal.count("last") == 0);
-    gate.open();
-    CHECK(journal.await("last"));
+    Holding test("crashed");
+    test.client.register_queue<Other>([&](const Other& other) { test.journal.note(other.name); });
+    test.client.add(Work{"crashed"}, Work{"last"}).save();
+    note_crashes(test.file);
+    test.client.start();
+    REQUIRE(test.journal.await("crashed"));
+    test.client.add(Other{"a"}, Other{"b"}).save();  // two are claimed by the dispatcher
+    REQUIRE(test.journal.await_size(3));
+    CHECK(test.journal.count("last") == 0);
+    test.gate.open();
+    CHECK(test.journal.await("last"));
 }
 
 TEST_CASE("crash: a crashed task that found no worker free starts once one is") {
     const Uncapped uncapped;
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    Journal journal;
-    Gate gate;
-    Client client{quick(file, 1)};
-    const OpensAtExit opens(gate);
-    client.register_queue<Work>([&](const Work& work) {
-        journal.note(work.name);
-        if (work.name == "long") gate.wait();
-    });
-    client.start();
+    Holding test("long", 1);
+    test.client.start();
     for (int i = 1; i <= 5; ++i) {  // the queue's tasks are known to be quick, so they are claimed ahead
-        client.add(Work{"quick"}).save();
-        REQUIRE(journal.await("quick", i));
+        test.client.add(Work{"quick"}).save();
+        REQUIRE(test.journal.await("quick", i));
     }
-    REQUIRE(eventually([&] { return client.counts().empty(); }));
-    client.add(Work{"long"}).save();
-    REQUIRE(journal.await("long"));
-    Look look(file);
+    REQUIRE(eventually([&] { return test.client.counts().empty(); }));
+    test.client.add(Work{"long"}).save();
+    REQUIRE(test.journal.await("long"));
+    Look look(test.file);
     look.run(
         "INSERT INTO backlite_tasks (id, queue, created_at, crashes, task) VALUES "
         "('1', 'work', 1, 1, CAST('{\"name\":\"crashed\"}' AS BLOB)), "
         "('2', 'work', 2, 0, CAST('{\"name\":\"ahead\"}' AS BLOB))");
     REQUIRE(eventually([&] { return look.tasks("id = '2' AND claimed_at IS NOT NULL") == 1; }));
     CHECK(look.tasks("id = '1' AND claimed_at IS NULL") == 1);
-    gate.open();
-    CHECK(journal.await("crashed"));
+    test.gate.open();
+    CHECK(test.journal.await("crashed"));
 }
 
 TEST_CASE("crash: records of another boot or of another side file are not believed") {

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Rows that SQLite, or a trigger or a foreign key of the host, refuses to write: each stops itself and nothing else.
 
-#include <atomic>
 #include <chrono>
 #include <csignal>
 #include <functional>
@@ -48,23 +47,6 @@ struct Kept {
     }
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Kept, name)
-
-// Counts how often it is read: a thread that turns without sleeping reads it thousands of times a second.
-class CountingClock final : public backlite::Clock {
-public:
-    [[nodiscard]] std::chrono::steady_clock::time_point steady_now() const noexcept override {
-        ++reads_;
-        return std::chrono::steady_clock::now();
-    }
-    [[nodiscard]] int reads_during(std::chrono::milliseconds time) const {
-        const int before = reads_;
-        std::this_thread::sleep_for(time);
-        return reads_ - before;
-    }
-
-private:
-    mutable std::atomic<int> reads_{0};
-};
 
 // A client of both queues, which notes what it runs, and a connection of the host.
 struct Scene {

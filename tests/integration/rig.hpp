@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <condition_variable>
@@ -31,6 +32,7 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <backlite/clock.hpp>
 #include <backlite/config.hpp>
 #include <backlite/logger.hpp>
 
@@ -175,6 +177,23 @@ private:
     mutable std::condition_variable changed_{};
     // guarded by mutex_
     std::vector<std::string> lines_{};
+};
+
+/// Counts how often it is read: a thread that turns without sleeping reads it thousands of times a second.
+class CountingClock final : public backlite::Clock {
+public:
+    [[nodiscard]] std::chrono::steady_clock::time_point steady_now() const noexcept override {
+        ++reads_;
+        return std::chrono::steady_clock::now();
+    }
+    [[nodiscard]] int reads_during(std::chrono::milliseconds time) const {
+        const int before = reads_;
+        std::this_thread::sleep_for(time);
+        return reads_ - before;
+    }
+
+private:
+    mutable std::atomic<int> reads_{0};
 };
 
 /// A connection of the test's own to a client's file.

@@ -156,6 +156,28 @@ bool start_at_last(Client& client) {
     });
 }
 
+// A client whose one task runs until the gate opens.
+struct Busy {
+    Busy() {
+        client.register_queue<Job>([this](const Job&) {
+            journal.note("inside");
+            gate.wait();
+        });
+        id = add(client, "a");
+        client.start();
+        REQUIRE(journal.await("inside"));
+    }
+    Busy(const Busy&) = delete;
+    Busy& operator=(const Busy&) = delete;
+
+    TempFolder folder{};
+    Journal journal{};
+    Gate gate{};
+    Client client{quick(folder.file("q.db"))};
+    const OpensAtExit opens{gate};
+    TaskId id{};
+};
+
 }  // namespace
 
 #if BACKLITE_TEST_MAKES_THREADS
@@ -259,20 +281,9 @@ TEST_CASE("stop: after its patience it fires the tokens, and says that the tasks
 }
 
 TEST_CASE("stop: gives tasks that ignore their token one second more, then returns") {
-    const TempFolder folder;
-    Journal journal;
-    Gate gate;
-    Client client{quick(folder.file("q.db"))};
-    const OpensAtExit opens(gate);
-    client.register_queue<Job>([&](const Job&) {
-        journal.note("inside");
-        gate.wait();
-    });
-    add(client, "a");
-    client.start();
-    REQUIRE(journal.await("inside"));
+    Busy busy;
     const Stopwatch watch;
-    CHECK_FALSE(client.stop(100ms));
+    CHECK_FALSE(busy.client.stop(100ms));
     CHECK(watch.elapsed() >= 1100ms);
     CHECK(watch.elapsed() < 20s);
 }
@@ -306,31 +317,20 @@ TEST_CASE("stop: start throws while tasks that ignored their token run, names th
 }
 
 TEST_CASE("stop: once the late tasks have ended, queues can be registered without another stop") {
-    const TempFolder folder;
-    Journal journal;
-    Gate gate;
-    Client client{quick(folder.file("q.db"))};
-    const OpensAtExit opens(gate);
-    client.register_queue<Job>([&](const Job&) {
-        journal.note("inside");
-        gate.wait();
-    });
-    add(client, "stubborn");
-    client.start();
-    REQUIRE(journal.await("inside"));
-    REQUIRE_FALSE(client.stop(0ms));
-    gate.open();
+    Busy busy;
+    REQUIRE_FALSE(busy.client.stop(0ms));
+    busy.gate.open();
     CHECK(eventually([&] {
         try {
-            client.register_queue<Other>([&](const Other&) { journal.note("other"); });
+            busy.client.register_queue<Other>([&](const Other&) { busy.journal.note("other"); });
             return true;
         } catch (const ConfigError&) {
             return false;
         }
     }));
-    client.start();
-    client.add(Other{}).save();
-    CHECK(journal.await("other"));
+    busy.client.start();
+    busy.client.add(Other{}).save();
+    CHECK(busy.journal.await("other"));
 }
 
 TEST_CASE("stop: a task that throws or retries because of it gives its claim back, with no attempt spent") {
@@ -389,26 +389,15 @@ TEST_CASE("stop: a task that fails during the patience has failed, and spends it
 }
 
 TEST_CASE("stop: false while outcomes are unwritten, which land once they can") {
-    const TempFolder folder;
-    Journal journal;
-    Gate gate;
-    Client client{quick(folder.file("q.db"))};
-    const OpensAtExit opens(gate);
-    client.register_queue<Job>([&](const Job&) {
-        journal.note("inside");
-        gate.wait();
-    });
-    const TaskId id = add(client, "a");
-    client.start();
-    REQUIRE(journal.await("inside"));
-    WriteLock others(folder.file("q.db"));
-    gate.open();
-    CHECK_FALSE(client.stop(50ms));
-    CHECK(client.status(id) == TaskStatus::running);
-    CHECK_THROWS_AS(client.start(), ConfigError);
+    Busy busy;
+    WriteLock others(busy.folder.file("q.db"));
+    busy.gate.open();
+    CHECK_FALSE(busy.client.stop(50ms));
+    CHECK(busy.client.status(busy.id) == TaskStatus::running);
+    CHECK_THROWS_AS(busy.client.start(), ConfigError);
     others.release();
-    CHECK(eventually([&] { return client.status(id) == TaskStatus::succeeded; }));
-    CHECK(start_at_last(client));
+    CHECK(eventually([&] { return busy.client.status(busy.id) == TaskStatus::succeeded; }));
+    CHECK(start_at_last(busy.client));
 }
 
 TEST_CASE("stop: true at once on a client that is stopped") {

@@ -80,23 +80,6 @@ struct Stray {
 void to_json(nlohmann::json& json, const Stray& stray) { json = stray.number; }
 [[maybe_unused]] void from_json(const nlohmann::json& json, Stray& stray) { json.get_to(stray.number); }
 
-// Counts how often it is read: a thread that turns without sleeping reads it thousands of times a second.
-class CountingClock final : public backlite::Clock {
-public:
-    [[nodiscard]] std::chrono::steady_clock::time_point steady_now() const noexcept override {
-        ++reads_;
-        return std::chrono::steady_clock::now();
-    }
-    [[nodiscard]] int reads_during(std::chrono::milliseconds time) const {
-        const int before = reads_;
-        std::this_thread::sleep_for(time);
-        return reads_ - before;
-    }
-
-private:
-    mutable std::atomic<int> reads_{0};
-};
-
 // Overwrites a part of a file from another process: closing a descriptor of it here would drop SQLite's locks.
 void overwrite(const std::string& file, off_t offset, std::size_t size) {
     static const std::array<char, 65536> garbage = [] {
@@ -136,6 +119,13 @@ struct Scene {
     Journal journal{};
     std::string reason{};  // before the journal's "fatal"
 };
+
+std::unique_ptr<Client> started(const Scene& scene) {
+    auto client = std::make_unique<Client>(scene.config);
+    client->register_queue<Work>([](const Work&) {});
+    client->start();
+    return client;
+}
 
 // What holds for each client that has stopped itself.
 void check_stopped_itself(Scene& scene, std::unique_ptr<Client>& client) {
@@ -556,9 +546,7 @@ TEST_CASE("fatal: a failed sync, after which the kernel may have dropped what it
     FaultyVfs vfs{"faulty"};
     Scene scene([](ClientConfig& config) { config.durability = backlite::Durability::full; });
     scene.config.open = [&] { return vfs.connect(scene.file); };
-    auto client = std::make_unique<Client>(scene.config);
-    client->register_queue<Work>([](const Work&) {});
-    client->start();
+    std::unique_ptr<Client> client = started(scene);
     vfs.fail_syncs(SQLITE_IOERR_FSYNC);
     CHECK_THROWS_AS(client->add(Stray{}).save(), StorageError);
     REQUIRE(scene.journal.await("fatal"));
@@ -570,9 +558,7 @@ TEST_CASE("fatal: a failed sync, after which the kernel may have dropped what it
 
 TEST_CASE("fatal: a file that is deleted under a started client") {
     Scene scene;
-    auto client = std::make_unique<Client>(scene.config);
-    client->register_queue<Work>([](const Work&) {});
-    client->start();
+    std::unique_ptr<Client> client = started(scene);
     REQUIRE(std::filesystem::remove(scene.file));
     REQUIRE(scene.journal.await("fatal"));
     CHECK(scene.reason.find(scene.file) != std::string::npos);
@@ -583,9 +569,7 @@ TEST_CASE("fatal: a file that is replaced under a started client, whose add noti
     Scene scene;
     Scene donor;
     { const Client other{donor.config}; }
-    auto client = std::make_unique<Client>(scene.config);
-    client->register_queue<Work>([](const Work&) {});
-    client->start();
+    std::unique_ptr<Client> client = started(scene);
     std::filesystem::rename(donor.file, scene.file);
     // A look at the names counts for a moment: a write that comes before it may still go to the old
     // file, as it would have a moment earlier.
@@ -603,9 +587,7 @@ TEST_CASE("fatal: a file that is replaced under a started client, whose add noti
 
 TEST_CASE("fatal: a log that is deleted under a started client that has nothing to do") {
     Scene scene;
-    auto client = std::make_unique<Client>(scene.config);
-    client->register_queue<Work>([](const Work&) {});
-    client->start();
+    std::unique_ptr<Client> client = started(scene);
     client->add(Work{"a", ""}).save();
     REQUIRE(std::filesystem::remove(scene.file + "-wal"));
     REQUIRE(scene.journal.await("fatal"));
@@ -701,9 +683,7 @@ TEST_CASE("fatal: a connection that became read-only") {
         writer.compare_exchange_strong(none, database.getHandle());
         return database;
     };
-    auto client = std::make_unique<Client>(scene.config);
-    client->register_queue<Work>([](const Work&) {});
-    client->start();
+    std::unique_ptr<Client> client = started(scene);
     REQUIRE(sqlite3_exec(writer, "PRAGMA query_only=ON", nullptr, nullptr, nullptr) == SQLITE_OK);
     CHECK_THROWS_AS(client->add(Work{"a", ""}).save(), StorageError);
     REQUIRE(scene.journal.await("fatal"));

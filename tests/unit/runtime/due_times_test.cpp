@@ -2,20 +2,16 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <memory>
-#include <string>
-#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
-#include <backlite/config.hpp>
-#include <backlite/queue.hpp>
 #include <backlite/runtime/due_times.hpp>
 #include <backlite/runtime/queue_registry.hpp>
 #include <backlite/storage/claims.hpp>
 
 #include <backlite_catch.hpp>
+#include <named_queue.hpp>
 
 namespace {
 
@@ -25,20 +21,9 @@ using runtime::QueueRegistry;
 using storage::never;
 using storage::QueueHead;
 
-class NamedQueue final : public QueueBase {
-public:
-    explicit NamedQueue(std::string name) { config_.name = std::move(name); }
-    [[nodiscard]] const QueueConfig& config() const noexcept override { return config_; }
-    [[nodiscard]] std::string_view type() const noexcept override { return "Test"; }
-    [[nodiscard]] std::unique_ptr<Job> decode(std::string_view) const override { return nullptr; }
-
-private:
-    QueueConfig config_{};
-};
-
 /// Two queues, `mail` (0) and `print` (1), and what is known of them.
 struct Shop {
-    QueueRegistry queues = two_queues();
+    QueueRegistry queues = backlite_test::two_queues();
     DueTimes due{queues};
 
     [[nodiscard]] std::int64_t of(std::size_t queue) const { return due.heads()[queue].due; }
@@ -49,14 +34,6 @@ struct Shop {
         heads[0].due = mail;
         heads[1].due = print;
         due.set(std::move(heads));
-    }
-
-private:
-    static QueueRegistry two_queues() {
-        QueueRegistry queues;
-        queues.add(std::make_unique<NamedQueue>("mail"));
-        queues.add(std::make_unique<NamedQueue>("print"));
-        return queues;
     }
 };
 

@@ -2,38 +2,24 @@
 #include <cstddef>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
-#include <backlite/queue.hpp>
 #include <backlite/runtime/queue_registry.hpp>
 #include <backlite/storage/claims.hpp>
 
 #include <backlite_catch.hpp>
 #include <message_of.hpp>
+#include <named_queue.hpp>
 
 namespace {
 
 using namespace backlite;
 using backlite_test::message_of;
+using backlite_test::NamedQueue;
 using runtime::QueueRegistry;
-
-class NamedQueue final : public QueueBase {
-public:
-    explicit NamedQueue(std::string name, int max_crashes = 3) {
-        config_.name = std::move(name);
-        config_.max_crashes = max_crashes;
-    }
-    [[nodiscard]] const QueueConfig& config() const noexcept override { return config_; }
-    [[nodiscard]] std::string_view type() const noexcept override { return "Test"; }
-    [[nodiscard]] std::unique_ptr<Job> decode(std::string_view) const override { return nullptr; }
-
-private:
-    QueueConfig config_{};
-};
 
 void add(QueueRegistry& registry, std::string name, int max_crashes = 3) {
     registry.add(std::make_unique<NamedQueue>(std::move(name), max_crashes));

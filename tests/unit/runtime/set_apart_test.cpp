@@ -3,23 +3,21 @@
 #include <cstddef>
 #include <memory>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
 
 #include <sqlite3.h>
 
-#include <backlite/config.hpp>
 #include <backlite/error.hpp>
 #include <backlite/id.hpp>
 #include <backlite/logger.hpp>
-#include <backlite/queue.hpp>
 #include <backlite/runtime/due_times.hpp>
 #include <backlite/runtime/queue_registry.hpp>
 #include <backlite/runtime/set_apart.hpp>
 #include <backlite/runtime/worker_pool.hpp>
 
 #include <backlite_catch.hpp>
+#include <named_queue.hpp>
 #include <recording_logger.hpp>
 
 namespace {
@@ -31,24 +29,6 @@ using runtime::DueTimes;
 using runtime::Finished;
 using runtime::QueueRegistry;
 using runtime::SetApart;
-
-class NamedQueue final : public QueueBase {
-public:
-    explicit NamedQueue(std::string name) { config_.name = std::move(name); }
-    [[nodiscard]] const QueueConfig& config() const noexcept override { return config_; }
-    [[nodiscard]] std::string_view type() const noexcept override { return "Test"; }
-    [[nodiscard]] std::unique_ptr<Job> decode(std::string_view) const override { return nullptr; }
-
-private:
-    QueueConfig config_{};
-};
-
-std::unique_ptr<QueueRegistry> two_queues() {
-    auto queues = std::make_unique<QueueRegistry>();
-    queues->add(std::make_unique<NamedQueue>("mail"));
-    queues->add(std::make_unique<NamedQueue>("print"));
-    return queues;
-}
 
 /// What two queues, `mail` and `print`, have set apart.
 struct Shop {
@@ -72,8 +52,7 @@ struct Shop {
     const StorageError error{"no such luck", SQLITE_CONSTRAINT};
     std::shared_ptr<RecordingLogger> logger = std::make_shared<RecordingLogger>();
     const Log tell{logger};
-    const std::unique_ptr<QueueRegistry> registry = two_queues();
-    const QueueRegistry& queues = *registry;
+    const QueueRegistry queues = backlite_test::two_queues();
     DueTimes due{queues};
     SetApart apart{queues, tell};
     std::vector<Finished> taken{};

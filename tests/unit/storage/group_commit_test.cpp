@@ -438,12 +438,15 @@ TEST_CASE("GroupCommit: what a failure has put back runs before what came later"
         Gate third_runs;
         Gate last_calls;
         Events<char> runs;  // the last of each is the one that counts
+        const auto await_next = [](Gate& running, const Gate& next_calls) {
+            running.open();
+            (void)next_calls.pass();
+            let_them_enter();
+        };
         Caller first([&] {
             shop.commit->write(
                 [&](Repository&) {
-                    leading.open();
-                    (void)second_calls.pass();
-                    let_them_enter();
+                    await_next(leading, second_calls);
                     runs.add('1');
                 },
                 patient);
@@ -453,9 +456,7 @@ TEST_CASE("GroupCommit: what a failure has put back runs before what came later"
             second_calls.open();
             shop.commit->write(
                 [&](Repository&) {
-                    second_runs.open();
-                    (void)third_calls.pass();
-                    let_them_enter();
+                    await_next(second_runs, third_calls);
                     runs.add('2');
                 },
                 patient);
@@ -465,9 +466,7 @@ TEST_CASE("GroupCommit: what a failure has put back runs before what came later"
             third_calls.open();
             shop.commit->write(
                 [&](Repository&) {
-                    third_runs.open();
-                    (void)last_calls.pass();
-                    let_them_enter();
+                    await_next(third_runs, last_calls);
                     throw std::runtime_error("takes its transaction down");
                 },
                 patient);
