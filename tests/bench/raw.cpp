@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include "raw.hpp"
 
+#include <array>
 #include <stdexcept>
 #include <utility>
 
@@ -86,76 +87,93 @@ void RawInsert::commit_all(std::span<const RawTask> tasks, std::int64_t last_due
     commit_.run();
 }
 
-std::size_t claim_and_delete_all(const RawDatabase& database) {
-    constexpr std::size_t batch = 100;
-    constexpr std::int64_t owner = 1'000'000;
+namespace {
+
+/// Claims batches of tasks, a transaction each, in which the batch before is finished.
+class RawClaims {
+public:
     struct Claim {
         std::string id{};
         std::int64_t claim = 0;
         std::string payload{};
     };
-    RawStatement begin(database, "BEGIN IMMEDIATE");
-    RawStatement commit(database, "COMMIT");
-    RawStatement find(database,
-                      "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
-                      "WHERE claimed_at IS NULL AND queue = 'upload' AND due <= ?1 ORDER BY due LIMIT ?2");
-    RawStatement read(database, "SELECT id, claim, attempts, crashes, task FROM backlite_tasks WHERE rowid = ?1");
-    RawStatement claim(database,
-                       "UPDATE backlite_tasks SET claimed_at = ?2, owner = ?3, claim = claim + 1, lease = 0 "
-                       "WHERE rowid = ?1");
-    RawStatement remove(database, "DELETE FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL");
 
-    std::size_t deleted = 0;
-    std::vector<Claim> claimed;
-    std::vector<std::int64_t> rows;
-    for (;;) {
-        begin.run();
-        for (const Claim& done : claimed) {
-            remove.bind(1, std::string_view{done.id});
-            remove.bind(2, done.claim);
-            remove.run();
-            deleted += static_cast<std::size_t>(sqlite3_changes(database.handle()));
-        }
-        claimed.clear();
-        rows.clear();
+    explicit RawClaims(const RawDatabase& database)
+        : begin_(database, "BEGIN IMMEDIATE"),
+          commit_(database, "COMMIT"),
+          find_(database,
+                "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
+                "WHERE claimed_at IS NULL AND queue = ?1 AND due <= ?2 ORDER BY due LIMIT ?3"),
+          read_(database, "SELECT id, claim, attempts, crashes, task FROM backlite_tasks WHERE rowid = ?1"),
+          claim_(database,
+                 "UPDATE backlite_tasks SET claimed_at = ?2, owner = ?3, claim = claim + 1, lease = 0 "
+                 "WHERE rowid = ?1") {}
+
+    /// Calls `finish(claim, now)` for each claim of the batch before, and claims the next. False once there is none.
+    template <class Finish>
+    bool next(std::span<const std::string_view> queues, std::size_t of_each, Finish&& finish) {
+        begin_.run();
         const std::int64_t now = now_ms();
-        find.bind(1, now);
-        find.bind(2, static_cast<std::int64_t>(batch));
-        while (find.step()) rows.push_back(find.integer(0));
-        find.reset();
-        for (const std::int64_t row : rows) {
-            read.bind(1, row);
-            read.step();
-            claimed.push_back({std::string{read.bytes(0)}, read.integer(1) + 1, std::string{read.bytes(4)}});
-            read.reset();
-            claim.bind(1, row);
-            claim.bind(2, now);
-            claim.bind(3, owner);
-            claim.run();
+        for (const Claim& done : claimed_) finish(done, now);
+        claimed_.clear();
+        rows_.clear();
+        for (const std::string_view queue : queues) {
+            find_.bind(1, queue);
+            find_.bind(2, now);
+            find_.bind(3, static_cast<std::int64_t>(of_each));
+            while (find_.step()) rows_.push_back(find_.integer(0));
+            find_.reset();
         }
-        commit.run();
-        if (claimed.empty()) return deleted;
+        for (const std::int64_t row : rows_) {
+            read_.bind(1, row);
+            read_.step();
+            claimed_.push_back({std::string{read_.bytes(0)}, read_.integer(1) + 1, std::string{read_.bytes(4)}});
+            read_.reset();
+            claim_.bind(1, row);
+            claim_.bind(2, now);
+            claim_.bind(3, owner);
+            claim_.run();
+        }
+        commit_.run();
+        return !claimed_.empty();
     }
+
+private:
+    static constexpr std::int64_t owner = 1'000'000;
+
+    RawStatement begin_;
+    RawStatement commit_;
+    RawStatement find_;
+    RawStatement read_;
+    RawStatement claim_;
+    std::vector<Claim> claimed_{};
+    std::vector<std::int64_t> rows_{};
+};
+
+constexpr std::size_t batch = 100;
+constexpr const char* remove_claimed =
+    "DELETE FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL";
+
+}  // namespace
+
+std::size_t claim_and_delete_all(const RawDatabase& database) {
+    RawStatement remove(database, remove_claimed);
+    std::size_t deleted = 0;
+    const auto finish = [&](const RawClaims::Claim& done, std::int64_t) {
+        remove.bind(1, std::string_view{done.id});
+        remove.bind(2, done.claim);
+        remove.run();
+        deleted += static_cast<std::size_t>(sqlite3_changes(database.handle()));
+    };
+    const std::array<std::string_view, 1> queues{"upload"};
+    RawClaims claims(database);
+    while (claims.next(queues, batch, finish)) {
+    }
+    return deleted;
 }
 
 void claim_and_keep_all(const RawDatabase& database, std::span<const std::string_view> queues,
                         std::size_t fails_every) {
-    constexpr std::size_t batch = 100;
-    constexpr std::int64_t owner = 1'000'000;
-    struct Claim {
-        std::string id{};
-        std::int64_t claim = 0;
-        std::string payload{};
-    };
-    RawStatement begin(database, "BEGIN IMMEDIATE");
-    RawStatement commit(database, "COMMIT");
-    RawStatement find(database,
-                      "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
-                      "WHERE claimed_at IS NULL AND queue = ?1 AND due <= ?2 ORDER BY due LIMIT ?3");
-    RawStatement read(database, "SELECT id, claim, attempts, crashes, task FROM backlite_tasks WHERE rowid = ?1");
-    RawStatement claim(database,
-                       "UPDATE backlite_tasks SET claimed_at = ?2, owner = ?3, claim = claim + 1, lease = 0 "
-                       "WHERE rowid = ?1");
     RawStatement retry(database,
                        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = "
                        "?3, error = 'no', attempts = attempts + 1 WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT "
@@ -165,45 +183,20 @@ void claim_and_keep_all(const RawDatabase& database, std::span<const std::string
                       "last_duration_micro, succeeded, task, expires_at, error) SELECT id, created_at, queue, ?3, "
                       "attempts + 1, 1, 1, task, ?3 + 86400000, NULL FROM backlite_tasks "
                       "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL");
-    RawStatement remove(database, "DELETE FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL");
-
+    RawStatement remove(database, remove_claimed);
     std::size_t fresh = 0;
-    std::vector<Claim> claimed;
-    std::vector<std::int64_t> rows;
-    for (;;) {
-        begin.run();
-        const std::int64_t now = now_ms();
-        for (const Claim& done : claimed) {
-            const bool fails = done.claim == 1 && fresh++ % fails_every == 0;
-            for (RawStatement* statement : {fails ? &retry : &keep, &remove}) {
-                if (fails && statement == &remove) break;
-                statement->bind(1, std::string_view{done.id});
-                statement->bind(2, done.claim);
-                if (statement != &remove) statement->bind(3, now);
-                statement->run();
-            }
+    const auto finish = [&](const RawClaims::Claim& done, std::int64_t now) {
+        const bool fails = done.claim == 1 && fresh++ % fails_every == 0;
+        for (RawStatement* statement : {fails ? &retry : &keep, &remove}) {
+            if (fails && statement == &remove) break;
+            statement->bind(1, std::string_view{done.id});
+            statement->bind(2, done.claim);
+            if (statement != &remove) statement->bind(3, now);
+            statement->run();
         }
-        claimed.clear();
-        rows.clear();
-        for (const std::string_view queue : queues) {
-            find.bind(1, queue);
-            find.bind(2, now);
-            find.bind(3, static_cast<std::int64_t>(batch / queues.size() + 1));
-            while (find.step()) rows.push_back(find.integer(0));
-            find.reset();
-        }
-        for (const std::int64_t row : rows) {
-            read.bind(1, row);
-            read.step();
-            claimed.push_back({std::string{read.bytes(0)}, read.integer(1) + 1, std::string{read.bytes(4)}});
-            read.reset();
-            claim.bind(1, row);
-            claim.bind(2, now);
-            claim.bind(3, owner);
-            claim.run();
-        }
-        commit.run();
-        if (claimed.empty()) return;
+    };
+    RawClaims claims(database);
+    while (claims.next(queues, batch / queues.size() + 1, finish)) {
     }
 }
 
