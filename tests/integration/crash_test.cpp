@@ -81,7 +81,7 @@ struct Holding {
     explicit Holding(const std::string& held, unsigned workers = 8) : client(quick(file, workers)) {
         client.register_queue<Work>([this, held](const Work& work) {
             journal.note(work.name);
-            if (work.name == held) gate.wait();
+            if (work.name == held) gate.pass();
         });
     }
     Holding(const Holding&) = delete;
@@ -92,7 +92,7 @@ struct Holding {
     Journal journal{};
     Gate gate{};
     Client client;
-    const OpensAtExit opens{gate};
+    const OpensAtEnd opens{gate};
 };
 
 // Lets a client that runs no tasks take back what the dead hold.
@@ -356,14 +356,14 @@ TEST_CASE("crash: a task one crash short of its bound runs beside no other crash
     Journal journal;
     std::array<Gate, 3> gates;
     Client client{quick(file, 8)};
-    const OpensAtExit opens_a(gates[0]);
-    const OpensAtExit opens_b(gates[1]);
-    const OpensAtExit opens_c(gates[2]);
+    const OpensAtEnd opens_a(gates[0]);
+    const OpensAtEnd opens_b(gates[1]);
+    const OpensAtEnd opens_c(gates[2]);
     client.register_queue<Work>([&](const Work& work) {
         journal.note(work.name);
-        if (work.name == "last A") gates[0].wait();
-        if (work.name == "last B") gates[1].wait();
-        if (work.name == "crashed") gates[2].wait();
+        if (work.name == "last A") gates[0].pass();
+        if (work.name == "last B") gates[1].pass();
+        if (work.name == "crashed") gates[2].pass();
     });
     client.start();
     // A fresh task that starts while others are held back shows that the dispatcher has looked at those.

@@ -184,10 +184,10 @@ TEST_CASE("fork: the destructor in the child returns, and the parent's tasks, lo
     ClientConfig config = quick(file);
     config.logger = log;
     auto client = std::make_unique<Client>(config);
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client->register_queue<Work>([&](const Work& work) {
         journal.note(work.name);
-        if (work.name == "long") gate.wait();
+        if (work.name == "long") gate.pass();
     });
     const TaskId id = client->add(Work{"long"}).save().front();
     client->start();

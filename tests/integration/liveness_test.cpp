@@ -132,10 +132,10 @@ TEST_CASE("claim: whatever a worker returns whose claim was taken changes nothin
         ClientConfig config = quick(file, 1);
         config.logger = log;
         Client client{config};
-        const OpensAtExit opens(gate);
+        const OpensAtEnd opens(gate);
         client.register_queue<Work>([&](Context& context, const Work&) -> Outcome {
             journal.note("inside");
-            gate.wait();
+            gate.pass();
             while (way == "is stopped" && !context.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
             if (way == "throws" || way == "is stopped") throw std::runtime_error("late");
             if (way == "snoozes") return Outcome::snooze(0ms);
@@ -170,14 +170,14 @@ TEST_CASE("claim: a worker that lost it is told at its next lease, and only that
     config.clock = clock;
     config.release_after = 30s;
     Client client{config};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     Rounds<PingA> rounds(client);
     client.register_queue<Work>([&](Context& context, const Work& work) {
         const std::stop_callback told(context.stop_token(), [&] {
             journal.note(work.name + " " + std::string{to_string(context.stop_reason())});
         });
         journal.note(work.name);
-        gate.wait();
+        gate.pass();
     });
     client.add(Work{"loses"}, Work{"keeps"}).save();
     client.start();
@@ -459,11 +459,11 @@ TEST_CASE("rescue: a lease that nobody could write is no sign of a hung owner") 
     Client owner{config};
     config.clock = observer_clock;
     Client observer{config};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     for (Client* client : {&owner, &observer}) {
         client->register_queue<Work>([&](const Work&) {
             journal.note("inside");
-            gate.wait();
+            gate.pass();
         });
     }
     owner.add(Work{"long"}).save();
@@ -498,13 +498,13 @@ TEST_CASE("lease: a living client keeps its claim twenty times release_after") {
     config.release_after = 10s;
     Client owner{config};
     Client observer{config};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     Rounds<PingA> owner_rounds(owner);
     Rounds<PingB> observer_rounds(observer);
     for (Client* client : {&owner, &observer}) {
         client->register_queue<Work>([&](Context& context, const Work&) {
             journal.note("inside");
-            gate.wait();
+            gate.pass();
             journal.note(std::string{to_string(context.stop_reason())});
         });
     }
@@ -535,12 +535,12 @@ TEST_CASE("lease: a client that could not stop in time keeps extending those of 
     config.release_after = 10s;
     Client owner{config};
     Client observer{config};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     Rounds<PingB> observer_rounds(observer);
     for (Client* client : {&owner, &observer}) {
         client->register_queue<Work>([&](Context&, const Work&) {
             journal.note("inside");
-            gate.wait();
+            gate.pass();
         });
     }
     owner.add(Work{"stubborn"}).save();
@@ -573,10 +573,10 @@ TEST_CASE("lease: one that could not be written while the file was locked is wri
     config.release_after = 30s;
     config.busy_timeout = 0ms;  // a locked file is worth a log line at once
     Client client{config};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client.register_queue<Work>([&](const Work&) {
         journal.note("inside");
-        gate.wait();
+        gate.pass();
     });
     client.add(Work{"long"}).save();
     client.start();

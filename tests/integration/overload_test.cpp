@@ -164,10 +164,10 @@ TEST_CASE("overload: quick tasks claimed behind a slow one run elsewhere once an
         Gate gate;
         Client busy{quick(file, 1)};
         Client free{quick(file, 1)};
-        const OpensAtExit opens(gate);
+        const OpensAtEnd opens(gate);
         busy.register_queue<Mixed>([&](const Mixed& task) {
             journal.note(task.name);
-            if (task.name == "slow") gate.wait();
+            if (task.name == "slow") gate.pass();
         });
         free.register_queue<Mixed>([&](const Mixed& task) { journal.note("elsewhere " + task.name); });
         std::vector<Mixed> tasks(40, Mixed{"quick"});
@@ -200,15 +200,15 @@ TEST_CASE("overload: while another client lives, slow tasks are claimed for free
     std::array<Gate, 2> gates;
     Client one{quick(file, 1)};
     Client two{quick(file, 1)};
-    const OpensAtExit opens_one(gates[0]);
-    const OpensAtExit opens_two(gates[1]);
+    const OpensAtEnd opens_one(gates[0]);
+    const OpensAtEnd opens_two(gates[1]);
     one.register_queue<Mixed>([&](const Mixed& task) {
         journal.note("one " + task.name);
-        gates[0].wait();
+        gates[0].pass();
     });
     two.register_queue<Mixed>([&](const Mixed& task) {
         journal.note("two " + task.name);
-        gates[1].wait();
+        gates[1].pass();
     });
     one.add(std::vector<Mixed>(6, Mixed{"slow"})).save();
     one.start();
@@ -231,10 +231,10 @@ TEST_CASE("overload: of large tasks no more than 16 MiB are claimed ahead") {
     Client client{config};
     Journal journal;
     Gate gate;
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client.register_queue<Mixed>([&](const Mixed& task) {
         journal.note(task.name.size() == 1 ? "small" : "large");
-        if (task.name.size() > 1) gate.wait();
+        if (task.name.size() > 1) gate.pass();
     });
     client.start();
     client.add(Mixed{"s"}).save();

@@ -258,14 +258,14 @@ TEST_CASE("refused: expired tasks that a row of the host refers to stay, and the
 TEST_CASE("refused: a lease that may not be written stops nothing") {
     Scene scene([](ClientConfig& config) { config.release_after = 600ms; });
     Gate gate;
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     scene.look->run(
         "CREATE TRIGGER audit BEFORE UPDATE OF lease ON backlite_tasks WHEN old.lease <> new.lease "
         "BEGIN SELECT RAISE(ABORT, 'audit says no'); END");
     scene.client = std::make_unique<Client>(scene.config);
     scene.client->register_queue<Kept>([&](const Kept& kept) {
         scene.journal.note(kept.name);
-        if (kept.name == "slow") gate.wait();
+        if (kept.name == "slow") gate.pass();
     });
     scene.client->start();
     (void)scene.client->add(Kept{"slow"}).save();

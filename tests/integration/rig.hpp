@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What the tests of whole clients share: a record of what tasks did, gates that hold them, looks into the file, and
+// What the tests of whole clients share: a record of what tasks did, looks into the file, and
 // processes that can be killed.
 
 #include <algorithm>
@@ -36,22 +36,12 @@
 #include <backlite/config.hpp>
 #include <backlite/logger.hpp>
 
+#include <events.hpp>
 #include <patience.hpp>
 
 namespace backlite_test {
 
 using namespace std::chrono_literals;
-
-/// Polls what no signal tells: rows that another connection or process writes. False if it does not come in time.
-template <class Predicate>
-[[nodiscard]] bool eventually(Predicate&& predicate) {
-    const auto until = std::chrono::steady_clock::now() + patience;
-    while (!predicate()) {
-        if (std::chrono::steady_clock::now() >= until) return false;
-        std::this_thread::sleep_for(1ms);
-    }
-    return true;
-}
 
 /// What happened, in order. Threads: any.
 class Journal {
@@ -99,44 +89,6 @@ private:
     mutable std::condition_variable changed_{};
     // guarded by mutex_
     std::vector<std::string> entries_{};
-};
-
-/// Holds whoever comes until it is opened. Threads: any.
-class Gate {
-public:
-    Gate() = default;
-    Gate(const Gate&) = delete;
-    Gate& operator=(const Gate&) = delete;
-
-    void open() {
-        const std::lock_guard lock(mutex_);
-        open_ = true;
-        changed_.notify_all();
-    }
-
-    /// False if it stays closed for too long: then a test has forgotten somebody, or failed.
-    bool wait() const {
-        std::unique_lock lock(mutex_);
-        return changed_.wait_for(lock, 2 * patience, [&] { return open_; });
-    }
-
-private:
-    mutable std::mutex mutex_{};
-    mutable std::condition_variable changed_{};
-    // guarded by mutex_
-    bool open_ = false;
-};
-
-/// Opens a gate at the end of a scope, so that a test which fails midway does not hang in its destructors.
-class OpensAtExit {
-public:
-    explicit OpensAtExit(Gate& gate) noexcept : gate_(gate) {}
-    OpensAtExit(const OpensAtExit&) = delete;
-    OpensAtExit& operator=(const OpensAtExit&) = delete;
-    ~OpensAtExit() { gate_.open(); }
-
-private:
-    Gate& gate_;
 };
 
 /// A logger that notes each event as one line, `warning claim lost id=…`, and lets tests wait for one. Threads: any.

@@ -161,7 +161,7 @@ struct Busy {
     Busy() {
         client.register_queue<Job>([this](const Job&) {
             journal.note("inside");
-            gate.wait();
+            gate.pass();
         });
         id = add(client, "a");
         client.start();
@@ -174,7 +174,7 @@ struct Busy {
     Journal journal{};
     Gate gate{};
     Client client{quick(folder.file("q.db"))};
-    const OpensAtExit opens{gate};
+    const OpensAtEnd opens{gate};
     TaskId id{};
 };
 
@@ -199,10 +199,10 @@ TEST_CASE("stop: claims that no worker has started go back as if they had never 
     Journal journal;
     Gate gate;
     Client client{quick(folder.file("q.db"), 1)};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client.register_queue<Job>([&](const Job& job) {
         journal.note(job.name);
-        if (job.name == "slow") gate.wait();
+        if (job.name == "slow") gate.pass();
     });
     std::vector<Job> jobs(40, Job{"quick"});
     jobs[20].name = "slow";  // after enough quick ones that the rest is claimed ahead
@@ -233,10 +233,10 @@ TEST_CASE("stop: waits for running tasks and returns as soon as they have ended"
     ClientConfig config = quick(folder.file("q.db"));
     config.logger = log;
     Client client{config};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client.register_queue<Job>([&](Context& context, const Job&) {
         journal.note("inside");
-        gate.wait();
+        gate.pass();
         journal.note(context.stop_token().stop_requested() ? "asked to stop" : "left alone");
     });
     const TaskId id = add(client, "a");
@@ -293,10 +293,10 @@ TEST_CASE("stop: start throws while tasks that ignored their token run, names th
     Journal journal;
     Gate gate;
     Client client{quick(folder.file("q.db"))};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client.register_queue<Job>([&](const Job& job) {
         journal.note(job.name);
-        if (job.name == "stubborn") gate.wait();
+        if (job.name == "stubborn") gate.pass();
     });
     const TaskId id = add(client, "stubborn");
     client.start();
@@ -363,10 +363,10 @@ TEST_CASE("stop: a task that fails during the patience has failed, and spends it
     Journal journal;
     Gate gate;
     Client client{quick(folder.file("q.db"))};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client.register_queue<Job>([&](const Job&) {
         journal.note("inside");
-        gate.wait();
+        gate.pass();
         throw std::runtime_error("broken");
     });
     add(client, "a");
@@ -633,12 +633,12 @@ TEST_CASE("start: right after a hard stop was requested it starts the client ane
 TEST_CASE("start: right after a hard stop was requested it throws if a task still runs") {
     const TempFolder folder;
     Gate gate;
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     Client client{quick(folder.file("q.db"), 1)};
     Journal journal;
     client.register_queue<Job>([&](const Job& job) {
         journal.note(job.name);
-        gate.wait();
+        gate.pass();
     });
     std::stop_source source;
     client.start(source.get_token());
@@ -800,11 +800,11 @@ TEST_CASE("Client: the destructor fires the tokens and waits for what ignores th
     ClientConfig config = quick(folder.file("q.db"));
     config.logger = log;
     auto client = std::make_unique<Client>(config);
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client->register_queue<Job>([&](Context& context, const Job&) {
         journal.note("inside");
         if (fires(context.stop_token())) journal.note("asked");
-        gate.wait();
+        gate.pass();
         journal.note("left");
     });
     const TaskId id = add(*client, "stubborn");
@@ -830,10 +830,10 @@ TEST_CASE("Client: the destructor gives up outcomes that cannot be written, name
     config.logger = log;
     config.busy_timeout = 200ms;
     auto client = std::make_unique<Client>(config);
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client->register_queue<Job>([&](const Job&) {
         journal.note("inside");
-        gate.wait();
+        gate.pass();
     });
     const TaskId id = add(*client, "a");
     client->start();

@@ -146,14 +146,14 @@ TEST_CASE("locked: outcomes are kept and written later, timeouts fire meanwhile,
     Scene scene([](ClientConfig& config) { config.busy_timeout = 100ms; });
     Gate gate;
     Client client{scene.config};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client.register_queue<Work>([&](const Work& work) {
         scene.journal.note(work.name);
-        gate.wait();
+        gate.pass();
     });
     client.register_queue<Timed>([&](Context& context, const Timed&) {
         scene.journal.note("timed");
-        gate.wait();
+        gate.pass();
         scene.journal.note("armed");
         while (!context.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
         scene.journal.note(std::string{to_string(context.stop_reason())});
@@ -185,10 +185,10 @@ TEST_CASE("locked: an outcome that could not be written before the clock was set
     Scene scene([&](ClientConfig& config) { config.clock = clock; });
     Gate gate;
     Client client{scene.config};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client.register_queue<Work>([&](const Work&) {
         scene.journal.note("inside");
-        gate.wait();
+        gate.pass();
         scene.journal.note("out");
         return backlite::Outcome::snooze(5s);
     });
@@ -214,10 +214,10 @@ TEST_CASE("locked: a client whose clock stands still tries again all the same") 
     Scene scene([&](ClientConfig& config) { config.clock = clock; });
     Gate gate;
     Client client{scene.config};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client.register_queue<Work>([&](const Work&) {
         scene.journal.note("inside");
-        gate.wait();
+        gate.pass();
     });
     const TaskId id = client.add(Work{"work", ""}).save().at(0);
     client.start();
@@ -329,10 +329,10 @@ TEST_CASE("locked: a start waits for a stop that has only outcomes left to write
     Scene scene;
     Gate gate;
     Client client{scene.config};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client.register_queue<Work>([&](const Work& work) {
         scene.journal.note(work.name);
-        gate.wait();
+        gate.pass();
         scene.journal.note("over");
     });
     const TaskId id = client.add(Work{"a", ""}).save().front();
@@ -439,10 +439,10 @@ TEST_CASE("full: adds throw FullError, nothing is claimed, and outcomes land onc
     };
     Gate gate;
     Client client{scene.config};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client.register_queue<Work>([&](const Work& work) {
         scene.journal.note(work.name);
-        gate.wait();
+        gate.pass();
     });
     const std::string ballast(40'000, 'x');
     const TaskId id = client.add(Work{"a", ballast}).save().front();
@@ -516,10 +516,10 @@ TEST_CASE("io: an add whose commit fails may be in the file, and outcomes are tr
     scene.config.open = [&] { return vfs.connect(scene.file); };
     Gate gate;
     Client client{scene.config};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client.register_queue<Work>([&](const Work& work) {
         scene.journal.note(work.name);
-        gate.wait();
+        gate.pass();
     });
     const TaskId id = client.add(Work{"a", ""}).save().front();
     client.start();
@@ -730,12 +730,12 @@ TEST_CASE("fatal: while a task ignores its token, the dispatcher neither turns i
     });
     Gate gate;
     auto client = std::make_unique<Client>(scene.config);
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client->register_queue<Work>([&](Context& context, const Work&) {
         scene.journal.note("inside");
         while (!context.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
         scene.journal.note("asked");
-        gate.wait();
+        gate.pass();
     });
     client->add(Work{"a", ""}).save();
     client->start();

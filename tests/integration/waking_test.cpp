@@ -145,7 +145,7 @@ struct Waiting {
         for (std::size_t round = 0; round < rounds; ++round) {
             const std::size_t before = entered.count();
             // What a commit of its own looks at would show it this one too.
-            REQUIRE(backlite_test::events::eventually([this] {
+            REQUIRE(backlite_test::eventually([this] {
                 const auto counts = client.counts();
                 return counts.empty() || counts[0].running == 0;
             }));

@@ -464,12 +464,12 @@ TEST_CASE("clock: jumps fire no timeout and lose no lease while a task runs") {
         Gate gate;
         Client client{config};
         Client other{config};  // it would take what it takes for abandoned
-        const OpensAtExit opens(gate);
+        const OpensAtEnd opens(gate);
         const auto held = [&](Context& context, const Held&) {
             journal.note("inside");
             const std::stop_callback fired(context.stop_token(),
                                            [&] { journal.note(std::string{to_string(context.stop_reason())}); });
-            gate.wait();
+            gate.pass();
         };
         client.register_queue<Held>(held);
         client.register_queue<Prod>([&](const Prod&) { journal.note("prod"); });

@@ -51,7 +51,7 @@ using backlite_test::Harness;
 using backlite_test::Journal;
 using backlite_test::LogBook;
 using backlite_test::Look;
-using backlite_test::OpensAtExit;
+using backlite_test::OpensAtEnd;
 using backlite_test::TempFolder;
 
 struct Job {
@@ -120,7 +120,7 @@ struct Scene {
         client = std::make_unique<Client>(config);
         client->register_queue<Job>([this](const Job& job) {
             journal.note(job.name);
-            gate.wait();
+            gate.pass();
         });
     }
 
@@ -152,7 +152,7 @@ TEST_CASE("disk full: adds are refused, outcomes are kept until there is room") 
     const SmallDisk disk;
     if (!disk) return;
     Scene scene(disk.file("app.db"));
-    const OpensAtExit opens(scene.gate);
+    const OpensAtEnd opens(scene.gate);
     scene.client->start();
     std::vector<TaskId> added = scene.client->add(Job{"a"}, Job{"b"}).save();
     REQUIRE(scene.journal.await("a"));
@@ -183,7 +183,7 @@ TEST_CASE("disk full: a client that is destroyed meanwhile names what it could n
     const SmallDisk disk;
     if (!disk) return;
     Scene scene(disk.file("app.db"));
-    const OpensAtExit opens(scene.gate);
+    const OpensAtEnd opens(scene.gate);
     scene.client->start();
     const TaskId id = scene.client->add(Job{"a"}).save().front();
     REQUIRE(scene.journal.await("a"));
@@ -207,7 +207,7 @@ TEST_CASE("disk full: a start without room for the side file is an error and no 
     const SmallDisk disk;
     if (!disk) return;
     Scene first(disk.file("app.db"));
-    const OpensAtExit opens(first.gate);
+    const OpensAtEnd opens(first.gate);
     first.client->start();  // has a region of the side file; the next one needs another
     Scene second(disk.file("app.db"));
     disk.fill();

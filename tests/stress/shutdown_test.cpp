@@ -365,7 +365,7 @@ private:
         }
         if (stubborn_.exchange(false)) {
             asked_ = true;
-            gate_.wait();
+            gate_.pass();
         }
     }
 
@@ -507,7 +507,7 @@ private:
                 if (!stop(std::chrono::milliseconds{below(6)})) stop_at_last();
                 break;
             case Ending::stubborn_task: {
-                const OpensAtExit opens(gate_);
+                const OpensAtEnd opens(gate_);
                 stubborn_ = true;
                 await_task([&] { return asked_.load(); });
                 CHECK_FALSE(stop(5ms));

@@ -14,8 +14,6 @@
 #include <patience.hpp>
 
 namespace backlite_test {
-// Inline, so that other test files of the same program may use these names for something else.
-inline namespace events {
 
 /// Collects values from any thread, in the order in which they came.
 /// Threads: any.
@@ -77,8 +75,8 @@ class Gate {
 public:
     void open() { opened_.add(true); }
 
-    /// False if nobody opens it in time.
-    bool pass(std::chrono::milliseconds timeout = patience) const { return opened_.wait_for(1, timeout); }
+    /// False if nobody opens it in time: then a test has forgotten somebody, or failed.
+    bool pass(std::chrono::milliseconds timeout = 2 * patience) const { return opened_.wait_for(1, timeout); }
 
 private:
     Events<bool> opened_{};
@@ -107,5 +105,4 @@ template <class Holds>
     return true;
 }
 
-}  // namespace events
 }  // namespace backlite_test
