@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <random>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -50,6 +51,13 @@ public:
             std::this_thread::sleep_for(milliseconds{5});
         }
         throw Incorrect(fmt::format("task {} was not started within 10 seconds", number));
+    }
+    /// The same, looking all the time.
+    [[nodiscard]] double us_since_spinning(std::int64_t since, std::size_t number) const {
+        const std::int64_t end = since + 10'000'000'000;
+        while (entered_[number].load(std::memory_order_acquire) == 0 && steady_ns() < end) {
+        }
+        return us_since(since, number);
     }
     void check() const { runs_.check(); }
 
@@ -121,6 +129,49 @@ void append_idle(std::vector<Row>& rows, Settings settings, Durability durabilit
                     }});
 }
 
+/// One repeat: 300 tasks with `process`, whose caller computes on after save(), and 300 raw commits with `full` in
+/// turn: a caller that computes beside a core that is taken must wait no longer than for the disk.
+void measure_spinning(const Bench& bench, bool other_core_busy, Result& p50) {
+    const std::size_t count = bench.options.scaled(samples);
+    const std::vector<RawTask> raw = raw_tasks(0, count);
+    Entries entries(count);
+    std::vector<double> own_us;
+    std::vector<double> raw_us;
+    std::jthread busy;
+    if (other_core_busy) {
+        busy = std::jthread([](const std::stop_token& token) {
+            while (!token.stop_requested()) {
+            }
+        });
+    }
+    {
+        const RawDatabase database(bench.folder.fresh("raw"), Durability::full);
+        RawInsert insert(database);
+        backlite::Client client{
+            {.database = bench.folder.fresh("ours"), .num_workers = 2, .durability = Durability::process}};
+        client.register_queue<Upload>([&entries](const Upload& task) {
+            entries.enter(task);
+            entries.ran(task);
+        });
+        client.start();
+        flush();
+        for (std::size_t i = 0; i < count; ++i) {
+            backlite::AddOp op = client.add(upload(i));
+            const std::int64_t called = steady_ns();
+            op.save();
+            own_us.push_back(entries.us_since_spinning(called, i));
+            std::this_thread::sleep_for(milliseconds{5});
+            const Stopwatch watch;
+            insert.commit_one(raw[i], now_ms());
+            raw_us.push_back(watch.seconds() * 1e6);
+            std::this_thread::sleep_for(milliseconds{5});
+        }
+        if (!client.stop(std::chrono::seconds{10})) throw Incorrect("stop() says that an outcome was not written");
+    }
+    entries.check();
+    p50.add(percentile(own_us, 0.5), percentile(raw_us, 0.5));
+}
+
 /// One repeat: 300 commits of a child at irregular times, some of them close together.
 void measure_other_process(const Bench& bench, unsigned seed, Result& p50, Result& p99) {
     const std::size_t count = bench.options.scaled(samples);
@@ -158,6 +209,15 @@ void append_latency_rows(std::vector<Row>& rows) {
     for (const Settings settings : {Settings::few, Settings::all}) {
         append_idle(rows, settings, Durability::full, 1.4, 3);
         append_idle(rows, settings, Durability::process, 2.5, 8);
+    }
+    for (const bool busy : {false, true}) {
+        const std::string name =
+            fmt::format("idle, save() to processor, process, caller computes on{}", busy ? ", a core busy" : "");
+        rows.push_back({name,
+                        {{name + ", p50", "us", {Budget::Sense::at_most, 1.5}}},
+                        [=](const Bench& bench, std::vector<Result>& results) {
+                            for (int i = 0; i < bench.options.repeats; ++i) measure_spinning(bench, busy, results[0]);
+                        }});
     }
     const std::string name = "commit elsewhere to processor";
     rows.push_back(
