@@ -278,7 +278,8 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
     entered = 0;
     Observer observer;
-    const backlite::Resolved resolved = rig.runner.run(task, std::make_shared<backlite::StopSignal>(), observer);
+    backlite::Resolved resolved;
+    rig.runner.run(task, std::make_shared<backlite::StopSignal>(), observer, resolved);
     demand(observer.inside == 0, "who enters leaves");
     demand(resolved.claim == 7, "the outcome is of the claim");
 

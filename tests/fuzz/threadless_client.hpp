@@ -139,7 +139,8 @@ public:
         if (ready_.empty()) return nullptr;
         const backlite::ClaimedTask task = std::move(ready_.front());
         ready_.pop_front();
-        backlite::Resolved resolved = runner_.run(task, std::make_shared<backlite::StopSignal>(), observer_);
+        backlite::Resolved resolved;
+        runner_.run(task, std::make_shared<backlite::StopSignal>(), observer_, resolved);
         resolved.id = task.id;
         finished_.push_back({std::move(resolved), task.queue, task.due});
         return &finished_.back().resolved;

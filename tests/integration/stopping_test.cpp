@@ -7,6 +7,8 @@
 #include <chrono>
 #include <cstdint>
 #include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -144,16 +146,19 @@ private:
 
 TaskId add(Client& client, std::string name) { return client.add(Job{std::move(name)}).save().front(); }
 
+// Whether a stop has begun.
+bool refuses_start(Client& client) {
+    try {
+        client.start();
+        return false;
+    } catch (const ConfigError&) {
+        return true;
+    }
+}
+
 // Starts the client, which may still be ending; whether it could be started.
 bool start_at_last(Client& client) {
-    return eventually([&] {
-        try {
-            client.start();
-            return true;
-        } catch (const ConfigError&) {
-            return false;
-        }
-    });
+    return eventually([&] { return !refuses_start(client); });
 }
 
 // A client whose one task runs until the gate opens.
@@ -245,15 +250,7 @@ TEST_CASE("stop: waits for running tasks and returns as soon as they have ended"
     std::optional<bool> stopped;
     const Stopwatch watch;
     std::thread stopping([&] { stopped = client.stop(1h); });
-    const auto refuses_start = [&] {
-        try {
-            client.start();
-            return false;
-        } catch (const ConfigError&) {
-            return true;
-        }
-    };
-    CHECK(eventually(refuses_start));  // the stop has begun
+    CHECK(eventually([&] { return refuses_start(client); }));  // the stop has begun
     gate.open();
     stopping.join();
     CHECK(stopped == true);
@@ -935,6 +932,155 @@ TEST_CASE("Client: destroyed in its own stop callback while other tasks run") {
     CHECK(eventually([&] { return log.use_count() == 2; }));
     CHECK(Look(folder.file("q.db")).completed("succeeded = 1") == 2);
 }
+
+// ---- threads that end inside of a task ------------------------------------------------------------------------------
+
+// So many threads of this process have this name.
+int threads_named(std::string_view name) {
+    int found = 0;
+    for (const auto& entry : std::filesystem::directory_iterator("/proc/self/task")) {
+        std::string comm;
+        std::getline(std::ifstream(entry.path() / "comm"), comm);
+        if (comm == name) ++found;
+    }
+    return found;
+}
+
+// A task that ends the thread of its worker while its payload is read.
+struct Ending {
+    static backlite::QueueConfig config() { return {.name = "ending", .retention = backlite::Retention{}}; }
+};
+void to_json(nlohmann::json& json, const Ending&) { json = 1; }
+void from_json(const nlohmann::json&, Ending&) {
+    static bool first = true;  // adding reads it back once
+    if (!std::exchange(first, false)) ::pthread_exit(nullptr);
+}
+
+constexpr const char* left_by_exit = "succeeded = 0 AND error = 'its processor called pthread_exit'";
+
+TEST_CASE("pthread_exit: it fails the attempt, and another thread takes the worker's place") {
+    const TempFolder folder;
+    Journal journal;
+    Client client{quick(folder.file("q.db"), 2)};
+    client.register_queue<Ending>([](const Ending&) {});
+    client.register_queue<Job>([&](const Job& job) {
+        const std::shared_ptr<void> unwound(nullptr, [&](void*) { journal.note("unwound"); });
+        if (job.name == "ends") ::pthread_exit(nullptr);
+        journal.note(job.name);
+    });
+    for (int i = 0; i < 20; ++i) client.add(Job{"ends"}, Job{"returns"}).save();
+    client.add(Ending{}).save();
+    client.start();
+    CHECK(journal.await("returns", 20));
+    CHECK(journal.await("unwound", 20 + 3 * 20));
+    Look look(folder.file("q.db"));
+    CHECK(eventually([&] { return look.tasks() == 0; }));
+    CHECK(look.completed(fmt::format("queue = 'job' AND attempts = 3 AND {}", left_by_exit)) == 20);
+    CHECK(look.completed("succeeded = 1") == 20);
+    CHECK(look.completed(fmt::format("queue = 'ending' AND {}", left_by_exit)) == 1);
+    CHECK(eventually([] { return threads_named("backlite-w0") == 1 && threads_named("backlite-w1") == 1; }));
+    CHECK(client.stop(patience));
+    CHECK(eventually([] { return threads_named("backlite-w0") + threads_named("backlite-w1") == 0; }));
+}
+
+TEST_CASE("pthread_exit: while a stop waits for the task, it fails the attempt and ends the stop") {
+    const TempFolder folder;
+    Journal journal;
+    Gate gate;
+    Client client{quick(folder.file("q.db"), 1)};
+    const OpensAtExit opens(gate);
+    client.register_queue<Job>([&](Context& context, const Job& job) {
+        journal.note(job.name);
+        if (job.name == "at the gate") gate.wait();
+        if (job.name == "when asked") fires(context.stop_token());
+        ::pthread_exit(nullptr);
+    });
+    add(client, "at the gate");
+    client.start();
+    REQUIRE(journal.await("at the gate"));
+    std::optional<bool> stopped;
+    std::thread stopping([&] { stopped = client.stop(1h); });
+    CHECK(eventually([&] { return refuses_start(client); }));  // the stop has begun
+    gate.open();
+    stopping.join();
+    CHECK(stopped == true);
+    Look look(folder.file("q.db"));
+    CHECK(look.tasks("attempts = 1 AND claimed_at IS NULL AND error = 'its processor called pthread_exit'") == 1);
+    CHECK(look.number("SELECT count(*) FROM backlite_clients") == 0);
+    CHECK(eventually([] { return threads_named("backlite-w0") == 0; }));
+
+    // A hard stop: the attempt is not spent.
+    look.run("DELETE FROM backlite_tasks");
+    client.start();
+    add(client, "when asked");
+    REQUIRE(journal.await("when asked"));
+    CHECK_FALSE(client.stop(0ms));
+    CHECK(look.tasks("attempts = 0 AND claimed_at IS NULL") == 1);
+    CHECK(eventually([] { return threads_named("backlite-w0") == 0; }));
+}
+
+TEST_CASE("pthread_cancel: reaches a processor only where that allows it, and fails the attempt then") {
+    const TempFolder folder;
+    Journal journal;
+    Client client{quick(folder.file("q.db"), 1)};
+    client.register_queue<Job>([&](const Job& job) {
+        ::pthread_cancel(::pthread_self());
+        ::pthread_testcancel();
+        journal.note("not yet");
+        if (job.name == "allows it") ::pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, nullptr);
+        ::pthread_testcancel();
+        journal.note("not at all");
+    });
+    const TaskId refuses = add(client, "refuses it");
+    const TaskId allows = add(client, "allows it");
+    client.start();
+    CHECK(journal.await("not yet", 4));
+    CHECK(eventually([&] { return client.status(allows) == TaskStatus::failed; }));
+    CHECK(client.status(refuses) == TaskStatus::succeeded);
+    CHECK(journal.count("not at all") == 1);
+    CHECK(Look(folder.file("q.db")).completed(left_by_exit) == 1);
+    CHECK(client.stop(patience));
+}
+
+#if BACKLITE_TEST_MAKES_THREADS
+TEST_CASE("pthread_exit: while the system has no other thread the log says so, and its worker waits for one") {
+    const TempFolder folder;
+    Journal journal;
+    auto log = std::make_shared<LogBook>();
+    ClientConfig config = quick(folder.file("q.db"), 1);
+    config.logger = log;
+    std::atomic<bool> refusing{true};
+    std::unique_ptr<ThreadMaking> making;
+    Client client{config};
+    client.register_queue<Job>([&](const Job& job) {
+        journal.note(job.name);
+        if (job.name != "ends") return;
+        making = std::make_unique<ThreadMaking>([&](int) { return refusing ? EAGAIN : 0; }, [] {});
+        ::pthread_exit(nullptr);
+    });
+    client.start();
+    const std::vector<std::string> told{"warning", "a task has ended its worker's thread", "backlite-w0"};
+    SECTION("it comes") {
+        add(client, "ends");
+        INFO(log->text());
+        REQUIRE(log->await(told));
+        add(client, "next");
+        refusing = false;
+        CHECK(journal.await("next"));
+        CHECK(log->count(told) <= 3);  // one for each attempt
+        CHECK(client.stop(patience));
+    }
+    SECTION("it does not come before the client is stopped") {
+        add(client, "ends");
+        REQUIRE(log->await(told));
+        const TaskId next = add(client, "next");
+        CHECK(client.stop(patience));
+        CHECK(journal.count("next") == 0);
+        CHECK(client.status(next) == TaskStatus::pending);
+        CHECK(Look(folder.file("q.db")).tasks("claimed_at IS NULL") == 2);
+    }
+}
+#endif
 
 // ---- exceptions -----------------------------------------------------------------------------------------------------
 

@@ -77,10 +77,9 @@ public:
           observers_(make_observers(parts.config.num_workers)),
           pool_(
               parts.own, parts.config.num_workers, parts.clock,
-              [this](std::size_t worker, const ClaimedTask& task, const std::shared_ptr<StopSignal>& signal) noexcept {
-                  return runner_.run(task, signal, *observers_[worker]);
-              },
-              [this] { dispatcher_.progress(); }),
+              [this](std::size_t worker, const ClaimedTask& task, const std::shared_ptr<StopSignal>& signal,
+                     Resolved& resolved) { runner_.run(task, signal, *observers_[worker], resolved); },
+              [this] { dispatcher_.progress(); }, log_),
           watch_thread_(start_thread(parts.own, "backlite-watch", [this]() noexcept { watch(); })),
           dispatcher_thread_(start_thread(parts.own, "backlite-disp", [this]() noexcept { dispatcher_.run(); })),
           hard_stop_(std::move(hard_stop), HardStop{*this}) {}

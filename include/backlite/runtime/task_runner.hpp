@@ -15,6 +15,8 @@
 #include <string_view>
 #include <utility>
 
+#include <pthread.h>
+
 #include <fmt/format.h>
 
 #include <backlite/clock.hpp>
@@ -26,6 +28,7 @@
 #include <backlite/random.hpp>
 #include <backlite/records.hpp>
 #include <backlite/runtime/queue_registry.hpp>
+#include <backlite/runtime/thread.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -62,22 +65,22 @@ public:
           log_(std::move(log)),
           random_(detail::random_seed()) {}
 
-    /// Runs one attempt and returns what is to be written; all but the id is filled in. Lets nothing escape. One that
-    /// cannot begin for want of memory is put off; once it has begun, its outcome needs none.
-    [[nodiscard]] Resolved run(const ClaimedTask& task, const std::shared_ptr<StopSignal>& signal,
-                               AttemptObserver& observer) noexcept {
+    /// Runs one attempt; `resolved` becomes what is to be written, all but the id. Lets nothing escape but a
+    /// ForcedUnwind: then the attempt has failed. One that cannot begin for want of memory is put off; once it has
+    /// begun, its outcome needs none.
+    void run(const ClaimedTask& task, const std::shared_ptr<StopSignal>& signal, AttemptObserver& observer,
+             Resolved& resolved) {
         const QueueBase& queue = queues_[task.queue];
-        Attempt attempt{task, queue.config(), attempt_number(task)};
-        attempt.resolved.claim = task.claim;
-        attempt.resolved.executed_at = to_ms(clock_.now());
+        Attempt attempt{task, queue.config(), attempt_number(task), resolved};
+        resolved.claim = task.claim;
+        resolved.executed_at = to_ms(clock_.now());
         try {
             run(attempt, queue, signal, observer);
+        } catch (ForcedUnwind&) {
+            throw;
         } catch (...) {
             wait_for_memory(attempt);
         }
-        // Not after its end, though the wall clock was set back meanwhile.
-        attempt.resolved.executed_at = (std::min)(attempt.resolved.executed_at, to_ms(clock_.now()));
-        return std::move(attempt.resolved);
     }
 
 private:
@@ -89,7 +92,42 @@ private:
         const ClaimedTask& task;
         const QueueConfig& config;
         int number;
-        Resolved resolved{};
+        Resolved& resolved;
+        Steady::time_point started{};  ///< when user code was called
+    };
+
+    /// Around user code. If that ends its thread, the stack is unwound past here, and the attempt has failed.
+    class Inside {
+    public:
+        Inside(TaskRunner& runner, Attempt& attempt, const StopSignal& signal, AttemptObserver& observer)
+            : runner_(runner), attempt_(attempt), signal_(signal), observer_(observer) {
+            observer_.entering(attempt_.task);
+            attempt_.started = runner_.clock_.steady_now();
+        }
+        Inside(const Inside&) = delete;
+        Inside& operator=(const Inside&) = delete;
+        ~Inside() {
+            if (left_) return;
+            runner_.measure(attempt_);
+            leave();
+            runner_.resolve(attempt_, Outcome::retry(detail::format_or_say("its processor called pthread_exit", {})),
+                            signal_.reason());
+        }
+        void leave() noexcept {
+            left_ = true;
+            pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);  // a processor may have turned it on
+            observer_.left();
+            // Not after its end, though the wall clock was set back meanwhile.
+            std::int64_t& began = attempt_.resolved.executed_at;
+            began = (std::min)(began, to_ms(runner_.clock_.now()));
+        }
+
+    private:
+        TaskRunner& runner_;
+        Attempt& attempt_;
+        const StopSignal& signal_;
+        AttemptObserver& observer_;
+        bool left_ = false;
     };
 
     void run(Attempt& attempt, const QueueBase& queue, const std::shared_ptr<StopSignal>& signal,
@@ -117,7 +155,7 @@ private:
 
     void process(Attempt& attempt, const QueueBase& queue, const std::shared_ptr<StopSignal>& signal,
                  AttemptObserver& observer) {
-        observer.entering(attempt.task);
+        Inside inside(*this, attempt, *signal, observer);
         std::unique_ptr<QueueBase::Job> job;
         bool no_memory = false;
         const std::optional<std::string> unreadable = text_of_exception([&] {
@@ -127,29 +165,33 @@ private:
                 no_memory = true;
             }
         });
-        if (unreadable || no_memory) observer.left();
+        if (unreadable || no_memory) inside.leave();
         if (no_memory) return wait_for_memory(attempt);
         if (unreadable) {
             return fail_unread(attempt, detail::format("its payload cannot be read: {}", {*unreadable}));
         }
         std::optional<Outcome> outcome;
-        const auto started = clock_.steady_now();
+        attempt.started = clock_.steady_now();
         std::optional<std::string> thrown = text_of_exception([&] {
             std::optional<Steady::time_point> deadline;
             if (attempt.config.timeout > Duration::zero()) {
-                deadline = saturating_add(started, attempt.config.timeout);
+                deadline = saturating_add(attempt.started, attempt.config.timeout);
                 observer.timing(*deadline, signal);
             }
             Context context({engine_, attempt.task.id, attempt.config.name, attempt.number, attempt.config.max_attempts,
                              *signal, deadline});
             outcome.emplace(job->run(context));
         });
-        attempt.resolved.duration_us =
-            std::chrono::duration_cast<std::chrono::microseconds>(clock_.steady_now() - started).count();
+        measure(attempt);
         job.reset();
-        observer.left();
+        inside.leave();
         if (thrown) outcome.emplace(Outcome::retry(std::move(*thrown)));
         resolve(attempt, *outcome, signal->reason());
+    }
+
+    void measure(Attempt& attempt) const noexcept {
+        const auto taken = clock_.steady_now() - attempt.started;
+        attempt.resolved.duration_us = std::chrono::duration_cast<std::chrono::microseconds>(taken).count();
     }
 
     /// No attempt is spent: the processor was not called.
@@ -321,12 +363,14 @@ private:
               {"error", cut(reason)}});
     }
 
-    /// Runs user code; the text of what it threw, nullopt if it returned.
+    /// Runs user code; the text of what it threw, nullopt if it returned. Lets a ForcedUnwind pass.
     template <class Call>
-    static std::optional<std::string> text_of_exception(Call&& call) noexcept {
+    static std::optional<std::string> text_of_exception(Call&& call) {
         try {
             call();
             return std::nullopt;
+        } catch (ForcedUnwind&) {
+            throw;
         } catch (const std::exception& error) {
             const char* text = error.what();
             return detail::format_or_say("{}", {text == nullptr ? "an exception without a text" : text});

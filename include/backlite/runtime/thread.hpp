@@ -10,6 +10,9 @@
 #include <system_error>
 #include <thread>
 #include <utility>
+#if defined(__GLIBCXX__)
+#include <bits/cxxabi_forced.h>  // <cxxabi.h> is 700 lines
+#endif
 
 #include <pthread.h>
 #include <signal.h>
@@ -71,13 +74,22 @@ private:
     Scope* first_ = nullptr;
 };
 
+/// What unwinds the stack of a thread that ends by pthread_exit or pthread_cancel. glibc ends the process if a handler
+/// keeps it, so each `catch (...)` around a processor lets it pass. libc++ shows it to no handler.
+#if defined(__GLIBCXX__)
+using ForcedUnwind = __cxxabiv1::__forced_unwind;
+#else
+class ForcedUnwind {};
+#endif
+
 /// What a thread of the library does. One type for all, so that <thread> is instantiated once.
 struct ThreadBody {
     std::shared_ptr<ThreadList> own;  ///< shared: the last thread may outlive its engine by a moment
     std::string name;
     std::function<void()> body;
 
-    void operator()() const noexcept {
+    void operator()() const {
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);  // inside of SQLite it would leave locks behind
         pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
         const ThreadList::Scope scope(*own);
         body();

@@ -7,6 +7,7 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
+#include <exception>
 #include <functional>
 #include <iterator>
 #include <memory>
@@ -20,6 +21,7 @@
 #include <backlite/clock.hpp>
 #include <backlite/context.hpp>
 #include <backlite/format.hpp>
+#include <backlite/logger.hpp>
 #include <backlite/records.hpp>
 #include <backlite/runtime/setback.hpp>
 #include <backlite/runtime/thread.hpp>
@@ -50,8 +52,10 @@ struct RunningTask {
 class WorkerPool {
 public:
     using Steady = std::chrono::steady_clock;
-    /// Runs one attempt; must not throw. The id is filled in by the pool.
-    using Work = std::function<Resolved(std::size_t worker, const ClaimedTask&, const std::shared_ptr<StopSignal>&)>;
+    /// Runs one attempt and fills in what is to be written, all but the id; must not throw. If it ends its thread
+    /// instead, by pthread_exit, what is filled in counts, and another thread takes the worker's place.
+    using Work =
+        std::function<void(std::size_t worker, const ClaimedTask&, const std::shared_ptr<StopSignal>&, Resolved&)>;
 
     /// How busy the pool is, at one moment.
     struct Load {
@@ -72,16 +76,18 @@ public:
     };
 
     /// `progress` is called without a lock when outcomes wait to be taken or workers run out of tasks.
-    WorkerPool(const std::shared_ptr<ThreadList>& own, std::size_t workers, const Clock& clock, Work work,
-               std::function<void()> progress)
-        : clock_(clock), work_(std::move(work)), progress_(std::move(progress)), slots_(workers) {
+    WorkerPool(std::shared_ptr<ThreadList> own, std::size_t workers, const Clock& clock, Work work,
+               std::function<void()> progress, Log log = Log())
+        : own_(std::move(own)),
+          clock_(clock),
+          work_(std::move(work)),
+          progress_(std::move(progress)),
+          log_(std::move(log)),
+          slots_(workers) {
         parked_.reserve(workers);
         threads_.reserve(workers);
         try {
-            for (std::size_t i = 0; i < workers; ++i) {
-                threads_.push_back(
-                    start_thread(own, detail::format("backlite-w{}", {i}), [this, i]() noexcept { run(i); }));
-            }
+            for (std::size_t i = 0; i < workers; ++i) threads_.push_back(start_worker(i));
         } catch (...) {
             close();  // no destructor runs, and the threads that were made would be waited for in vain
             throw;
@@ -268,7 +274,20 @@ private:
         Steady::time_point started{};
         std::shared_ptr<StopSignal> signal{};  ///< null: idle
         std::condition_variable wake{};
-        bool parked = false;  ///< sleeps, and is in `parked_`
+        bool parked = false;    ///< sleeps, and is in `parked_`
+        std::jthread before{};  ///< the worker's thread that ended inside of a task
+    };
+
+    /// Around a task: whether it has returned. If not, its thread ends, and the stack is unwound past here.
+    struct Entered {
+        WorkerPool& pool;
+        std::size_t worker;
+        Finished finished;
+        bool returned = false;
+
+        ~Entered() {
+            if (!returned) pool.succeed(worker, std::move(finished));
+        }
     };
 
     [[nodiscard]] std::size_t ready_count_locked() const noexcept { return ready_.size() - next_ready_; }
@@ -341,10 +360,64 @@ private:
         threads_.clear();  // joins
     }
 
-    void run(std::size_t worker) noexcept {
+    [[nodiscard]] std::jthread start_worker(std::size_t worker) {
+        return start_thread(own_, detail::format("backlite-w{}", {worker}), [this, worker] { run(worker); });
+    }
+
+    /// The last that the thread of a worker does if a task has ended it. While no other is to be had, its worker counts
+    /// as an idle one.
+    void succeed(std::size_t worker, Finished finished) noexcept {
+        Slot& slot = slots_[worker];
+        std::unique_lock lock(mutex_);
+        const bool tell = finish_locked(slot, std::move(finished));
+        lock.unlock();
+        if (tell) progress_();
+        lock.lock();
+        for (bool told = false; !closing_;) {
+            std::string why;
+            try {
+                std::jthread next = start_worker(worker);
+                slot.before = std::exchange(threads_[worker], std::move(next));
+                return;
+            } catch (const std::exception& error) {
+                why = detail::format_or_say("{}", {error.what()});
+            }
+            lock.unlock();
+            if (!std::exchange(told, true)) {
+                log_(LogLevel::warning, "a task has ended its worker's thread, and there is no other yet",
+                     {{"error", why}});
+            }
+            lock.lock();
+            slot.wake.wait_for(lock, without_memory);
+        }
+    }
+
+    /// Whether to call for progress.
+    [[nodiscard]] bool finish_locked(Slot& slot, Finished finished) noexcept {
+        forget_locked(slot.task);
+        finished.resolved.id = std::move(slot.task.id);
+        finished_.push_back(std::move(finished));
+        slot.signal.reset();
+        ++idle_;
+        // Two calls for a batch: when its first outcome is there, and when more tasks are needed.
+        const bool low = ready_count_locked() <= low_water_;
+        const bool first = !std::exchange(told_first_, true);
+        if (first) first_finished_ = clock_.steady_now();
+        const bool tell = first || (low && !told_low_);
+        told_low_ = told_low_ || low;
+        return tell;
+    }
+
+    void run(std::size_t worker) {
         Slot& slot = slots_[worker];
         std::shared_ptr<StopSignal> signal;
         std::unique_lock lock(mutex_);
+        if (slot.before.joinable()) {
+            std::jthread before = std::move(slot.before);
+            lock.unlock();
+            before.join();
+            lock.lock();
+        }
         for (;;) {
             if (ready_count_locked() == 0 || held_) {
                 if (closing_) return;
@@ -362,21 +435,11 @@ private:
             slot.signal = std::exchange(signal, nullptr);
             --idle_;
             lock.unlock();
-            Finished finished{work_(worker, slot.task, slot.signal), slot.task.queue, slot.task.due};
+            Entered entered{*this, worker, {{}, slot.task.queue, slot.task.due}};
+            work_(worker, slot.task, slot.signal, entered.finished.resolved);
+            entered.returned = true;
             lock.lock();
-            forget_locked(slot.task);
-            finished.resolved.id = std::move(slot.task.id);
-            finished_.push_back(std::move(finished));
-            slot.signal.reset();
-            ++idle_;
-            // Two calls for a batch: when its first outcome is there, and when more tasks are needed.
-            const bool low = ready_count_locked() <= low_water_;
-            if (!std::exchange(told_first_, true)) {
-                first_finished_ = clock_.steady_now();
-            } else if (!low || told_low_) {
-                continue;
-            }
-            told_low_ = told_low_ || low;
+            if (!finish_locked(slot, std::move(entered.finished))) continue;
             lock.unlock();
             progress_();
             lock.lock();
@@ -386,9 +449,11 @@ private:
     static constexpr std::chrono::milliseconds without_memory{100};  ///< until a worker looks for some again
 
     // constant after construction
+    const std::shared_ptr<ThreadList> own_;
     const Clock& clock_;
     const Work work_;
     const std::function<void()> progress_;
+    const Log log_;
 
     mutable std::mutex mutex_{};
     // guarded by mutex_

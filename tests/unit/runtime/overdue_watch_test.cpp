@@ -87,10 +87,9 @@ private:
     OverdueWatch watch_{};
     Log log_{logger};
     WorkerPool pool_{own, 1, clock,
-                     [this](std::size_t, const ClaimedTask&, const std::shared_ptr<StopSignal>&) {
+                     [this](std::size_t, const ClaimedTask&, const std::shared_ptr<StopSignal>&, Resolved&) {
                          started_.add(true);
                          gate_.pass();
-                         return Resolved{};
                      },
                      [] {}};
 };

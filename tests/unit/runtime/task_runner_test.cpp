@@ -109,7 +109,12 @@ public:
 
     Resolved run() {
         TaskRunner runner(queues, {}, clock, Log(logger));
-        return runner.run(task, signal, observer);
+        return run(runner);
+    }
+    Resolved run(TaskRunner& runner) {
+        Resolved resolved;
+        runner.run(task, signal, observer, resolved);
+        return resolved;
     }
 
     [[nodiscard]] std::int64_t now() const { return to_ms(clock.now()); }
@@ -568,8 +573,8 @@ TEST_CASE("TaskRunner: exponential backoffs of one runner are spread") {
                .max_attempts = 9,
                .backoff = Backoff::exponential({.initial = 1h, .max = 10h, .jitter = 0.5})});
     TaskRunner runner(shop.queues, {}, shop.clock, Log{});
-    const std::int64_t first = runner.run(shop.task, shop.signal, shop.observer).wait_until;
-    const std::int64_t second = runner.run(shop.task, shop.signal, shop.observer).wait_until;
+    const std::int64_t first = shop.run(runner).wait_until;
+    const std::int64_t second = shop.run(runner).wait_until;
     CHECK(first != second);
     for (const std::int64_t until : {first, second}) {
         CHECK(until >= shop.now() + 1'800'000);
@@ -641,7 +646,7 @@ TEST_CASE("TaskRunner: a wait that begins between two milliseconds is rounded up
     queues.add(std::make_unique<TestQueue>(QueueConfig{.name = "mail", .max_attempts = 3},
                                            returning(Outcome::snooze(5ms)), events));
     TaskRunner runner(queues, {}, clock, Log(nullptr));
-    CHECK(runner.run(shop.task, shop.signal, shop.observer).wait_until == to_ms(between) + 6);
+    CHECK(shop.run(runner).wait_until == to_ms(between) + 6);
 }
 
 /// The one line that an attempt leaves.
@@ -708,7 +713,7 @@ TEST_CASE("TaskRunner: works without a logger") {
          {Outcome::success(), Outcome::retry("x"), Outcome::snooze(1s), Outcome::discard("x")}) {
         Shop shop(returning(outcome));
         TaskRunner runner(shop.queues, {}, shop.clock, Log{});
-        CHECK(runner.run(shop.task, shop.signal, shop.observer).claim == 7);
+        CHECK(shop.run(runner).claim == 7);
     }
 }
 

@@ -73,13 +73,12 @@ public:
         std::size_t workers, Work work = [](std::size_t, const ClaimedTask&, const Signal&) {})
         : pool(
               std::in_place, own, workers, clock,
-              [this, work = std::move(work)](std::size_t worker, const ClaimedTask& claimed, const Signal& signal) {
+              [this, work = std::move(work)](std::size_t worker, const ClaimedTask& claimed, const Signal& signal,
+                                             Resolved& resolved) {
                   started.add(claimed.id.str());
-                  work(worker, claimed, signal);
-                  Resolved resolved;
                   resolved.claim = claimed.claim;
                   resolved.resolution = Resolution::complete;
-                  return resolved;
+                  work(worker, claimed, signal);
               },
               [this] { progress.add(true); }) {}
     Shop(const Shop&) = delete;
