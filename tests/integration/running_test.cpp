@@ -1122,6 +1122,48 @@ TEST_CASE("Clock: what was written while the clock was ahead does not wait for t
     CHECK(seen.count_of(30) == 0);
 }
 
+TEST_CASE("Clock: a row that SQL added while the clock was ahead is found behind many scheduled ones after a start") {
+    Events<int> seen;
+    Stepping test;
+    test.client.register_queue<Plain>([&](const Plain& task) { seen.add(task.n); });
+    (void)test.client.add(std::vector<Plain>(1200)).at(test.clock->now() + 24h).save();
+    const TaskId id = test.test.add(Plain{{7}});
+    SQLite::Database(test.test.file, SQLite::OPEN_READWRITE)
+        .exec(
+            fmt::format("UPDATE backlite_tasks SET created_at = created_at + 315360000000 WHERE id = '{}'", id.str()));
+    test.client.start();
+    CHECK(eventually([&] {
+        test.clock->advance(1s);
+        test.client.notify();
+        return seen.count_of(7) == 1;
+    }));
+    CHECK(test.client.stop(20s));
+    CHECK(seen.count() == 1);
+}
+
+TEST_CASE("Clock: one that says 1970 at a start moves no wait, so that none is too short once it is right") {
+    Events<int> seen;
+    Stepping test;
+    test.client.register_queue<Retrying>([&](const Retrying& task) {
+        seen.add(task.n);
+        throw std::runtime_error("not yet");
+    });
+    test.client.start();
+    const TaskId id = test.test.add(Retrying{{1}});
+    REQUIRE(seen.wait_for(1));
+    CHECK(test.client.stop(20s));
+    SQLite::Database look(test.test.file);
+    const std::string sql = fmt::format("SELECT wait_until FROM backlite_tasks WHERE id = '{}'", id.str());
+    const std::int64_t wait_until = look.execAndGet(sql).getInt64();
+    const auto fifty_years = test.clock->now().time_since_epoch();
+    test.clock->jump(-std::chrono::floor<backlite::Duration>(fifty_years));
+    test.client.start();
+    (void)test.test.add(Retrying{{2}});
+    REQUIRE(seen.wait_for(2));
+    CHECK(test.client.stop(20s));
+    CHECK(look.execAndGet(sql).getInt64() == wait_until);
+}
+
 TEST_CASE("Clock: what another process wrote while its clock was ahead does not wait for that time") {
     Events<int> seen;
     Stepping test;

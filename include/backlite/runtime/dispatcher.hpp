@@ -204,6 +204,7 @@ private:
     void mend_everything() {
         mending_.assign(parts_.queues.size(), DueTimes::nothing);
         mend_all_ = true;
+        next_mend_ = parts_.clock.steady_now();
     }
 
     /// Looks for commits of others; if there are any, reads anew what this client believes of the file.
@@ -395,7 +396,7 @@ private:
             if (plan.leases.empty()) next_lease_ = saturating_add(now, lease_interval());
         }
         const auto real = Steady::now();
-        if (!apart_.waits(SetApart::Step::jump, real)) {
+        if (now >= mend_at(wall) && !apart_.waits(SetApart::Step::jump, real)) {
             plan.mend = mending_;
             plan.jump_back = jump_back_;
         }
@@ -487,7 +488,7 @@ private:
             parts_.tell(LogLevel::warning, "rescued claims of an unknown owner",
                         {{"claims", std::to_string(result.lapsed)}});
         }
-        if (!plan.mend.empty() && !result.refused_jump) note_mended(result);
+        if (!plan.mend.empty()) note_mended(result);
         for (const storage::RefusedClaim& refused : result.claimed.refused) apart_.keep(refused, real);
         for (const std::size_t index : result.lost_leases) drop_claim(plan.leases[index]);
     }
@@ -509,13 +510,23 @@ private:
                                  [this](const auto& signal) { parts_.timer.fire(signal, StopReason::claim_lost); });
     }
 
+    /// When the next piece of what waits is looked through for times that a wrong clock has made. By a clock of before
+    /// this library, everything has such times: it is behind, and was not seen to be set.
+    [[nodiscard]] Steady::time_point mend_at(std::int64_t wall) const noexcept {
+        constexpr std::int64_t year_2010 = 1'262'304'000'000;
+        const bool behind = wall < year_2010 && jump_back_ == Duration::zero();
+        return mending_.empty() || behind ? (Steady::time_point::max)() : next_mend_;
+    }
+
     void note_mended(CycleResult& result) {
+        next_mend_ = parts_.clock.steady_now();
+        if (!mend_all_ || result.refused_jump) next_mend_ = saturating_add(next_mend_, std::chrono::seconds{1});
+        if (result.refused_jump) return;
         mending_ = std::move(result.mend_next);
         if (result.mended > 0) taken_.refresh = true;
         const bool done =
             std::all_of(mending_.begin(), mending_.end(), [](std::int64_t next) { return next == storage::never; });
-        // At a start without a reason for more, one piece of each queue has to do.
-        if (mend_all_ && !done) return;
+        if (!done) return;
         mending_.clear();
         mend_all_ = false;
         jump_back_ = Duration::zero();
@@ -574,6 +585,7 @@ private:
         at_most(outcomes_at(load));
         at_most(looks_.next());
         at_most(next_purge_);
+        at_most(mend_at(wall));
         if (parts_.liveness.others_known()) {
             at_most(next_probe_);
             at_most(next_observation_);
@@ -620,10 +632,10 @@ private:
     LookSchedule looks_{};
     ClockWatch clocks_;
     Duration jump_back_{};  ///< how far the wall clock was set back, until its effect is undone
-    /// By queue: how far what waits was looked through for times that a wrong clock has made; empty: all was, or as
-    /// much as is needed without a sign of a wrong clock.
+    /// By queue: how far what waits was looked through for times that a wrong clock has made; empty: all was.
     std::vector<std::int64_t> mending_{};
-    bool mend_all_ = false;
+    bool mend_all_ = false;  ///< there is a sign of a wrong clock: piece after piece, and not one a second
+    Steady::time_point next_mend_{};
     std::int64_t latest_mended_ = (std::numeric_limits<std::int64_t>::min)();  ///< the latest minute known at that
     ClockTrust trust_{};
     bool doubtful_ = true;  ///< the wall clock is to be compared with the file

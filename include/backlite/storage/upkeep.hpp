@@ -131,9 +131,10 @@ public:
 
     /// Looks through up to `limit` tasks of a queue that are due after `now` and after `from`, in the order of their
     /// due times. Those that wait because the wall clock was ahead of `now` once become due as they would be otherwise:
-    /// tasks without a time of their own, or whose time had passed when they were added, at once; what ran while it
-    /// was ahead, after as long a wait as it was given. A later time that a program asked for, or that an attempt
-    /// since did, is left alone. `jump`: how far the clock was set back, zero if that is not known.
+    /// tasks without a time of their own, or whose time had passed when they were added, at once, but for a time more
+    /// than a day before that, which is still to come; what ran while it was ahead, after as long a wait as it was
+    /// given. A later time that a program asked for, or that an attempt since did, is left alone. `jump`: how far the
+    /// clock was set back, zero if that is not known.
     Mended mend(std::string_view queue, std::int64_t now, std::int64_t from, std::int64_t jump, int limit) {
         std::int64_t to = never;
         {
@@ -234,7 +235,8 @@ private:
     // The clock was ahead by the jump, or by as much as the last attempt began too late.
     Statement mend_{
         "UPDATE backlite_tasks SET created_at = min(created_at, ?2), "
-        "wait_until = CASE WHEN last_executed_at IS NULL THEN min(wait_until, ?2) "
+        "wait_until = CASE WHEN last_executed_at IS NULL AND wait_until < created_at - 86400000 THEN wait_until "
+        "WHEN last_executed_at IS NULL THEN min(wait_until, ?2) "
         "WHEN last_executed_at > ?2 THEN max(wait_until, max(?5, min(last_executed_at, 4611686018427387903) - ?2) "
         "- 9223372036854775807) - max(?5, min(last_executed_at, 4611686018427387903) - ?2) ELSE wait_until END, "
         "last_executed_at = min(last_executed_at, ?2) WHERE rowid IN ("

@@ -363,6 +363,17 @@ TEST_CASE("Upkeep: after a wrong clock of an earlier life, tasks without a time 
     CHECK(database.query("SELECT due FROM backlite_tasks WHERE id = 'own'") == fmt::to_string(now + 1'000'000'001));
 }
 
+TEST_CASE("Upkeep: a time that a clock far ahead took for past is waited for, but for one of the day before") {
+    TestDatabase database;
+    const std::int64_t wrong = now + 1'000'000'000;
+    database.add({.id = "fixed", .created_at = wrong, .wait_until = wrong - 86'400'001});
+    database.add({.id = "now", .created_at = wrong, .wait_until = wrong - 86'400'000});
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, 0, 0, 100).tasks; }) == 2);
+    CHECK(database.query("SELECT id, created_at, due FROM backlite_tasks ORDER BY id") ==
+          fmt::format("fixed|50000|{}\nnow|50000|50000", wrong - 86'400'001));
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, 0, 0, 100).tasks; }) == 0);
+}
+
 TEST_CASE("Upkeep: after a wrong clock of an earlier life, a retry waits as long as it was given, from now") {
     TestDatabase database;
     add_retry(database, "a", now + 1'000'000'000, now + 1'000'000'700);
