@@ -75,7 +75,7 @@ enum class Resolution {
     fail,      ///< the task failed for good
     retry,     ///< the attempt failed, another follows
     snooze,    ///< the task asked to run later; no attempt is spent
-    release,   ///< the claim is given back as if it had never been taken
+    release,   ///< the claim is given back as if it had never been taken, perhaps to be taken after a wait
 };
 
 /// The resolution of one claim, ready to be written.
@@ -88,8 +88,8 @@ struct Resolved {
     bool keep_payload = false;
     std::int64_t executed_at = 0;  ///< when the attempt started
     std::int64_t duration_us = 0;
-    std::int64_t wait_until = 0;               ///< retry, snooze: when it runs again
-    std::optional<Duration> wait{};            ///< retry, snooze: how long after its end, at most
+    std::int64_t wait_until = 0;               ///< retry, snooze, release after a wait: when it runs again
+    std::optional<Duration> wait{};            ///< the same: how long after its end, at most
     std::optional<std::int64_t> expires_at{};  ///< kept rows; nullopt: never
     std::string error{};                       ///< retry, fail
 };

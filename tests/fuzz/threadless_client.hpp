@@ -126,7 +126,8 @@ public:
             if (resolution == Resolution::retry || resolution == Resolution::snooze) {
                 due_.note(finished.queue, finished.resolved.wait_until);
             } else if (resolution == Resolution::release) {
-                due_.note(finished.queue, (std::min)(finished.due, wall));
+                due_.note(finished.queue,
+                          finished.resolved.wait ? finished.resolved.wait_until : (std::min)(finished.due, wall));
             }
         }
         if (plan.lapse || !plan.mend.empty()) stale_ = true;

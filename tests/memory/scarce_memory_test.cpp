@@ -7,7 +7,9 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdio>
 #include <limits>
+#include <memory>
 #include <new>
 #include <optional>
 #include <set>
@@ -24,14 +26,20 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
+#include <backlite/runtime/liveness.hpp>
+#include <backlite/runtime/queue_registry.hpp>
+#include <backlite/runtime/task_runner.hpp>
 #include <backlite/storage/group_commit.hpp>
+#include <backlite/storage/owner_lock.hpp>
 #include <backlite/storage/schema.hpp>
+#include <backlite/testing/manual_clock.hpp>
 
 #include <backlite_catch.hpp>
 #include <events.hpp>
 #include <harness.hpp>
 #include <scarce_memory.hpp>
 #include <temp_folder.hpp>
+#include <test_database.hpp>
 
 // nlohmann_json 3.11 loses an object that it has made when the memory for the value in it is refused.
 extern "C" const char* __lsan_default_suppressions();
@@ -66,17 +74,42 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Other, n)
 
 bool in_transaction(SQLite::Database& database) { return sqlite3_get_autocommit(database.getHandle()) == 0; }
 
-/// Calls `call` with one allocation refused after the other: the first forty, and a sample of the others, or all with
-/// BACKLITE_ROUNDS=1000000. It may throw std::bad_alloc or an error of the library. `check(worked)` follows each.
-template <class Call, class Check>
-void sweep(std::string_view name, Call&& call, Check&& check) {
-    constexpr std::uint64_t first = 40;
-    const Harness harness(name, 12);
+/// What became of one round: whether the allocation to be refused was met, and how many there were.
+struct Round {
+    bool met = false;
     std::uint64_t allocations = 0;
+};
+
+/// Plays `round(n)` for the `first` n, and for a sample of the others, or for all of them with BACKLITE_ROUNDS=1000000.
+/// Prints how many there are.
+template <class Play>
+void each_allocation(std::string_view name, std::uint64_t first, Play&& play) {
+    const Harness harness(name, 12);
+    const auto begin = std::chrono::steady_clock::now();
+    std::uint64_t refused = 0;
+    std::uint64_t all = 0;
     const auto refuse = [&](std::uint64_t n) {
         INFO(name << ": allocation " << n << " is refused");
+        const Round round = play(n);
+        all = (std::max)(all, round.allocations);
+        refused += round.met ? 1 : 0;
+    };
+    refuse((std::numeric_limits<std::uint64_t>::max)());
+    const std::uint64_t step = (std::max)(all / harness.rounds(), std::uint64_t{1});
+    for (std::uint64_t n = 1; n <= (std::min)(first, all); ++n) refuse(n);
+    for (std::uint64_t n = first + 1 + harness.seed() % step; n <= all; n += step) refuse(n);
+    const std::chrono::duration<double> took = std::chrono::steady_clock::now() - begin;
+    fmt::print("  {} of {} allocations were refused, in {:.1f} s\n", refused, all, took.count());
+    std::fflush(stdout);
+}
+
+/// Calls `call` with one allocation of this thread refused after the other. It may throw std::bad_alloc or an error of
+/// the library. `check(worked)` follows each.
+template <class Call, class Check>
+void sweep(std::string_view name, Call&& call, Check&& check) {
+    each_allocation(name, 40, [&](std::uint64_t n) {
+        Round round;
         bool worked = true;
-        bool met = false;
         {
             const ScarceMemory memory(ScarceMemory::Of::this_thread, n);
             try {
@@ -86,19 +119,11 @@ void sweep(std::string_view name, Call&& call, Check&& check) {
             } catch (const backlite::Error&) {
                 worked = false;
             }
-            met = memory.met();
-            allocations = memory.calls();
+            round = {memory.met(), memory.calls()};
         }
         check(worked);
-        return met;
-    };
-    for (std::uint64_t n = 1; n <= first; ++n) {
-        if (!refuse(n)) return;
-    }
-    (void)refuse((std::numeric_limits<std::uint64_t>::max)());
-    const std::uint64_t step = (std::max)(allocations / harness.rounds(), std::uint64_t{1});
-    for (std::uint64_t n = first + 1 + harness.seed() % step; refuse(n); n += step) {
-    }
+        return round;
+    });
 }
 
 TEST_CASE("out of memory: an allocation is refused when it is to be, and once") {
@@ -285,13 +310,11 @@ ClientConfig quick(const TempFolder& folder) {
 }
 
 TEST_CASE("out of memory: whatever a thread of the client needs it for, each task runs as often as it should") {
-    const Harness harness("threads of the client", 12);
-    std::uint64_t allocations = 0;
-    const auto round = [&](std::uint64_t n) {
-        INFO("allocation " << n << " of " << allocations << " is refused");
+    each_allocation("threads of the client", 0, [](std::uint64_t n) {
         for (std::atomic<int>& count : runs) count = 0;
         const TempFolder folder;
-        bool met = false;
+        Round round;
+        int starts = 0;
         {
             Client client(quick(folder));
             register_work(client);
@@ -301,21 +324,34 @@ TEST_CASE("out of memory: whatever a thread of the client needs it for, each tas
             for (const int count : {1, 1, 1, 1, 8}) {
                 const int next = static_cast<int>(added.size());
                 (void)client.add(many(next, count)).save();
-                for (int k = next; k < next + count; ++k) added.insert(k);
+                for (int k = next; k < next + count; ++k) {
+                    added.insert(k);
+                    starts += expected_runs(k);
+                }
             }
             CHECK(eventually([&] { return client.counts().empty(); }));
             CHECK(all_ran(added, most_tasks));
             CHECK(client.stop(20s));
-            met = memory.met();
-            allocations = (std::max)(allocations, memory.calls());
+            round = {memory.met(), memory.calls()};
         }
         SQLite::Database look(folder.file("app.db"));
         CHECK(look.execAndGet("PRAGMA integrity_check").getString() == "ok");
-        return met;
-    };
-    (void)round((std::numeric_limits<std::uint64_t>::max)());
-    const std::uint64_t step = (std::max)(allocations / harness.rounds(), std::uint64_t{1});
-    for (std::uint64_t n = 1 + harness.seed() % step; n <= allocations; n += step) (void)round(n);
+        // What could not begin has not started.
+        CHECK(look.execAndGet("SELECT sum(started) FROM backlite_stats WHERE span = 1").getInt() == starts);
+        return round;
+    });
+}
+
+TEST_CASE("out of memory: the threads of a client begin and end") {
+    each_allocation("threads that begin", 40, [](std::uint64_t n) {
+        const TempFolder folder;
+        Client client(quick(folder));
+        register_work(client);
+        const ScarceMemory memory(ScarceMemory::Of::library_threads, n);
+        client.start();
+        CHECK(client.stop(20s));
+        return Round{memory.met(), memory.calls()};
+    });
 }
 
 TEST_CASE("out of memory: a call of a running client works or fails, and what it added runs") {
@@ -383,6 +419,279 @@ TEST_CASE("out of memory: the end of a client needs none") {
             client.reset();
         },
         [&](bool worked) { CHECK(worked); });
+}
+
+TEST_CASE("out of memory: the end of a client inside its own task leaves nothing behind") {
+    each_allocation("orphan", 20, [](std::uint64_t n) {
+        const TempFolder folder;
+        std::optional<ScarceMemory> memory;
+        auto client = std::make_unique<Client>(quick(folder));
+        client->register_queue<Other>([&](const Other&) {
+            memory.emplace(ScarceMemory::Of::library_threads, n);
+            client.reset();
+        });
+        client->start();
+        (void)client->add(Other{}).save();
+        SQLite::Database look(folder.file("app.db"));
+        look.setBusyTimeout(5000);
+        const auto none = [&look](const char* table) {
+            return look.execAndGet(fmt::format("SELECT count(*) FROM {}", table)).getInt() == 0;
+        };
+        CHECK(eventually([&] { return none("backlite_tasks") && none("backlite_clients"); }));
+        return Round{memory->met(), memory->calls()};
+    });
+}
+
+TEST_CASE("out of memory: the first look of a client opens its connection, or the next one does") {
+    const TempFolder folder;
+    std::optional<Client> client(quick(folder));
+    sweep(
+        "first status", [&] { (void)client->status(backlite::TaskId{}); },
+        [&](bool) {
+            CHECK(client->counts().empty());
+            client.emplace(quick(folder));
+        });
+}
+
+TEST_CASE("out of memory: an attempt that cannot begin is as if it had never started") {
+    backlite::runtime::QueueRegistry queues;
+    queues.add(backlite::Queue<Work>([](backlite::Context& context, const Work& work) {
+                   return run(context, work);
+               }).release());
+    const backlite::Clock clock;
+    backlite::runtime::TaskRunner runner(queues, {}, clock, backlite::Log(backlite::make_logger([](auto&&...) {})));
+    struct Observer final : backlite::runtime::AttemptObserver {
+        void entering(const backlite::ClaimedTask&) noexcept override {}
+        void timing(std::chrono::steady_clock::time_point, const std::shared_ptr<backlite::StopSignal>&) override {}
+        void left() noexcept override {}
+    } observer;
+    const auto signal = std::make_shared<backlite::StopSignal>();
+    backlite::ClaimedTask task;
+    task.payload = R"({"n":0,"text":"longer than what a string holds in itself"})";
+    backlite::Resolved resolved;
+    runs[0] = 0;
+    sweep(
+        "an attempt",
+        [&] {
+            resolved = {};
+            runner.run(task, signal, observer, resolved);
+        },
+        [&](bool) {
+            const bool ran = runs[0].exchange(0) == 1;
+            CHECK(resolved.resolution == (ran ? backlite::Resolution::complete : backlite::Resolution::release));
+            CHECK(resolved.spends_attempt == ran);
+            CHECK(resolved.wait.has_value() == !ran);  // or it would be tried again and again, and nothing else
+        });
+}
+
+// ---- what a client does besides running tasks -----------------------------------------------------------------------
+
+/// A file whose triggers call `moment()`, which the client's connections know: from its `from`th call on, the n-th
+/// allocation of the client's threads is refused.
+class Watched {
+public:
+    Watched(std::uint64_t n, int from) : n_(n), from_(from) {
+        config.open = [this] {
+            SQLite::Database database(folder.file("app.db"), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+            sqlite3_create_function_v2(database.getHandle(), "moment", 0, SQLITE_UTF8 | SQLITE_INNOCUOUS, this, &moment,
+                                       nullptr, nullptr, nullptr);
+            return database;
+        };
+        for (std::atomic<int>& count : runs) count = 0;
+    }
+
+    /// What `moment()` returns.
+    std::atomic<bool> answer{false};
+    [[nodiscard]] int moments() const noexcept { return moments_; }
+    [[nodiscard]] Round round() const noexcept { return memory_ ? Round{memory_->met(), memory_->calls()} : Round{}; }
+
+    /// Inserts what no client adds: a task of the queue of `Work`.
+    void add(SQLite::Database& host, int n, std::string_view created_at, std::string_view claimed_at, int owner) const {
+        host.exec(
+            fmt::format("INSERT INTO backlite_tasks (id, queue, created_at, task, claim, claimed_at, owner) VALUES "
+                        "('task-{0}', '{1}', {2}, CAST('{{\"n\":{0}}}' AS BLOB), 1, {3}, {4})",
+                        n, Work::config().name, created_at, claimed_at, owner == 0 ? "NULL" : std::to_string(owner)));
+    }
+
+    const TempFolder folder{};
+    ClientConfig config = quick(folder);
+
+private:
+    static void moment(sqlite3_context* context, int, sqlite3_value**) {
+        Watched& self = *static_cast<Watched*>(sqlite3_user_data(context));
+        if (++self.moments_ == self.from_) self.memory_.emplace(ScarceMemory::Of::library_threads, self.n_);
+        sqlite3_result_int(context, self.answer ? 1 : 0);
+    }
+
+    const std::uint64_t n_;
+    const int from_;
+    std::atomic<int> moments_{0};
+    std::optional<ScarceMemory> memory_{};
+};
+
+TEST_CASE("out of memory: an outcome that is refused is not lost") {
+    each_allocation("refused outcomes", 40, [](std::uint64_t n) {
+        Watched watched(n, 2);  // the second call is that in a savepoint, after which the outcome is set apart
+        Client client(watched.config);
+        register_work(client);
+        SQLite::Database host(watched.folder.file("app.db"), SQLite::OPEN_READWRITE);
+        host.exec(
+            "CREATE TRIGGER refuse BEFORE DELETE ON backlite_tasks WHEN moment() "
+            "BEGIN SELECT RAISE(ABORT, 'no'); END");
+        watched.answer = true;
+        client.start();
+        (void)client.add(many(0, 1)).save();
+        CHECK(eventually([&] { return watched.moments() >= 2; }));
+        watched.answer = false;
+        CHECK(client.stop(20s));  // hurries what was refused
+        CHECK(client.counts().empty());
+        CHECK(runs[0] == 1);
+        return watched.round();
+    });
+}
+
+TEST_CASE("out of memory: what a dead client held runs") {
+    each_allocation("rescue while running", 30, [](std::uint64_t n) {
+        Watched watched(n, 1);
+        Client client(watched.config);
+        register_work(client);
+        SQLite::Database host(watched.folder.file("app.db"), SQLite::OPEN_READWRITE);
+        host.setBusyTimeout(5000);
+        host.exec("CREATE TRIGGER rescue AFTER DELETE ON backlite_clients BEGIN SELECT moment(); END");
+        client.start();
+        host.exec("BEGIN IMMEDIATE");
+        host.exec(
+            "INSERT INTO backlite_clients (owner, slot, workers, started_at, boot_id, version) VALUES (1000, 9, 1, 0, "
+            "'', 1)");
+        watched.add(host, 0, "0", "1", 1000);
+        host.exec("COMMIT");
+        CHECK(eventually([&] { return runs[0] == 1; }));
+        CHECK(client.stop(20s));
+        CHECK(client.counts().empty());
+        CHECK(runs[0] == 1);
+        return watched.round();
+    });
+}
+
+TEST_CASE("out of memory: expired tasks are deleted, and tasks without an owner or from a wrong clock run") {
+    each_allocation("upkeep", 20, [](std::uint64_t n) {
+        Watched watched(n, 1);
+        Client client(watched.config);
+        register_work(client);
+        SQLite::Database host(watched.folder.file("app.db"), SQLite::OPEN_READWRITE);
+        host.setBusyTimeout(5000);
+        host.exec("CREATE TRIGGER upkeep AFTER UPDATE ON backlite_tasks BEGIN SELECT moment(); END");
+        host.exec("CREATE TRIGGER purge AFTER DELETE ON backlite_tasks_completed BEGIN SELECT moment(); END");
+        host.exec(
+            "INSERT INTO backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, "
+            "last_duration_micro, succeeded, expires_at) VALUES ('old', 1, 'other', 1, 1, 1, 1, 2)");
+        watched.add(host, 0, "1", "2", 0);
+        const auto ahead = std::chrono::system_clock::now() + std::chrono::hours{24 * 365};
+        watched.add(host, 4, std::to_string(backlite::to_ms(ahead)), "NULL", 0);
+        client.start();
+        CHECK(eventually([&] { return runs[0] == 1 && runs[4] == 1; }));
+        CHECK(
+            eventually([&] { return host.execAndGet("SELECT count(*) FROM backlite_tasks_completed").getInt() == 0; }));
+        CHECK(client.stop(20s));
+        CHECK(client.counts().empty());
+        return watched.round();
+    });
+}
+
+/// One client's place on a file, whose dispatcher is this test.
+struct Place {
+    Place() { live.emplace(writes, database.connection.file(), 4, release_after, clock, log); }
+
+    /// A client of number 7, on the slot 9, that holds a task.
+    void add_other() {
+        database.execute(
+            fmt::format("INSERT INTO backlite_clients (owner, slot, workers, started_at, boot_id, version) "
+                        "VALUES (7, 9, 1, 0, '{}', 1)",
+                        backlite::storage::OwnerLock::boot_id()));
+        database.add({.id = held, .claim = 1, .claimed_at = 5, .owner = 7});
+    }
+    /// It died inside that task, once a first client has joined.
+    void record_crash() {
+        backlite::storage::OwnerLock lock(database.connection.file());
+        REQUIRE(lock.try_lock(9));
+        lock.map(9, 1);
+        lock.record(0).enter(1, backlite::storage::hash_id(held));
+        lock.unmap();
+        lock.unlock(9);
+    }
+    [[nodiscard]] bool holds() { return database.query("SELECT count(*) FROM backlite_tasks WHERE owner = 7") == "1"; }
+    [[nodiscard]] bool joined() {
+        return database.query("SELECT count(*) FROM backlite_clients WHERE owner <> 7") == "1";
+    }
+
+    static constexpr backlite::Duration release_after = 1min;
+    static constexpr const char* held = "a task with an id that is longer than a string holds";
+    const backlite::storage::GroupCommit::Patience patience{5s, {}};
+    backlite_test::TestDatabase database{};
+    backlite::testing::ManualClock clock{};
+    const backlite::Log log{backlite::make_logger([](auto&&...) {})};
+    backlite::storage::GroupCommit writes{database.config, {}};
+    std::optional<backlite::runtime::Liveness> live{};
+};
+
+TEST_CASE("out of memory: who cannot join the clients of a file is not among them, and the dead wait for the next") {
+    Place place;
+    place.add_other();
+    sweep(
+        "join", [&] { place.live->join(place.patience); },
+        [&](bool worked) {
+            CHECK(place.joined() == worked);
+            CHECK(place.holds() == !worked);
+            place.live.reset();
+            place.database.execute("DELETE FROM backlite_clients; DELETE FROM backlite_tasks");
+            place.add_other();
+            place.live.emplace(place.writes, place.database.connection.file(), 4, place.release_after, place.clock,
+                               place.log);
+        });
+}
+
+TEST_CASE("out of memory: a rescue has happened, or throws and has not") {
+    Place place;
+    place.live->join(place.patience);
+    place.record_crash();
+    place.add_other();
+    sweep(
+        "rescue", [&] { (void)place.live->rescue(place.patience); },
+        [&](bool worked) {
+            CHECK(place.holds() == !worked);
+            CHECK(place.live->rescue(place.patience) == (worked ? 0 : 1));
+            CHECK_FALSE(place.holds());
+            CHECK(place.database.query("SELECT crashes FROM backlite_tasks") == "1");
+            place.database.execute("DELETE FROM backlite_tasks");
+            place.add_other();
+        });
+}
+
+TEST_CASE("out of memory: what a hung client holds is taken back, or the look throws and it is not") {
+    Place place;
+    place.live->join(place.patience);
+    place.add_other();
+    backlite::storage::OwnerLock hung(place.database.connection.file());
+    REQUIRE(hung.try_lock(9));
+    const auto look = [&] {
+        std::vector<backlite::OwnerRow> others;
+        place.writes.read([&](auto& repository) { others = place.live->read_others(repository); }, place.patience);
+        place.live->set_others(std::move(others));
+        int released = 0;
+        for (int i = 0; i < 6; ++i) {
+            place.clock.advance(place.release_after / 3);
+            released += place.live->observe(place.patience);
+        }
+        return released;
+    };
+    sweep(
+        "observe", [&] { (void)look(); },
+        [&](bool worked) {
+            CHECK(place.holds() == !worked);
+            if (!worked) CHECK(look() == 1);
+            CHECK_FALSE(place.holds());
+            place.database.execute("UPDATE backlite_tasks SET owner = 7, claimed_at = 5, claim = claim + 1");
+        });
 }
 
 }  // namespace scarce_memory_test

@@ -79,6 +79,7 @@ public:
           pause_(parts.config.busy_timeout, parts.config.release_after),
           apart_(parts.queues, parts.tell),
           clocks_(parts.clock),
+          mending_(parts.queues.size(), DueTimes::nothing),
           log_growth_(parts.writes.connection().file()) {}
     Dispatcher(const Dispatcher&) = delete;
     Dispatcher& operator=(const Dispatcher&) = delete;
@@ -110,7 +111,6 @@ public:
         next_lease_ = saturating_add(now, lease_interval());
         next_observation_ = saturating_add(now, observation_interval());
         next_purge_ = parts_.config.cleanup_interval > Duration::zero() ? now : (Steady::time_point::max)();
-        mending_.assign(parts_.queues.size(), DueTimes::nothing);
         taken_.refresh = true;
         for (bool stopping = false;;) {
             inbox_.take(taken_);
@@ -181,10 +181,9 @@ private:
 
     void note_failure(std::string_view what, int code) noexcept {
         if (!pause_.failed(code, Steady::now())) return;
-        parts_.tell(LogLevel::failure, "storage error: the dispatcher tries again",
-                    {{"error", std::string{what}},
-                     {"code", std::to_string(code)},
-                     {"unwritten", std::to_string(unwritten_.size())}});
+        parts_.tell(
+            LogLevel::failure, "storage error: the dispatcher tries again",
+            {{"error", what}, {"code", std::to_string(code)}, {"unwritten", std::to_string(unwritten_.size())}});
     }
 
     /// A wall clock that is set back must not leave tasks waiting for a time that they were due at already.
@@ -321,6 +320,7 @@ private:
             [&](storage::Repository& repository, storage::Isolation* apart) {
                 // By the clock as it is inside the transaction: what others have committed is no later than that.
                 result = run_cycle(repository, unwritten_, plan, due_.heads(), to_ms(parts_.clock.now()), apart);
+                apart_.make_room(result.refused_outcomes.size());  // now: what is refused must not get lost
             },
             patience_, refused_before);
         if (plan.count && !result.refused_statistics) added.written();
@@ -438,8 +438,8 @@ private:
         return expiry && *expiry <= wall;
     }
 
-    /// The transaction is committed. First what must not get lost, which needs no memory; lost claims, which the next
-    /// lease finds again, come last.
+    /// The transaction is committed. First what must not get lost, which needs no memory; refused and lost claims,
+    /// which the next claim and the next lease find again, come last.
     void settle(const CyclePlan& plan, CycleResult& result) {
         due_.set(std::move(result.heads));
         if (plan.claim.limit > 0) {
@@ -469,7 +469,9 @@ private:
             if (resolution == Resolution::retry || resolution == Resolution::snooze) {
                 due_.note(finished.queue, finished.resolved.wait_until);
             } else if (resolution == Resolution::release) {
-                due_.note(finished.queue, (std::min)(finished.due, wall));  // the clock may have been set back since
+                // The clock may have been set back since.
+                due_.note(finished.queue,
+                          finished.resolved.wait ? finished.resolved.wait_until : (std::min)(finished.due, wall));
             }
         }
         if (!plan.leases.empty()) next_lease_ = saturating_add(parts_.clock.steady_now(), lease_interval());

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <string>
 #include <utility>
 #include <vector>
@@ -132,7 +133,7 @@ public:
     void keep_room() const noexcept {
         try {
             lock_.keep_room();
-        } catch (const Error&) {
+        } catch (...) {  // NOLINT(bugprone-empty-catch)
         }
     }
     [[nodiscard]] storage::WorkerRecord& record(std::size_t worker) noexcept {
@@ -362,12 +363,17 @@ private:
         return nullptr;
     }
 
-    void report(const std::vector<Rescue>& rescues) const {
+    /// Needs no memory: what is rescued is in the file already.
+    void report(const std::vector<Rescue>& rescues) const noexcept {
         for (const Rescue& rescue : rescues) {
-            const auto listed = [](const std::vector<std::string>& ids) {
-                std::string text;
-                for (const std::string& id : ids) text += (text.empty() ? "" : ",") + id;
-                return text;
+            const auto listed = [](const std::vector<std::string>& ids) -> std::string {
+                try {
+                    std::string text;
+                    for (const std::string& id : ids) text.append(text.empty() ? "" : ",").append(id);
+                    return text;
+                } catch (const std::bad_alloc&) {
+                    return "(out of memory)";
+                }
             };
             if (!rescue.refused.empty()) {
                 log_(LogLevel::failure, "claims of a dead client cannot be taken back",

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,7 +22,8 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace runtime {
 
-/// Keeps the order of events. While `most` of them wait, further ones are dropped; how many is the next event.
+/// Keeps the order of events. While `most` of them wait, further ones are dropped, as is one for which there is no
+/// memory; how many is the next event.
 /// Threads: any. The destructor joins the thread, after the last event.
 class LogRelay final : public Logger {
 public:
@@ -41,16 +43,7 @@ public:
 
     /// Returns at once. The strings are copied.
     void(log)(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
-        Event event{level, std::string{message}, {}};
-        for (const LogField& field : fields) event.fields.emplace_back(field.key, field.value);
-        {
-            const std::lock_guard lock(mutex_);
-            if (events_.size() >= most) {
-                ++dropped_;
-                return;
-            }
-            events_.push_back(std::move(event));
-        }
+        if (!keep(level, message, fields)) drop();
         changed_.notify_one();
     }
 
@@ -60,6 +53,25 @@ private:
         std::string message{};
         std::vector<std::pair<std::string, std::string>> fields{};
     };
+
+    /// False if there is no room for it, or no memory.
+    [[nodiscard]] bool keep(LogLevel level, std::string_view message, std::span<const LogField> fields) noexcept {
+        try {
+            Event event{level, std::string{message}, {}};
+            for (const LogField& field : fields) event.fields.emplace_back(field.key, field.value);
+            const std::lock_guard lock(mutex_);
+            if (events_.size() >= most) return false;
+            events_.push_back(std::move(event));
+            return true;
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
+    }
+
+    void drop() noexcept {
+        const std::lock_guard lock(mutex_);
+        ++dropped_;
+    }
 
     void run() noexcept {
         std::unique_lock lock(mutex_);
@@ -71,7 +83,7 @@ private:
                 lock.lock();
             } else if (const std::size_t dropped = std::exchange(dropped_, 0); dropped > 0) {
                 lock.unlock();
-                log_(LogLevel::warning, "events dropped: the logger is too slow",
+                log_(LogLevel::warning, "events dropped: the logger is too slow, or memory is short",
                      {{"events", std::to_string(dropped)}});
                 lock.lock();
             } else if (closing_) {
@@ -82,12 +94,13 @@ private:
         }
     }
 
-    void pass_on(const Event& event) const noexcept {
+    void pass_on(const Event& event) noexcept {
         try {
             std::vector<LogField> fields;
             for (const auto& [key, value] : event.fields) fields.push_back({key, value});
             log_(event.level, event.message, fields);
-        } catch (...) {  // no memory for an event: the next may find some
+        } catch (...) {  // no memory for it: the next may find some
+            drop();
         }
     }
 

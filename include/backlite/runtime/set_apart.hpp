@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <iterator>
 #include <map>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -38,6 +39,9 @@ public:
 
     SetApart(const QueueRegistry& queues, const Log& tell) : queues_(queues), tell_(tell) {}
 
+    /// Makes room for so many refused outcomes: to keep them needs no memory then. Errors: std::bad_alloc.
+    void make_room(std::size_t outcomes) { outcomes_.reserve(outcomes_.size() + outcomes); }
+
     /// An outcome that was refused. Told the first time.
     void keep(Finished outcome, const StorageError& error, Steady::time_point now) {
         if (!outcome.setback.any()) {
@@ -61,8 +65,8 @@ public:
         known->setback.refused(now);
     }
 
-    /// Some step that was refused. Told once an hour.
-    void keep(Step step, const StorageError& error, Steady::time_point now) {
+    /// Some step that was refused. Told once an hour. Needs no memory.
+    void keep(Step step, const StorageError& error, Steady::time_point now) noexcept {
         static constexpr std::string_view names[steps] = {"statistics are refused", "due times cannot be mended",
                                                           "claims of an unknown owner cannot be taken back",
                                                           "expired tasks cannot be deleted"};
@@ -71,14 +75,14 @@ public:
     }
     [[nodiscard]] bool waits(Step step, Steady::time_point now) const { return steps_[index(step)].waits(now); }
 
-    /// A sign of life that was refused. Told once an hour for each task.
-    void tell_lease(const TaskId& id, const StorageError& error, Steady::time_point now) {
+    /// A sign of life that was refused. Told once an hour for each task. Needs no memory.
+    void tell_lease(const TaskId& id, const StorageError& error, Steady::time_point now) noexcept {
         tell_hourly("lease refused", id.str(), error, now);
     }
 
     /// A queue in which tasks wait and which nobody has registered. Told once an hour.
     void tell_stray(const std::string& queue, Steady::time_point now) {
-        if (!first_in_an_hour("stray " + queue, now)) return;
+        if (!first_in_an_hour("stray ", queue, now)) return;
         tell_(LogLevel::warning, "tasks wait in a queue that no client has registered", {{"queue", queue}});
     }
 
@@ -88,11 +92,13 @@ public:
     }
 
     /// Moves the outcomes whose wait is over to `to`; whether some task may be claimed again. A queue of which much is
-    /// refused is left alone.
+    /// refused is left alone. Errors: std::bad_alloc; then nothing has changed.
     [[nodiscard]] bool take_up(Steady::time_point now, std::vector<Finished>& to, DueTimes& due) {
         if (outcomes_.empty() && claims_.empty()) return false;
+        std::vector<std::size_t> refused(queues_.size());
         const auto over = std::partition(outcomes_.begin(), outcomes_.end(),
                                          [now](const Finished& outcome) { return outcome.setback.waits(now); });
+        to.reserve(to.size() + static_cast<std::size_t>(outcomes_.end() - over));
         std::move(over, outcomes_.end(), std::back_inserter(to));
         outcomes_.erase(over, outcomes_.end());
         bool claimable = false;
@@ -103,7 +109,6 @@ public:
         std::erase_if(claims_, [now](const Task& task) {
             return !task.left && now - task.setback.until() > std::chrono::minutes{2};
         });
-        std::vector<std::size_t> refused(queues_.size());
         for (const Finished& outcome : outcomes_) ++refused[outcome.queue];
         for (const Task& task : claims_) refused[task.queue] += task.left ? 1 : 0;
         for (std::size_t queue = 0; queue < refused.size(); ++queue) due.block(queue, refused[queue] >= too_many);
@@ -147,14 +152,19 @@ private:
 
     [[nodiscard]] const std::string& name(std::size_t queue) const { return queues_[queue].config().name; }
 
-    void tell_hourly(std::string_view what, std::string_view id, const StorageError& error, Steady::time_point now) {
-        if (!first_in_an_hour(std::string{what}.append(id), now)) return;
-        tell_(LogLevel::failure, what, {{"id", std::string{id}}, {"error", error.what()}});
+    void tell_hourly(std::string_view what, std::string_view id, const StorageError& error,
+                     Steady::time_point now) noexcept {
+        if (!first_in_an_hour(what, id, now)) return;
+        tell_(LogLevel::failure, what, {{"id", id}, {"error", error.what()}});
     }
 
-    [[nodiscard]] bool first_in_an_hour(std::string what, Steady::time_point now) {
+    [[nodiscard]] bool first_in_an_hour(std::string_view what, std::string_view id, Steady::time_point now) noexcept {
         std::erase_if(told_, [now](const auto& told) { return now - told.second >= std::chrono::hours{1}; });
-        return told_.emplace(std::move(what), now).second;
+        try {
+            return told_.emplace(std::string{what}.append(id), now).second;
+        } catch (const std::bad_alloc&) {  // better told twice than not
+            return true;
+        }
     }
 
     const QueueRegistry& queues_;

@@ -194,11 +194,11 @@ private:
         attempt.resolved.duration_us = std::chrono::duration_cast<std::chrono::microseconds>(taken).count();
     }
 
-    /// No attempt is spent: the processor was not called.
+    /// As if it had never started: the processor was not called.
     void wait_for_memory(Attempt& attempt) noexcept {
         constexpr Duration wait = std::chrono::seconds{1};
         attempt.resolved = Resolved{.claim = attempt.task.claim,
-                                    .resolution = Resolution::snooze,
+                                    .resolution = Resolution::release,
                                     .executed_at = attempt.resolved.executed_at,
                                     .wait_until = saturating_add(to_ms(clock_.now()), wait),
                                     .wait = wait};

@@ -52,7 +52,9 @@ private:
                            .change() == 1;
             case Resolution::snooze:
                 return Run(db_, snooze_, {id, outcome.claim, outcome.wait_until, outcome.executed_at}).change() == 1;
-            case Resolution::release: break;
+            case Resolution::release:
+                if (outcome.wait) return Run(db_, put_off_, {id, outcome.claim, outcome.wait_until}).change() == 1;
+                break;
         }
         return Run(db_, release_, {id, outcome.claim}).change() == 1;
     }
@@ -100,6 +102,9 @@ private:
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement release_{
         "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL "
+        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+    Statement put_off_{
+        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement extend_{
         "UPDATE backlite_tasks SET lease = iif(lease = 9223372036854775807, 0, lease + 1) "

@@ -226,6 +226,19 @@ TEST_CASE("Outcomes: a release shows nothing: its crashes stay") {
     CHECK(database.query("SELECT crashes FROM backlite_tasks") == "2");
 }
 
+TEST_CASE("Outcomes: a release that waits shows nothing either, and is due later") {
+    TestDatabase database;
+    TaskRow row = claimed_row();
+    row.crashes = 2;
+    database.add(row);
+    Resolved outcome = resolved(Resolution::release);
+    outcome.wait_until = 8000;
+    outcome.wait = Duration{1000};
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT claimed_at, owner, claim, due, attempts, crashes, error FROM backlite_tasks") ==
+          "NULL|NULL|3|8000|1|2|NULL");
+}
+
 TEST_CASE("Outcomes: a kept task leaves the rows alone that a trigger of the host writes") {
     TestDatabase database;
     database.execute(
