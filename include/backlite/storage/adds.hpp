@@ -24,9 +24,7 @@ namespace storage {
 /// Inserts tasks on a connection that is inside a transaction.
 class Adds {
 public:
-    explicit Adds(sqlite3* db) noexcept : db_(db) {}
-    Adds(const Adds&) = delete;
-    Adds& operator=(const Adds&) = delete;
+    explicit Adds(sqlite3* db) noexcept : db_{db} {}
 
     /// Errors: StorageError; then some of the tasks may be inserted, and the caller rolls back.
     void insert(std::span<const NewTask> tasks, std::int64_t created_at, std::optional<std::int64_t> wait_until) {
@@ -41,7 +39,7 @@ public:
     }
 
 private:
-    sqlite3* db_;
+    Handle db_;
     Statement insert_{
         "INSERT INTO backlite_tasks (id, created_at, queue, task, wait_until) VALUES (?1, ?2, ?3, ?4, ?5)"};
     Statement insert_claimed_{

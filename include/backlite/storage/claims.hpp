@@ -75,9 +75,7 @@ struct ClaimResult {
 
 class Claims {
 public:
-    explicit Claims(sqlite3* db) noexcept : db_(db) {}
-    Claims(const Claims&) = delete;
-    Claims& operator=(const Claims&) = delete;
+    explicit Claims(sqlite3* db) noexcept : db_{db} {}
 
     /// Reads the heads anew. `heads` is sorted by name.
     /// A loose index scan: one step per queue present, and no more steps than there are heads; if other queues use
@@ -287,7 +285,7 @@ private:
         }
     }
 
-    sqlite3* db_;
+    Handle db_;
     // The bound on due leaves out what is no number, as a damaged file may hold it: taken for 0 it would be due for
     // ever, and never be found by a claim.
     Statement next_queue_{

@@ -18,9 +18,7 @@ namespace storage {
 
 class Outcomes {
 public:
-    explicit Outcomes(sqlite3* db) noexcept : db_(db) {}
-    Outcomes(const Outcomes&) = delete;
-    Outcomes& operator=(const Outcomes&) = delete;
+    explicit Outcomes(sqlite3* db) noexcept : db_{db} {}
 
     /// Writes one resolution. False if the claim is no longer held; then nothing is changed.
     /// REQUIRES: inside a write transaction. Errors: StorageError, also if a trigger of the host ignores the change;
@@ -73,7 +71,7 @@ private:
                    .change() == 1;
     }
 
-    sqlite3* db_;
+    Handle db_;
     Statement holds_{"SELECT 1 FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement remove_{"DELETE FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     // Here and below a number at its end stays there or begins anew: SQLite would refuse the sum, which is no

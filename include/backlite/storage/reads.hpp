@@ -15,9 +15,7 @@ namespace storage {
 
 class Reads {
 public:
-    explicit Reads(sqlite3* db) noexcept : db_(db) {}
-    Reads(const Reads&) = delete;
-    Reads& operator=(const Reads&) = delete;
+    explicit Reads(sqlite3* db) noexcept : db_{db} {}
 
     /// One statement, so that a task on its way from one table to the other is seen in one of them.
     [[nodiscard]] TaskStatus status(const TaskId& id) {
@@ -44,7 +42,7 @@ private:
                       static_cast<int>(TaskStatus::succeeded) == 2 && static_cast<int>(TaskStatus::failed) == 3,
                   "status_ names these numbers");
 
-    sqlite3* db_;
+    Handle db_;
     Statement status_{
         "SELECT claimed_at IS NOT NULL FROM backlite_tasks WHERE id = ?1 "
         "UNION ALL SELECT iif(error IS NULL, 2, 3) FROM backlite_tasks_completed WHERE id = ?1 LIMIT 1"};

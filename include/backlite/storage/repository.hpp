@@ -18,11 +18,9 @@ namespace storage {
 /// Threads: those of its connection, one at a time. REQUIRES: goes before its connection does.
 struct Repository {
     explicit Repository(sqlite3* handle) noexcept
-        : db(handle), adds(handle), claims(handle), outcomes(handle), statistics(handle), upkeep(handle) {}
-    Repository(const Repository&) = delete;
-    Repository& operator=(const Repository&) = delete;
+        : db{handle}, adds(handle), claims(handle), outcomes(handle), statistics(handle), upkeep(handle) {}
 
-    sqlite3* db;
+    Handle db;
     Adds adds;
     Claims claims;
     Outcomes outcomes;

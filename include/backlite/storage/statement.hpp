@@ -81,6 +81,12 @@ namespace storage {
     return code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_READONLY;
 }
 
+/// A connection that somebody else closes; a bare pointer would look like one that its class owns.
+struct Handle {
+    sqlite3* db;
+    operator sqlite3*() const noexcept { return db; }  // NOLINT(google-explicit-constructor): so that it is one
+};
+
 /// A statement that is prepared at its first use and kept until its owner goes, which must be before its database.
 /// Threads: those of its connection, one at a time.
 class Statement {

@@ -111,9 +111,7 @@ public:
     static constexpr std::int64_t spans[] = {1, 30};  ///< minutes
 
     /// `swept`: the minute in which old rows were looked for last; `never`: they are not looked for.
-    explicit Statistics(sqlite3* db, std::int64_t swept = 0) noexcept : db_(db), swept_(swept) {}
-    Statistics(const Statistics&) = delete;
-    Statistics& operator=(const Statistics&) = delete;
+    explicit Statistics(sqlite3* db, std::int64_t swept = 0) noexcept : db_{db}, swept_(swept) {}
 
     /// Adds to what is there, and deletes some of what is older than a week, once a minute. REQUIRES: inside a write
     /// transaction. Errors: StorageError; the caller rolls back.
@@ -152,7 +150,7 @@ private:
         return run.integer(0);
     }
 
-    sqlite3* db_;
+    Handle db_;
     std::int64_t swept_;
     // A sum at its end stays there: SQLite would refuse more, and with it all that the transaction writes.
     Statement add_{

@@ -39,9 +39,7 @@ struct Mended {
 /// All functions that write REQUIRE a write transaction; on a StorageError the caller rolls back.
 class Upkeep {
 public:
-    explicit Upkeep(sqlite3* db) noexcept : db_(db) {}
-    Upkeep(const Upkeep&) = delete;
-    Upkeep& operator=(const Upkeep&) = delete;
+    explicit Upkeep(sqlite3* db) noexcept : db_{db} {}
 
     /// A number for a client that starts; never given twice on one file.
     [[nodiscard]] std::int64_t next_owner() {
@@ -185,7 +183,7 @@ private:
         return found;
     }
 
-    sqlite3* db_;
+    Handle db_;
     Statement next_owner_{"UPDATE backlite_meta SET value = value + 1 WHERE key = 'last_owner' RETURNING value"};
     Statement owners_{"SELECT owner, slot, workers, boot_id FROM backlite_clients ORDER BY owner"};
     Statement insert_owner_{

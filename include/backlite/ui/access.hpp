@@ -152,9 +152,7 @@ namespace detail {
 
 /// Lets in whoever asks from this machine: every user of it, without a token.
 [[nodiscard]] inline Authorization this_machine() {
-    return {
-        [](const Request& request) noexcept { return is_loopback(request.remote_addr) ? Access::read : Access::none; },
-        {}};
+    return {[](const Request& who) noexcept { return is_loopback(who.remote_addr) ? Access::read : Access::none; }, {}};
 }
 
 namespace detail {
