@@ -12,11 +12,17 @@
 #define BACKLITE_VERSION_PATCH 0
 
 // Every name of the library lives in an inline namespace of this name, so that two versions in one program are two sets
-// of types: what they share by mistake does not link, and what they do not share does not collide.
-#define BACKLITE_VERSION_JOIN(major, minor, patch) v##major##_##minor##_##patch
-#define BACKLITE_VERSION_NAME(major, minor, patch) BACKLITE_VERSION_JOIN(major, minor, patch)
+// of types: what they share by mistake does not link, and what they do not share does not collide. So are two copies of
+// one version whose types have two layouts, as those of the standard library's debug mode have.
+#define BACKLITE_VERSION_JOIN(major, minor, patch, mode) v##major##_##minor##_##patch##mode
+#define BACKLITE_VERSION_NAME(major, minor, patch, mode) BACKLITE_VERSION_JOIN(major, minor, patch, mode)
+#if defined(_GLIBCXX_DEBUG)
+#define BACKLITE_VERSION_MODE _debug
+#else
+#define BACKLITE_VERSION_MODE
+#endif
 #define BACKLITE_VERSION_NAMESPACE \
-    BACKLITE_VERSION_NAME(BACKLITE_VERSION_MAJOR, BACKLITE_VERSION_MINOR, BACKLITE_VERSION_PATCH)
+    BACKLITE_VERSION_NAME(BACKLITE_VERSION_MAJOR, BACKLITE_VERSION_MINOR, BACKLITE_VERSION_PATCH, BACKLITE_VERSION_MODE)
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
