@@ -50,10 +50,9 @@ private:
     Duration offset_;
 };
 
-/// How far the wall clock's word is taken when rows are to be deleted, or others' claims given back, because their time
-/// is past. A clock that is ahead cannot be told from a program that was off for long, so at a start, and once it was
-/// set ahead, it is believed little beyond what is known to have come, until it has kept pace with the steady clock for
-/// a while.
+/// How far the wall clock's word is taken when rows are to be deleted because their time is past. A clock that is ahead
+/// cannot be told from a program that was off for long, so at a start, and once it was set ahead, it is believed little
+/// beyond what is known to have come, until it has kept pace with the steady clock for a while.
 /// Threads: the dispatcher's.
 class ClockTrust {
 public:
