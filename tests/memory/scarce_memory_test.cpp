@@ -33,8 +33,10 @@
 #include <backlite/storage/owner_lock.hpp>
 #include <backlite/storage/schema.hpp>
 #include <backlite/testing/manual_clock.hpp>
+#include <backlite/ui/dashboard.hpp>
 
 #include <backlite_catch.hpp>
+#include <dashboard_rig.hpp>
 #include <events.hpp>
 #include <harness.hpp>
 #include <scarce_memory.hpp>
@@ -692,6 +694,110 @@ TEST_CASE("out of memory: what a hung client holds is taken back, or the look th
             CHECK_FALSE(place.holds());
             place.database.execute("UPDATE backlite_tasks SET owner = 7, claimed_at = 5, claim = claim + 1");
         });
+}
+
+// ---- the dashboard --------------------------------------------------------------------------------------------------
+
+TEST_CASE("out of memory: a dashboard answers as it should or with a 503, and the next answer is right") {
+    using backlite::ui::Request;
+    using backlite::ui::Response;
+    backlite_test::Rig rig;
+    rig.add({.id = "waits", .queue = "mail", .created_at = rig.now - 65'000, .payload = R"({"to":"ada"})"});
+    rig.add({.id = "comes", .queue = "mail", .created_at = rig.now - 5'000, .wait_until = rig.now + 3'600'000});
+    rig.add({.id = "runs", .queue = "print", .created_at = rig.now - 9'000, .claimed_at = rig.now - 8'000, .owner = 7});
+    rig.finish({.id = "good", .created_at = rig.now - 99'000, .executed_at = rig.now - 98'000});
+    rig.finish({.id = "bad", .created_at = rig.now - 99'000, .executed_at = rig.now - 90'000, .error = "no <address>"});
+    rig.database.execute(
+        fmt::format("INSERT INTO backlite_stats VALUES (1, {0}, 'mail', 5, 4, 3, 1, 0, 9, 9), "
+                    "(30, {1}, 'mail', 5, 4, 3, 1, 0, 9, 9)",
+                    rig.now / 60'000 - 2, rig.now / 1'800'000 * 30));
+    const auto fresh = [&rig] {
+        backlite::ui::DashboardConfig config;
+        config.clock = rig.clock;
+        config.token = "0123456789abcdef";
+        return std::make_unique<backlite::ui::Dashboard>(rig.database.config.database, std::move(config));
+    };
+    auto dashboard = fresh();
+    const backlite::ui::Headers bearer{{"Authorization", "Bearer 0123456789abcdef"}};
+    const auto answers = [&](std::string name, const Request& request, bool cold) {
+        const Response right = dashboard->handle(request);
+        Response response;
+        if (cold) dashboard = fresh();
+        sweep(
+            name, [&] { response = dashboard->handle(request); },
+            [&](bool worked) {
+                CHECK(worked);
+                if (response.status != 503) CHECK(response.status == right.status);
+                if (response.status != 503) CHECK(response.body == right.body);
+                const Response next = dashboard->handle(request);
+                CHECK(next.status == right.status);
+                CHECK(next.body == right.body);
+                if (cold) dashboard = fresh();
+            });
+    };
+    std::vector<std::string> paths{"/?period=day&sort=failed",
+                                   "/?queue=mail&period=week",
+                                   "/running",
+                                   "/upcoming",
+                                   "/succeeded",
+                                   "/failed",
+                                   "/failed?queue=mail&since=1h",
+                                   "/search",
+                                   "/search?q=a",
+                                   "/task/waits",
+                                   "/task/runs",
+                                   "/task/bad",
+                                   "/task/good",
+                                   "/task/nobody",
+                                   "/payload/good",
+                                   "/payload/nobody",
+                                   "/health?max_age=1",
+                                   "/nowhere",
+                                   "/%zz"};
+    for (const std::string& path : paths) {
+        auto headers = bearer;
+        answers(path, backlite_test::get(path, headers), false);
+        headers.emplace_back("Accept", "application/json");
+        answers(path + " as JSON", backlite_test::get(path, headers), false);
+    }
+    for (const char* path : {"/", "/metrics", "/health"}) {  // each with the opening of its connection
+        answers(fmt::format("{} at first", path), backlite_test::get(path, bearer), true);
+    }
+    answers("refused", backlite_test::get("/"), false);
+    answers("the token in the address", backlite_test::get("/?token=0123456789abcdef"), false);
+    Request post = backlite_test::get("/", bearer);
+    post.method = "POST";
+    answers("POST", post, false);
+    const Response page = dashboard->handle(backlite_test::get("/", bearer));
+    // A look at the version that fails takes the page for a new one.
+    const auto right = [&page](const Response& one) {
+        return one.status == 304 || (one.status == 200 && one.body == page.body);
+    };
+    Request again;
+    const auto tag = [&] {
+        auto headers = bearer;
+        headers.emplace_back("If-None-Match",
+                             backlite_test::header_of(dashboard->handle(backlite_test::get("/", bearer)), "ETag"));
+        again = backlite_test::get("/", headers);
+    };
+    tag();
+    Response response;
+    sweep(
+        "a tag that is still good", [&] { response = dashboard->handle(again); },
+        [&](bool) {
+            CHECK((response.status == 503 || right(response)));
+            CHECK(right(dashboard->handle(again)));
+            tag();
+            CHECK(dashboard->handle(again).status == 304);
+        });
+    for (const std::string& link : backlite_test::parse_markup(page.body).links) {
+        if (link.find("/assets/") != std::string::npos) answers(link, backlite_test::get(link, bearer), false);
+    }
+    sweep(
+        "Dashboard", [&] { (void)fresh(); },
+        [&](bool) { CHECK(fresh()->handle(backlite_test::get("/health")).status == 200); });
+    sweep(
+        "entrance", [&] { (void)dashboard->entrance("/tasks"); }, [](bool) {});
 }
 
 }  // namespace scarce_memory_test

@@ -397,7 +397,7 @@ private:
 
     static Response respond(const Call& call, const Page& page) {
         Response response =
-            call.json ? with(page.status, json_type, json_text(page.json))
+            call.json ? with(page.status, json_type, page.json.text())
                       : with(page.status, html_type, whole_page(call.view, page.heading, page.nav, page.html));
         response.headers.emplace_back("Vary", "Accept");
         return response;
@@ -481,7 +481,7 @@ private:
         const std::optional<std::int64_t> given = text.empty() ? std::int64_t{600} : parse_integer(text);
         if (!given || *given < 0) {
             constexpr std::string_view fault = "max_age must be a number of seconds.";
-            if (call.json) return with(400, json_type, json_text({{"error", fault}}));
+            if (call.json) return with(400, json_type, Json{{"error", fault}}.text());
             return plain(400, std::string{fault} + "\n");
         }
         const std::optional<std::int64_t> oldest = file_.read(
@@ -493,7 +493,7 @@ private:
         if (call.json) {
             return with(
                 well ? 200 : 503, json_type,
-                json_text({{"status", well ? "ok" : "late"}, {"oldest_due_age_ms", age_ms}, {"max_age_s", *given}}));
+                Json{{"status", well ? "ok" : "late"}, {"oldest_due_age_ms", age_ms}, {"max_age_s", *given}}.text());
         }
         return plain(well ? 200 : 503,
                      fmt::format("{}\noldest due task waits {} s\n", well ? "ok" : "late", age_ms / 1'000));

@@ -7,7 +7,6 @@
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -212,7 +211,7 @@ public:
         }
         waiting_.front()->admitted = true;
         waiting_.front()->turn.notify_one();
-        waiting_.pop_front();
+        waiting_.erase(waiting_.begin());
     }
 
 private:
@@ -226,7 +225,7 @@ private:
     std::mutex mutex_{};
     // guarded by mutex_
     std::size_t free_;
-    std::deque<Waiter*> waiting_{};
+    std::vector<Waiter*> waiting_{};
 };
 
 /// The file by its name: it may be missing, appear, be replaced.
