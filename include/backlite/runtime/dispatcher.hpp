@@ -104,9 +104,8 @@ public:
 
     /// The thread's body.
     void run() noexcept {
-        parts_.tell(
-            LogLevel::info, "task dispatcher started",
-            {{"workers", std::to_string(parts_.config.num_workers)}, {"queues", std::to_string(parts_.queues.size())}});
+        parts_.tell(LogLevel::info, "task dispatcher started",
+                    {{"workers", parts_.config.num_workers}, {"queues", parts_.queues.size()}});
         const auto now = parts_.clock.steady_now();
         next_lease_ = saturating_add(now, lease_interval());
         next_observation_ = saturating_add(now, observation_interval());
@@ -181,19 +180,18 @@ private:
 
     void note_failure(std::string_view what, int code) noexcept {
         if (!pause_.failed(code, Steady::now())) return;
-        parts_.tell(
-            LogLevel::failure, "storage error: the dispatcher tries again",
-            {{"error", what}, {"code", std::to_string(code)}, {"unwritten", std::to_string(unwritten_.size())}});
+        parts_.tell(LogLevel::failure, "storage error: the dispatcher tries again",
+                    {{"error", what}, {"code", code}, {"unwritten", unwritten_.size()}});
     }
 
     /// A wall clock that is set back must not leave tasks waiting for a time that they were due at already.
     void watch_the_clocks() noexcept {
         if (const Duration slept = clocks_.slept(); slept > Duration::zero()) {
-            parts_.tell(LogLevel::info, "the machine was suspended", {{"for_ms", std::to_string(slept.count())}});
+            parts_.tell(LogLevel::info, "the machine was suspended", {{"for_ms", slept.count()}});
         }
         const Duration jump = clocks_.jump();
         if (jump == Duration::zero()) return;
-        parts_.tell(LogLevel::warning, "the wall clock was set", {{"by_ms", std::to_string(jump.count())}});
+        parts_.tell(LogLevel::warning, "the wall clock was set", {{"by_ms", jump.count()}});
         jump_back_ = (std::max)(jump_back_ - jump, Duration::zero());
         if (jump_back_ > Duration::zero()) mend_everything();
         if (jump > Duration::zero()) doubtful_ = taken_.refresh = true;
@@ -487,8 +485,7 @@ private:
         if (plan.purge) note_purge(result);
         if (plan.lapse && result.lapsed > 0) {
             taken_.refresh = true;
-            parts_.tell(LogLevel::warning, "rescued claims of an unknown owner",
-                        {{"claims", std::to_string(result.lapsed)}});
+            parts_.tell(LogLevel::warning, "rescued claims of an unknown owner", {{"claims", result.lapsed}});
         }
         if (!plan.mend.empty()) note_mended(result);
         for (const storage::RefusedClaim& refused : result.claimed.refused) apart_.keep(refused, real);
@@ -506,8 +503,7 @@ private:
             return task.id == claim.first && task.claim == claim.second;
         };
         (void)parts_.pool.withdraw(is_it);
-        parts_.tell(LogLevel::warning, "claim lost",
-                    {{"id", claim.first.str()}, {"claim", std::to_string(claim.second)}});
+        parts_.tell(LogLevel::warning, "claim lost", {{"id", claim.first.str()}, {"claim", claim.second}});
         parts_.pool.each_running(is_it,
                                  [this](const auto& signal) { parts_.timer.fire(signal, StopReason::claim_lost); });
     }
@@ -536,7 +532,7 @@ private:
 
     void note_purge(const CycleResult& result) {
         if (result.purged > 0) {
-            parts_.tell(LogLevel::info, "purged expired tasks", {{"tasks", std::to_string(result.purged)}});
+            parts_.tell(LogLevel::info, "purged expired tasks", {{"tasks", result.purged}});
         }
         purge_past_ += result.purge_left;
         if (result.purged + result.purge_left < upkeep_chunk) {

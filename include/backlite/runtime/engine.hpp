@@ -551,7 +551,7 @@ private:
             if (session_) session_->fail();
         }
         log_(LogLevel::failure, "the client stops itself: its file cannot be used any more",
-             {{"error", error.what()}, {"code", std::to_string(error.extended_code())}});
+             {{"error", error.what()}, {"code", error.extended_code()}});
         try {
             if (config_.on_fatal) config_.on_fatal(error);
         } catch (...) {

@@ -377,12 +377,10 @@ private:
             };
             if (!rescue.refused.empty()) {
                 log_(LogLevel::failure, "claims of a dead client cannot be taken back",
-                     {{"owner", std::to_string(rescue.owner)}, {"tasks", listed(rescue.refused)}});
+                     {{"owner", rescue.owner}, {"tasks", listed(rescue.refused)}});
             }
             log_(LogLevel::warning, "rescued a dead client's claims",
-                 {{"owner", std::to_string(rescue.owner)},
-                  {"claims", std::to_string(rescue.claims)},
-                  {"crashed", listed(rescue.crashed)}});
+                 {{"owner", rescue.owner}, {"claims", rescue.claims}, {"crashed", listed(rescue.crashed)}});
         }
     }
 

@@ -102,11 +102,10 @@ public:
         if (size >= next_) {
             next_ = 2 * size;
             tell(LogLevel::warning, "the log of the database grows: a reader does not end",
-                 {{"file", file_}, {"bytes", std::to_string(size)}, {"readers", readers_of(shm_file_)}});
+                 {{"file", file_}, {"bytes", size}, {"readers", readers_of(shm_file_)}});
         } else if (size < least_ && next_ != least_) {
             next_ = least_;
-            tell(LogLevel::info, "the log of the database is small again",
-                 {{"file", file_}, {"bytes", std::to_string(size)}});
+            tell(LogLevel::info, "the log of the database is small again", {{"file", file_}, {"bytes", size}});
         }
     }
 

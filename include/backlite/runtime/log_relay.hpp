@@ -84,7 +84,7 @@ private:
             } else if (const std::size_t dropped = std::exchange(dropped_, 0); dropped > 0) {
                 lock.unlock();
                 log_(LogLevel::warning, "events dropped: the logger is too slow, or memory is short",
-                     {{"events", std::to_string(dropped)}});
+                     {{"events", dropped}});
                 lock.lock();
             } else if (closing_) {
                 return;

@@ -33,7 +33,7 @@ public:
             if (!told(task)) {
                 const auto running = std::chrono::duration_cast<std::chrono::seconds>(now - task.started);
                 tell(LogLevel::warning, "task ignores its timeout",
-                     {{"id", task.id.str()}, {"queue", queue.name}, {"running_s", std::to_string(running.count())}});
+                     {{"id", task.id.str()}, {"queue", queue.name}, {"running_s", running.count()}});
             }
             overdue.push_back({task.id, task.claim});
         }

@@ -274,7 +274,7 @@ private:
              {{"id", attempt.task.id.str()},
               {"queue", attempt.config.name},
               {"duration", duration_text(resolved)},
-              {"attempt", std::to_string(attempt.number)}});
+              {"attempt", attempt.number}});
     }
 
     void fail(Attempt& attempt, std::string_view reason) noexcept {
@@ -358,8 +358,8 @@ private:
              {{"id", attempt.task.id.str()},
               {"queue", attempt.config.name},
               {"duration", duration_text(attempt.resolved)},
-              {"attempt", std::to_string(attempt.number)},
-              {"remaining", std::to_string(remaining)},
+              {"attempt", attempt.number},
+              {"remaining", remaining},
               {"error", cut(reason)}});
     }
 
