@@ -29,55 +29,46 @@ namespace runtime {
 /// out other containers. Who writes holds such a lock too, so it looks again, a hundred times, while somebody does.
 /// Opens nothing of the database: closing a descriptor of it drops SQLite's locks.
 [[nodiscard]] inline std::string readers_of(const std::string& shm_file) {
-    struct Lock {
-        std::string file;
-        int pid;
-        bool reads;
-    };
+    using File = std::unique_ptr<std::FILE, storage::FromC>;
     struct ::stat status {};
     if (::stat(shm_file.c_str(), &status) != 0) return "unknown";
     const std::string inode = ":" + std::to_string(status.st_ino);
-    std::vector<Lock> locks;
+    std::string own;  // among files with this inode; some file systems name another device here than stat does
+    std::vector<std::pair<std::string, int>> readers;
     bool written = true;
     for (int round = 0; written && round < 100; ++round) {
-        locks.clear();
+        readers.clear();
         written = false;
-        const std::unique_ptr<std::FILE, storage::FromC> list{std::fopen("/proc/locks", "re")};
+        const File locks{std::fopen("/proc/locks", "re")};
         std::array<char, 256> line{};
-        while (list && std::fgets(line.data(), static_cast<int>(line.size()), list.get()) != nullptr) {
-            std::array<char, 16> type{};
+        while (locks && std::fgets(line.data(), 256, locks.get()) != nullptr) {
             std::array<char, 64> file{};
-            Lock lock{};
+            char type = 0;
+            int pid = 0;
             long first = 0;
             long last = 0;
-            if (std::sscanf(line.data(), "%*d: POSIX %*s %15s %d %63s %ld %ld", type.data(), &lock.pid, file.data(),
-                            &first, &last) != 5) {
+            if (std::sscanf(line.data(), "%*d: POSIX %*s %c%*s %d %63s %ld %ld", &type, &pid, file.data(), &first,
+                            &last) != 5 ||
+                !std::string_view{file.data()}.ends_with(inode)) {
                 continue;
             }
-            lock.file = file.data();
-            if (!lock.file.ends_with(inode)) continue;
-            written = written || (first <= 120 && last >= 120);
-            lock.reads = std::string_view{type.data()} == "READ" && first <= 127 && last >= 123;
-            locks.push_back(std::move(lock));
+            if (pid == ::getpid()) own = file.data();
+            if (first <= 120 && last >= 120) written = true;
+            const std::pair reader{std::string{file.data()}, pid};
+            const bool reads = type == 'R' && first <= 127 && last >= 123;
+            if (reads && std::find(readers.begin(), readers.end(), reader) == readers.end()) readers.push_back(reader);
         }
     }
-    std::string readers;
-    std::vector<int> named;
-    for (const Lock& lock : locks) {
-        // Of files with this inode it is the one that this process has open: it holds a lock for that alone. The
-        // device would not do, some file systems tell another one.
-        const bool same = std::any_of(locks.begin(), locks.end(),
-                                      [&](const Lock& own) { return own.pid == ::getpid() && own.file == lock.file; });
-        if (!same || !lock.reads || std::find(named.begin(), named.end(), lock.pid) != named.end()) continue;
-        named.push_back(lock.pid);
+    std::string text;
+    for (const auto& [file, pid] : readers) {
+        if (file != own) continue;
         std::array<char, 32> name{};
-        const std::string pid = std::to_string(lock.pid);
-        const std::unique_ptr<std::FILE, storage::FromC> comm{std::fopen(("/proc/" + pid + "/comm").c_str(), "re")};
+        const File comm{std::fopen(detail::format("/proc/{}/comm", {pid}).c_str(), "re")};
         if (comm) (void)std::fscanf(comm.get(), "%31[^\n]", name.data());
-        readers += detail::format(
-            "{}{} ({})", {readers.empty() ? "" : ", ", pid, lock.pid == ::getpid() ? "this process" : name.data()});
+        text += detail::format("{}{} ({})",
+                               {text.empty() ? "" : ", ", pid, pid == ::getpid() ? "this process" : name.data()});
     }
-    return readers.empty() ? "unknown" : readers;
+    return text.empty() ? "unknown" : text;
 }
 
 /// SQLite starts its log anew only once no connection reads what is in it, so one forgotten SELECT lets it grow without
