@@ -3,56 +3,90 @@
 // Which threads of this process have a backlite::Transaction open on which file: a write outside of it would wait for
 // itself.
 
-#include <algorithm>
 #include <atomic>
 #include <mutex>
+#include <new>
 #include <thread>
 #include <utility>
-#include <vector>
+
+#include <sqlite3.h>
 
 #include <backlite/storage/database_file.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 
+/// One for all modules of the process, of whatever version: a member is changed only with the name of the place.
 /// Threads: any.
 class OpenTransactions {
 public:
-    OpenTransactions(const OpenTransactions&) = delete;
-    OpenTransactions& operator=(const OpenTransactions&) = delete;
-
+    /// Errors: std::bad_alloc; the next call tries again.
     [[nodiscard]] static OpenTransactions& instance() {
-        static OpenTransactions& all = *new OpenTransactions();  // never destroyed: static objects may still use it
+        static OpenTransactions& all = shared();
         return all;
     }
 
     void add(storage::FileIdentity file, std::thread::id thread) {
         const std::lock_guard lock(mutex_);
-        open_.emplace_back(file, thread);
-        count_.store(open_.size(), std::memory_order_relaxed);
+        first_ = new Entry{file, thread, first_.load()};
     }
 
     void remove(storage::FileIdentity file, std::thread::id thread) noexcept {
         const std::lock_guard lock(mutex_);
-        const auto found = std::find(open_.begin(), open_.end(), std::pair{file, thread});
-        if (found != open_.end()) open_.erase(found);
-        count_.store(open_.size(), std::memory_order_relaxed);
+        for (std::atomic<Entry*>* place = &first_; Entry* const entry = *place; place = &entry->next) {
+            if (!entry->is(file, thread)) continue;
+            place->store(entry->next);
+            delete entry;
+            return;
+        }
     }
 
     [[nodiscard]] bool on_this_thread(storage::FileIdentity file) {
-        if (count_.load(std::memory_order_relaxed) == 0) return false;  // own ones are always seen
+        if (first_ == nullptr) return false;  // own ones are always seen
         const std::lock_guard lock(mutex_);
-        return std::find(open_.begin(), open_.end(), std::pair{file, std::this_thread::get_id()}) != open_.end();
+        const Entry* entry = first_;
+        while (entry != nullptr && !entry->is(file, std::this_thread::get_id())) entry = entry->next;
+        return entry != nullptr;
     }
 
 private:
+    struct Entry {
+        storage::FileIdentity file;
+        std::thread::id thread;
+        std::atomic<Entry*> next;
+
+        [[nodiscard]] bool is(storage::FileIdentity f, std::thread::id t) const { return file == f && thread == t; }
+    };
+
     OpenTransactions() = default;
     ~OpenTransactions() = default;
 
-    std::atomic<std::size_t> count_{0};
+    /// Modules that hide their symbols have no object in common but those of SQLite, which knows file systems by name:
+    /// one that nobody opens leads to the list. Never destroyed: static objects may still use it.
+    static OpenTransactions& shared() {
+        struct Place {
+            char name[32] = "backlite-open-transactions-1";
+            OpenTransactions all{};
+            sqlite3_vfs vfs{};
+        };
+        auto* place = new Place;
+        sqlite3_mutex* const mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_APP1);
+        sqlite3_mutex_enter(mutex);
+        const sqlite3_vfs* known = sqlite3_vfs_find(place->name);
+        if (known == nullptr) {
+            place->vfs.zName = place->name;
+            place->vfs.pAppData = &place->all;
+            if (sqlite3_vfs_register(&place->vfs, 0) == SQLITE_OK) known = &std::exchange(place, nullptr)->vfs;
+        }
+        sqlite3_mutex_leave(mutex);
+        delete place;
+        if (known == nullptr) throw std::bad_alloc();
+        return *static_cast<OpenTransactions*>(known->pAppData);
+    }
+
     std::mutex mutex_{};
-    // guarded by mutex_
-    std::vector<std::pair<storage::FileIdentity, std::thread::id>> open_{};
+    // guarded by mutex_, but for the question whether there is any
+    std::atomic<Entry*> first_{nullptr};
 };
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -988,10 +988,10 @@ TEST_CASE("pthread_exit: while a stop waits for the task, it fails the attempt a
     Journal journal;
     Gate gate;
     Client client{quick(folder.file("q.db"), 1)};
-    const OpensAtExit opens(gate);
+    const OpensAtEnd opens(gate);
     client.register_queue<Job>([&](Context& context, const Job& job) {
         journal.note(job.name);
-        if (job.name == "at the gate") gate.wait();
+        if (job.name == "at the gate") gate.pass();
         if (job.name == "when asked") fires(context.stop_token());
         ::pthread_exit(nullptr);
     });

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: MIT
 #include <thread>
 
+#include <sqlite3.h>
+
 #include <backlite/open_transactions.hpp>
 #include <backlite/storage/database_file.hpp>
 
@@ -33,6 +35,14 @@ private:
 };
 
 TEST_CASE("OpenTransactions: there is none at first") { CHECK_FALSE(all().on_this_thread(file)); }
+
+TEST_CASE("OpenTransactions: another module of the program is led to the same ones by SQLite") {
+    OpenTransactions& own = all();
+    const sqlite3_vfs* known = sqlite3_vfs_find("backlite-open-transactions-1");
+    REQUIRE(known != nullptr);
+    CHECK(known->pAppData == &own);
+    CHECK(sqlite3_vfs_find(nullptr) != known);
+}
 
 TEST_CASE("OpenTransactions: one of this thread is seen on its file, and on no other") {
     const Listed listed(file);

@@ -206,7 +206,7 @@ public:
 
     [[nodiscard]] storage::FileIdentity identity() const noexcept { return identity_; }
 
-    /// Those of the module that made the client, whichever module asks: modules that hide their symbols have one each.
+    /// Those of the process.
     [[nodiscard]] OpenTransactions& open_transactions() const noexcept { return open_transactions_; }
 
     [[nodiscard]] TaskStatus status(const TaskId& id) {

@@ -71,14 +71,12 @@ public:
     void run(const ClaimedTask& task, const std::shared_ptr<StopSignal>& signal, AttemptObserver& observer,
              Resolved& resolved) {
         const QueueBase& queue = queues_[task.queue];
-        Attempt attempt{task, queue.config(), attempt_number(task), resolved};
+        Attempt attempt{task, queue.config(), attempt_number(task), resolved, clock_.steady_now()};
         resolved.claim = task.claim;
         resolved.executed_at = to_ms(clock_.now());
         try {
             run(attempt, queue, signal, observer);
-        } catch (ForcedUnwind&) {
-            throw;
-        } catch (...) {
+        } catch (const std::exception&) {
             wait_for_memory(attempt);
         }
     }
@@ -93,41 +91,32 @@ private:
         const QueueConfig& config;
         int number;
         Resolved& resolved;
-        Steady::time_point started{};  ///< when user code was called
+        Steady::time_point started;  ///< the attempt, then its processor
     };
 
     /// Around user code. If that ends its thread, the stack is unwound past here, and the attempt has failed.
-    class Inside {
-    public:
-        Inside(TaskRunner& runner, Attempt& attempt, const StopSignal& signal, AttemptObserver& observer)
-            : runner_(runner), attempt_(attempt), signal_(signal), observer_(observer) {
-            observer_.entering(attempt_.task);
-            attempt_.started = runner_.clock_.steady_now();
-        }
-        Inside(const Inside&) = delete;
-        Inside& operator=(const Inside&) = delete;
+    struct Inside {
+        TaskRunner& runner;
+        Attempt& attempt;
+        const StopSignal& signal;
+        AttemptObserver& observer;
+        bool over = false;
+
         ~Inside() {
-            if (left_) return;
-            runner_.measure(attempt_);
+            if (over) return;
+            runner.measure(attempt);
             leave();
-            runner_.resolve(attempt_, Outcome::retry(detail::format_or_say("its processor called pthread_exit", {})),
-                            signal_.reason());
+            runner.resolve(attempt, Outcome::retry(detail::format_or_say("its processor called pthread_exit", {})),
+                           signal.reason());
         }
         void leave() noexcept {
-            left_ = true;
+            over = true;
             pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);  // a processor may have turned it on
-            observer_.left();
+            observer.left();
             // Not after its end, though the wall clock was set back meanwhile.
-            std::int64_t& began = attempt_.resolved.executed_at;
-            began = (std::min)(began, to_ms(runner_.clock_.now()));
+            std::int64_t& began = attempt.resolved.executed_at;
+            began = (std::min)(began, to_ms(runner.clock_.now()));
         }
-
-    private:
-        TaskRunner& runner_;
-        Attempt& attempt_;
-        const StopSignal& signal_;
-        AttemptObserver& observer_;
-        bool left_ = false;
     };
 
     void run(Attempt& attempt, const QueueBase& queue, const std::shared_ptr<StopSignal>& signal,
@@ -155,7 +144,8 @@ private:
 
     void process(Attempt& attempt, const QueueBase& queue, const std::shared_ptr<StopSignal>& signal,
                  AttemptObserver& observer) {
-        Inside inside(*this, attempt, *signal, observer);
+        observer.entering(attempt.task);
+        Inside inside{*this, attempt, *signal, observer};
         std::unique_ptr<QueueBase::Job> job;
         bool no_memory = false;
         const std::optional<std::string> unreadable = text_of_exception([&] {

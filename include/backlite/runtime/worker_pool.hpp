@@ -374,20 +374,17 @@ private:
         if (tell) progress_();
         lock.lock();
         for (bool told = false; !closing_;) {
-            std::string why;
             try {
-                std::jthread next = start_worker(worker);
-                slot.before = std::exchange(threads_[worker], std::move(next));
+                slot.before = std::exchange(threads_[worker], start_worker(worker));
                 return;
             } catch (const std::exception& error) {
-                why = detail::format_or_say("{}", {error.what()});
+                lock.unlock();
+                if (!std::exchange(told, true)) {
+                    log_(LogLevel::warning, "a task has ended its worker's thread, and there is no other yet",
+                         {{"error", error.what()}});
+                }
+                lock.lock();
             }
-            lock.unlock();
-            if (!std::exchange(told, true)) {
-                log_(LogLevel::warning, "a task has ended its worker's thread, and there is no other yet",
-                     {{"error", why}});
-            }
-            lock.lock();
             slot.wake.wait_for(lock, without_memory);
         }
     }
@@ -401,9 +398,8 @@ private:
         ++idle_;
         // Two calls for a batch: when its first outcome is there, and when more tasks are needed.
         const bool low = ready_count_locked() <= low_water_;
-        const bool first = !std::exchange(told_first_, true);
-        if (first) first_finished_ = clock_.steady_now();
-        const bool tell = first || (low && !told_low_);
+        const bool tell = !told_first_ || (low && !told_low_);
+        if (!std::exchange(told_first_, true)) first_finished_ = clock_.steady_now();
         told_low_ = told_low_ || low;
         return tell;
     }
@@ -411,13 +407,9 @@ private:
     void run(std::size_t worker) {
         Slot& slot = slots_[worker];
         std::shared_ptr<StopSignal> signal;
+        std::unique_lock(mutex_).unlock();  // now `before` is set, if it is to be
+        slot.before = {};                   // joins
         std::unique_lock lock(mutex_);
-        if (slot.before.joinable()) {
-            std::jthread before = std::move(slot.before);
-            lock.unlock();
-            before.join();
-            lock.lock();
-        }
         for (;;) {
             if (ready_count_locked() == 0 || held_) {
                 if (closing_) return;
