@@ -25,16 +25,16 @@
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 
-/// Tasks that are encoded, and not added yet. Keeps nothing of the values it was made from.
+/// Tasks that are encoded but not added yet. Keeps no reference to the values it was made from.
 /// The chain functions may come in any order; of `wait` and `at` the last counts.
-/// Threads: one at a time. REQUIRES: goes before its client does.
+/// Threads: one at a time. Must not outlive its client.
 class AddOp {
 public:
     /// Used by `Client::add`.
     explicit AddOp(AddTarget& target) noexcept : target_(&target) {}
-    /// What was moved from adds nothing.
+    /// A moved-from AddOp adds nothing.
     AddOp(AddOp&&) noexcept = default;
-    /// The same; what it held before is not added.
+    /// Drops the tasks that this one has not saved yet.
     AddOp& operator=(AddOp&&) noexcept = default;
     AddOp(const AddOp&) = delete;
     AddOp& operator=(const AddOp&) = delete;
@@ -166,7 +166,7 @@ private:
         return at_;
     }
 
-    /// What the error says otherwise counts for more than that name: without memory for it, it goes without.
+    /// The rest of the error matters more than the name: without memory for the name the error goes without it.
     void name_queue(Error& error) const noexcept {
         try {
             error.set_subject(std::string{tasks_.front().queue}, {});

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What tasks are added to, as those see it who only add: so a file that adds tasks needs no engine.
+// The engine as seen by code that only adds tasks, so that such code compiles without the engine.
 
 #include <cstddef>
 #include <cstdint>
@@ -32,7 +32,7 @@ public:
     [[nodiscard]] virtual const Clock& clock() const noexcept = 0;
     [[nodiscard]] virtual std::size_t max_payload() const noexcept = 0;
 
-    /// What a type of `queue` is written as cannot be read back by this program, so its workers could not run it.
+    /// Logs that this program cannot read back its own JSON of a type of `queue`, so its workers could not run it.
     virtual void tell_unreadable(std::string_view queue, std::string_view why) const noexcept = 0;
 
     /// Names the tasks and adds them in a transaction of the client's own. Errors: see AddOp::save.

@@ -14,15 +14,15 @@
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 
-/// A reference to a client for those who only add. A value, cheap to copy: `Client` converts to it.
-/// Threads: any. REQUIRES: goes before its client does.
+/// A reference to a client that can only add. A value, cheap to copy: `Client` converts to it.
+/// Threads: any. Must not outlive its client.
 class Adder {
 public:
     /// Used by `Client`.
     explicit Adder(AddTarget& target) noexcept : target_(&target) {}
 
     /// The same as `Client::add`: tasks in any mixture of types, or ranges of tasks. Nothing happens before `save`.
-    /// The tasks are encoded at once, and nothing of them is kept.
+    /// Encodes the tasks at once and keeps no reference to them.
     /// `AddOp::tx` with a Transaction needs <backlite/transaction.hpp> too.
     template <class... Tasks>
     [[nodiscard]] AddOp add(Tasks&&... tasks) const {

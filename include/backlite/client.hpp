@@ -55,9 +55,9 @@ public:
         engine_->register_queue(std::move(queue).release());
     }
 
-    /// Starts the workers. Does nothing if they are started. Takes back what clients that died have claimed.
+    /// Starts the workers. Does nothing if they are started. Takes back the claims of clients that died.
     /// Once `hard_stop` is requested the client stops by itself: no new starts, and the stop tokens of tasks fire.
-    /// Waits at most `busy_timeout` for a stop of which only outcomes are left to write.
+    /// If an earlier stop has only outcomes left to write, waits up to `busy_timeout` for it.
     /// Errors: ConfigError while a stop is not over; FullError if the disk has no room for the side file; StorageError;
     /// Error itself if the system has no thread to give. After each of them it can be called again.
     void start(std::stop_token hard_stop = {}) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// ClientHandle: what `Context::client()` returns; all of a client but its registration of queues, start and end.
+// ClientHandle: what `Context::client()` returns; a client without register_queue, install and start.
 
 #include <memory>
 #include <utility>
@@ -18,9 +18,9 @@
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 
-/// A value through which a client is used, cheap to copy. A `Client` is one too, and is converted by copying.
-/// It may be kept, also beyond the client: once that is destroyed and its last task has ended, calls throw UsageError.
-/// Only then is the file closed, too: a handle that is kept keeps it open.
+/// A reference to a client: a value, cheap to copy. A `Client` is one too, and converts by copying.
+/// It may outlive the client: once that is destroyed and its last task has ended, calls throw UsageError. The file is
+/// closed when the last handle is gone.
 /// Threads: all functions from any thread. In a forked child all of them throw ForkError.
 class ClientHandle {
 public:
@@ -28,7 +28,7 @@ public:
     explicit ClientHandle(std::shared_ptr<runtime::Engine> engine) noexcept : engine_(std::move(engine)) {}
 
     /// Adds tasks, in any mixture of types, or ranges of tasks: `add(a, b).wait(1min).save()`. Nothing happens before
-    /// `save`. The tasks are encoded at once, and nothing of them is kept.
+    /// `save`. Encodes the tasks at once and keeps no reference to them.
     template <class... Tasks>
     [[nodiscard]] AddOp add(Tasks&&... tasks) const {
         return Adder(*engine_).add(tasks...);
@@ -50,7 +50,7 @@ public:
     /// Where a task stands. Errors: StorageError. Blocks for a short read.
     [[nodiscard]] TaskStatus status(const TaskId& id) const { return engine_->status(id); }
 
-    /// How many unfinished tasks each queue has, also queues that nobody registered. Costs a step for each task.
+    /// How many unfinished tasks each queue has, including queues that nobody registered. Takes a step for each task.
     /// Errors: StorageError.
     [[nodiscard]] TaskCounts counts() const { return engine_->counts(); }
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a queue and a client can be told. Aggregates: name only the fields that differ from their defaults.
+// Configuration of queues and clients. Aggregates: name only the fields that differ from their defaults.
 // The order of the fields is part of the interface.
 
 #include <chrono>
@@ -26,7 +26,7 @@ class Database;
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 
-/// How a backoff that grows from attempt to attempt does so.
+/// How a backoff grows from attempt to attempt.
 struct ExponentialBackoff {
     Duration initial = std::chrono::seconds{1};  ///< the wait after the first failure
     double factor = 2.0;                         ///< each wait is this many times the one before; at least 1
@@ -130,7 +130,7 @@ struct Retention {
     std::optional<RetainData> data{};  ///< nullopt: the payload is not kept
 };
 
-/// What a task type says of its queue.
+/// Configuration of one queue.
 struct QueueConfig {
     std::string name{};                    ///< required; unique in a client; stored with each task
     int max_attempts = 1;                  ///< at least 1: how many attempts may fail before the task fails for good
@@ -174,7 +174,7 @@ enum class Durability {
     return threads == 0 ? 1 : threads;
 }
 
-/// No time in it may be longer than 100 years.
+/// Configuration of one client. Durations are limited to 100 years.
 struct ClientConfig {
     /// The database's file name; required. Created if missing, in a folder that exists. No ":memory:", no "file:" URI.
     std::string database{};
@@ -191,10 +191,9 @@ struct ClientConfig {
     Durability durability = Durability::full;
     /// How long a write waits for another process's lock before it throws BusyError.
     Duration busy_timeout = std::chrono::seconds{5};
-    /// How often commits of others are looked for where file events do not exist; zero: once a second.
+    /// How often the client looks for others' commits where file events do not exist; zero: once a second.
     Duration watch_interval = std::chrono::milliseconds{15};
-    /// The most bytes of JSON a task may have: a larger one is refused by `save()`, and fails if another program wrote
-    /// it.
+    /// The most bytes of JSON a task may have: `save()` refuses a larger one, and one that another program wrote fails.
     std::size_t max_payload = std::size_t{64} << 20;
     /// Whether the constructor creates or migrates the tables; otherwise call `Client::install`.
     bool auto_install = true;
@@ -206,8 +205,8 @@ struct ClientConfig {
     /// Called once, on a thread of the client or of a caller, when the client stopped itself: the file is corrupt,
     /// moved or read-only, its log or shared memory was deleted, or a sync failed. What it throws is swallowed.
     std::function<void(const Error&)> on_fatal{};
-    /// Whether a file system that the library does not know to be local is good enough. Its locks must reach all who
-    /// use the file; those of network file systems do not.
+    /// Accepts a file system that is not known to be local. Its locks must reach everybody who uses the file; those of
+    /// network file systems do not.
     bool trust_file_system = false;
 };
 

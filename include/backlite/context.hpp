@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a processor sees of the attempt that it is.
+// The current attempt, as its processor sees it.
 
 #include <atomic>
 #include <chrono>

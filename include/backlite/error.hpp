@@ -44,7 +44,7 @@ private:
     std::string task_id_{};
 };
 
-/// A value or a call that cannot work: a bad configuration, a call at the wrong time, a file in the wrong place.
+/// A value or a call that cannot work: a bad configuration, a file in the wrong place, a second `save`.
 /// The message names the value.
 class ConfigError : public Error {
 public:
@@ -52,7 +52,7 @@ public:
     explicit ConfigError(const std::string& what) : Error(what) {}
 };
 
-/// A call at a time at which it cannot work: on the handle of a client that has ended, or inside `ClientConfig::open`.
+/// A call at the wrong time: on the handle of a client that has ended, or inside `ClientConfig::open`.
 class UsageError : public Error {
 public:
     /// `what`: the message.
@@ -66,7 +66,7 @@ public:
     EncodeError(const std::string& what, std::string queue) : Error(what) { set_subject(std::move(queue), {}); }
 };
 
-/// SQLite said no.
+/// SQLite reports an error.
 class StorageError : public Error {
 public:
     /// `what`: the message; `extended_code`: SQLite's extended result code, 0 where none applies.

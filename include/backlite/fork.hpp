@@ -155,7 +155,7 @@ inline void ForkHooks::close(Entry& entry) noexcept {
     entry = Entry{};
 }
 
-// Only what is async-signal-safe: the other threads, and whatever locks they held, are gone.
+// Async-signal-safe calls only: the other threads are gone, and the locks that they held stay locked.
 inline void ForkHooks::in_child() {
     ForkHooks& hooks = instance();
     hooks.generation_.fetch_add(1, std::memory_order_relaxed);

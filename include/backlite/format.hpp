@@ -51,7 +51,7 @@ private:
     std::string_view text_;
 };
 
-/// `pattern`, with each "{}" replaced by the next piece. What has no piece stays as it is.
+/// `pattern`, with each "{}" replaced by the next piece. A "{}" without a piece stays.
 [[nodiscard]] inline std::string format(std::string_view pattern, std::initializer_list<Piece> pieces) {
     std::string text;
     for (const Piece& piece : pieces) {

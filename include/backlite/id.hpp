@@ -25,7 +25,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 /// Ids made by one client increase in the order in which its adds took them.
 class TaskId {
 public:
-    /// No id: equal only to itself, never given to a task.
+    /// No id: equal only to another one without text, never given to a task.
     TaskId() = default;
 
     /// The id in `text`, a UUID in its 36-character form; letters may be of either case and are kept as given.

@@ -48,7 +48,7 @@ public:
     Logger& operator=(const Logger&) = delete;
     virtual ~Logger() = default;
 
-    /// Takes one event. Called on the thread that it happened on, which waits meanwhile: be brief. The dispatcher does
+    /// Takes one event. Called on the thread where it happened, which waits meanwhile: be brief. The dispatcher does
     /// not wait: its events come on a thread of their own, and those beyond 1,024 that wait there are dropped and
     /// counted.
     /// The parentheses keep a macro `log(x)` of the program out.

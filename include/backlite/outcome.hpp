@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What a processor may return.
+// Outcome: what a processor may return.
 
 #include <chrono>
 #include <optional>
@@ -15,7 +15,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 /// How an attempt ended, as its processor decides. Returning nothing is success, throwing is `retry`.
 class Outcome {
 public:
-    /// Which of them it is.
+    /// The kinds of outcome.
     enum class Kind { success, retry, retry_in, snooze, discard };
 
     /// The task is done.
@@ -55,7 +55,7 @@ public:
     /// The task failed for good, whatever attempts remain.
     [[nodiscard]] static Outcome discard(std::string reason) { return Outcome{Kind::discard, std::move(reason), {}}; }
 
-    /// Which of them it is.
+    /// The kind of outcome.
     [[nodiscard]] Kind kind() const noexcept { return kind_; }
     /// Why; empty for success and snooze.
     [[nodiscard]] const std::string& reason() const noexcept { return reason_; }

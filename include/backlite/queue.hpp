@@ -79,7 +79,7 @@ public:
         impl_ = std::make_unique<Impl<F>>(std::move(processor));
     }
 
-    /// What `T` says of its queue.
+    /// The configuration of the queue.
     [[nodiscard]] const QueueConfig& config() const noexcept { return impl_->config(); }
 
     /// Hands the queue over without its type.

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Plain rows: what passes between the storage layer and the rest. Times are milliseconds since the epoch.
+// Plain rows that pass between the storage layer and the rest. Times are milliseconds since the epoch.
 
 #include <cstddef>
 #include <cstdint>

@@ -34,7 +34,7 @@ concept HasStaticConfig = requires {
 /// with the same static function for a type that cannot be edited.
 template <class T>
 struct TaskTraits {
-    /// What the type says of its queue.
+    /// The configuration of the type's queue.
     static QueueConfig config() requires HasStaticConfig<T> { return T::config(); }
 };
 
@@ -117,7 +117,7 @@ template <class T>
 /// levels end the process on a stack of 8 MiB.
 inline constexpr std::size_t max_json_depth = 256;
 
-/// What one pass over a JSON text tells, without parsing it. For text that is no JSON: anything.
+/// Facts about a JSON text from one pass, without parsing it. Undefined values for text that is not JSON.
 struct JsonShape {
     std::size_t depth = 0;  ///< how deep its arrays and objects nest
     bool has_null = false;  ///< null stands in it somewhere

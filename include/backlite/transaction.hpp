@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Transaction: a write transaction on the host's own connection, that tasks can be added in.
+// Transaction: a write transaction on the host's own connection, in which tasks can be added.
 
 #include <chrono>
 #include <memory>
@@ -25,14 +25,13 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 
 /// Begins a write transaction and rolls it back unless `commit` was called. While it is open, no other connection can
 /// write to the file: keep it short.
-/// Threads: those of its connection, one at a time; begun and ended on one thread. REQUIRES: goes before client and
-/// connection do.
+/// Threads: those of its connection, one at a time; begin and end it on the same thread. Must not outlive client and
+/// connection.
 class Transaction {
 public:
     /// Errors: ConfigError if the connection is on another file than the client, or has a transaction open; BusyError
     /// if others keep the write lock for the client's `busy_timeout`; StorageError, also if the client has stopped
-    /// itself. Blocks that long at most, whatever busy timeout or handler the connection has: for the write lock it is
-    /// not asked.
+    /// itself. Blocks for `busy_timeout` at most: the connection's own busy timeout or handler does not count.
     Transaction(const ClientHandle& client, SQLite::Database& database) : engine_(client.engine_), database_(database) {
         engine_->check_call("Transaction");
         sqlite3* db = database_.getHandle();
@@ -62,7 +61,7 @@ public:
         if (engine_->forked()) static_cast<void>(rollback_.release());
     }
 
-    /// The host's connection that it is on.
+    /// The host's connection.
     [[nodiscard]] SQLite::Database& database() noexcept { return database_; }
 
     /// Commits, and wakes the client's dispatcher.

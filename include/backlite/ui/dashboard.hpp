@@ -80,7 +80,7 @@ public:
     }
 
     /// Shows the client's file. Its clock, its logger and its way of opening are used where `config` has none. The
-    /// client may go before the dashboard. Errors: ConfigError.
+    /// dashboard may outlive the client. Errors: ConfigError.
     explicit Dashboard(const Client& client, DashboardConfig config = {})
         : Dashboard(client.config().database, with_clients(client.config(), std::move(config))) {}
     Dashboard(const Dashboard&) = delete;
@@ -98,7 +98,8 @@ public:
     }
 
     /// Answers one request. `base` is the path that the dashboard is mounted at: empty, or such as "/tasks".
-    /// Never throws: what goes wrong is a page with a number that is also in the log. Out of memory it is a bare 503.
+    /// Never throws: errors are shown as a page with a number that also appears in the log, or as a bare 503 without
+    /// memory.
     [[nodiscard]] Response handle(const Request& request, std::string_view base = {}) noexcept {
         try {
             return finished(request, guarded(request, base));

@@ -204,7 +204,7 @@ private:
 /// gives each five idle seconds: the ninth page that somebody leaves open makes all others wait. With this each
 /// connection has a thread of its own, up to 256; one that idles for a second, or stops for two within a request, is
 /// closed.
-/// REQUIRES: goes before the server listens. The server has `new_task_queue`, `set_keep_alive_timeout` and
+/// REQUIRES: the server does not listen yet. The server has `new_task_queue`, `set_keep_alive_timeout` and
 /// `set_read_timeout` as cpp-httplib has; what was set there is replaced.
 template <class Server>
 void prepare(Server& server) {

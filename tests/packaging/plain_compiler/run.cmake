@@ -1,4 +1,4 @@
-# Copies the headers into a folder of their own, compiles a host with one line as the README names it, and runs it.
+# Copies the headers into a folder of their own, compiles a host with one line as README.md names it, and runs it.
 #     cmake -D COMPILER=c++ -D INCLUDE=include -D WORK=build/host [-D STANDARD=c++23] [-D OPTIONS=-fno-rtti]
 #           [-D SOURCES=host.cpp] -P tests/packaging/plain_compiler/run.cmake
 cmake_minimum_required(VERSION 3.25)
