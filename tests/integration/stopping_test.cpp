@@ -630,9 +630,9 @@ TEST_CASE("start: right after a hard stop was requested it starts the client ane
 TEST_CASE("start: right after a hard stop was requested it throws if a task still runs") {
     const TempFolder folder;
     Gate gate;
-    const OpensAtEnd opens(gate);
     Client client{quick(folder.file("q.db"), 1)};
     Journal journal;
+    const OpensAtEnd opens(gate);
     client.register_queue<Job>([&](const Job& job) {
         journal.note(job.name);
         gate.pass();
