@@ -316,8 +316,9 @@ struct Work {
             plan.claim = client.request();
             plan.purge = cycles == 0;
             plan.lapse = cycles == 0;
+            const bool retried = !client.finished().empty();  // perhaps without backoff: due again after this cycle
             const backlite::runtime::CycleResult result = client.cycle(plan);
-            if (!result.claimed.tasks.empty() || client.stale()) continue;
+            if (!result.claimed.tasks.empty() || client.stale() || retried) continue;
             for (const backlite::storage::QueueHead& head : client.heads()) {
                 demand(head.due > client.now(), "a queue with nothing to claim is not thought to be due");
             }
