@@ -95,7 +95,8 @@ private:
     void begin(sqlite3* db) const {
         const Duration patience = engine_->config().busy_timeout;
         const auto until = saturating_add(std::chrono::steady_clock::now(), patience);
-        const std::string sql = detail::format("BEGIN; {}; DELETE FROM backlite_tasks WHERE 0", {storage::read_schema});
+        const std::string sql =
+            detail::format("BEGIN; {}; DELETE FROM main.backlite_tasks WHERE 0", {storage::read_schema});
         for (;;) {
             const int code = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
             if (code == SQLITE_OK) return;

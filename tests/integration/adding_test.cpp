@@ -1137,6 +1137,25 @@ TEST_CASE("tx(db): is refused once a newer library has taken the file over, and 
     CHECK(count(db, "SELECT count(*) FROM mine") == 1);
 }
 
+TEST_CASE("tx(db): goes to the file also where the caller's connection has temporary tables of the same names") {
+    Adding test;
+    SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
+    for (const char* table : {"backlite_tasks", "backlite_meta", "backlite_stats"}) {
+        db.exec(fmt::format("CREATE TEMP TABLE {0} AS SELECT * FROM main.{0}", table));
+    }
+    {
+        Transaction tx{test.client, db};
+        CHECK(sqlite3_txn_state(db.getHandle(), "main") == SQLITE_TXN_WRITE);
+        (void)test.client.add(Email{}).tx(tx).save();
+        tx.commit();
+    }
+    CHECK(rows_in(test.file).size() == 1);
+    CHECK(db.execAndGet("SELECT sum(added) FROM main.backlite_stats WHERE span = 1").getInt() == 1);
+    take_over(test.file);
+    db.exec("BEGIN IMMEDIATE");
+    CHECK_THROWS_AS(test.client.add(Email{}).tx(db).save(), StorageError);
+}
+
 TEST_CASE("tx(db): is refused also where only the number of the oldest library was raised") {
     Adding test;
     SQLite::Database db(test.file, SQLite::OPEN_READWRITE);

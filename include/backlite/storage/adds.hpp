@@ -40,8 +40,9 @@ public:
 
 private:
     Handle db_;
+    // `main.`, as in all that runs on a host's connection: it may have temporary tables of the same names.
     Statement insert_{
-        "INSERT INTO backlite_tasks (id, created_at, queue, task, wait_until) VALUES (?1, ?2, ?3, ?4, ?5)"};
+        "INSERT INTO main.backlite_tasks (id, created_at, queue, task, wait_until) VALUES (?1, ?2, ?3, ?4, ?5)"};
     Statement insert_claimed_{
         "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at, owner, claim) "
         "VALUES (?1, ?2, ?3, ?4, ?2, ?5, 1)"};

@@ -75,7 +75,7 @@ public:
     /// The same on any connection to `file`, which has our tables. Inside a write transaction the answer holds until
     /// its end.
     static void check_writer(sqlite3* db, std::string_view file) {
-        Statement select("SELECT value FROM backlite_meta WHERE key = 'oldest_writer'");
+        Statement select("SELECT value FROM main.backlite_meta WHERE key = 'oldest_writer'");
         Run run(db, select);
         const std::int64_t needed = run.step() ? run.integer(0) : 0;
         if (needed > version_number) {

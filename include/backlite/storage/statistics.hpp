@@ -154,8 +154,8 @@ private:
     std::int64_t swept_;
     // A sum at its end stays there: SQLite would refuse more, and with it all that the transaction writes.
     Statement add_{
-        "INSERT INTO backlite_stats (span, start, queue, added, started, succeeded, failed, retried, wait_ms, run_us) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (span, start, queue) DO UPDATE SET "
+        "INSERT INTO main.backlite_stats (span, start, queue, added, started, succeeded, failed, retried, wait_ms, "
+        "run_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (span, start, queue) DO UPDATE SET "
         "added = min(added, 9223372036854775807 - ?4) + ?4, "
         "started = min(started, 9223372036854775807 - ?5) + ?5, "
         "succeeded = min(succeeded, 9223372036854775807 - ?6) + ?6, "
