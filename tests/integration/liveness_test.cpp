@@ -648,6 +648,24 @@ TEST_CASE("ownerless: what has lapsed is taken at start, and claims that appear 
     CHECK(journal.await("new"));
 }
 
+TEST_CASE("ownerless: claims that lapse in several transactions are told of once") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    set_up(file, {});
+    Look(file).run(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 1200) INSERT INTO backlite_tasks "
+        "(id, created_at, queue, task, claimed_at) SELECT i, 1, 'others', x'7b7d', 1 FROM n");
+    auto log = std::make_shared<LogBook>();
+    ClientConfig config = quick(file);
+    config.logger = log;
+    Client client{config};
+    client.register_queue<Work>([](const Work&) {});
+    client.start();
+    CHECK(log->await({"rescued claims of an unknown owner", "claims=1200"}));
+    CHECK(log->count({"rescued claims of an unknown owner"}) == 1);
+    CHECK(Look(file).tasks("claimed_at IS NULL") == 1200);
+}
+
 TEST_CASE("ownerless: a claim from a time that is still to come lapses release_after from the start") {
     const TempFolder folder;
     const std::string file = folder.file("q.db");

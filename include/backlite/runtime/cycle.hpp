@@ -66,13 +66,14 @@ struct CycleResult {
     int purged = 0;
     int purge_left = 0;  ///< expired tasks whose deletion was refused
     int lapsed = 0;
+    bool lapse_left = false;  ///< the next cycle finds more of them
     int mended = 0;
     std::vector<std::int64_t> mend_next{};  ///< the plan's `mend` for the next cycle
     storage::ClaimResult claimed{};
     std::vector<storage::QueueHead> heads{};
 };
 
-/// How many rows one cycle deletes or mends: upkeep of any size lets other writes in between.
+/// How many rows one cycle deletes, gives back or mends: upkeep of any size lets other writes in between.
 inline constexpr int upkeep_chunk = 500;
 
 /// What SQLite may take where it found the whole too large: no payload is kept, and no error of an attempt that
@@ -164,11 +165,12 @@ inline constexpr int upkeep_chunk = 500;
             each_row("purge", rows, result.refused_purge, [&](std::int64_t row) { repository.upkeep.purge_row(row); });
         result.purge_left = static_cast<int>(rows.size()) - result.purged;
     }
-    if (plan.lapse) {
-        result.lapsed = apart == nullptr
-                            ? repository.upkeep.release_ownerless(plan.lapse_until)
-                            : each_row("lapse", repository.upkeep.ownerless(plan.lapse_until), result.refused_lapse,
-                                       [&](std::int64_t row) { repository.upkeep.release_ownerless_row(row); });
+    if (plan.lapse && apart == nullptr) {
+        result.lapsed = repository.upkeep.release_ownerless(plan.lapse_until, upkeep_chunk);
+        result.lapse_left = repository.upkeep.oldest_ownerless().value_or(storage::never) <= plan.lapse_until;
+    } else if (plan.lapse) {
+        result.lapsed = each_row("lapse", repository.upkeep.ownerless(plan.lapse_until), result.refused_lapse,
+                                 [&](std::int64_t row) { repository.upkeep.release_ownerless_row(row); });
     }
     result.heads = heads;
     if (plan.claim.limit > 0) result.claimed = repository.claims.claim(plan.claim, result.heads, apart);

@@ -485,7 +485,11 @@ private:
         if (plan.purge) note_purge(result);
         if (plan.lapse && result.lapsed > 0) {
             taken_.refresh = true;
-            parts_.tell(LogLevel::warning, "rescued claims of an unknown owner", {{"claims", result.lapsed}});
+            lapsed_ += result.lapsed;
+        }
+        if (plan.lapse && lapsed_ > 0 && !result.lapse_left) {
+            parts_.tell(LogLevel::warning, "rescued claims of an unknown owner",
+                        {{"claims", std::exchange(lapsed_, 0)}});
         }
         if (!plan.mend.empty()) note_mended(result);
         for (const storage::RefusedClaim& refused : result.claimed.refused) apart_.keep(refused, real);
@@ -647,6 +651,7 @@ private:
     Steady::time_point next_strays_ = Steady::now() + std::chrono::seconds{1};  ///< other clients may be starting too
     int purge_past_ = 0;                       ///< expired tasks of this purge that may not be deleted
     std::optional<std::int64_t> ownerless_{};  ///< when the oldest claim without owner was taken
+    int lapsed_ = 0;                           ///< such claims that were given back, and are not told of yet
     OverdueWatch overdue_{};
     bool strays_ = true;  ///< tasks may wait in queues that are not registered
     LogGrowth log_growth_;

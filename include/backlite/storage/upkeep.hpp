@@ -118,10 +118,13 @@ public:
         return run.integer(0);
     }
 
-    /// Gives back the claims without an owner that were taken at `claimed_at` or before; how many there were.
-    int release_ownerless(std::int64_t claimed_at) { return Run(db_, release_ownerless_, {claimed_at}).change(); }
+    /// Gives back up to `limit` claims without an owner that were taken at `claimed_at` or before, the oldest first;
+    /// how many.
+    int release_ownerless(std::int64_t claimed_at, int limit) {
+        return Run(db_, release_ownerless_, {claimed_at, limit}).change();
+    }
 
-    /// The rows that `release_ownerless` changes, oldest claim first, and the change of one of them.
+    /// The rows that `release_ownerless` changes without a limit, in its order, and the change of one of them.
     [[nodiscard]] std::vector<std::int64_t> ownerless(std::int64_t claimed_at) {
         return rows(ownerless_, {claimed_at});
     }
@@ -219,8 +222,9 @@ private:
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= 9223372036854775807 "
         "ORDER BY claimed_at LIMIT 1"};
     Statement release_ownerless_{
-        "UPDATE backlite_tasks INDEXED BY backlite_tasks_ownerless SET claimed_at = NULL "
-        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1"};
+        "UPDATE backlite_tasks SET claimed_at = NULL WHERE rowid IN (SELECT rowid FROM backlite_tasks "
+        "INDEXED BY backlite_tasks_ownerless WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 "
+        "ORDER BY claimed_at LIMIT ?2)"};
     Statement ownerless_{
         "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 ORDER BY claimed_at"};

@@ -167,6 +167,21 @@ TEST_CASE("run_cycle: claims without owner lapse that were taken by the time of 
     CHECK(shop.query("SELECT id FROM backlite_tasks WHERE claimed_at IS NULL") == "old");
 }
 
+TEST_CASE("run_cycle: many claims without owner lapse piece by piece, and it says whether there are more") {
+    Shop shop;
+    for (int i = 0; i < 2 * runtime::upkeep_chunk; ++i) shop.add({.id = fmt::to_string(i), .claimed_at = 1});
+    shop.add({.id = "new", .claimed_at = now});
+    shop.plan.lapse = true;
+    shop.plan.lapse_until = now - 600'000;
+    const CycleResult first = shop.run();
+    CHECK(first.lapsed == runtime::upkeep_chunk);
+    CHECK(first.lapse_left);
+    const CycleResult second = shop.run();
+    CHECK(second.lapsed == runtime::upkeep_chunk);
+    CHECK_FALSE(second.lapse_left);
+    CHECK(shop.query("SELECT id FROM backlite_tasks WHERE claimed_at IS NOT NULL") == "new");
+}
+
 TEST_CASE("run_cycle: mends times of a wrong clock in its own queues, piece by piece, and says when it is done") {
     Shop shop;
     for (int i = 0; i < runtime::upkeep_chunk + 1; ++i) shop.add({.id = fmt::to_string(i), .created_at = now + 5});

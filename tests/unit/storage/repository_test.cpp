@@ -95,7 +95,7 @@ public:
         });
         steps.lapse = steps_of([&] {
             REQUIRE(repository.upkeep.oldest_ownerless() == 1);
-            REQUIRE(repository.upkeep.release_ownerless(2) == 1);
+            REQUIRE(repository.upkeep.release_ownerless(2, 10) == 1);
         });
         steps.purge = steps_of([&] {
             REQUIRE(repository.upkeep.next_expiry() == 10);

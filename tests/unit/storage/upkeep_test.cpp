@@ -232,7 +232,7 @@ TEST_CASE("Upkeep: a claim without owner whose time is no number, as a damaged f
         "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at) VALUES ('a', 1, 'mail', x'7b7d', "
         "'text')");
     CHECK(database.repository.upkeep.oldest_ownerless() == std::nullopt);
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.release_ownerless(1'000'000); }) == 0);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.release_ownerless(1'000'000, 10); }) == 0);
 }
 
 TEST_CASE("Upkeep: undoing a jump bears the least time that a row can wait for") {
@@ -248,8 +248,15 @@ TEST_CASE("Upkeep: claims without owner lapse by their time, others do not") {
     database.add({.id = "a", .claim = 1, .claimed_at = 10, .owner = 1});
     database.add({.id = "b", .claim = 1, .claimed_at = 20});
     database.add({.id = "c", .claim = 1, .claimed_at = 21});
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.release_ownerless(20); }) == 1);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.release_ownerless(20, 10); }) == 1);
     CHECK(database.query("SELECT id, claimed_at, claim FROM backlite_tasks ORDER BY id") == "a|10|1\nb|NULL|1\nc|21|1");
+}
+
+TEST_CASE("Upkeep: claims without owner lapse in pieces, the oldest first") {
+    TestDatabase database;
+    for (const int time : {12, 10, 11}) database.add({.id = std::to_string(time), .claim = 1, .claimed_at = time});
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.release_ownerless(20, 2); }) == 2);
+    CHECK(database.query("SELECT id FROM backlite_tasks WHERE claimed_at IS NOT NULL") == "12");
 }
 
 TEST_CASE("Upkeep: a purge deletes what has expired, and nothing else") {
