@@ -130,6 +130,7 @@
 #define print(...) hostile
 #define CHECK(...) hostile
 #define expect(...) hostile
+#define fail(...) hostile
 #define assume(...) hostile
 #define likely(x) hostile
 #define unlikely(x) hostile

@@ -121,7 +121,7 @@ public:
         // What came while the session was not yet to be found:
         session_->dispatcher().refresh();
         if (stop_asked_) session_->request_stop();
-        if (fatal_) session_->fail();
+        if (fatal_) session_->end_unwritten();
         if (orphan_) session_->orphan();
     }
 
@@ -548,7 +548,7 @@ private:
         {
             const std::lock_guard lock(mutex_);
             fatal_ = true;
-            if (session_) session_->fail();
+            if (session_) session_->end_unwritten();
         }
         log_(LogLevel::failure, "the client stops itself: its file cannot be used any more",
              {{"error", error.what()}, {"code", error.extended_code()}});

@@ -137,7 +137,7 @@ public:
     }
 
     /// The file is lost: ends without writing. Safe under a lock; the stop tokens fire on a thread of the session.
-    void fail() {
+    void end_unwritten() {
         advance(Stage::hard);
         pool_.hold();
         dispatcher_.abandon();

@@ -200,12 +200,12 @@ private:
         switch (outcome.kind()) {
             case Outcome::Kind::success: return succeed(attempt);
             case Outcome::Kind::snooze: return snooze(attempt, outcome);
-            case Outcome::Kind::discard: return fail(attempt, outcome.reason());
+            case Outcome::Kind::discard: return end_failed(attempt, outcome.reason());
             case Outcome::Kind::retry:
             case Outcome::Kind::retry_in: break;
         }
         if (stopped == StopReason::stopping) return give_back(attempt, outcome.reason());
-        if (is_last(attempt)) return fail(attempt, with_bound(attempt, outcome.reason()));
+        if (is_last(attempt)) return end_failed(attempt, with_bound(attempt, outcome.reason()));
         if (outcome.kind() == Outcome::Kind::retry_in) {
             put_off(attempt.resolved, outcome.wait(), outcome.until());
         } else {
@@ -267,7 +267,7 @@ private:
               {"attempt", attempt.number}});
     }
 
-    void fail(Attempt& attempt, std::string_view reason) noexcept {
+    void end_failed(Attempt& attempt, std::string_view reason) noexcept {
         Resolved& resolved = attempt.resolved;
         resolved.resolution = Resolution::fail;
         resolved.spends_attempt = true;

@@ -208,7 +208,7 @@ private:
 
     using Header = std::array<char, header_size>;
 
-    [[noreturn]] void fail(int error, int code, std::string_view verb) const;
+    [[noreturn]] void throw_error(int error, int code, std::string_view verb) const;
     void check_slot(const char* call, unsigned slot) const;
     void take_over_mode_and_owner(const struct ::stat& database) const noexcept;
     [[nodiscard]] Header header_for(std::string_view file_id) const;
@@ -247,10 +247,10 @@ inline OwnerLock::OwnerLock(const std::string& database) : path_(database + "-ba
         const int create = error == ENOENT && round > 0 ? O_CREAT | O_EXCL : 0;
         error = file_.open(path_.c_str(), O_RDWR | O_NOFOLLOW | create, source.st_mode & 0777);
     }
-    if (error != 0) fail(error, SQLITE_CANTOPEN, "open");
+    if (error != 0) throw_error(error, SQLITE_CANTOPEN, "open");
 
     struct ::stat own {};
-    if (::fstat(file_.get(), &own) != 0) fail(errno, SQLITE_CANTOPEN, "look at");
+    if (::fstat(file_.get(), &own) != 0) throw_error(errno, SQLITE_CANTOPEN, "look at");
     if (!S_ISREG(own.st_mode)) throw StorageError(path_ + " is not a regular file", SQLITE_CANTOPEN);
     take_over_mode_and_owner(source);
 }
@@ -275,10 +275,10 @@ inline bool OwnerLock::in_place() const {
     guard_.check_process("OwnerLock::in_place");
     struct ::stat own {};
     struct ::stat named {};
-    if (::fstat(file_.get(), &own) != 0) fail(errno, SQLITE_IOERR_FSTAT, "look at");
+    if (::fstat(file_.get(), &own) != 0) throw_error(errno, SQLITE_IOERR_FSTAT, "look at");
     if (::lstat(path_.c_str(), &named) != 0) {
         if (errno == ENOENT || errno == ENOTDIR) return false;
-        fail(errno, SQLITE_IOERR_FSTAT, "look at");
+        throw_error(errno, SQLITE_IOERR_FSTAT, "look at");
     }
     return own.st_dev == named.st_dev && own.st_ino == named.st_ino;
 }
@@ -309,7 +309,7 @@ inline std::string OwnerLock::initialise() {
 inline OwnerLock::Header OwnerLock::header_for(std::string_view file_id) const {
     struct ::statx own {};
     if (::statx(file_.get(), "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &own) != 0) {
-        fail(errno, SQLITE_IOERR_FSTAT, "look at");
+        throw_error(errno, SQLITE_IOERR_FSTAT, "look at");
     }
     const bool has_birth = (own.stx_mask & STATX_BTIME) != 0;
     const std::string fraction = std::to_string(has_birth ? own.stx_btime.tv_nsec : 0U);
@@ -351,7 +351,7 @@ inline bool OwnerLock::try_lock(unsigned slot) {
     check_slot("OwnerLock::try_lock", slot);
     const int error = set_lock(slot, F_WRLCK);
     if (error == EAGAIN || error == EACCES) return false;
-    if (error != 0) fail(error, SQLITE_IOERR_LOCK, "lock a byte of");
+    if (error != 0) throw_error(error, SQLITE_IOERR_LOCK, "lock a byte of");
     return true;
 }
 
@@ -367,7 +367,7 @@ inline bool OwnerLock::held_by_other(unsigned slot) const {
     probe.l_start = offset_of(slot);
     probe.l_len = 1;
     while (::fcntl(file_.get(), F_OFD_GETLK, &probe) != 0) {
-        if (errno != EINTR) fail(errno, SQLITE_IOERR_LOCK, "probe a lock of");
+        if (errno != EINTR) throw_error(errno, SQLITE_IOERR_LOCK, "probe a lock of");
     }
     return probe.l_type != F_UNLCK;
 }
@@ -403,13 +403,13 @@ inline void OwnerLock::map(unsigned slot, unsigned workers) {
     // must not be on it. By way of /proc: the name may lead to another file by now.
     ForkClosedFd second;
     const int error = second.open(detail::format("/proc/self/fd/{}", {file_.get()}).c_str(), O_RDWR);
-    if (error != 0) fail(error, SQLITE_CANTOPEN, "open");
+    if (error != 0) throw_error(error, SQLITE_CANTOPEN, "open");
     void* const at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, second.get(), offset_of(slot));
-    if (at == MAP_FAILED) fail(errno, SQLITE_IOERR_MMAP, "map");
+    if (at == MAP_FAILED) throw_error(errno, SQLITE_IOERR_MMAP, "map");
     if (::madvise(at, size, MADV_DONTFORK) != 0) {
         const int refused = errno;
         ::munmap(at, size);
-        fail(refused, SQLITE_IOERR_MMAP, "map");
+        throw_error(refused, SQLITE_IOERR_MMAP, "map");
     }
 
     auto* const bytes = static_cast<std::byte*>(at);
@@ -424,7 +424,7 @@ inline void OwnerLock::keep_room() const {
     guard_.check_process("OwnerLock::keep_room");
     if (records_ == nullptr) return;
     struct ::stat own {};
-    if (::fstat(file_.get(), &own) != 0) fail(errno, SQLITE_IOERR_FSTAT, "look at");
+    if (::fstat(file_.get(), &own) != 0) throw_error(errno, SQLITE_IOERR_FSTAT, "look at");
     if (own.st_size < mapped_at_ + static_cast<off_t>(mapped_size_)) allocate(mapped_at_, mapped_size_);
 }
 
@@ -462,7 +462,7 @@ inline void OwnerLock::allocate(off_t offset, std::size_t size) const {
     while (error == EINTR) error = ::posix_fallocate(file_.get(), offset, static_cast<off_t>(size));
     // Not every C library imitates it where the file system has none; then the zeros below allocate.
     if (error != 0 && error != EOPNOTSUPP && error != EINVAL && error != ENOSYS) {
-        fail(error, SQLITE_IOERR_WRITE, "allocate a region of");
+        throw_error(error, SQLITE_IOERR_WRITE, "allocate a region of");
     }
     const std::vector<std::byte> zeros(size);
     write_at(offset, zeros.data(), zeros.size());
@@ -479,7 +479,7 @@ inline std::size_t OwnerLock::read_at(off_t offset, void* to, std::size_t size) 
         if (n > 0) {
             done += static_cast<std::size_t>(n);
         } else if (errno != EINTR) {
-            fail(errno, SQLITE_IOERR_READ, "read");
+            throw_error(errno, SQLITE_IOERR_READ, "read");
         }
     }
     return done;
@@ -493,7 +493,7 @@ inline void OwnerLock::write_at(off_t offset, const void* from, std::size_t size
         if (n > 0) {
             done += static_cast<std::size_t>(n);
         } else if (n == 0 || errno != EINTR) {
-            fail(n == 0 ? EIO : errno, SQLITE_IOERR_WRITE, "write to");
+            throw_error(n == 0 ? EIO : errno, SQLITE_IOERR_WRITE, "write to");
         }
     }
 }
@@ -505,7 +505,7 @@ inline void OwnerLock::check_slot(const char* call, unsigned slot) const {
     }
 }
 
-inline void OwnerLock::fail(int error, int code, std::string_view verb) const {
+inline void OwnerLock::throw_error(int error, int code, std::string_view verb) const {
     const std::string what = detail::format("cannot {} {}: {}", {verb, path_, std::generic_category().message(error)});
     if (error == ENOSPC || error == EDQUOT || error == EFBIG) throw FullError(what, SQLITE_FULL);
     throw StorageError(what, code);
