@@ -1,39 +1,34 @@
-# Every header under include/backlite, without ".hpp", in the order of the layers.
-# A header includes only headers that stand before it in this list: lower rank, or further left in its own rank.
+# Every header under include/backlite, without ".hpp", floor by floor (include/backlite/README.md has the drawing).
+# A header includes only headers that stand before it in this list: a lower floor, or further left in its own.
 # The FILE_SET of the library and the test "layers" both read it.
 set(BACKLITE_HEADERS
     # 0: no dependency on the rest
-    version fwd format random error fork clock logger id
-    # 1: what a task and a client are made of
-    config task records
-    # 2: one file, one connection
-    storage/database_file storage/statement storage/isolation storage/connection
-    # 3: tables, and every SQL statement
-    storage/schema storage/claims storage/statistics storage/adds storage/outcomes storage/upkeep storage/reads storage/repository
-    # 4: the one write path; who is alive; what a processor returns and sees
-    storage/gathering storage/operation storage/group_commit storage/owner_lock open_transactions outcome context
-    # 5: a task type and its processor; adding, without an engine
-    queue add_target add_op adder
-    # 6: names to queues; threads
-    runtime/queue_registry runtime/due_times runtime/setback runtime/thread runtime/log_relay runtime/deadline_timer runtime/commit_watch
-    runtime/look_schedule runtime/liveness runtime/worker_pool runtime/set_apart runtime/overdue_watch runtime/log_growth runtime/clock_watch runtime/inbox runtime/claim_policy runtime/retry_pause runtime/add_counts runtime/cycle runtime/ending
-    runtime/checked_config
-    # 7: one attempt
-    runtime/task_runner
-    # 8: what makes tasks run
-    runtime/dispatcher runtime/session runtime/engine
-    # 9
-    client_handle transaction
-    # 10
-    client
-    # 11: the umbrella; nothing below is reached from it
-    backlite
-    # 12: for tests of programs that use the library
+    version fwd base/format error clock logger id base/safe_logger base/setback
+    # 1: the user's words; rows, and a task's JSON
+    config task outcome context status base/rows base/codec queue base/add_target
+    # 2: the operating system
+    platform/random platform/fork platform/thread platform/file_events
+    # 3: the store: what it is asked for; SQLite's: one file, one connection; tables, and every SQL statement; the one
+    # write path; who is alive
+    store/plan
+    store/sqlite/database_file store/sqlite/statement store/sqlite/isolation store/sqlite/connection
+    store/sqlite/schema store/sqlite/claims store/sqlite/statistics store/sqlite/add_statements store/sqlite/transitions
+    store/sqlite/upkeep store/sqlite/status_queries store/sqlite/repository store/sqlite/cycle
+    store/sqlite/commit_window store/sqlite/operation store/sqlite/group_commit store/sqlite/owner_lock
+    # 4: decisions, without a thread of their own; beside them what the dashboard asks a file
+    core/id_generator core/queue_registry core/agenda core/running_task core/pool_load core/claim_policy core/look_schedule core/clock_watch core/retry_pause
+    core/add_counts core/set_apart core/task_runner
+    admin/model admin/schema_features admin/statistics_reads admin/queue_reads admin/task_reads admin/database_view
+    admin/processes
+    # 5: threads
+    engine/open_transactions engine/log_relay engine/deadline_timer engine/worker_pool engine/overdue_watch
+    engine/log_growth engine/wake_signals engine/session_end engine/liveness engine/checked_config
+    engine/dispatcher engine/session engine/engine
+    # 6: what hosts call, and the umbrella; nothing below the umbrella is reached from it
+    add_op adder client_handle transaction client backlite
     testing/manual_clock
-    # 13: the dashboard: text and requests; markup; what is shown; the SQL behind it
-    ui/text ui/request ui/html ui/payload ui/access ui/model ui/shape ui/statistics_reads ui/queue_reads ui/task_reads ui/file ui/processes
-    # 14: pages, and their other forms
-    ui/chart ui/layout ui/history ui/overview_page ui/list_pages ui/task_page ui/json ui/metrics ui/pages ui/excuse ui/stylesheet ui/script
-    # 15: what hosts include
-    ui/dashboard ui/mount
+    # 7: the dashboard: text and requests, markup, pages and their other forms, what hosts include
+    ui/text ui/request ui/html ui/payload ui/access ui/models
+    ui/chart ui/layout ui/history ui/overview_page ui/list_pages ui/task_page ui/json ui/metrics ui/pages ui/excuse
+    ui/stylesheet ui/script ui/dashboard ui/mount
 )

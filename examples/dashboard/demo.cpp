@@ -91,7 +91,7 @@ void invent_history(const std::string& file) {
     if (db.execAndGet("SELECT EXISTS (SELECT 1 FROM backlite_tasks_completed)").getInt() != 0) return;
     const std::int64_t now = backlite::to_ms(std::chrono::system_clock::now());
     constexpr std::int64_t minute = 60'000;
-    backlite::IdGenerator ids;
+    backlite::core::IdGenerator ids;
     SQLite::Transaction transaction(db);
     SQLite::Statement insert(
         db,

@@ -13,13 +13,14 @@
 #include <utility>
 #include <vector>
 
-#include <backlite/add_target.hpp>
+#include <backlite/base/add_target.hpp>
+#include <backlite/base/codec.hpp>
+#include <backlite/base/format.hpp>
+#include <backlite/base/rows.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
-#include <backlite/format.hpp>
 #include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
-#include <backlite/records.hpp>
 #include <backlite/task.hpp>
 
 namespace backlite {
@@ -31,7 +32,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 class AddOp {
 public:
     /// Used by `Client::add`.
-    explicit AddOp(AddTarget& target) noexcept : target_(&target) {}
+    explicit AddOp(detail::AddTarget& target) noexcept : target_(&target) {}
     /// A moved-from AddOp adds nothing.
     AddOp(AddOp&&) noexcept = default;
     /// Drops the tasks that this one has not saved yet.
@@ -119,7 +120,7 @@ public:
             name_queue(error);
             throw;
         }
-        for (NewTask& task : tasks_) ids.push_back(std::move(task.id));
+        for (detail::NewTask& task : tasks_) ids.push_back(std::move(task.id));
         return ids;
     }
 
@@ -128,8 +129,8 @@ public:
     void push(const T& task) noexcept {
         if (error_) return;
         try {
-            const std::string& queue = queue_config<T>().name;
-            std::string payload = encode(task, queue);
+            const std::string& queue = detail::queue_config<T>().name;
+            std::string payload = detail::encode(task, queue);
             if (payload.size() > target_->max_payload()) {
                 throw EncodeError(
                     detail::format("queue \"{}\": a task has {} bytes of JSON, more than ClientConfig::max_payload "
@@ -137,8 +138,8 @@ public:
                                    {queue, payload.size(), target_->max_payload()}),
                     queue);
             }
-            if (const auto why = why_unreadable<T>(payload)) target_->tell_unreadable(queue, *why);
-            tasks_.push_back({{}, queue, std::move(payload), type_name<T>()});
+            if (const auto why = detail::why_unreadable<T>(payload)) target_->tell_unreadable(queue, *why);
+            tasks_.push_back({{}, queue, std::move(payload), detail::type_name<T>()});
         } catch (...) {
             error_ = std::current_exception();
         }
@@ -174,8 +175,8 @@ private:
         }
     }
 
-    AddTarget* target_;
-    std::vector<NewTask> tasks_{};
+    detail::AddTarget* target_;
+    std::vector<detail::NewTask> tasks_{};
     std::exception_ptr error_{};
     std::optional<Duration> wait_{};
     std::optional<std::int64_t> at_{};  ///< ms since the epoch

@@ -8,7 +8,7 @@
 #include <type_traits>
 
 #include <backlite/add_op.hpp>
-#include <backlite/add_target.hpp>
+#include <backlite/base/add_target.hpp>
 #include <backlite/task.hpp>
 
 namespace backlite {
@@ -19,7 +19,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 class Adder {
 public:
     /// Used by `Client`.
-    explicit Adder(AddTarget& target) noexcept : target_(&target) {}
+    explicit Adder(detail::AddTarget& target) noexcept : target_(&target) {}
 
     /// The same as `Client::add`: tasks in any mixture of types, or ranges of tasks. Nothing happens before `save`.
     /// Encodes the tasks at once and keeps no reference to them.
@@ -40,12 +40,12 @@ private:
             for (const auto& task : item) push(op, task);
         } else {
             using T = std::remove_cv_t<Item>;
-            static_assert(check_task<T>());
+            static_assert(detail::check_task<T>());
             op.push<T>(item);
         }
     }
 
-    AddTarget* target_;
+    detail::AddTarget* target_;
 };
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -8,8 +8,8 @@
 
 #include <backlite/client_handle.hpp>
 #include <backlite/config.hpp>
+#include <backlite/engine/engine.hpp>
 #include <backlite/queue.hpp>
-#include <backlite/runtime/engine.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -22,7 +22,7 @@ class Client : public ClientHandle {
 public:
     /// Opens the file, turns it to WAL mode, and installs the tables unless `auto_install` is off.
     /// Errors: ConfigError naming the value that cannot work; StorageError if the file cannot be used.
-    explicit Client(ClientConfig config) : ClientHandle(std::make_shared<runtime::Engine>(std::move(config))) {}
+    explicit Client(ClientConfig config) : ClientHandle(std::make_shared<engine::Engine>(std::move(config))) {}
     Client(const Client&) = delete;
     Client& operator=(const Client&) = delete;
 

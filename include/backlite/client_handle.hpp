@@ -7,13 +7,14 @@
 
 #include <backlite/add_op.hpp>
 #include <backlite/adder.hpp>
+#include <backlite/base/rows.hpp>
 #include <backlite/config.hpp>
 #include <backlite/context.hpp>
+#include <backlite/engine/engine.hpp>
 #include <backlite/error.hpp>
 #include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
-#include <backlite/records.hpp>
-#include <backlite/runtime/engine.hpp>
+#include <backlite/status.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -25,7 +26,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 class ClientHandle {
 public:
     /// Used by `Context` and `Client`.
-    explicit ClientHandle(std::shared_ptr<runtime::Engine> engine) noexcept : engine_(std::move(engine)) {}
+    explicit ClientHandle(std::shared_ptr<engine::Engine> engine) noexcept : engine_(std::move(engine)) {}
 
     /// Adds tasks, in any mixture of types, or ranges of tasks: `add(a, b).wait(1min).save()`. Nothing happens before
     /// `save`. Encodes the tasks at once and keeps no reference to them.
@@ -64,11 +65,11 @@ private:
     friend Client;
     friend Transaction;
 
-    std::shared_ptr<runtime::Engine> engine_;
+    std::shared_ptr<engine::Engine> engine_;
 };
 
 inline ClientHandle Context::client() const {
-    std::shared_ptr<runtime::Engine> engine = attempt_.engine.lock();
+    std::shared_ptr<engine::Engine> engine = attempt_.engine.lock();
     if (!engine) throw UsageError("Context::client(): this context belongs to no client");
     return ClientHandle(std::move(engine));
 }

@@ -14,9 +14,9 @@
 #include <thread>
 #include <utility>
 
+#include <backlite/base/format.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
-#include <backlite/format.hpp>
 #include <backlite/logger.hpp>
 
 namespace SQLite {

@@ -35,6 +35,8 @@ enum class StopReason {
     return "none";
 }
 
+namespace detail {
+
 /// The stop token of one attempt, and why it fired. Only the first reason counts.
 /// Threads: any.
 class StopSignal {
@@ -55,18 +57,20 @@ private:
     std::atomic<StopReason> reason_{StopReason::none};
 };
 
+}  // namespace detail
+
 /// One attempt at one task. Lives as long as the processor's call.
 /// Threads: its functions may be called from any thread that the processor hands it to.
 class Context {
 public:
     /// What the library fills in.
     struct Attempt {
-        const std::weak_ptr<runtime::Engine>& engine;
+        const std::weak_ptr<engine::Engine>& engine;
         const TaskId& task_id;
         const std::string& queue;
         int attempt;
         int max_attempts;
-        const StopSignal& stop;
+        const detail::StopSignal& stop;
         std::optional<std::chrono::steady_clock::time_point> deadline;
     };
 

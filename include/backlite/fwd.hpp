@@ -20,7 +20,7 @@ class Outcome;
 class TaskId;
 class Transaction;
 
-namespace runtime {
+namespace engine {
 class Engine;
 }
 

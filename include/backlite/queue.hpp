@@ -10,14 +10,17 @@
 #include <type_traits>
 #include <utility>
 
+#include <backlite/base/codec.hpp>
+#include <backlite/base/format.hpp>
 #include <backlite/config.hpp>
 #include <backlite/context.hpp>
-#include <backlite/format.hpp>
 #include <backlite/outcome.hpp>
 #include <backlite/task.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
+
+namespace detail {
 
 /// A queue without its task type. Constant after construction; called from several workers at once.
 class QueueBase {
@@ -48,6 +51,8 @@ public:
     [[nodiscard]] virtual std::unique_ptr<Job> decode(std::string_view payload) const = 0;
 };
 
+}  // namespace detail
+
 /// What can process a `T`: a callable on `(const T&)` or `(Context&, const T&)` that returns nothing or an Outcome.
 template <class F, class T>
 concept ProcessorOf = (std::invocable<F&, Context&, const T&> &&
@@ -61,7 +66,7 @@ concept ProcessorOf = (std::invocable<F&, Context&, const T&> &&
 /// Threads: the processor is called from several workers at once.
 template <class T>
 class Queue {
-    static_assert(check_task<T>());
+    static_assert(detail::check_task<T>());
 
 public:
     /// Errors: ConfigError if the configuration of `T` cannot work, or the processor is an empty std::function.
@@ -73,7 +78,8 @@ public:
         static_assert(std::copy_constructible<F> || std::move_constructible<F>);
         if constexpr (requires { static_cast<bool>(processor == nullptr); }) {
             if (processor == nullptr) {
-                throw ConfigError(detail::format("queue \"{}\": its processor is empty", {queue_config<T>().name}));
+                throw ConfigError(
+                    detail::format("queue \"{}\": its processor is empty", {detail::queue_config<T>().name}));
             }
         }
         impl_ = std::make_unique<Impl<F>>(std::move(processor));
@@ -83,19 +89,19 @@ public:
     [[nodiscard]] const QueueConfig& config() const noexcept { return impl_->config(); }
 
     /// Hands the queue over without its type.
-    [[nodiscard]] std::unique_ptr<QueueBase> release() && { return std::move(impl_); }
+    [[nodiscard]] std::unique_ptr<detail::QueueBase> release() && { return std::move(impl_); }
 
 private:
     template <class F>
-    class Impl final : public QueueBase {
+    class Impl final : public detail::QueueBase {
     public:
-        explicit Impl(F processor) : config_(queue_config<T>()), processor_(std::move(processor)) {}
+        explicit Impl(F processor) : config_(detail::queue_config<T>()), processor_(std::move(processor)) {}
 
         [[nodiscard]] const QueueConfig& config() const noexcept override { return config_; }
-        [[nodiscard]] std::string_view type() const noexcept override { return type_name<T>(); }
+        [[nodiscard]] std::string_view type() const noexcept override { return detail::type_name<T>(); }
 
         [[nodiscard]] std::unique_ptr<Job> decode(std::string_view payload) const override {
-            return std::make_unique<TypedJob>(processor_, backlite::decode<T>(payload));
+            return std::make_unique<TypedJob>(processor_, backlite::detail::decode<T>(payload));
         }
 
     private:
@@ -132,7 +138,7 @@ private:
             processor_;  // a lambda may be mutable; that it is called from several threads is its author's business
     };
 
-    std::unique_ptr<QueueBase> impl_{};
+    std::unique_ptr<detail::QueueBase> impl_{};
 };
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -12,13 +12,13 @@
 #include <sqlite3.h>
 
 #include <backlite/add_op.hpp>
+#include <backlite/base/format.hpp>
 #include <backlite/client_handle.hpp>
 #include <backlite/config.hpp>
+#include <backlite/engine/engine.hpp>
 #include <backlite/error.hpp>
-#include <backlite/format.hpp>
 #include <backlite/fwd.hpp>
-#include <backlite/runtime/engine.hpp>
-#include <backlite/storage/statement.hpp>
+#include <backlite/store/sqlite/statement.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -38,8 +38,8 @@ public:
         engine_->check_own_file(db);
         engine_->check_usable();
         if (sqlite3_get_autocommit(db) == 0) throw ConfigError("Transaction: one is open on this connection already");
-        storage::execute(db, storage::read_schema);
-        storage::prepare_ahead(db, {rollback_.get()});
+        store::sqlite::execute(db, store::sqlite::read_schema);
+        store::sqlite::prepare_ahead(db, {rollback_.get()});
         engine_->open_transactions().add(engine_->identity(), thread_);
         open_ = true;
         try {
@@ -72,8 +72,8 @@ public:
         if (!open_) throw ConfigError("Transaction::commit: it has ended already");
         sqlite3* db = database_.getHandle();
         if (sqlite3_exec(db, "COMMIT", nullptr, nullptr, nullptr) != SQLITE_OK) {
-            const int code = storage::error_code(db);
-            storage::throw_sqlite(db, "COMMIT", (code & 0xff) == SQLITE_IOERR ? Added::unknown : Added::no);
+            const int code = store::sqlite::error_code(db);
+            store::sqlite::throw_sqlite(db, "COMMIT", (code & 0xff) == SQLITE_IOERR ? Added::unknown : Added::no);
         }
         end();
         engine_->refresh();
@@ -84,7 +84,7 @@ public:
     void rollback() noexcept {
         if (!open_ || engine_->forked()) return;
         sqlite3* db = database_.getHandle();
-        if (sqlite3_get_autocommit(db) == 0) storage::run_ahead(db, *rollback_);
+        if (sqlite3_get_autocommit(db) == 0) store::sqlite::run_ahead(db, *rollback_);
         if (sqlite3_get_autocommit(db) != 0) end();
     }
 
@@ -96,12 +96,12 @@ private:
         const Duration patience = engine_->config().busy_timeout;
         const auto until = saturating_add(std::chrono::steady_clock::now(), patience);
         const std::string sql =
-            detail::format("BEGIN; {}; DELETE FROM main.backlite_tasks WHERE 0", {storage::read_schema});
+            detail::format("BEGIN; {}; DELETE FROM main.backlite_tasks WHERE 0", {store::sqlite::read_schema});
         for (;;) {
             const int code = sqlite3_exec(db, sql.c_str(), nullptr, nullptr, nullptr);
             if (code == SQLITE_OK) return;
-            if ((code & 0xff) != SQLITE_BUSY) storage::throw_sqlite(db, "Transaction");
-            if (!storage::run_ahead(db, *rollback_) || std::chrono::steady_clock::now() >= until) {
+            if ((code & 0xff) != SQLITE_BUSY) store::sqlite::throw_sqlite(db, "Transaction");
+            if (!store::sqlite::run_ahead(db, *rollback_) || std::chrono::steady_clock::now() >= until) {
                 throw BusyError(
                     detail::format("Transaction: database \"{}\" stayed locked by another connection for {} "
                                    "ms",
@@ -118,10 +118,10 @@ private:
         open_ = false;
     }
 
-    const std::shared_ptr<runtime::Engine> engine_;
+    const std::shared_ptr<engine::Engine> engine_;
     SQLite::Database& database_;
     const std::thread::id thread_ = std::this_thread::get_id();
-    std::unique_ptr<storage::Statement> rollback_ = std::make_unique<storage::Statement>("ROLLBACK");
+    std::unique_ptr<store::sqlite::Statement> rollback_ = std::make_unique<store::sqlite::Statement>("ROLLBACK");
     bool open_ = false;
 };
 

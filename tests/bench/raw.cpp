@@ -51,7 +51,7 @@ void RawStatement::fail() const {
 }
 
 std::vector<RawTask> raw_tasks(std::size_t first, std::size_t count) {
-    backlite::IdGenerator ids;
+    backlite::core::IdGenerator ids;
     const std::int64_t now = now_ms();
     std::vector<RawTask> tasks;
     tasks.reserve(count);

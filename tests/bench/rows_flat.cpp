@@ -19,7 +19,7 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
-#include <backlite/runtime/engine.hpp>
+#include <backlite/engine/engine.hpp>
 
 #include "beside.hpp"
 #include "drain.hpp"
@@ -92,12 +92,12 @@ void append_beside(std::vector<Row>& rows, std::string_view what, std::string_vi
 }
 
 /// A queue whose name is chosen at run time, as no type can have it.
-class NamedQueue final : public backlite::QueueBase {
+class NamedQueue final : public backlite::detail::QueueBase {
 public:
     NamedQueue(std::string name, Runs& runs) : runs_(runs) { config_.name = std::move(name); }
 
     [[nodiscard]] const backlite::QueueConfig& config() const noexcept override { return config_; }
-    [[nodiscard]] std::string_view type() const noexcept override { return backlite::type_name<Upload>(); }
+    [[nodiscard]] std::string_view type() const noexcept override { return backlite::detail::type_name<Upload>(); }
     [[nodiscard]] std::unique_ptr<Job> decode(std::string_view payload) const override {
         return std::make_unique<Task>(runs_, nlohmann::json::parse(payload).get<Upload>());
     }
@@ -138,7 +138,7 @@ double rate_with_queues(const Bench& bench, std::size_t queues, std::size_t coun
     Runs runs(count);
     double seconds = 0;
     {
-        const auto engine = std::make_shared<backlite::runtime::Engine>(
+        const auto engine = std::make_shared<backlite::engine::Engine>(
             backlite::ClientConfig{.database = file, .num_workers = 2, .durability = Durability::process});
         for (std::size_t i = 0; i < queues; ++i) {
             engine->register_queue(std::make_unique<NamedQueue>(queue_name(i), runs));

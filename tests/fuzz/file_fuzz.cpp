@@ -26,6 +26,9 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
+#include <backlite/base/codec.hpp>
+#include <backlite/core/id_generator.hpp>
+#include <backlite/store/plan.hpp>
 #include <backlite/testing/manual_clock.hpp>
 
 #include <temp_folder.hpp>
@@ -72,7 +75,7 @@ struct Rig {
         return config;
     }
     backlite::testing::ManualClock clock{};
-    backlite::runtime::QueueRegistry queues{};
+    backlite::core::QueueRegistry queues{};
     int runs = 0;
 };
 
@@ -89,21 +92,24 @@ void write(const std::string& file, const std::string& bytes) {
 }
 
 void add(ThreadlessClient& client, int count, std::size_t size, std::int64_t wait_until) {
-    static backlite::IdGenerator& ids = *new backlite::IdGenerator;
-    std::vector<backlite::NewTask> tasks;
+    static backlite::core::IdGenerator& ids = *new backlite::core::IdGenerator;
+    std::vector<backlite::detail::NewTask> tasks;
     for (int i = 0; i < count; ++i) {
         const Job<0> job{std::string(size * static_cast<std::size_t>(i), 'x')};
-        tasks.push_back({ids.next(client.now()), i % 2 == 0 ? "first" : "second", backlite::encode(job, "first")});
+        tasks.push_back(
+            {ids.next(client.now()), i % 2 == 0 ? "first" : "second", backlite::detail::encode(job, "first")});
     }
     client.writes().write(
-        [&](backlite::storage::Repository& repository) { repository.adds.insert(tasks, client.now(), wait_until); },
+        [&](backlite::store::sqlite::Repository& repository) {
+            repository.adds.insert(tasks, client.now(), wait_until);
+        },
         {std::chrono::seconds{1}, {}});
 }
 
 void run_some(ThreadlessClient& client, int tasks) {
     client.look();
     for (int i = 0; i < tasks; ++i) {
-        backlite::runtime::CyclePlan plan;
+        backlite::store::CyclePlan plan;
         plan.claim = client.request();
         client.cycle(plan);
         client.run_one();
@@ -312,14 +318,14 @@ struct Work {
             while (client.run_one() != nullptr) {
             }
             client.look();
-            backlite::runtime::CyclePlan plan;
+            backlite::store::CyclePlan plan;
             plan.claim = client.request();
             plan.purge = cycles == 0;
             plan.lapse = cycles == 0;
             const bool retried = !client.finished().empty();  // perhaps without backoff: due again after this cycle
-            const backlite::runtime::CycleResult result = client.cycle(plan);
+            const backlite::store::CycleResult result = client.cycle(plan);
             if (!result.claimed.tasks.empty() || client.stale() || retried) continue;
-            for (const backlite::storage::QueueHead& head : client.heads()) {
+            for (const backlite::store::QueueHead& head : client.heads()) {
                 demand(head.due > client.now(), "a queue with nothing to claim is not thought to be due");
             }
             return;
@@ -332,8 +338,8 @@ struct Work {
             ThreadlessClient client(config, rig.queues, rig.clock);
             const bool started = may_fail([&] { client.start(); });
             may_fail([&] {
-                backlite::storage::Connection connection(config, backlite::storage::Role::reader);
-                backlite::storage::Reads reads(connection.handle());
+                backlite::store::sqlite::Connection connection(config, backlite::store::sqlite::Role::reader);
+                backlite::store::sqlite::StatusQueries reads(connection.handle());
                 may_fail([&] { (void)reads.counts(client.now()); });
                 may_fail([&] { (void)reads.status(backlite::TaskId::from_text("x")); });
             });

@@ -26,6 +26,8 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
+#include <backlite/base/codec.hpp>
+#include <backlite/base/safe_logger.hpp>
 #include <backlite/testing/manual_clock.hpp>
 
 #include "demand.hpp"
@@ -123,14 +125,15 @@ std::size_t entered = 0;
 template <class T>
 void process(const T& task) {
     ++entered;
-    const std::string& queue = backlite::queue_config<T>().name;
+    const std::string& queue = backlite::detail::queue_config<T>().name;
     // Fields that the payload left out may make it deeper than a task may be.
-    if (backlite::json_depth(nlohmann::json(task).dump()) > backlite::max_json_depth) return;
-    const std::string text = backlite::encode(task, queue);
-    demand(backlite::encode(backlite::decode<T>(text), queue) == text, "a task that was read is the same once re-read");
+    if (backlite::detail::json_depth(nlohmann::json(task).dump()) > backlite::detail::max_json_depth) return;
+    const std::string text = backlite::detail::encode(task, queue);
+    demand(backlite::detail::encode(backlite::detail::decode<T>(text), queue) == text,
+           "a task that was read is the same once re-read");
 }
 
-std::unique_ptr<backlite::QueueBase> queue_of(std::size_t kind) {
+std::unique_ptr<backlite::detail::QueueBase> queue_of(std::size_t kind) {
     switch (kind) {
         case 0: return backlite::Queue<Order>(process<Order>).release();
         case 1: return backlite::Queue<Ledger>(process<Ledger>).release();
@@ -140,10 +143,10 @@ std::unique_ptr<backlite::QueueBase> queue_of(std::size_t kind) {
 }
 constexpr std::size_t kinds = 4;
 
-struct Observer final : backlite::runtime::AttemptObserver {
+struct Observer final : backlite::core::AttemptObserver {
     int inside = 0;
-    void entering(const backlite::ClaimedTask&) noexcept override { ++inside; }
-    void timing(std::chrono::steady_clock::time_point, const std::shared_ptr<backlite::StopSignal>&) override {}
+    void entering(const backlite::detail::ClaimedTask&) noexcept override { ++inside; }
+    void timing(std::chrono::steady_clock::time_point, const std::shared_ptr<backlite::detail::StopSignal>&) override {}
     void left() noexcept override { --inside; }
 };
 
@@ -153,9 +156,9 @@ struct Rig {
         for (std::size_t kind = 0; kind < kinds; ++kind) index[kind] = queues.find(queue_of(kind)->config().name);
     }
     backlite::testing::ManualClock clock{};
-    backlite::runtime::QueueRegistry queues{};
+    backlite::core::QueueRegistry queues{};
     std::array<std::size_t, kinds> index{};
-    backlite::runtime::TaskRunner runner{queues, {}, clock, backlite::Log{}};
+    backlite::core::TaskRunner runner{queues, {}, clock, backlite::detail::SafeLogger{}};
 };
 
 // How deep a value nests, without recursion.
@@ -231,22 +234,22 @@ std::string sample(std::size_t kind) {
     const Item item{"screw", 7, {0.5, -1e300}};
     switch (kind) {
         case 0:
-            return backlite::encode(Order{"text",
-                                          -5,
-                                          200,
-                                          0.25,
-                                          true,
-                                          Colour::red,
-                                          {"note"},
-                                          {item},
-                                          {item, {}},
-                                          {{"a", {1, 2}}, {"b", {}}},
-                                          {{"k", {1, nullptr}}}},
-                                    "order");
+            return backlite::detail::encode(Order{"text",
+                                                  -5,
+                                                  200,
+                                                  0.25,
+                                                  true,
+                                                  Colour::red,
+                                                  {"note"},
+                                                  {item},
+                                                  {item, {}},
+                                                  {{"a", {1, 2}}, {"b", {}}},
+                                                  {{"k", {1, nullptr}}}},
+                                            "order");
         case 1:
-            return backlite::encode(Ledger{{1, 2, 3}, {"n", 4}, {true, 1.5, "k"}, {"t"}, {{1, "l"}}, {{"i", item}}},
-                                    "ledger");
-        case 2: return backlite::encode(Tree{"root", {{"leaf", {}}, {"twig", {{"leaf", {}}}}}}, "tree");
+            return backlite::detail::encode(
+                Ledger{{1, 2, 3}, {"n", 4}, {true, 1.5, "k"}, {"t"}, {{1, "l"}}, {{"i", item}}}, "ledger");
+        case 2: return backlite::detail::encode(Tree{"root", {{"leaf", {}}, {"twig", {{"leaf", {}}}}}}, "tree");
         default: return R"([{"a":[1,2.5,"x\u00e9"]},null,true])";
     }
 }
@@ -270,7 +273,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
     static Rig& rig = *new Rig;
     if (size == 0) return 0;
     const std::size_t kind = data[0] % kinds;
-    backlite::ClaimedTask task;
+    backlite::detail::ClaimedTask task;
     task.id = backlite::TaskId::from_text("x");
     task.claim = 7;
     task.queue = rig.index[kind];
@@ -278,28 +281,28 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
 
     entered = 0;
     Observer observer;
-    backlite::Resolved resolved;
-    rig.runner.run(task, std::make_shared<backlite::StopSignal>(), observer, resolved);
+    backlite::detail::AttemptResult resolved;
+    rig.runner.run(task, std::make_shared<backlite::detail::StopSignal>(), observer, resolved);
     demand(observer.inside == 0, "who enters leaves");
     demand(resolved.claim == 7, "the outcome is of the claim");
 
     const nlohmann::json json = nlohmann::json::parse(task.payload, nullptr, false);
-    const bool readable = !json.is_discarded() && depth_of(json) <= backlite::max_json_depth;
+    const bool readable = !json.is_discarded() && depth_of(json) <= backlite::detail::max_json_depth;
     if (entered > 0) {
         demand(readable, "what is no JSON, or nests too deep, is not run");
-        demand(entered == 1 && resolved.resolution == backlite::Resolution::complete && resolved.spends_attempt,
+        demand(entered == 1 && resolved.resolution == backlite::detail::RowChange::complete && resolved.spends_attempt,
                "what can be read runs once and succeeds: " + resolved.error);
         return 0;
     }
-    demand(resolved.resolution == backlite::Resolution::fail && resolved.spends_attempt,
+    demand(resolved.resolution == backlite::detail::RowChange::fail && resolved.spends_attempt,
            "what cannot be read fails with its only attempt");
     demand(resolved.keep_row && resolved.keep_payload && resolved.expires_at.has_value(),
            "it is kept with its payload");
     demand(resolved.error.starts_with("its payload cannot be read: ") &&
-               resolved.error.size() <= backlite::runtime::TaskRunner::max_error,
+               resolved.error.size() <= backlite::core::TaskRunner::max_error,
            "its error says so: " + resolved.error);
     // nlohmann_json takes a NUL for the end; the text behind it may nest as it likes.
-    const bool shallow = backlite::json_depth(task.payload) <= backlite::max_json_depth;
+    const bool shallow = backlite::detail::json_depth(task.payload) <= backlite::detail::max_json_depth;
     if (kind == 3) demand(!readable || !shallow, "any JSON can be read as JSON: " + resolved.error);
     return 0;
 }

@@ -30,6 +30,7 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
+#include <backlite/store/plan.hpp>
 
 #include <temp_folder.hpp>
 #include <test_database.hpp>
@@ -139,14 +140,14 @@ public:
         }
         client_.emplace(config, queues_, clock_);
         stranger_.emplace(file_, SQLite::OPEN_READWRITE, 1'000);
-        reader_.emplace(config, backlite::storage::Role::reader);
+        reader_.emplace(config, backlite::store::sqlite::Role::reader);
         reads_.emplace(reader_->handle());
     }
 
     [[nodiscard]] bool strict() const noexcept { return strict_; }
     [[nodiscard]] ThreadlessClient& client() noexcept { return *client_; }
     [[nodiscard]] RunClock& clock() noexcept { return clock_; }
-    [[nodiscard]] backlite::storage::Reads& reads() noexcept { return *reads_; }
+    [[nodiscard]] backlite::store::sqlite::StatusQueries& reads() noexcept { return *reads_; }
     [[nodiscard]] sqlite3* stranger() { return stranger_->getHandle(); }
 
     [[nodiscard]] std::string ask(const std::string& sql) { return query(stranger(), sql); }
@@ -158,11 +159,11 @@ private:
     backlite_test::TempFolder folder_{};
     const std::string file_;
     RunClock clock_{};
-    backlite::runtime::QueueRegistry queues_{};
+    backlite::core::QueueRegistry queues_{};
     std::optional<ThreadlessClient> client_{};
     std::optional<SQLite::Database> stranger_{};
-    std::optional<backlite::storage::Connection> reader_{};
-    std::optional<backlite::storage::Reads> reads_{};
+    std::optional<backlite::store::sqlite::Connection> reader_{};
+    std::optional<backlite::store::sqlite::StatusQueries> reads_{};
 };
 
 // ---- what others write ----------------------------------------------------------------------------------------------
@@ -375,7 +376,7 @@ private:
         const backlite::Duration by{in_.ConsumeIntegralInRange<std::int64_t>(1, 86'400'000)};
         world_.clock().jump(-by);
         client_.look();
-        backlite::runtime::CyclePlan plan;
+        backlite::store::CyclePlan plan;
         plan.jump_back = by;
         plan.mend.assign(client_.queues(), 0);
         write(plan);
@@ -383,8 +384,8 @@ private:
 
     void upkeep() {
         client_.look();
-        backlite::runtime::CyclePlan plan;
-        for (const backlite::ClaimedTask& task : client_.ready()) plan.leases.emplace_back(task.id, task.claim);
+        backlite::store::CyclePlan plan;
+        for (const backlite::detail::ClaimedTask& task : client_.ready()) plan.leases.emplace_back(task.id, task.claim);
         plan.purge = true;
         plan.past = client_.now();
         plan.lapse = true;
@@ -412,11 +413,11 @@ private:
     }
 
     void run_one() {
-        if (const backlite::Resolved* resolved = client_.run_one()) held_.erase(resolved->id.str());
+        if (const backlite::detail::AttemptResult* resolved = client_.run_one()) held_.erase(resolved->id.str());
     }
 
-    backlite::runtime::CycleResult write(const backlite::runtime::CyclePlan& plan) {
-        const backlite::runtime::CycleResult result = client_.cycle(plan);
+    backlite::store::CycleResult write(const backlite::store::CyclePlan& plan) {
+        const backlite::store::CycleResult result = client_.cycle(plan);
         if (world_.strict() && !tampered_) {
             demand(result.lost_outcomes.empty() && result.lost_leases.empty(), "who holds a claim can write");
         }
@@ -428,13 +429,13 @@ private:
         client_.look();
         std::map<std::string, std::int64_t> before;
         if (world_.strict()) before = claim_numbers();
-        backlite::runtime::CyclePlan plan;
+        backlite::store::CyclePlan plan;
         plan.claim = client_.request();
         if (plan.claim.limit == 0) return write(plan), false;
         std::set<std::size_t> came_back;  // their next task may be one that this very cycle puts back
-        for (const backlite::runtime::Finished& finished : client_.finished()) came_back.insert(finished.queue);
-        const backlite::runtime::CycleResult result = write(plan);
-        for (const backlite::ClaimedTask& task : result.claimed.tasks) {
+        for (const backlite::store::EndedAttempt& finished : client_.finished()) came_back.insert(finished.queue);
+        const backlite::store::CycleResult result = write(plan);
+        for (const backlite::detail::ClaimedTask& task : result.claimed.tasks) {
             const bool new_one = held_.insert(task.id.str()).second;
             if (!world_.strict()) continue;
             demand(new_one || tampered_, "nothing is claimed twice");

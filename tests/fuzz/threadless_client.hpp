@@ -14,6 +14,8 @@
 #include <vector>
 
 #include <backlite/backlite.hpp>
+#include <backlite/base/safe_logger.hpp>
+#include <backlite/store/plan.hpp>
 
 namespace backlite_fuzz {
 
@@ -23,15 +25,15 @@ class ThreadlessClient {
 public:
     static constexpr std::size_t workers = 4;
 
-    ThreadlessClient(backlite::ClientConfig config, const backlite::runtime::QueueRegistry& queues,
+    ThreadlessClient(backlite::ClientConfig config, const backlite::core::QueueRegistry& queues,
                      const backlite::Clock& clock)
         : config_(std::move(config)),
           clock_(clock),
-          runner_(queues, {}, clock, backlite::Log{}),
+          runner_(queues, {}, clock, backlite::detail::SafeLogger{}),
           writes_(config_, {[this] { stale_ = true; }, {}}),
           due_(queues) {
-        backlite::storage::Schema::install(writes_.connection(), config_.busy_timeout);
-        backlite::storage::Schema::check_tables(writes_.connection());
+        backlite::store::sqlite::Schema::install(writes_.connection(), config_.busy_timeout);
+        backlite::store::sqlite::Schema::check_tables(writes_.connection());
     }
     ThreadlessClient(const ThreadlessClient&) = delete;
     ThreadlessClient& operator=(const ThreadlessClient&) = delete;
@@ -39,7 +41,7 @@ public:
     void start() {
         observer_.liveness = nullptr;
         liveness_.emplace(writes_, writes_.connection().file(), static_cast<unsigned>(workers), config_.release_after,
-                          clock_, backlite::Log{});
+                          clock_, backlite::detail::SafeLogger{});
         liveness_->join(patience_);
         observer_.liveness = &*liveness_;
         stale_ = true;
@@ -53,7 +55,7 @@ public:
     }
 
     void stop() {
-        for (backlite::ClaimedTask& task : std::exchange(ready_, {})) {
+        for (backlite::detail::ClaimedTask& task : std::exchange(ready_, {})) {
             finished_.push_back({{.id = std::move(task.id), .claim = task.claim}, task.queue, task.due});
         }
         cycle({});
@@ -73,10 +75,10 @@ public:
         writes_.look();
         if (!std::exchange(stale_, false)) return;
         due_.merge();
-        std::vector<backlite::storage::QueueHead> heads = due_.heads();
-        std::vector<backlite::OwnerRow> others;
+        std::vector<backlite::store::QueueHead> heads = due_.heads();
+        std::vector<backlite::detail::OwnerRow> others;
         writes_.read(
-            [&](backlite::storage::Repository& repository) {
+            [&](backlite::store::sqlite::Repository& repository) {
                 repository.claims.read_heads(heads);
                 others = liveness_->read_others(repository);
                 ownerless_ = repository.upkeep.oldest_ownerless();
@@ -96,8 +98,8 @@ public:
     }
 
     /// What to claim for the workers that are free.
-    [[nodiscard]] backlite::storage::ClaimRequest request() const {
-        backlite::storage::ClaimRequest claim;
+    [[nodiscard]] backlite::store::ClaimRequest request() const {
+        backlite::store::ClaimRequest claim;
         claim.free_workers = workers - (std::min)(workers, ready_.size());
         claim.limit = claim.free_workers;
         claim.crashed_running = std::any_of(ready_.begin(), ready_.end(), [](const auto& t) { return t.crashes > 0; });
@@ -106,42 +108,42 @@ public:
     }
 
     /// One transaction: outcomes, what else is planned, and claims.
-    backlite::runtime::CycleResult cycle(backlite::runtime::CyclePlan plan) {
+    backlite::store::CycleResult cycle(backlite::store::CyclePlan plan) {
         const std::int64_t wall = now();
         plan.claim.now = wall;
         plan.claim.owner = liveness_->owner();
         plan.claim.max_payload = config_.max_payload;
         due_.merge();
         due_.release_held(plan.claim.crashed_running, plan.claim.free_workers > 0);
-        backlite::runtime::CycleResult result;
+        backlite::store::CycleResult result;
         writes_.write(
-            [&](backlite::storage::Repository& repository) {
-                result = backlite::runtime::run_cycle(repository, finished_, plan, due_.heads(), wall);
+            [&](backlite::store::sqlite::Repository& repository) {
+                result = backlite::store::sqlite::run_cycle(repository, finished_, plan, due_.heads(), wall);
             },
             patience_);
         due_.set(result.heads);
-        for (const backlite::runtime::Finished& finished : std::exchange(finished_, {})) {
-            using backlite::Resolution;
-            const Resolution resolution = finished.resolved.resolution;
-            if (resolution == Resolution::retry || resolution == Resolution::snooze) {
+        for (const backlite::store::EndedAttempt& finished : std::exchange(finished_, {})) {
+            using backlite::detail::RowChange;
+            const RowChange resolution = finished.resolved.resolution;
+            if (resolution == RowChange::retry || resolution == RowChange::snooze) {
                 due_.note(finished.queue, finished.resolved.wait_until);
-            } else if (resolution == Resolution::release) {
+            } else if (resolution == RowChange::release) {
                 due_.note(finished.queue,
                           finished.resolved.wait ? finished.resolved.wait_until : (std::min)(finished.due, wall));
             }
         }
         if (plan.lapse || !plan.mend.empty()) stale_ = true;
-        for (const backlite::ClaimedTask& task : result.claimed.tasks) ready_.push_back(task);
+        for (const backlite::detail::ClaimedTask& task : result.claimed.tasks) ready_.push_back(task);
         return result;
     }
 
     /// Runs the task that was claimed first; what came of it is written by the next cycle. Null if there is none.
-    const backlite::Resolved* run_one() {
+    const backlite::detail::AttemptResult* run_one() {
         if (ready_.empty()) return nullptr;
-        const backlite::ClaimedTask task = std::move(ready_.front());
+        const backlite::detail::ClaimedTask task = std::move(ready_.front());
         ready_.pop_front();
-        backlite::Resolved resolved;
-        runner_.run(task, std::make_shared<backlite::StopSignal>(), observer_, resolved);
+        backlite::detail::AttemptResult resolved;
+        runner_.run(task, std::make_shared<backlite::detail::StopSignal>(), observer_, resolved);
         resolved.id = task.id;
         finished_.push_back({std::move(resolved), task.queue, task.due});
         return &finished_.back().resolved;
@@ -149,45 +151,46 @@ public:
 
     /// Whether the next look reads anew.
     [[nodiscard]] bool stale() const noexcept { return stale_; }
-    [[nodiscard]] const std::deque<backlite::ClaimedTask>& ready() const noexcept { return ready_; }
-    [[nodiscard]] const std::vector<backlite::runtime::Finished>& finished() const noexcept { return finished_; }
-    [[nodiscard]] const std::vector<backlite::storage::QueueHead>& heads() const noexcept { return due_.heads(); }
+    [[nodiscard]] const std::deque<backlite::detail::ClaimedTask>& ready() const noexcept { return ready_; }
+    [[nodiscard]] const std::vector<backlite::store::EndedAttempt>& finished() const noexcept { return finished_; }
+    [[nodiscard]] const std::vector<backlite::store::QueueHead>& heads() const noexcept { return due_.heads(); }
     [[nodiscard]] std::optional<std::int64_t> ownerless() const noexcept { return ownerless_; }
     [[nodiscard]] std::int64_t owner() const noexcept { return liveness_->owner(); }
     [[nodiscard]] bool started() const noexcept { return liveness_.has_value(); }
     [[nodiscard]] std::int64_t now() const noexcept { return backlite::to_ms(clock_.now()); }
     [[nodiscard]] const backlite::ClientConfig& config() const noexcept { return config_; }
     [[nodiscard]] std::size_t queues() const noexcept { return due_.heads().size(); }
-    [[nodiscard]] backlite::storage::GroupCommit& writes() noexcept { return writes_; }
+    [[nodiscard]] backlite::store::sqlite::GroupCommit& writes() noexcept { return writes_; }
 
 private:
-    struct Observer final : backlite::runtime::AttemptObserver {
-        backlite::runtime::Liveness* liveness = nullptr;
-        void entering(const backlite::ClaimedTask& task) noexcept override {
+    struct Observer final : backlite::core::AttemptObserver {
+        backlite::engine::Liveness* liveness = nullptr;
+        void entering(const backlite::detail::ClaimedTask& task) noexcept override {
             liveness->record(0).enter(static_cast<std::uint64_t>(task.claim),
-                                      backlite::storage::hash_id(task.id.str()));
+                                      backlite::store::sqlite::hash_id(task.id.str()));
         }
-        void timing(std::chrono::steady_clock::time_point, const std::shared_ptr<backlite::StopSignal>&) override {}
+        void timing(std::chrono::steady_clock::time_point,
+                    const std::shared_ptr<backlite::detail::StopSignal>&) override {}
         void left() noexcept override { liveness->record(0).returned(); }
     };
 
-    void record(std::size_t worker, const backlite::ClaimedTask& task) {
+    void record(std::size_t worker, const backlite::detail::ClaimedTask& task) {
         liveness_->record(worker).enter(static_cast<std::uint64_t>(task.claim),
-                                        backlite::storage::hash_id(task.id.str()));
+                                        backlite::store::sqlite::hash_id(task.id.str()));
     }
 
     const backlite::ClientConfig config_;
     const backlite::Clock& clock_;
-    const backlite::storage::GroupCommit::Patience patience_{std::chrono::seconds{1}, {}};
+    const backlite::store::sqlite::GroupCommit::Patience patience_{std::chrono::seconds{1}, {}};
     Observer observer_{};
-    backlite::runtime::TaskRunner runner_;
+    backlite::core::TaskRunner runner_;
     bool stale_ = true;
-    backlite::storage::GroupCommit writes_;
-    backlite::runtime::DueTimes due_;
+    backlite::store::sqlite::GroupCommit writes_;
+    backlite::core::Agenda due_;
     std::optional<std::int64_t> ownerless_{};
-    std::optional<backlite::runtime::Liveness> liveness_{};
-    std::deque<backlite::ClaimedTask> ready_{};
-    std::vector<backlite::runtime::Finished> finished_{};
+    std::optional<backlite::engine::Liveness> liveness_{};
+    std::deque<backlite::detail::ClaimedTask> ready_{};
+    std::vector<backlite::store::EndedAttempt> finished_{};
 };
 
 }  // namespace backlite_fuzz

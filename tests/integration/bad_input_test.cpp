@@ -509,10 +509,10 @@ TEST_CASE("Encoding: JSON that nests as deep as it can be read again is taken, o
     Client client{{.database = folder.file("x.db")}};
     client.register_queue<Any>([&](const Any& task) { seen.add(task.value.size()); });
     client.start();
-    (void)client.add(Any{nested(backlite::max_json_depth)}).save();
+    (void)client.add(Any{nested(backlite::detail::max_json_depth)}).save();
     CHECK(seen.wait_for(1));
     const std::string message =
-        message_of<EncodeError>([&] { (void)client.add(Any{nested(backlite::max_json_depth + 1)}).save(); });
+        message_of<EncodeError>([&] { (void)client.add(Any{nested(backlite::detail::max_json_depth + 1)}).save(); });
     CHECK(contains(message, "deeper than 256"));
 }
 

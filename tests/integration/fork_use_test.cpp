@@ -26,6 +26,7 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
+#include <backlite/base/codec.hpp>
 
 #include <backlite_catch.hpp>
 #include <temp_folder.hpp>
@@ -103,7 +104,8 @@ std::string not_refused(std::string_view name, Call&& call) {
 }
 
 TEST_CASE("fork: every call on a started client throws ForkError in the child, also while other threads use it") {
-    REQUIRE(backlite::encode(Other{}, "other") == "{\"number\":0}");  // what the children try to register is a task
+    REQUIRE(backlite::detail::encode(Other{}, "other") ==
+            "{\"number\":0}");  // what the children try to register is a task
     const TempFolder folder;
     const std::string file = folder.file("q.db");
     std::atomic<int> ran{0};

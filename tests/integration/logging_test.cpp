@@ -211,7 +211,7 @@ TEST_CASE("Log: a second writer is told once if this SQLite has the WAL-reset bu
         (void)test.client.add(Work{}).save();  // each leader looks for commits of others
     }
     CHECK(lines_of(*test.logger, warning).size() ==
-          (backlite::storage::has_wal_reset_bug(sqlite3_libversion_number()) ? 1 : 0));
+          (backlite::store::sqlite::has_wal_reset_bug(sqlite3_libversion_number()) ? 1 : 0));
 }
 
 TEST_CASE("Log: what cannot be written is told as error, and that it works again") {

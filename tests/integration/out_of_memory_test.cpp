@@ -10,7 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
-#include <backlite/storage/group_commit.hpp>
+#include <backlite/store/sqlite/group_commit.hpp>
 
 #include <backlite_catch.hpp>
 #include <faulty_memory.hpp>
@@ -36,9 +36,9 @@ TEST_CASE("out of memory: a write that failed leaves no transaction open") {
     FaultyMemory memory;
     const TempFolder folder;
     const backlite::ClientConfig config{.database = folder.file("app.db")};
-    backlite::storage::GroupCommit writes(config, {});
-    const backlite::storage::GroupCommit::Patience patience{backlite::Duration{1000}, {}};
-    const auto fail = [&](backlite::storage::Repository&) {
+    backlite::store::sqlite::GroupCommit writes(config, {});
+    const backlite::store::sqlite::GroupCommit::Patience patience{backlite::Duration{1000}, {}};
+    const auto fail = [&](backlite::store::sqlite::Repository&) {
         memory.arm(1, true);
         throw std::runtime_error("enough");
     };

@@ -20,6 +20,7 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
+#include <backlite/store/plan.hpp>
 #include <backlite/testing/manual_clock.hpp>
 
 #include <backlite_catch.hpp>

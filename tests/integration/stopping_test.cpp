@@ -947,11 +947,11 @@ int threads_named(std::string_view name) {
 }
 
 // A task that ends the thread of its worker while its payload is read.
-struct Ending {
+struct SessionEnd {
     static backlite::QueueConfig config() { return {.name = "ending", .retention = backlite::Retention{}}; }
 };
-void to_json(nlohmann::json& json, const Ending&) { json = 1; }
-void from_json(const nlohmann::json&, Ending&) {
+void to_json(nlohmann::json& json, const SessionEnd&) { json = 1; }
+void from_json(const nlohmann::json&, SessionEnd&) {
     static bool first = true;  // adding reads it back once
     if (!std::exchange(first, false)) ::pthread_exit(nullptr);
 }
@@ -962,14 +962,14 @@ TEST_CASE("pthread_exit: it fails the attempt, and another thread takes the work
     const TempFolder folder;
     Journal journal;
     Client client{quick(folder.file("q.db"), 2)};
-    client.register_queue<Ending>([](const Ending&) {});
+    client.register_queue<SessionEnd>([](const SessionEnd&) {});
     client.register_queue<Job>([&](const Job& job) {
         const std::shared_ptr<void> unwound(nullptr, [&](void*) { journal.note("unwound"); });
         if (job.name == "ends") ::pthread_exit(nullptr);
         journal.note(job.name);
     });
     for (int i = 0; i < 20; ++i) client.add(Job{"ends"}, Job{"returns"}).save();
-    client.add(Ending{}).save();
+    client.add(SessionEnd{}).save();
     client.start();
     CHECK(journal.await("returns", 20));
     CHECK(journal.await("unwound", 20 + 3 * 20));

@@ -26,12 +26,13 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
-#include <backlite/runtime/liveness.hpp>
-#include <backlite/runtime/queue_registry.hpp>
-#include <backlite/runtime/task_runner.hpp>
-#include <backlite/storage/group_commit.hpp>
-#include <backlite/storage/owner_lock.hpp>
-#include <backlite/storage/schema.hpp>
+#include <backlite/base/safe_logger.hpp>
+#include <backlite/core/queue_registry.hpp>
+#include <backlite/core/task_runner.hpp>
+#include <backlite/engine/liveness.hpp>
+#include <backlite/store/sqlite/group_commit.hpp>
+#include <backlite/store/sqlite/owner_lock.hpp>
+#include <backlite/store/sqlite/schema.hpp>
 #include <backlite/testing/manual_clock.hpp>
 #include <backlite/ui/dashboard.hpp>
 
@@ -141,9 +142,9 @@ TEST_CASE("out of memory: an allocation is refused when it is to be, and once") 
 TEST_CASE("out of memory: a write that fails leaves neither the lead nor its transaction behind") {
     const TempFolder folder;
     ClientConfig config{.database = folder.file("app.db"), .durability = backlite::Durability::process};
-    backlite::storage::GroupCommit writes(config, {});
-    backlite::storage::Schema::install(writes.connection(), 5s);
-    const backlite::storage::GroupCommit::Patience patience{5s, {}};
+    backlite::store::sqlite::GroupCommit writes(config, {});
+    backlite::store::sqlite::Schema::install(writes.connection(), 5s);
+    const backlite::store::sqlite::GroupCommit::Patience patience{5s, {}};
     sweep(
         "a write", [&] { writes.write([](auto&) { delete new int; }, patience); },
         [&](bool) {
@@ -155,8 +156,8 @@ TEST_CASE("out of memory: a write that fails leaves neither the lead nor its tra
 TEST_CASE("out of memory: a commit that cannot be described fails with its code") {
     const TempFolder folder;
     ClientConfig config{.database = folder.file("app.db"), .durability = backlite::Durability::process};
-    backlite::storage::GroupCommit writes(config, {});
-    const backlite::storage::GroupCommit::Patience patience{5s, {}};
+    backlite::store::sqlite::GroupCommit writes(config, {});
+    const backlite::store::sqlite::GroupCommit::Patience patience{5s, {}};
     sqlite3_commit_hook(
         writes.connection().handle(), [](void*) { return 1; }, nullptr);
     for (std::uint64_t n = 1; n < 4; ++n) {
@@ -456,21 +457,23 @@ TEST_CASE("out of memory: the first look of a client opens its connection, or th
 }
 
 TEST_CASE("out of memory: an attempt that cannot begin is as if it had never started") {
-    backlite::runtime::QueueRegistry queues;
+    backlite::core::QueueRegistry queues;
     queues.add(backlite::Queue<Work>([](backlite::Context& context, const Work& work) {
                    return run(context, work);
                }).release());
     const backlite::Clock clock;
-    backlite::runtime::TaskRunner runner(queues, {}, clock, backlite::Log(backlite::make_logger([](auto&&...) {})));
-    struct Observer final : backlite::runtime::AttemptObserver {
-        void entering(const backlite::ClaimedTask&) noexcept override {}
-        void timing(std::chrono::steady_clock::time_point, const std::shared_ptr<backlite::StopSignal>&) override {}
+    backlite::core::TaskRunner runner(queues, {}, clock,
+                                      backlite::detail::SafeLogger(backlite::make_logger([](auto&&...) {})));
+    struct Observer final : backlite::core::AttemptObserver {
+        void entering(const backlite::detail::ClaimedTask&) noexcept override {}
+        void timing(std::chrono::steady_clock::time_point,
+                    const std::shared_ptr<backlite::detail::StopSignal>&) override {}
         void left() noexcept override {}
     } observer;
-    const auto signal = std::make_shared<backlite::StopSignal>();
-    backlite::ClaimedTask task;
+    const auto signal = std::make_shared<backlite::detail::StopSignal>();
+    backlite::detail::ClaimedTask task;
     task.payload = R"({"n":0,"text":"longer than what a string holds in itself"})";
-    backlite::Resolved resolved;
+    backlite::detail::AttemptResult resolved;
     runs[0] = 0;
     sweep(
         "an attempt",
@@ -480,7 +483,8 @@ TEST_CASE("out of memory: an attempt that cannot begin is as if it had never sta
         },
         [&](bool) {
             const bool ran = runs[0].exchange(0) == 1;
-            CHECK(resolved.resolution == (ran ? backlite::Resolution::complete : backlite::Resolution::release));
+            CHECK(resolved.resolution ==
+                  (ran ? backlite::detail::RowChange::complete : backlite::detail::RowChange::release));
             CHECK(resolved.spends_attempt == ran);
             CHECK(resolved.wait.has_value() == !ran);  // or it would be tried again and again, and nothing else
         });
@@ -609,15 +613,15 @@ struct Place {
         database.execute(
             fmt::format("INSERT INTO backlite_clients (owner, slot, workers, started_at, boot_id, version) "
                         "VALUES (7, 9, 1, 0, '{}', 1)",
-                        backlite::storage::OwnerLock::boot_id()));
+                        backlite::store::sqlite::OwnerLock::boot_id()));
         database.add({.id = held, .claim = 1, .claimed_at = 5, .owner = 7});
     }
     /// It died inside that task, once a first client has joined.
     void record_crash() {
-        backlite::storage::OwnerLock lock(database.connection.file());
+        backlite::store::sqlite::OwnerLock lock(database.connection.file());
         REQUIRE(lock.try_lock(9));
         lock.map(9, 1);
-        lock.record(0).enter(1, backlite::storage::hash_id(held));
+        lock.record(0).enter(1, backlite::store::sqlite::hash_id(held));
         lock.unmap();
         lock.unlock(9);
     }
@@ -628,12 +632,12 @@ struct Place {
 
     static constexpr backlite::Duration release_after = 1min;
     static constexpr const char* held = "a task with an id that is longer than a string holds";
-    const backlite::storage::GroupCommit::Patience patience{5s, {}};
+    const backlite::store::sqlite::GroupCommit::Patience patience{5s, {}};
     backlite_test::TestDatabase database{};
     backlite::testing::ManualClock clock{};
-    const backlite::Log log{backlite::make_logger([](auto&&...) {})};
-    backlite::storage::GroupCommit writes{database.config, {}};
-    std::optional<backlite::runtime::Liveness> live{};
+    const backlite::detail::SafeLogger log{backlite::make_logger([](auto&&...) {})};
+    backlite::store::sqlite::GroupCommit writes{database.config, {}};
+    std::optional<backlite::engine::Liveness> live{};
 };
 
 TEST_CASE("out of memory: who cannot join the clients of a file is not among them, and the dead wait for the next") {
@@ -673,10 +677,10 @@ TEST_CASE("out of memory: what a hung client holds is taken back, or the look th
     Place place;
     place.live->join(place.patience);
     place.add_other();
-    backlite::storage::OwnerLock hung(place.database.connection.file());
+    backlite::store::sqlite::OwnerLock hung(place.database.connection.file());
     REQUIRE(hung.try_lock(9));
     const auto look = [&] {
-        std::vector<backlite::OwnerRow> others;
+        std::vector<backlite::detail::OwnerRow> others;
         place.writes.read([&](auto& repository) { others = place.live->read_others(repository); }, place.patience);
         place.live->set_others(std::move(others));
         int released = 0;

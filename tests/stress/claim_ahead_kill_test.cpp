@@ -32,7 +32,7 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
-#include <backlite/storage/owner_lock.hpp>
+#include <backlite/store/sqlite/owner_lock.hpp>
 
 #include <backlite_catch.hpp>
 #include <harness.hpp>
@@ -41,9 +41,9 @@
 namespace {
 
 using namespace std::chrono_literals;
-using backlite::storage::OwnerLock;
-using backlite::storage::RecordState;
-using backlite::storage::RecordView;
+using backlite::store::sqlite::OwnerLock;
+using backlite::store::sqlite::RecordState;
+using backlite::store::sqlite::RecordView;
 using backlite_test::Harness;
 using backlite_test::Moments;
 using Steady = std::chrono::steady_clock;
@@ -256,7 +256,7 @@ TEST_CASE("claiming ahead: kills lose no task, spend no attempt, and repeat only
             REQUIRE(row.attempts == 0);
             REQUIRE(row.crashes == crashes[number]);
             if (!row.claimed) continue;
-            const RecordView inside{row.claim, backlite::storage::hash_id(row.id), RecordState::inside};
+            const RecordView inside{row.claim, backlite::store::sqlite::hash_id(row.id), RecordState::inside};
             const bool is_inside =
                 std::find(remains.records.begin(), remains.records.end(), inside) != remains.records.end();
             if (is_inside) {

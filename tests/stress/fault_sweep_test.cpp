@@ -34,6 +34,7 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
+#include <backlite/store/plan.hpp>
 
 #include <backlite_catch.hpp>
 #include <faulty_memory.hpp>

@@ -29,7 +29,7 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
-#include <backlite/storage/owner_lock.hpp>
+#include <backlite/store/sqlite/owner_lock.hpp>
 
 #include <backlite_catch.hpp>
 #include <harness.hpp>
@@ -41,9 +41,9 @@
 namespace {
 
 using namespace std::chrono_literals;
-using backlite::storage::OwnerLock;
-using backlite::storage::RecordState;
-using backlite::storage::RecordView;
+using backlite::store::sqlite::OwnerLock;
+using backlite::store::sqlite::RecordState;
+using backlite::store::sqlite::RecordView;
 using backlite_test::Harness;
 using backlite_test::Moments;
 using backlite_test::Process;
@@ -556,7 +556,7 @@ private:
         known.noted = row.claim;
         const Attempt& attempt = board_->attempt(row.job.number, row.attempts);
         const bool entered = entered_by(attempt, slots);
-        const RecordView inside{static_cast<std::uint64_t>(row.claim), backlite::storage::hash_id(row.id),
+        const RecordView inside{static_cast<std::uint64_t>(row.claim), backlite::store::sqlite::hash_id(row.id),
                                 RecordState::inside};
         known.noted_inside = std::find(records.begin(), records.end(), inside) != records.end();
         if (known.noted_inside) {

@@ -30,7 +30,7 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
-#include <backlite/storage/owner_lock.hpp>
+#include <backlite/store/sqlite/owner_lock.hpp>
 
 #include <backlite_catch.hpp>
 #include <faulty_vfs.hpp>
@@ -295,16 +295,16 @@ void put_old_side_file(const std::string& file) {
         id = meta.getColumn(0).getString();
         SQLite::Statement claims(database, "SELECT claim, id FROM backlite_tasks WHERE claimed_at IS NOT NULL");
         while (claims.executeStep()) {
-            const auto state = static_cast<std::uint64_t>(backlite::storage::RecordState::inside);
+            const auto state = static_cast<std::uint64_t>(backlite::store::sqlite::RecordState::inside);
             records.insert(records.end(), {static_cast<std::uint64_t>(claims.getColumn(0).getInt64()),
-                                           backlite::storage::hash_id(claims.getColumn(1).getString()), state});
+                                           backlite::store::sqlite::hash_id(claims.getColumn(1).getString()), state});
             records.resize(records.size() + 5);  // a record has 64 bytes
         }
     }
     std::string path;
     std::string new_id;
     {
-        backlite::storage::OwnerLock side(file);
+        backlite::store::sqlite::OwnerLock side(file);
         path = side.path();
         new_id = side.initialise();
     }

@@ -101,7 +101,7 @@ using Quick = Job<0>;
 using Slow = Job<1>;
 
 // How a client ends.
-enum class Ending {
+enum class SessionEnd {
     patient_stop,
     stop_at_once,
     short_stop,
@@ -119,7 +119,7 @@ enum class Ending {
     last
 };
 
-constexpr std::array<std::string_view, static_cast<std::size_t>(Ending::last)> ending_names{
+constexpr std::array<std::string_view, static_cast<std::size_t>(SessionEnd::last)> ending_names{
     "patient stop",    "stop at once",     "short stop",     "stubborn task",    "hard stop",
     "destructor",      "stop in task",     "stop in logger", "last ref in task", "two stops",
     "own transaction", "full for a while", "full for good",  "file moved"};
@@ -139,7 +139,7 @@ public:
     Watchdog& operator=(const Watchdog&) = delete;
     ~Watchdog() { std::set_terminate(before_); }
 
-    void round(std::size_t number, Ending ending) {
+    void round(std::size_t number, SessionEnd ending) {
         round_ = number;
         ending_ = ending;
         expect("a round", 2min);
@@ -178,7 +178,7 @@ private:
 
     const std::uint64_t seed_;
     std::atomic<std::size_t> round_{0};
-    std::atomic<Ending> ending_{Ending::patient_stop};
+    std::atomic<SessionEnd> ending_{SessionEnd::patient_stop};
     std::terminate_handler before_ = nullptr;
     std::mutex mutex_{};
     // guarded by mutex_
@@ -228,7 +228,7 @@ SQLite::Database slow(SQLite::Database database) {
 
 class Round {
 public:
-    Round(std::mt19937_64& random, Ending ending, FaultyVfs& vfs, Watchdog& watchdog, bool first)
+    Round(std::mt19937_64& random, SessionEnd ending, FaultyVfs& vfs, Watchdog& watchdog, bool first)
         : random_(random), ending_(ending), vfs_(vfs), watchdog_(watchdog), first_(first), two_clients_(chance(4)) {}
 
     void run(Moments& moments) {
@@ -255,7 +255,7 @@ public:
                 watchdog_.expect("the other client's stop", 10s + slack);
                 const bool stopped = other->stop(10s);
                 // A client that has seen its file move gives up.
-                CHECK((stopped || ending_ == Ending::file_moved));
+                CHECK((stopped || ending_ == SessionEnd::file_moved));
             }
         }
         check_file();
@@ -274,7 +274,8 @@ private:
     void make_client() {
         ClientConfig config = quick(database_, static_cast<unsigned>(1 + below(3)));
         config.open = [this] { return slow(vfs_.connect(database_)); };
-        config.busy_timeout = ending_ == Ending::own_transaction || ending_ == Ending::full_for_good ? 30ms : 5s;
+        config.busy_timeout =
+            ending_ == SessionEnd::own_transaction || ending_ == SessionEnd::full_for_good ? 30ms : 5s;
         config.on_fatal = [](const backlite::Error&) { throw std::runtime_error("on_fatal is broken"); };
         const bool broken = chance(2);
         auto logger = backlite::make_logger([this, broken](auto, auto, auto) {
@@ -452,7 +453,7 @@ private:
         watchdog_.expect("stop", patience_given + 1s + slack);
         const bool stopped = client_->stop(patience_given);
         watchdog_.expect("the rest of the round", 2min);
-        if (stopped && ending_ != Ending::file_moved) check_stopped();
+        if (stopped && ending_ != SessionEnd::file_moved) check_stopped();
         return stopped;
     }
 
@@ -499,14 +500,14 @@ private:
 
     void end() {
         switch (ending_) {
-            case Ending::patient_stop: CHECK(stop(10s)); break;
-            case Ending::stop_at_once:
+            case SessionEnd::patient_stop: CHECK(stop(10s)); break;
+            case SessionEnd::stop_at_once:
                 if (!stop(0ms)) stop_at_last();
                 break;
-            case Ending::short_stop:
+            case SessionEnd::short_stop:
                 if (!stop(std::chrono::milliseconds{below(6)})) stop_at_last();
                 break;
-            case Ending::stubborn_task: {
+            case SessionEnd::stubborn_task: {
                 const OpensAtEnd opens(gate_);
                 stubborn_ = true;
                 await_task([&] { return asked_.load(); });
@@ -516,37 +517,37 @@ private:
                 stop_at_last();
                 break;
             }
-            case Ending::hard_stop:
+            case SessionEnd::hard_stop:
                 hard_.request_stop();
                 stop_at_last();
                 break;
-            case Ending::destructor: break;
-            case Ending::stop_inside_task:
+            case SessionEnd::destructor: break;
+            case SessionEnd::stop_inside_task:
                 stop_inside_ = true;
                 await_task([&] { return asked_.load(); });
                 stop_at_last();
                 break;
-            case Ending::stop_in_logger:
+            case SessionEnd::stop_in_logger:
                 stop_in_logger_ = true;
                 await_task([&] { return !stop_in_logger_; });
                 stop_at_last();
                 break;
-            case Ending::last_reference_in_task:
+            case SessionEnd::last_reference_in_task:
                 drop_ = true;
                 await_task([&] { return asked_.load(); });
                 break;
-            case Ending::two_stops: {
+            case SessionEnd::two_stops: {
                 std::thread second([&] { client_->stop(3ms); });
                 if (!stop(3ms)) stop_at_last();
                 second.join();
                 break;
             }
-            case Ending::own_transaction: {
+            case SessionEnd::own_transaction: {
                 const WriteLock own(database_);
                 destroy();
                 break;
             }
-            case Ending::full_for_a_while: {
+            case SessionEnd::full_for_a_while: {
                 vfs_.fail_writes(SQLITE_FULL);
                 std::thread later([&] {
                     std::this_thread::sleep_for(20ms);
@@ -556,13 +557,13 @@ private:
                 later.join();
                 break;
             }
-            case Ending::full_for_good:
+            case SessionEnd::full_for_good:
                 vfs_.fail_writes(SQLITE_FULL);
                 if (first_ || chance(8)) CHECK_FALSE(stop(5ms));
                 destroy();
                 vfs_.fail_writes(SQLITE_OK);
                 break;
-            case Ending::file_moved: {
+            case SessionEnd::file_moved: {
                 const std::string elsewhere = database_ + ".moved";
                 std::filesystem::rename(database_, elsewhere);
                 if (chance(2)) static_cast<void>(stop(50ms));
@@ -570,9 +571,9 @@ private:
                 std::filesystem::rename(elsewhere, database_);
                 break;
             }
-            case Ending::last: break;
+            case SessionEnd::last: break;
         }
-        if (ending_ != Ending::last_reference_in_task) destroy();
+        if (ending_ != SessionEnd::last_reference_in_task) destroy();
         watchdog_.expect("the engine's end", 5s + slack);
         while (!engine_.expired()) std::this_thread::sleep_for(200us);
         watchdog_.expect("the rest of the round", 2min);
@@ -580,7 +581,8 @@ private:
 
     // Whether outcomes may have been given up: then the tasks run again.
     [[nodiscard]] bool may_repeat() const {
-        return ending_ == Ending::own_transaction || ending_ == Ending::full_for_good || ending_ == Ending::file_moved;
+        return ending_ == SessionEnd::own_transaction || ending_ == SessionEnd::full_for_good ||
+               ending_ == SessionEnd::file_moved;
     }
 
     // ---- what must hold ----
@@ -667,7 +669,7 @@ private:
     }
 
     std::mt19937_64& random_;
-    const Ending ending_;
+    const SessionEnd ending_;
     FaultyVfs& vfs_;
     Watchdog& watchdog_;
     const bool first_;  // the first of its kind
@@ -704,10 +706,10 @@ TEST_CASE("shutdown: every way to end a client hangs nowhere and loses and charg
     for (std::size_t i = 0; moments.wants(i); ++i) {
         const std::size_t which = i % ending_names.size();
         INFO("BACKLITE_SEED=" << harness.seed() << " round " << i << ": " << ending_names[which]);
-        watchdog.round(i, static_cast<Ending>(which));
+        watchdog.round(i, static_cast<SessionEnd>(which));
         // Each round has a series of its own, so that what one draws does not depend on how the last one went.
         std::mt19937_64 own(random());
-        Round(own, static_cast<Ending>(which), vfs, watchdog, endings[which] == 0).run(moments);
+        Round(own, static_cast<SessionEnd>(which), vfs, watchdog, endings[which] == 0).run(moments);
         ++endings[which];
     }
     for (std::size_t i = 0; i < endings.size(); ++i) fmt::print("  {:<16} {}\n", ending_names[i], endings[i]);

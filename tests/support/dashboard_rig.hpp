@@ -16,7 +16,7 @@
 
 #include <fmt/format.h>
 
-#include <backlite/storage/statement.hpp>
+#include <backlite/store/sqlite/statement.hpp>
 #include <backlite/testing/manual_clock.hpp>
 #include <backlite/ui/dashboard.hpp>
 
@@ -59,9 +59,9 @@ struct FinishedRow {
 };
 
 inline void add_finished(sqlite3* db, const FinishedRow& row) {
-    using backlite::storage::Blob;
-    using backlite::storage::Run;
-    using backlite::storage::Statement;
+    using backlite::store::sqlite::Blob;
+    using backlite::store::sqlite::Run;
+    using backlite::store::sqlite::Statement;
     Statement insert(
         "INSERT INTO backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, last_duration_micro, "
         "succeeded, task, expires_at, error) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?10, ?8, NULL), ?9, "

@@ -8,12 +8,12 @@
 #include <utility>
 
 #include <backlite/config.hpp>
+#include <backlite/core/queue_registry.hpp>
 #include <backlite/queue.hpp>
-#include <backlite/runtime/queue_registry.hpp>
 
 namespace backlite_test {
 
-class NamedQueue final : public backlite::QueueBase {
+class NamedQueue final : public backlite::detail::QueueBase {
 public:
     explicit NamedQueue(std::string name, int max_crashes = 3) {
         config_.name = std::move(name);
@@ -28,8 +28,8 @@ private:
 };
 
 /// `mail` (0) and `print` (1).
-[[nodiscard]] inline backlite::runtime::QueueRegistry two_queues() {
-    backlite::runtime::QueueRegistry queues;
+[[nodiscard]] inline backlite::core::QueueRegistry two_queues() {
+    backlite::core::QueueRegistry queues;
     queues.add(std::make_unique<NamedQueue>("mail"));
     queues.add(std::make_unique<NamedQueue>("print"));
     return queues;

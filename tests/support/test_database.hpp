@@ -12,9 +12,9 @@
 #include <sqlite3.h>
 
 #include <backlite/config.hpp>
-#include <backlite/storage/connection.hpp>
-#include <backlite/storage/repository.hpp>
-#include <backlite/storage/schema.hpp>
+#include <backlite/store/sqlite/connection.hpp>
+#include <backlite/store/sqlite/repository.hpp>
+#include <backlite/store/sqlite/schema.hpp>
 
 #include <temp_folder.hpp>
 
@@ -95,7 +95,7 @@ struct TaskRow {
 /// A file with our tables, opened as a client's writer. Threads: one at a time.
 class TestDatabase {
 public:
-    TestDatabase() { backlite::storage::Schema::install(connection, config.busy_timeout); }
+    TestDatabase() { backlite::store::sqlite::Schema::install(connection, config.busy_timeout); }
     TestDatabase(const TestDatabase&) = delete;
     TestDatabase& operator=(const TestDatabase&) = delete;
 
@@ -116,15 +116,15 @@ public:
     void execute(const std::string& sql) { backlite_test::execute(connection.handle(), sql); }
 
     void add(const TaskRow& row) {
-        backlite::storage::Statement insert(
+        backlite::store::sqlite::Statement insert(
             "INSERT INTO backlite_tasks (id, queue, created_at, wait_until, task, attempts, crashes, claim, "
             "claimed_at, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
-        backlite::storage::Statement insert_nameless(
+        backlite::store::sqlite::Statement insert_nameless(
             "INSERT INTO backlite_tasks (id, queue, created_at, wait_until, task, attempts, crashes, claim, "
             "claimed_at, owner) VALUES (NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
-        backlite::storage::Run(
+        backlite::store::sqlite::Run(
             connection.handle(), row.id ? insert : insert_nameless,
-            {row.id.value_or(""), row.queue, row.created_at, row.wait_until, backlite::storage::Blob{row.payload},
+            {row.id.value_or(""), row.queue, row.created_at, row.wait_until, backlite::store::sqlite::Blob{row.payload},
              row.attempts, row.crashes, row.claim, row.claimed_at, row.owner})
             .change();
     }
@@ -138,8 +138,8 @@ public:
 
     TempFolder folder{};
     backlite::ClientConfig config = quick_config(folder.file("app.db"));
-    backlite::storage::Connection connection{config, backlite::storage::Role::writer};
-    backlite::storage::Repository repository{connection.handle()};
+    backlite::store::sqlite::Connection connection{config, backlite::store::sqlite::Role::writer};
+    backlite::store::sqlite::Repository repository{connection.handle()};
 };
 
 }  // namespace backlite_test

@@ -30,14 +30,14 @@ TEST_CASE("StopReason: each has a name") {
 }
 
 TEST_CASE("StopSignal: says nothing until it is fired") {
-    const StopSignal signal;
+    const detail::StopSignal signal;
     CHECK(signal.reason() == StopReason::none);
     CHECK(signal.token().stop_possible());
     CHECK_FALSE(signal.token().stop_requested());
 }
 
 TEST_CASE("StopSignal: its token fires with the reason") {
-    StopSignal signal;
+    detail::StopSignal signal;
     const std::stop_token token = signal.token();
     CHECK(signal.fire(StopReason::timeout));
     CHECK(token.stop_requested());
@@ -45,14 +45,14 @@ TEST_CASE("StopSignal: its token fires with the reason") {
 }
 
 TEST_CASE("StopSignal: only the first reason counts") {
-    StopSignal signal;
+    detail::StopSignal signal;
     CHECK(signal.fire(StopReason::claim_lost));
     CHECK_FALSE(signal.fire(StopReason::stopping));
     CHECK(signal.reason() == StopReason::claim_lost);
 }
 
 TEST_CASE("StopSignal: the reason is known when the callbacks run") {
-    StopSignal signal;
+    detail::StopSignal signal;
     StopReason seen = StopReason::none;
     const std::stop_callback callback(signal.token(), [&] { seen = signal.reason(); });
     signal.fire(StopReason::stopping);
@@ -60,7 +60,7 @@ TEST_CASE("StopSignal: the reason is known when the callbacks run") {
 }
 
 TEST_CASE("StopSignal: of many that fire at once, one is the first") {
-    StopSignal signal;
+    detail::StopSignal signal;
     std::atomic<int> firsts{0};
     {
         std::vector<std::jthread> threads;
@@ -75,10 +75,10 @@ TEST_CASE("StopSignal: of many that fire at once, one is the first") {
 
 /// All that a context is made of, but a client.
 struct Parts {
-    std::weak_ptr<runtime::Engine> none{};
+    std::weak_ptr<engine::Engine> none{};
     TaskId id = TaskId::from_text("some-id");
     std::string queue = "mail";
-    StopSignal stop{};
+    detail::StopSignal stop{};
 
     [[nodiscard]] Context::Attempt attempt(std::optional<std::chrono::steady_clock::time_point> deadline = {}) {
         return {none, id, queue, 2, 5, stop, deadline};

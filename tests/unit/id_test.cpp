@@ -15,6 +15,7 @@
 
 #include <fmt/format.h>
 
+#include <backlite/core/id_generator.hpp>
 #include <backlite/error.hpp>
 #include <backlite/id.hpp>
 
@@ -43,7 +44,7 @@ bool strictly_increasing(const std::vector<TaskId>& ids) {
 }
 
 TEST_CASE("IdGenerator: makes UUIDs of version 7 and variant 10, in lower case") {
-    IdGenerator generator;
+    core::IdGenerator generator;
     std::set<char> versions;
     std::set<char> variants;
     std::set<char> letters;
@@ -60,41 +61,41 @@ TEST_CASE("IdGenerator: makes UUIDs of version 7 and variant 10, in lower case")
 }
 
 TEST_CASE("IdGenerator: the first 48 bits are the time") {
-    IdGenerator generator;
+    core::IdGenerator generator;
     CHECK(time_of(generator.next(now)) == now);
     CHECK(time_of(generator.next(now + 86'400'000)) == now + 86'400'000);
 }
 
 TEST_CASE("IdGenerator: ids increase while the clock stands still") {
-    IdGenerator generator;
+    core::IdGenerator generator;
     std::vector<TaskId> ids;
     for (int i = 0; i < 100'000; ++i) ids.push_back(generator.next(now));
     CHECK(strictly_increasing(ids));
 }
 
 TEST_CASE("IdGenerator: ids increase while the clock runs") {
-    IdGenerator generator;
+    core::IdGenerator generator;
     std::vector<TaskId> ids;
     for (int i = 0; i < 100'000; ++i) ids.push_back(generator.next(now + i / 7));
     CHECK(strictly_increasing(ids));
 }
 
 TEST_CASE("IdGenerator: ids increase while the clock goes back") {
-    IdGenerator generator;
+    core::IdGenerator generator;
     std::vector<TaskId> ids;
     for (int i = 0; i < 100'000; ++i) ids.push_back(generator.next(now - i));
     CHECK(strictly_increasing(ids));
 }
 
 TEST_CASE("IdGenerator: a clock before 1970 counts as 1970") {
-    IdGenerator generator;
+    core::IdGenerator generator;
     const std::vector<TaskId> ids{generator.next(-5), generator.next(-1), generator.next(0), generator.next(1)};
     CHECK(strictly_increasing(ids));
     CHECK(time_of(ids.front()) == 0);
 }
 
 TEST_CASE("IdGenerator: next_many gives as many increasing ids as it was asked for") {
-    IdGenerator generator;
+    core::IdGenerator generator;
     std::vector<TaskId> ids{generator.next(now)};
     std::vector<std::size_t> indexes;
     generator.next_many(now, 3, [&](std::size_t i, TaskId id) {
@@ -107,14 +108,14 @@ TEST_CASE("IdGenerator: next_many gives as many increasing ids as it was asked f
 }
 
 TEST_CASE("IdGenerator: two generators do not make the same ids") {
-    IdGenerator one;
-    IdGenerator other;
+    core::IdGenerator one;
+    core::IdGenerator other;
     CHECK(one.next(now) != other.next(now));
 }
 
 TEST_CASE("IdGenerator: eight threads never get the same id") {
     constexpr std::size_t each = 20'000;
-    IdGenerator generator;
+    core::IdGenerator generator;
     std::vector<std::vector<TaskId>> ids(8);
     {
         std::vector<std::jthread> threads;

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include <backlite/base/safe_logger.hpp>
 #include <backlite/logger.hpp>
 
 #include <backlite_catch.hpp>
@@ -45,22 +46,22 @@ TEST_CASE("format_event: an event is one line, whatever its values hold") {
 }
 
 TEST_CASE("Log: without a logger it does nothing, and says so") {
-    const Log log;
+    const detail::SafeLogger log;
     CHECK_FALSE(static_cast<bool>(log));
     CHECK_NOTHROW(log(LogLevel::info, "nobody hears"));
 }
 
 TEST_CASE("Log: hands level, message and fields to its logger") {
     const auto recorder = std::make_shared<RecordingLogger>();
-    const Log log(recorder);
+    const detail::SafeLogger log(recorder);
     CHECK(static_cast<bool>(log));
     log(LogLevel::warning, "careful", {{"queue", "mail"}});
     CHECK(recorder->lines() == std::vector<std::string>{"warning careful queue=mail"});
 }
 
 TEST_CASE("Log: swallows what a logger throws") {
-    const Log std_thrower(make_logger([](auto&&...) { throw std::runtime_error("broken"); }));
-    const Log int_thrower(make_logger([](auto&&...) { throw 42; }));
+    const detail::SafeLogger std_thrower(make_logger([](auto&&...) { throw std::runtime_error("broken"); }));
+    const detail::SafeLogger int_thrower(make_logger([](auto&&...) { throw 42; }));
     CHECK_NOTHROW(std_thrower(LogLevel::info, "x"));
     CHECK_NOTHROW(int_thrower(LogLevel::info, "x"));
 }

@@ -53,17 +53,17 @@ struct Parcel {
 }
 
 /// Runs one payload through a queue.
-Outcome run(QueueBase& queue, const std::string& payload) {
-    const std::weak_ptr<runtime::Engine> none;
+Outcome run(detail::QueueBase& queue, const std::string& payload) {
+    const std::weak_ptr<engine::Engine> none;
     const TaskId id = TaskId::from_text("some-id");
     const std::string name = "letters";
-    const StopSignal stop;
+    const detail::StopSignal stop;
     Context context({none, id, name, 3, 4, stop, {}});
     return queue.decode(payload)->run(context);
 }
 
 template <class F>
-std::unique_ptr<QueueBase> letters(F processor) {
+std::unique_ptr<detail::QueueBase> letters(F processor) {
     return Queue<Letter>(std::move(processor)).release();
 }
 

@@ -10,6 +10,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include <backlite/base/codec.hpp>
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
 #include <backlite/task.hpp>
@@ -171,7 +172,7 @@ TEST_CASE("Task: is a type with a configuration, JSON hooks, a default construct
 
 TEST_CASE("Task: a foreign type becomes one through TaskTraits") {
     STATIC_REQUIRE(Task<vendor::Point>);
-    CHECK(queue_config<vendor::Point>().name == "points");
+    CHECK(detail::queue_config<vendor::Point>().name == "points");
 }
 
 TEST_CASE("TaskRange: is a range of tasks, unless it is a task itself") {
@@ -192,8 +193,8 @@ TEST_CASE("queue_config: is what the type says, read once") {
             return {.name = "counted", .max_attempts = 4};
         }
     };
-    CHECK(queue_config<Counted>().max_attempts == 4);
-    CHECK(queue_config<Counted>().name == "counted");
+    CHECK(detail::queue_config<Counted>().max_attempts == 4);
+    CHECK(detail::queue_config<Counted>().name == "counted");
     CHECK(reads == 1);
 }
 
@@ -202,25 +203,27 @@ TEST_CASE("queue_config: one that cannot work is refused at every call until it 
     struct Unnamed {
         static QueueConfig config() { return {.name = name}; }
     };
-    CHECK_THROWS_AS(queue_config<Unnamed>(), ConfigError);
-    CHECK_THROWS_AS(queue_config<Unnamed>(), ConfigError);
+    CHECK_THROWS_AS(detail::queue_config<Unnamed>(), ConfigError);
+    CHECK_THROWS_AS(detail::queue_config<Unnamed>(), ConfigError);
     name = "named at last";
-    CHECK(queue_config<Unnamed>().name == "named at last");
+    CHECK(detail::queue_config<Unnamed>().name == "named at last");
 }
 
 TEST_CASE("encode: writes compact JSON by the hooks of the type's own namespace") {
-    CHECK(encode(shop::SendInvoice{"ann@example.org", 7, false}, "q") ==
+    CHECK(detail::encode(shop::SendInvoice{"ann@example.org", 7, false}, "q") ==
           R"({"order":7,"to":"ann@example.org","urgent":false})");
 }
 
 TEST_CASE("encode: writes a foreign type by its own hooks") {
-    CHECK(encode(vendor::Point{1, 2}, "q") == R"({"x":1,"y":2})");
+    CHECK(detail::encode(vendor::Point{1, 2}, "q") == R"({"x":1,"y":2})");
 }
 
-TEST_CASE("encode: a task that is also a range is one value") { CHECK(encode(Numbers{1, 2, 3}, "q") == "[1,2,3]"); }
+TEST_CASE("encode: a task that is also a range is one value") {
+    CHECK(detail::encode(Numbers{1, 2, 3}, "q") == "[1,2,3]");
+}
 
 TEST_CASE("encode: text keeps its characters") {
-    CHECK(encode(shop::StrictInvoice{"Zoë \"€\" 🦊"}, "q") == "{\"to\":\"Zoë \\\"€\\\" 🦊\"}");
+    CHECK(detail::encode(shop::StrictInvoice{"Zoë \"€\" 🦊"}, "q") == "{\"to\":\"Zoë \\\"€\\\" 🦊\"}");
 }
 
 TEST_CASE("encode: text that is not UTF-8 is an EncodeError about the queue") {
@@ -228,7 +231,7 @@ TEST_CASE("encode: text that is not UTF-8 is an EncodeError about the queue") {
     std::string queue;
     std::string what;
     try {
-        (void)encode(task, "bills");
+        (void)detail::encode(task, "bills");
     } catch (const EncodeError& error) {
         queue = error.queue();
         what = error.what();
@@ -239,30 +242,30 @@ TEST_CASE("encode: text that is not UTF-8 is an EncodeError about the queue") {
 }
 
 TEST_CASE("encode: what to_json throws is told in an EncodeError") {
-    CHECK(message_of<EncodeError>([] { (void)encode(ThrowsStd{}, "q"); }) ==
+    CHECK(message_of<EncodeError>([] { (void)detail::encode(ThrowsStd{}, "q"); }) ==
           "queue \"q\": a task cannot be encoded: no printer");
 }
 
 TEST_CASE("encode: a to_json that throws no std::exception is an EncodeError") {
-    CHECK(message_of<EncodeError>([] { (void)encode(ThrowsInt{}, "q"); }) ==
+    CHECK(message_of<EncodeError>([] { (void)detail::encode(ThrowsInt{}, "q"); }) ==
           "queue \"q\": a task cannot be encoded: an exception that is no std::exception");
 }
 
 TEST_CASE("encode: JSON may nest as deep as the limit") {
-    CHECK(json_depth(encode(Nested{max_json_depth}, "q")) == max_json_depth);
+    CHECK(detail::json_depth(detail::encode(Nested{detail::max_json_depth}, "q")) == detail::max_json_depth);
 }
 
 TEST_CASE("encode: JSON that nests deeper than the limit is an EncodeError") {
-    CHECK(message_of<EncodeError>([] { (void)encode(Nested{max_json_depth + 1}, "q"); }) ==
+    CHECK(message_of<EncodeError>([] { (void)detail::encode(Nested{detail::max_json_depth + 1}, "q"); }) ==
           "queue \"q\": a task cannot be encoded: its JSON nests deeper than 256");
 }
 
 TEST_CASE("encode: a type without fields needs no hooks, and is an empty object") {
     STATIC_REQUIRE(Task<Tick>);
-    CHECK(encode(Tick{}, "q") == "{}");
-    (void)decode<Tick>("{}");
-    (void)decode<Tick>(R"({"came":"later"})");
-    CHECK_THROWS(decode<Tick>("{"));
+    CHECK(detail::encode(Tick{}, "q") == "{}");
+    (void)detail::decode<Tick>("{}");
+    (void)detail::decode<Tick>(R"({"came":"later"})");
+    CHECK_THROWS(detail::decode<Tick>("{"));
 }
 
 TEST_CASE("encode: a number that is NaN or infinite is an EncodeError, wherever it stands") {
@@ -270,15 +273,15 @@ TEST_CASE("encode: a number that is NaN or infinite is an EncodeError, wherever 
     const std::string text =
         "queue \"q\": a task cannot be encoded: a number in it is NaN or infinite, which JSON does "
         "not have";
-    CHECK(message_of<EncodeError>([] { (void)encode(Reading{.value = std::nan("")}, "q"); }) == text);
-    CHECK(message_of<EncodeError>([] { (void)encode(Reading{.value = -infinity}, "q"); }) == text);
-    CHECK(message_of<EncodeError>([] { (void)encode(Reading{.more = {1, std::nanf("")}}, "q"); }) == text);
-    CHECK(message_of<EncodeError>([&] { (void)encode(Reading{.rest = {{"a", {1, infinity}}}}, "q"); }) == text);
+    CHECK(message_of<EncodeError>([] { (void)detail::encode(Reading{.value = std::nan("")}, "q"); }) == text);
+    CHECK(message_of<EncodeError>([] { (void)detail::encode(Reading{.value = -infinity}, "q"); }) == text);
+    CHECK(message_of<EncodeError>([] { (void)detail::encode(Reading{.more = {1, std::nanf("")}}, "q"); }) == text);
+    CHECK(message_of<EncodeError>([&] { (void)detail::encode(Reading{.rest = {{"a", {1, infinity}}}}, "q"); }) == text);
 }
 
 TEST_CASE("encode: a null of the caller's own, and the word in a string, are no numbers") {
     const Reading reading{.value = 1.5, .more = {}, .note = "null", .rest = {{"a", nullptr}}};
-    const auto read = decode<Reading>(encode(reading, "q"));
+    const auto read = detail::decode<Reading>(detail::encode(reading, "q"));
     CHECK(read.note == "null");
     CHECK(read.rest == reading.rest);
 }
@@ -287,116 +290,116 @@ TEST_CASE("encode: hooks that take any JSON keep the order of fields, of ordered
     Form form;
     form.fields["z"] = 1;
     form.fields["a"] = 2;
-    CHECK(encode(form, "q") == R"({"title":"form","fields":{"z":1,"a":2}})");
-    CHECK(decode<Form>(encode(form, "q")).fields.dump() == R"({"z":1,"a":2})");
+    CHECK(detail::encode(form, "q") == R"({"title":"form","fields":{"z":1,"a":2}})");
+    CHECK(detail::decode<Form>(detail::encode(form, "q")).fields.dump() == R"({"z":1,"a":2})");
 }
 
 TEST_CASE("why_unreadable: hooks that do not fit together are found with the first task of their type") {
-    const auto why = why_unreadable<Mismatched>(encode(Mismatched{1}, "q"));
+    const auto why = detail::why_unreadable<Mismatched>(detail::encode(Mismatched{1}, "q"));
     REQUIRE(why.has_value());
     CHECK(contains(*why, "'n' not found"));
-    CHECK_FALSE(why_unreadable<Mismatched>(encode(Mismatched{2}, "q")).has_value());
-    CHECK_FALSE(why_unreadable<shop::SendInvoice>(encode(shop::SendInvoice{}, "q")).has_value());
+    CHECK_FALSE(detail::why_unreadable<Mismatched>(detail::encode(Mismatched{2}, "q")).has_value());
+    CHECK_FALSE(detail::why_unreadable<shop::SendInvoice>(detail::encode(shop::SendInvoice{}, "q")).has_value());
 }
 
 TEST_CASE("type_name: tells types apart, and is the same for one") {
-    CHECK(type_name<int>() == "int");
-    CHECK(type_name<shop::SendInvoice>() == "task_test::shop::SendInvoice");
-    CHECK(type_name<Tick>() != type_name<Form>());
+    CHECK(detail::type_name<int>() == "int");
+    CHECK(detail::type_name<shop::SendInvoice>() == "task_test::shop::SendInvoice");
+    CHECK(detail::type_name<Tick>() != detail::type_name<Form>());
 }
 
 TEST_CASE("decode: reads what encode wrote") {
-    const auto task = decode<shop::SendInvoice>(encode(shop::SendInvoice{"Zoë", -3, false}, "q"));
+    const auto task = detail::decode<shop::SendInvoice>(detail::encode(shop::SendInvoice{"Zoë", -3, false}, "q"));
     CHECK(task.to == "Zoë");
     CHECK(task.order == -3);
     CHECK_FALSE(task.urgent);
-    CHECK(decode<vendor::Point>(encode(vendor::Point{4, 5}, "q")).y == 5);
-    CHECK(decode<Numbers>(encode(Numbers{6, 7}, "q")) == Numbers{6, 7});
-    CHECK(decode<Nested>(encode(Nested{max_json_depth}, "q")).levels == max_json_depth);
+    CHECK(detail::decode<vendor::Point>(detail::encode(vendor::Point{4, 5}, "q")).y == 5);
+    CHECK(detail::decode<Numbers>(detail::encode(Numbers{6, 7}, "q")) == Numbers{6, 7});
+    CHECK(detail::decode<Nested>(detail::encode(Nested{detail::max_json_depth}, "q")).levels == detail::max_json_depth);
 }
 
 TEST_CASE("decode: a field that came later keeps its default in old payloads") {
-    const auto task = decode<shop::SendInvoice>(R"({"to":"ann","order":7})");
+    const auto task = detail::decode<shop::SendInvoice>(R"({"to":"ann","order":7})");
     CHECK(task.order == 7);
     CHECK(task.urgent);
 }
 
 TEST_CASE("decode: a field that went is passed over") {
-    CHECK(decode<shop::StrictInvoice>(R"({"to":"ann","cc":["bob"]})").to == "ann");
+    CHECK(detail::decode<shop::StrictInvoice>(R"({"to":"ann","cc":["bob"]})").to == "ann");
 }
 
 TEST_CASE("decode: a missing field without default cannot be read") {
-    CHECK_THROWS_AS(decode<shop::StrictInvoice>("{}"), std::exception);
+    CHECK_THROWS_AS(detail::decode<shop::StrictInvoice>("{}"), std::exception);
 }
 
 TEST_CASE("decode: a field of another type cannot be read") {
-    CHECK_THROWS_AS(decode<shop::SendInvoice>(R"({"to":17})"), std::exception);
+    CHECK_THROWS_AS(detail::decode<shop::SendInvoice>(R"({"to":17})"), std::exception);
 }
 
 TEST_CASE("decode: white space around the JSON does not matter") {
-    CHECK(decode<shop::StrictInvoice>("\n {\"to\":\"ann\"} \r\n").to == "ann");
+    CHECK(detail::decode<shop::StrictInvoice>("\n {\"to\":\"ann\"} \r\n").to == "ann");
 }
 
 TEST_CASE("decode: what is no JSON cannot be read") {
     for (const char* payload : {"", " ", "{", "{}}", "to", "{\"to\":\"ann\"} x", "\xff", "{\"to\":\"ann"}) {
         INFO(payload);
-        CHECK_THROWS_AS(decode<shop::StrictInvoice>(payload), std::exception);
+        CHECK_THROWS_AS(detail::decode<shop::StrictInvoice>(payload), std::exception);
     }
 }
 
 TEST_CASE("decode: JSON of another kind cannot be read") {
     for (const char* payload : {"null", "[]", "17", "\"ann\"", "true"}) {
         INFO(payload);
-        CHECK_THROWS_AS(decode<shop::StrictInvoice>(payload), std::exception);
+        CHECK_THROWS_AS(detail::decode<shop::StrictInvoice>(payload), std::exception);
     }
 }
 
 TEST_CASE("decode: hands on what from_json throws") {
-    CHECK_THROWS_AS(decode<ThrowsStd>("{}"), std::logic_error);
-    CHECK_THROWS_AS(decode<ThrowsInt>("{}"), int);
+    CHECK_THROWS_AS(detail::decode<ThrowsStd>("{}"), std::logic_error);
+    CHECK_THROWS_AS(detail::decode<ThrowsInt>("{}"), int);
 }
 
 TEST_CASE("decode: JSON that nests deeper than the limit is refused before it is parsed") {
     for (const std::size_t depth : {std::size_t{257}, std::size_t{10'000}, std::size_t{1'000'000}}) {
-        CHECK(message_of<std::runtime_error>([&] { (void)decode<Nested>(nested_arrays(depth)); }) ==
+        CHECK(message_of<std::runtime_error>([&] { (void)detail::decode<Nested>(nested_arrays(depth)); }) ==
               "its JSON nests deeper than 256");
     }
 }
 
 TEST_CASE("decode: a million brackets that are never closed are refused") {
-    CHECK_THROWS_AS(decode<Nested>(std::string(1'000'000, '[')), std::runtime_error);
+    CHECK_THROWS_AS(detail::decode<Nested>(std::string(1'000'000, '[')), std::runtime_error);
     std::string objects;
     for (int i = 0; i < 200'000; ++i) objects += "{\"x\":";
-    CHECK_THROWS_AS(decode<Nested>(objects), std::runtime_error);
+    CHECK_THROWS_AS(detail::decode<Nested>(objects), std::runtime_error);
 }
 
 TEST_CASE("json_depth: counts arrays and objects alike") {
-    CHECK(json_depth("") == 0);
-    CHECK(json_depth("17") == 0);
-    CHECK(json_depth("[]") == 1);
-    CHECK(json_depth("{}") == 1);
-    CHECK(json_depth(R"({"a":[{"b":1}]})") == 3);
-    CHECK(json_depth(nested_arrays(1000)) == 1000);
+    CHECK(detail::json_depth("") == 0);
+    CHECK(detail::json_depth("17") == 0);
+    CHECK(detail::json_depth("[]") == 1);
+    CHECK(detail::json_depth("{}") == 1);
+    CHECK(detail::json_depth(R"({"a":[{"b":1}]})") == 3);
+    CHECK(detail::json_depth(nested_arrays(1000)) == 1000);
 }
 
 TEST_CASE("json_depth: is the deepest of several branches") {
-    CHECK(json_depth("[[],[[]],[]]") == 3);
-    CHECK(json_depth(R"({"a":[],"b":{"c":{"d":[]}},"e":1})") == 4);
+    CHECK(detail::json_depth("[[],[[]],[]]") == 3);
+    CHECK(detail::json_depth(R"({"a":[],"b":{"c":{"d":[]}},"e":1})") == 4);
 }
 
 TEST_CASE("json_depth: brackets inside strings do not count") {
-    CHECK(json_depth(R"("[[[[")") == 0);
-    CHECK(json_depth(R"({"[[":"{{"})") == 1);
-    CHECK(json_depth(R"(["a\"[[[["])") == 1);
-    CHECK(json_depth(R"(["a\\",[1]])") == 2);
-    CHECK(json_depth(R"(["\\\"[",[]])") == 2);
+    CHECK(detail::json_depth(R"("[[[[")") == 0);
+    CHECK(detail::json_depth(R"({"[[":"{{"})") == 1);
+    CHECK(detail::json_depth(R"(["a\"[[[["])") == 1);
+    CHECK(detail::json_depth(R"(["a\\",[1]])") == 2);
+    CHECK(detail::json_depth(R"(["\\\"[",[]])") == 2);
 }
 
 TEST_CASE("json_depth: survives text that is no JSON") {
-    CHECK(json_depth("]]]]") == 0);
-    CHECK(json_depth("]]][") == 1);
-    CHECK(json_depth("\"") == 0);
-    CHECK(json_depth("\"\\") == 0);
+    CHECK(detail::json_depth("]]]]") == 0);
+    CHECK(detail::json_depth("]]][") == 1);
+    CHECK(detail::json_depth("\"") == 0);
+    CHECK(detail::json_depth("\"\\") == 0);
 }
 
 }  // namespace

@@ -19,21 +19,22 @@
 #include <fmt/format.h>
 #include <sys/stat.h>
 
+#include <backlite/admin/database_view.hpp>
+#include <backlite/admin/processes.hpp>
+#include <backlite/base/safe_logger.hpp>
 #include <backlite/client.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
 #include <backlite/logger.hpp>
-#include <backlite/random.hpp>
-#include <backlite/storage/owner_lock.hpp>
+#include <backlite/platform/random.hpp>
+#include <backlite/store/sqlite/owner_lock.hpp>
 #include <backlite/ui/access.hpp>
 #include <backlite/ui/excuse.hpp>
-#include <backlite/ui/file.hpp>
 #include <backlite/ui/json.hpp>
 #include <backlite/ui/layout.hpp>
 #include <backlite/ui/list_pages.hpp>
 #include <backlite/ui/metrics.hpp>
 #include <backlite/ui/pages.hpp>
-#include <backlite/ui/processes.hpp>
 #include <backlite/ui/request.hpp>
 #include <backlite/ui/script.hpp>
 #include <backlite/ui/stylesheet.hpp>
@@ -153,7 +154,7 @@ private:
     }
 
     static std::string random_token() {
-        return fmt::format("{:016x}{:016x}", backlite::detail::random_seed(), backlite::detail::random_seed());
+        return fmt::format("{:016x}{:016x}", backlite::platform::random_seed(), backlite::platform::random_seed());
     }
 
     static DashboardConfig with_clients(const ClientConfig& client, DashboardConfig config) {
@@ -315,35 +316,38 @@ private:
         const View& view = call.view;
         const bool json = call.json;
         try {
-            if (path.empty()) return live(call, [&](Store& store) { return pages_.overview(view, json, store); });
+            if (path.empty())
+                return live(call, [&](admin::Queries& store) { return pages_.overview(view, json, store); });
             if (path.size() == 2) {
                 if (first == "assets") return asset(call, path[1]);
                 const std::string id{Link::read_part(path[1])};
                 if (first == "task")
-                    return live(call, [&](Store& store) { return pages_.task(view, json, store, id); });
+                    return live(call, [&](admin::Queries& store) { return pages_.task(view, json, store, id); });
                 if (first == "payload") return payload(call, id);
             }
             if (path.size() != 1) return missing(call);
             const auto done = [&](State state) {
-                return live(call, [&](Store& store) { return pages_.finished(view, json, store, state); });
+                return live(call, [&](admin::Queries& store) { return pages_.finished(view, json, store, state); });
             };
-            if (first == "running") return live(call, [&](Store& store) { return pages_.running(view, json, store); });
+            if (first == "running")
+                return live(call, [&](admin::Queries& store) { return pages_.running(view, json, store); });
             if (first == "upcoming")
-                return live(call, [&](Store& store) { return pages_.upcoming(view, json, store); });
+                return live(call, [&](admin::Queries& store) { return pages_.upcoming(view, json, store); });
             if (first == "succeeded") return done(State::succeeded);
             if (first == "failed") return done(State::failed);
-            if (first == "search") return live(call, [&](Store& store) { return pages_.search(view, json, store); });
+            if (first == "search")
+                return live(call, [&](admin::Queries& store) { return pages_.search(view, json, store); });
             if (first == "health") return health(call);
             if (first == "metrics") return metrics(call);
             return missing(call);
-        } catch (const FileTrouble& trouble) {
+        } catch (const admin::FileError& trouble) {
             return troubled(call, trouble.kind(), trouble.what());
         } catch (const StorageError& error) {
-            return troubled(call, trouble_of(error), error.what());
+            return troubled(call, admin::reason_of(error), error.what());
         } catch (const std::exception& error) {
-            return troubled(call, Trouble::other, error.what());
+            return troubled(call, admin::UnavailableReason::other, error.what());
         } catch (...) {
-            return troubled(call, Trouble::other, "an exception of an unknown type");
+            return troubled(call, admin::UnavailableReason::other, "an exception of an unknown type");
         }
     }
 
@@ -353,7 +357,7 @@ private:
     Response live(Call& call, Make&& make) {
         const std::string version =
             fmt::format("{}.{:x}", file_.version(),
-                        storage::hash_id(call.request.target + (call.json ? "j" : "h") + call.view.base));
+                        store::sqlite::hash_id(call.request.target + (call.json ? "j" : "h") + call.view.base));
         if (const std::string_view tag = current_tag(call.request.headers, version, call.view.now); !tag.empty()) {
             return not_modified(tag);
         }
@@ -423,7 +427,7 @@ private:
     }
 
     /// A page that says what can be said without telling about the machine; the log says the rest.
-    Response troubled(const Call& call, Trouble kind, std::string_view what) {
+    Response troubled(const Call& call, admin::UnavailableReason kind, std::string_view what) {
         const std::uint64_t number = ++troubles_;
         log_(LogLevel::warning, "dashboard cannot show the file",
              {{"number", fmt::to_string(number)}, {"error", std::string{what}}});
@@ -440,7 +444,7 @@ private:
 
     static std::string asset_tag() {
         static const std::uint64_t hash =
-            storage::hash_id(stylesheet) ^ storage::hash_id(script) * 3 ^ storage::hash_id(icon) * 5;
+            store::sqlite::hash_id(stylesheet) ^ store::sqlite::hash_id(script) * 3 ^ store::sqlite::hash_id(icon) * 5;
         return fmt::format("{:016x}", hash);
     }
 
@@ -466,8 +470,8 @@ private:
     /// One whole payload as it is stored, or as it is redacted.
     Response payload(Call& call, const std::string& id) {
         constexpr std::int64_t most = std::int64_t{64} * 1'024 * 1'024;
-        const Shown shown =
-            file_.read(config_.deadline, [&](Store& store) { return pages_.payload(store, id, call.view.now, most); });
+        const Shown shown = file_.read(
+            config_.deadline, [&](admin::Queries& store) { return pages_.payload(store, id, call.view.now, most); });
         if (shown.how == Shown::How::absent) return message(call, 404, "Not found", "There is no such payload.", "");
         if (shown.how == Shown::How::hidden) return message(call, 403, "Hidden", "This payload is hidden here.", "");
         if (shown.kind != PayloadKind::binary) return with(200, text_type, shown.text);
@@ -486,8 +490,8 @@ private:
             return plain(400, std::string{fault} + "\n");
         }
         const std::optional<std::int64_t> oldest = file_.read(
-            config_.deadline, [&](Store& store) { return store.queues.oldest_due(call.view.now); },
-            File::For::monitors);
+            config_.deadline, [&](admin::Queries& store) { return store.queues.oldest_due(call.view.now); },
+            admin::DatabaseView::For::monitors);
         const std::int64_t age_ms =
             oldest ? std::chrono::duration_cast<Duration>(span_between(*oldest, call.view.now)).count() : 0;
         const bool well = age_ms / 1'000 <= *given;
@@ -508,13 +512,13 @@ private:
             FileSizes sizes;
             const Overview overview = file_.read(
                 config_.deadline,
-                [&](Store& store) {
+                [&](admin::Queries& store) {
                     sizes.database = store.queues.bytes();
                     std::vector<Process> processes = store.queues.processes();
                     find_living(file_.name(), processes);
                     return store.queues.overview(call.view.now, {}, {}, std::move(processes));
                 },
-                File::For::monitors);
+                admin::DatabaseView::For::monitors);
             struct stat status {};
             if (::stat((file_.name() + "-wal").c_str(), &status) == 0) sizes.wal = status.st_size;
             metrics_ = metrics_text(overview, sizes, call.view.now);
@@ -527,9 +531,9 @@ private:
     const DashboardConfig config_;
     const std::string token_;  // not asked for where config_.authorization decides
     const std::shared_ptr<Clock> clock_;
-    const Log log_;
+    const backlite::detail::SafeLogger log_;
 
-    File file_;
+    admin::DatabaseView file_;
     const Pages pages_;
     std::atomic<std::uint64_t> troubles_{0};
 

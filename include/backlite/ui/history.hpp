@@ -12,13 +12,13 @@
 
 #include <fmt/format.h>
 
+#include <backlite/admin/queue_reads.hpp>
+#include <backlite/admin/statistics_reads.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/ui/chart.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>
-#include <backlite/ui/model.hpp>
-#include <backlite/ui/queue_reads.hpp>
-#include <backlite/ui/statistics_reads.hpp>
+#include <backlite/ui/models.hpp>
 #include <backlite/ui/text.hpp>
 
 namespace backlite {
@@ -29,7 +29,7 @@ namespace ui {
 struct NamedPeriod {
     std::string_view key{};   ///< in the address
     std::string_view name{};  ///< on the page, after "the last"
-    Period period{};          ///< how long it is, in how many steps
+    admin::Period period{};   ///< how long it is, in how many steps
 };
 
 inline constexpr NamedPeriod periods[] = {
@@ -159,14 +159,14 @@ inline void put_charts(Html& html, const View& view, const Overview& overview, c
     } else if (overview.finished_cut) {
         html.put(R"(<p class="hint">Of the finished tasks only the {} that were written last were looked at: more may )"
                  R"(have finished in this period.</p>)",
-                 grouped(static_cast<std::uint64_t>(Bounds{}.finished)));
+                 grouped(static_cast<std::uint64_t>(admin::Bounds{}.finished)));
     }
 }
 
 /// What a day is called: `Mon 2026-03-02` by the clock of that zone.
 [[nodiscard]] inline std::string day_text(std::int64_t from, std::int64_t zone) {
     constexpr std::string_view names[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    const std::int64_t here = from + zone * StatisticsReads::minute;
+    const std::int64_t here = from + zone * admin::StatisticsReads::minute;
     const std::chrono::weekday day{std::chrono::floor<std::chrono::days>(from_ms(here))};
     return fmt::format("{} {}", names[day.c_encoding()], utc_text(here).substr(0, 10));
 }
@@ -201,7 +201,8 @@ inline void put_days(Html& html, const View& view, const Overview& overview) {
         html.put("</tr>");
     }
     const Day& first = overview.days.back();
-    const bool cut = first.counted_from > (std::max)(first.from, overview.counted_from + 30 * StatisticsReads::minute);
+    const bool cut =
+        first.counted_from > (std::max)(first.from, overview.counted_from + 30 * admin::StatisticsReads::minute);
     html.put(
         R"(</tbody></table><p class="hint">Days are those of {}. Failed are tasks that failed for good, retried are )"
         R"(failed attempts that another follows.{}</p>)",

@@ -12,7 +12,7 @@
 #include <fmt/format.h>
 
 #include <backlite/ui/html.hpp>
-#include <backlite/ui/model.hpp>
+#include <backlite/ui/models.hpp>
 #include <backlite/ui/request.hpp>
 #include <backlite/ui/text.hpp>
 

@@ -12,11 +12,11 @@
 
 #include <fmt/format.h>
 
+#include <backlite/admin/task_reads.hpp>
 #include <backlite/ui/access.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>
-#include <backlite/ui/model.hpp>
-#include <backlite/ui/task_reads.hpp>
+#include <backlite/ui/models.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -315,7 +315,7 @@ inline void put_looked_at(Html& html, const TaskList& list, std::string_view dir
     if (list.rows_cut) {
         html.put(R"(<p class="hint">This file has no indexes of this library: only its first {} unfinished tasks were )"
                  R"(looked at.</p>)",
-                 grouped(static_cast<std::uint64_t>(Bounds{}.unindexed)));
+                 grouped(static_cast<std::uint64_t>(admin::Bounds{}.unindexed)));
     }
 }
 

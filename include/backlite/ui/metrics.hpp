@@ -12,8 +12,8 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
-#include <backlite/storage/owner_lock.hpp>
-#include <backlite/ui/model.hpp>
+#include <backlite/store/sqlite/owner_lock.hpp>
+#include <backlite/ui/models.hpp>
 #include <backlite/ui/text.hpp>
 #include <backlite/version.hpp>
 
@@ -27,7 +27,7 @@ namespace ui {
     constexpr std::size_t longest = 100;
     std::string text = name.size() <= longest
                            ? visible_name(name)
-                           : fmt::format("{}…{:016x}", visible_name(cut(name, longest)), storage::hash_id(name));
+                           : fmt::format("{}…{:016x}", visible_name(cut(name, longest)), store::sqlite::hash_id(name));
     std::string value;
     for (const char c : text) {
         if (c == '\\' || c == '"') value += '\\';

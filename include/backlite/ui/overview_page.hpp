@@ -12,11 +12,11 @@
 
 #include <fmt/format.h>
 
+#include <backlite/admin/queue_reads.hpp>
 #include <backlite/ui/history.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>
-#include <backlite/ui/model.hpp>
-#include <backlite/ui/queue_reads.hpp>
+#include <backlite/ui/models.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {

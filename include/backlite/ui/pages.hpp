@@ -14,19 +14,20 @@
 #include <utility>
 #include <vector>
 
+#include <backlite/admin/database_view.hpp>
+#include <backlite/admin/processes.hpp>
+#include <backlite/base/safe_logger.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/logger.hpp>
-#include <backlite/storage/schema.hpp>
+#include <backlite/store/sqlite/schema.hpp>
 #include <backlite/ui/access.hpp>
-#include <backlite/ui/file.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/json.hpp>
 #include <backlite/ui/layout.hpp>
 #include <backlite/ui/list_pages.hpp>
-#include <backlite/ui/model.hpp>
+#include <backlite/ui/models.hpp>
 #include <backlite/ui/overview_page.hpp>
 #include <backlite/ui/payload.hpp>
-#include <backlite/ui/processes.hpp>
 #include <backlite/ui/task_page.hpp>
 
 namespace backlite {
@@ -69,10 +70,10 @@ public:
         8 * 1'024 * 1'024;  ///< what is larger is not handed to `redact`, but hidden
 
     /// `file`: the database's name, for asking who is alive.
-    Pages(PageOptions options, std::string file, Log log)
+    Pages(PageOptions options, std::string file, backlite::detail::SafeLogger log)
         : options_(std::move(options)), file_(std::move(file)), log_(std::move(log)) {}
 
-    [[nodiscard]] Page overview(const View& view, bool json, Store& store) const {
+    [[nodiscard]] Page overview(const View& view, bool json, admin::Queries& store) const {
         const NamedPeriod* period = find_period(view.get("period").empty() ? "hour" : view.get("period"));
         const std::string queue{view.get("queue")};
         if (period == nullptr || queue.size() > 1'000) return not_understood();
@@ -86,7 +87,7 @@ public:
             page.json = overview_json(found, view.now);
             return page;
         }
-        if (store.shape.schema_version > storage::Schema::current) {
+        if (store.shape.schema_version > store::sqlite::Schema::current) {
             page.html.put(
                 R"(<p class="hint">This file was made by a newer backlite; some of what it holds may not be shown.</p>)");
         }
@@ -94,7 +95,7 @@ public:
         return page;
     }
 
-    [[nodiscard]] Page running(const View& view, bool json, Store& store) const {
+    [[nodiscard]] Page running(const View& view, bool json, admin::Queries& store) const {
         std::optional<Cursor> after;
         if (!read_cursor(*view.target, after)) return not_understood();
         const std::vector<Process> all = processes(store);
@@ -109,7 +110,7 @@ public:
         return page;
     }
 
-    [[nodiscard]] Page upcoming(const View& view, bool json, Store& store) const {
+    [[nodiscard]] Page upcoming(const View& view, bool json, admin::Queries& store) const {
         std::optional<Cursor> after;
         std::optional<State> state;
         const bool retries = view.get("state") == "retrying";
@@ -134,7 +135,7 @@ public:
         return page;
     }
 
-    [[nodiscard]] Page finished(const View& view, bool json, Store& store, State state) const {
+    [[nodiscard]] Page finished(const View& view, bool json, admin::Queries& store, State state) const {
         std::optional<Cursor> after;
         const bool failed = state == State::failed;
         Filter filter;
@@ -155,7 +156,7 @@ public:
         return page;
     }
 
-    [[nodiscard]] Page search(const View& view, bool json, Store& store) const {
+    [[nodiscard]] Page search(const View& view, bool json, admin::Queries& store) const {
         Found found;
         Filter filter;
         std::optional<Cursor> after;
@@ -199,7 +200,7 @@ public:
         return page;
     }
 
-    [[nodiscard]] Page task(const View& view, bool json, Store& store, const std::string& id) const {
+    [[nodiscard]] Page task(const View& view, bool json, admin::Queries& store, const std::string& id) const {
         const std::int64_t bound = options_.redact ? redactable + 1 : shown_bytes;
         std::optional<TaskDetail> task = store.tasks.task(id, view.now, bound);
         if (!task) {
@@ -229,7 +230,8 @@ public:
     }
 
     /// A payload for itself, up to `bound` bytes; How::absent if there is none, or no such task.
-    [[nodiscard]] Shown payload(Store& store, const std::string& id, std::int64_t now, std::int64_t bound) const {
+    [[nodiscard]] Shown payload(admin::Queries& store, const std::string& id, std::int64_t now,
+                                std::int64_t bound) const {
         const std::optional<TaskDetail> task = store.tasks.task(id, now, options_.redact ? redactable + 1 : bound);
         return task ? shown(*task, Secret::payload, bound) : Shown{};
     }
@@ -258,7 +260,7 @@ private:
     /// Some queues that have `text` in their name, whatever the case of its ASCII letters: of those with unclaimed
     /// tasks, and those that were counted lately.
     static std::vector<std::string> queues_named(const std::string& text, const std::vector<std::string>& names,
-                                                 std::int64_t now, Store& store) {
+                                                 std::int64_t now, admin::Queries& store) {
         constexpr std::size_t most = 8;
         std::set<std::string> all(names.begin(), names.end());
         store.statistics.add_names(now, all);
@@ -314,13 +316,13 @@ private:
 
     /// How many tasks were counted as they finished so in the window of a list; nullopt if it has none, or if that is
     /// not known.
-    static std::optional<Count> happened(const Filter& filter, const View& view, Store& store) {
+    static std::optional<Count> happened(const Filter& filter, const View& view, admin::Queries& store) {
         if (!filter.since || !filter.text.empty()) return std::nullopt;
         const std::int64_t until = (std::min)(filter.until.value_or(view.now), view.now);
         return store.statistics.finished(*filter.since, until, view.now, filter.queue, *filter.state == State::failed);
     }
 
-    std::vector<Process> processes(Store& store) const {
+    std::vector<Process> processes(admin::Queries& store) const {
         std::vector<Process> found = store.queues.processes();
         find_living(file_, found);
         return found;
@@ -328,7 +330,7 @@ private:
 
     static std::optional<bool> entered(const TaskLine& line, const std::vector<Process>& processes) {
         if (line.id_cut) return std::nullopt;
-        return is_entered(processes, line.owner, {line.claim, storage::hash_id(line.id)});
+        return is_entered(processes, line.owner, {line.claim, store::sqlite::hash_id(line.id)});
     }
 
     static std::string_view nav_of(State state) {
@@ -343,7 +345,7 @@ private:
     }
 
     /// Adds to lines what a list shows beside them. `part`: the text that they were found by.
-    void finish(std::vector<TaskLine>& lines, Store& store, const std::vector<Process>& processes,
+    void finish(std::vector<TaskLine>& lines, admin::Queries& store, const std::vector<Process>& processes,
                 std::string_view part = {}) const {
         for (TaskLine& line : lines) {
             if (line.state == State::claimed) line.entered = entered(line, processes);
@@ -363,7 +365,7 @@ private:
     }
 
     /// Adds the beginnings of payloads, as they may be seen, in one line; of one that holds `part`, what is around it.
-    void add_payloads(std::vector<TaskLine>& lines, Store& store, std::string_view part) const {
+    void add_payloads(std::vector<TaskLine>& lines, admin::Queries& store, std::string_view part) const {
         const bool searched = !part.empty() && !hides_text();
         store.tasks.read_payloads(lines, searched ? searched_bytes : shown_bytes);
         for (TaskLine& line : lines) {
@@ -439,7 +441,7 @@ private:
 
     const PageOptions options_;
     const std::string file_;
-    const Log log_;
+    const backlite::detail::SafeLogger log_;
 };
 
 }  // namespace ui

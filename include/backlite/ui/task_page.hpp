@@ -13,7 +13,7 @@
 
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>
-#include <backlite/ui/model.hpp>
+#include <backlite/ui/models.hpp>
 #include <backlite/ui/payload.hpp>
 
 namespace backlite {

@@ -1266,9 +1266,9 @@ TEST_CASE("Dashboard S13: a connection that the host opens writable is set to re
     config.open = [&] { return SQLite::Database(file, SQLite::OPEN_READWRITE); };
     Rig rig;
     file = rig.database.config.database;
-    Reader reader(file, config.open, 100ms);
-    reader.read(1'000ms, [](Store& store) {
-        CHECK_THROWS_AS(storage::execute(store.queues.handle(), "DELETE FROM backlite_tasks"), StorageError);
+    admin::ReadConnection reader(file, config.open, 100ms);
+    reader.read(1'000ms, [](admin::Queries& store) {
+        CHECK_THROWS_AS(store::sqlite::execute(store.queues.handle(), "DELETE FROM backlite_tasks"), StorageError);
     });
     Dashboard dashboard(file, without_token(config));
     CHECK(dashboard.handle(get("/")).status == 200);
@@ -1496,8 +1496,8 @@ TEST_CASE("Dashboard S1, S2: whatever a row holds, pages stay pages") {
         rig.finish(
             FinishedRow{.id = mark + "4", .queue = mark, .executed_at = now - 5, .payload = mark, .error = mark});
         rig.finish(FinishedRow{.id = mark + "5", .queue = mark, .executed_at = now - 5, .payload = mark});
-        backlite::storage::Statement error("UPDATE backlite_tasks SET error = ?1");
-        backlite::storage::Run(rig.database.connection.handle(), error, {mark}).change();
+        backlite::store::sqlite::Statement error("UPDATE backlite_tasks SET error = ?1");
+        backlite::store::sqlite::Run(rig.database.connection.handle(), error, {mark}).change();
         std::vector<std::string> paths = all_paths;
         if (mark.size() < 1'000) {
             for (const char* number : {"1", "2", "3", "4", "5"}) {

@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The SQL behind charts and days: what the statistics counted, of all queues or of one.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <set>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <sqlite3.h>
+
+#include <backlite/admin/model.hpp>
+#include <backlite/admin/schema_features.hpp>
+#include <backlite/store/sqlite/statement.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace admin {
+
+/// Rows of all queues are looked at up to a bound. Rows of one queue are asked for one by one, so that it does not
+/// matter how many other queues there are.
+/// Threads: those of its connection, one at a time. Errors: StorageError; SQLITE_INTERRUPT when the time is up.
+class StatisticsReads {
+public:
+    static constexpr std::int64_t minute = 60'000;     ///< in milliseconds
+    static constexpr std::int64_t most_rows = 20'000;  ///< of all queues
+    static constexpr std::size_t most_days = 7;        ///< as long as rows are kept
+
+    /// REQUIRES: `db` lives as long, and `shape` is what it holds.
+    StatisticsReads(sqlite3* db, const SchemaFeatures& shape) : db_(db), shape_(shape) {}
+    StatisticsReads(const StatisticsReads&) = delete;
+    StatisticsReads& operator=(const StatisticsReads&) = delete;
+
+    /// The width of the rows that a step of `step_ms` is drawn from, in minutes.
+    [[nodiscard]] static constexpr std::int64_t span_for(std::int64_t step_ms) noexcept {
+        return step_ms < 30 * minute ? 1 : 30;
+    }
+
+    /// When the counting began, of any queue; nullopt if nothing is counted.
+    [[nodiscard]] std::optional<std::int64_t> begin(std::int64_t span) {
+        if (!shape_.counts) return std::nullopt;
+        store::sqlite::Run first(db_, first_, {span});
+        if (!first.step()) return std::nullopt;
+        return limited(first.integer(0)) * minute;
+    }
+
+    /// Calls `each(start, queue, counted)` for rows that begin at `from` or later, newest first. `queue`: all if empty.
+    /// `last`: of one queue, later rows are not looked for. Returns since when no row is left out.
+    template <class Each>
+    std::int64_t read(std::int64_t span, std::int64_t from, std::int64_t last, const std::string& queue, Each&& each) {
+        if (!queue.empty()) {
+            const std::int64_t width = span * minute;
+            for (std::int64_t at = last - last % width; at >= from; at -= width) {
+                store::sqlite::Run run(db_, of_queue_, {span, at / minute, queue});
+                if (run.step()) each(at, std::string_view{queue}, counted(run));
+            }
+            return from;
+        }
+        std::int64_t looked_at = 0;
+        std::int64_t covered_from = from;
+        for (store::sqlite::Run run(db_, of_all_, {span, from / minute, most_rows}); run.step();) {
+            const std::int64_t at = limited(run.integer(0)) * minute;
+            if (++looked_at == most_rows) covered_from = (std::max)(from, at + span * minute);
+            if (at >= from) each(at, run.bytes(8), counted(run));
+        }
+        return covered_from;
+    }
+
+    /// How many tasks were counted as they succeeded, or `failed` for good, from one time to another, whole minutes.
+    /// nullopt if nothing was counted then.
+    [[nodiscard]] std::optional<Count> finished(std::int64_t since, std::int64_t until, std::int64_t now,
+                                                const std::string& queue, bool failed) {
+        if (since < 0 || until < since) return std::nullopt;
+        constexpr std::int64_t half_hour = 30 * minute;
+        const bool halves = since % half_hour == 0 && (until >= now || until % half_hour == half_hour - 1);
+        const std::int64_t span = halves ? 30 : 1;
+        const std::optional<std::int64_t> began = begin(span);
+        if (!began || *began > until) return std::nullopt;
+        const std::int64_t from = (std::max)(since - since % (span * minute), *began);
+        Count sum;
+        sum.more = from < read(
+                              span, from, until, queue,
+                              [&](std::int64_t at, std::string_view, const Counted& counted) {
+                                  if (at <= until) sum.number += failed ? counted.failed : counted.succeeded;
+                              });
+        return sum;
+    }
+
+    /// The day of `now` and those before it, newest first, as far back as they are counted. `zone`: by how much the
+    /// clock that the days go by is ahead of UTC, in minutes. A half hour belongs to the day in which it begins.
+    [[nodiscard]] std::vector<Day> days(std::int64_t now, std::int64_t zone, const std::string& queue) {
+        constexpr std::int64_t length = 24 * 60 * minute;
+        constexpr std::int64_t span = 30;
+        const std::optional<std::int64_t> began = begin(span);
+        if (!began) return {};
+        const std::int64_t here = now + zone * minute;
+        const std::int64_t past = here % length;
+        const std::int64_t today = now - (past < 0 ? past + length : past);
+        std::vector<Day> found(most_days);
+        for (std::size_t i = 0; i < most_days; ++i) found[i].from = today - static_cast<std::int64_t>(i) * length;
+        const std::int64_t covered_from =
+            read(span, found.back().from, now, queue, [&](std::int64_t at, std::string_view, const Counted& counted) {
+                if (at >= today + length) return;
+                found[at >= today ? 0 : static_cast<std::size_t>((today - at - 1) / length) + 1].counted += counted;
+            });
+        for (Day& day : found) day.counted_from = (std::max)({day.from, covered_from, *began});
+        std::erase_if(found, [&](const Day& day) noexcept { return day.counted_from >= day.from + length; });
+        return found;
+    }
+
+    /// Adds names of queues that were counted within the last day, as far as they are among the last 2,000 rows.
+    void add_names(std::int64_t now, std::set<std::string>& names) {
+        if (!shape_.counts) return;
+        for (store::sqlite::Run run(db_, names_, {now / minute - 24 * 60}); run.step();) names.emplace(run.bytes(0));
+    }
+
+private:
+    /// A time in minutes, as a damaged file may hold it, in milliseconds without overflow.
+    static std::int64_t limited(std::int64_t minutes) {
+        constexpr std::int64_t highest = (std::numeric_limits<std::int64_t>::max)();
+        return (std::clamp)(minutes, std::int64_t{0}, highest / minute - 60);
+    }
+
+    static Counted counted(store::sqlite::Run& run) {
+        const auto number = [&run](int column) {  // bounded: sums of what a damaged file may hold do not overflow
+            return (std::clamp)(run.integer(column), std::int64_t{0}, std::int64_t{1} << 46);
+        };
+        const auto count = [&number](int column) { return static_cast<std::uint64_t>(number(column)); };
+        Counted row;
+        row.added = count(1);
+        row.started = count(2);
+        row.succeeded = count(3);
+        row.failed = count(4);
+        row.retried = count(5);
+        row.attempts = row.succeeded + row.failed + row.retried;
+        row.wait_ms = number(6);
+        row.duration_us = number(7);
+        return row;
+    }
+
+    sqlite3* db_;
+    const SchemaFeatures shape_;
+    store::sqlite::Statement first_{"SELECT start FROM backlite_stats WHERE span = ?1 ORDER BY start LIMIT 1"};
+    store::sqlite::Statement of_all_{
+        "SELECT start, added, started, succeeded, failed, retried, wait_ms, run_us, queue FROM backlite_stats "
+        "WHERE span = ?1 AND start >= ?2 ORDER BY start DESC, queue DESC LIMIT ?3"};
+    store::sqlite::Statement of_queue_{
+        "SELECT start, added, started, succeeded, failed, retried, wait_ms, run_us FROM backlite_stats "
+        "WHERE span = ?1 AND start = ?2 AND queue = ?3"};
+    store::sqlite::Statement names_{
+        "SELECT DISTINCT queue FROM (SELECT queue FROM backlite_stats WHERE span = 30 AND start >= ?1 "
+        "ORDER BY start DESC, queue DESC LIMIT 2000)"};
+};
+
+}  // namespace admin
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

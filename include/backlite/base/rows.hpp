@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Plain rows that pass between the storage layer and the rest. Times are milliseconds since the epoch.
+
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <backlite/clock.hpp>
+#include <backlite/id.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace detail {
+
+/// A task on its way into the file.
+struct NewTask {
+    TaskId id{};
+    std::string_view queue{};  ///< lives as long as the program: the name in the type's configuration
+    std::string payload{};
+    std::string_view type{};  ///< of the value that it was made from; lives as long as the program
+};
+
+/// A task that this client claimed.
+struct ClaimedTask {
+    TaskId id{};
+    std::size_t queue = 0;      ///< index in the registry of queues
+    std::int64_t claim = 0;     ///< this claim's number
+    std::int64_t attempts = 0;  ///< attempts spent before this one
+    std::int64_t crashes = 0;   ///< process deaths inside the processor so far
+    bool last_chance = false;   ///< it has crashed, and one more crash would be its last
+    std::int64_t due = 0;
+    std::int64_t cost_us = 0;  ///< how long it is expected to run
+    std::string payload{};
+    std::size_t oversize = 0;  ///< above zero: the payload has this many bytes, too many to be read
+};
+
+/// What becomes of a claim.
+enum class RowChange {
+    complete,  ///< the task succeeded
+    fail,      ///< the task failed for good
+    retry,     ///< the attempt failed, another follows
+    snooze,    ///< the task asked to run later; no attempt is spent
+    release,   ///< the claim is given back as if it had never been taken, perhaps to be taken after a wait
+};
+
+/// The resolution of one claim, ready to be written.
+struct AttemptResult {
+    TaskId id{};
+    std::int64_t claim = 0;
+    RowChange resolution = RowChange::release;
+    bool spends_attempt = false;
+    bool keep_row = false;  ///< finished tasks: a row in the completed table
+    bool keep_payload = false;
+    std::int64_t executed_at = 0;  ///< when the attempt started
+    std::int64_t duration_us = 0;
+    std::int64_t wait_until = 0;               ///< retry, snooze, release after a wait: when it runs again
+    std::optional<Duration> wait{};            ///< the same: how long after its end, at most
+    std::optional<std::int64_t> expires_at{};  ///< kept rows; nullopt: never
+    std::string error{};                       ///< retry, fail
+};
+
+/// One started client, as `backlite_clients` holds it.
+struct OwnerRow {
+    std::int64_t owner = 0;
+    unsigned slot = 0;  ///< which lock byte of the side file
+    unsigned workers = 0;
+    std::string boot_id{};
+};
+
+}  // namespace detail
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Tasks that this client has added and that the statistics in the file do not count yet.
+
+#include <algorithm>
+#include <chrono>
+#include <cstdint>
+#include <mutex>
+#include <span>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <backlite/base/rows.hpp>
+#include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/statistics.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace core {
+
+/// An add that counts itself writes two rows more. So at most one in a second does, and counts those before it too; and
+/// whatever the dispatcher writes takes them along. A death loses the count of a second's tasks, and no task.
+/// Threads: any.
+class AddCounts {
+public:
+    using Steady = std::chrono::steady_clock;
+
+    /// Whether the last count is long enough ago.
+    [[nodiscard]] bool due(Steady::time_point now) const {
+        const std::lock_guard lock(mutex_);
+        return due_locked(now);
+    }
+    /// The same, and something is there to be counted.
+    [[nodiscard]] bool overdue(Steady::time_point now) const {
+        const std::lock_guard lock(mutex_);
+        return !waiting_.empty() && due_locked(now);
+    }
+
+    /// What one transaction is to count. Unless it says that it has, the next one will.
+    class Batch {
+    public:
+        Batch(AddCounts& counts, Steady::time_point now) : counts_(counts), tallies_(counts.take(now)) {}
+        Batch(const Batch&) = delete;
+        Batch& operator=(const Batch&) = delete;
+        ~Batch() {
+            for (const store::Tally& tally : tallies_) counts_.add(tally.queue, tally.minute, tally.added);
+        }
+
+        [[nodiscard]] const std::vector<store::Tally>& tallies() const noexcept { return tallies_; }
+        void written() noexcept { tallies_.clear(); }
+
+    private:
+        AddCounts& counts_;
+        std::vector<store::Tally> tallies_;
+    };
+
+    /// These are in the file now, and not counted there.
+    void added(std::span<const detail::NewTask> tasks, std::int64_t now) noexcept {
+        store::sqlite::for_each_queue(tasks, [&](std::string_view queue, std::int64_t count) {
+            add(queue, store::sqlite::minute_of(now), count);
+        });
+    }
+
+private:
+    static constexpr std::chrono::seconds pause{1};
+
+    [[nodiscard]] bool due_locked(Steady::time_point now) const {
+        return counted_ == Steady::time_point{} || now - counted_ >= pause;
+    }
+
+    [[nodiscard]] std::vector<store::Tally> take(Steady::time_point now) {
+        const std::lock_guard lock(mutex_);
+        counted_ = now;
+        return std::exchange(waiting_, {});
+    }
+
+    void add(std::string_view queue, std::int64_t minute, std::int64_t count) noexcept {
+        const std::lock_guard lock(mutex_);
+        const auto same = std::find_if(waiting_.rbegin(), waiting_.rend(), [&](const store::Tally& tally) {
+            return tally.minute == minute && tally.queue == queue;
+        });
+        if (same != waiting_.rend()) {
+            same->added += count;
+            return;
+        }
+        try {
+            waiting_.push_back({.minute = minute, .queue = queue, .added = count});
+        } catch (...) {  // no memory: better uncounted than reported as not added
+        }
+    }
+
+    mutable std::mutex mutex_{};
+    // guarded by mutex_
+    std::vector<store::Tally> waiting_{};
+    Steady::time_point counted_{};
+};
+
+}  // namespace core
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

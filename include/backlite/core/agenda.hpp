@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// When each registered queue has its next task, as far as this client knows.
+
+#include <algorithm>
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <mutex>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <backlite/core/queue_registry.hpp>
+#include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/claims.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace core {
+
+/// Two sources that must not overwrite each other: what the dispatcher read from the file (`heads`), and the adds that
+/// this client has committed since (`lower`, from any thread). `merge` moves the second into the first; it comes before
+/// each look at the file, so that an add committed after that look is still in the second when the look is over.
+/// Threads: `lower` and `none_due` from any; everything else from the dispatcher's.
+class Agenda {
+public:
+    static constexpr std::int64_t unmeasured_us = 10'000'000;
+
+    explicit Agenda(const QueueRegistry& queues)
+        : queues_(queues), heads_(queues.heads()), lowered_(queues.size(), store::never) {
+        for (store::QueueHead& head : heads_) head.cost_us = unmeasured_us;
+    }
+    Agenda(const Agenda&) = delete;
+    Agenda& operator=(const Agenda&) = delete;
+
+    /// A task of `queue` that is due at `due` is in the file. Whether the dispatcher sleeps past that.
+    [[nodiscard]] bool lower(std::string_view queue, std::int64_t due) {
+        const std::size_t index = queues_.find(queue);
+        if (index == queues_.size()) {
+            stray_added_.store(true, std::memory_order_relaxed);
+            return false;
+        }
+        const std::lock_guard lock(mutex_);
+        lowered_[index] = (std::min)(lowered_[index], due);
+        earliest_lowered_ = (std::min)(earliest_lowered_, due);
+        return due < interest_;
+    }
+
+    /// Whether tasks of queues that are not registered were committed since the last call.
+    [[nodiscard]] bool stray_added() noexcept { return stray_added_.exchange(false, std::memory_order_relaxed); }
+
+    /// The dispatcher is about to sleep, and wants to be woken for tasks that are due before `interest`. False if there
+    /// is one already. `seen`: how many commits of others there were when it last read the file.
+    [[nodiscard]] bool doze(std::int64_t interest, std::uint64_t seen) {
+        const std::lock_guard lock(mutex_);
+        interest_ = interest;
+        seen_ = seen;
+        return earliest_lowered_ >= interest;
+    }
+
+    /// Whether no task is due at `now`: the dispatcher sleeps because it knew of none, and none was committed since, by
+    /// this client or by others, of whose commits there were `foreign` so far. False if that is not known. Threads:
+    /// any.
+    [[nodiscard]] bool none_due(std::int64_t now, std::uint64_t foreign) {
+        const std::lock_guard lock(mutex_);
+        return now < interest_ && now < earliest_lowered_ && seen_ == foreign;
+    }
+
+    void merge() {
+        const std::lock_guard lock(mutex_);
+        interest_ = nothing;
+        if (std::exchange(earliest_lowered_, store::never) == store::never) return;
+        for (std::size_t i = 0; i < heads_.size(); ++i) {
+            heads_[i].due = (std::min)(heads_[i].due, std::exchange(lowered_[i], store::never));
+        }
+    }
+
+    [[nodiscard]] const std::vector<store::QueueHead>& heads() const noexcept { return heads_; }
+
+    /// What a look at the file found. REQUIRES: `merge` came before that look.
+    void set(std::vector<store::QueueHead> heads) { heads_ = std::move(heads); }
+
+    /// Tasks that the crash rules held back are due again once what they waited for has come: nothing runs that has
+    /// crashed, or a worker is free. What is known of them is lost in no other way, so nobody has to tell this client.
+    void release_held(bool crashed_running, bool worker_free) noexcept {
+        for (store::QueueHead& head : heads_) {
+            if (!crashed_running) head.due = (std::min)(head.due, std::exchange(head.held_due, store::never));
+            if (worker_free) head.due = (std::min)(head.due, std::exchange(head.worker_due, store::never));
+        }
+    }
+
+    /// Whether a task waits for a worker to become free.
+    [[nodiscard]] bool worker_wanted() const noexcept {
+        return std::any_of(heads_.begin(), heads_.end(),
+                           [](const store::QueueHead& head) { return head.worker_due != store::never; });
+    }
+
+    /// Whether a queue is left alone.
+    void block(std::size_t queue, bool blocked) noexcept { heads_[queue].blocked = blocked; }
+
+    void note(std::size_t queue, std::int64_t due) { heads_[queue].due = (std::min)(heads_[queue].due, due); }
+
+    /// A task of the queue ran that long: a moving average over about eight.
+    void measured(std::size_t queue, std::int64_t us) {
+        std::int64_t& cost = heads_[queue].cost_us;
+        cost = (std::max)(cost == unmeasured_us ? us : cost + (us - cost) / 8, std::int64_t{1});
+    }
+
+    /// The queue whose next task is due first; null if no queue has one.
+    [[nodiscard]] const store::QueueHead* earliest() const noexcept {
+        const store::QueueHead* first = nullptr;
+        for (const store::QueueHead& head : heads_) {
+            if (head.blocked || head.due == store::never) continue;
+            if (first == nullptr || head.due < first->due) first = &head;
+        }
+        return first;
+    }
+
+    /// Earlier than any due time: the dispatcher needs no waking.
+    static constexpr std::int64_t nothing = (std::numeric_limits<std::int64_t>::min)();
+
+private:
+    // constant after construction
+    const QueueRegistry& queues_;
+
+    // dispatcher thread only
+    std::vector<store::QueueHead> heads_;
+
+    std::atomic<bool> stray_added_{false};
+    std::mutex mutex_{};
+    // guarded by mutex_
+    std::vector<std::int64_t> lowered_;
+    std::int64_t earliest_lowered_ = store::never;
+    std::int64_t interest_ = nothing;
+    std::uint64_t seen_ = 0;
+};
+
+}  // namespace core
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

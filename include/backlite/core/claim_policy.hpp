@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// How many tasks to claim: what free workers can start, and a little ahead, so that they never wait for the database.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+
+#include <backlite/core/pool_load.hpp>
+#include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/claims.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace core {
+
+/// Claims ahead are bounded by work, not by number: a few milliseconds for each worker, by the measured time of each
+/// queue's tasks; a queue that was not measured yet counts as slow, and is claimed for free workers only. They are
+/// bounded by memory too: 16 MiB of payload.
+/// Threads: the dispatcher's.
+class ClaimPolicy {
+public:
+    explicit ClaimPolicy(std::size_t workers) noexcept
+        : budget_us_(ahead_us_per_worker * static_cast<std::int64_t>(workers)) {}
+
+    /// What to ask of the storage layer, as far as it is about numbers. The limit is 0 if nothing may be claimed now.
+    /// `head`: the queue whose next task is due first; null if there is none. `worker_wanted`: a task waits for a
+    /// worker to become free, so nothing is claimed ahead.
+    [[nodiscard]] store::ClaimRequest request(const PoolLoad& load, const store::QueueHead* head,
+                                              bool worker_wanted) const noexcept {
+        store::ClaimRequest request;
+        request.free_workers = load.free_workers();
+        request.limit = request.free_workers;
+        request.crashed_running = load.crashed;
+        request.bound_running = load.last_chance;
+        // Room for three eighths is enough: then the next batch comes before workers have run out of this one. With
+        // less, there are more commits; with more, workers wait.
+        if (suspended_ || worker_wanted || load.ready * 8 > ahead_ * 5) return request;
+        const std::int64_t left_us = budget_us_ - load.ready_us;
+        if (head == nullptr || head->cost_us > left_us) return request;
+        const std::size_t left_bytes = most_ahead_bytes - (std::min)(load.ready_bytes, most_ahead_bytes);
+        if (left_bytes == 0 || left_bytes < left_bytes_) return request;
+        request.ahead_us = left_us;
+        request.ahead_bytes = left_bytes;
+        request.limit += ahead_ - load.ready;
+        return request;
+    }
+
+    /// What came of a request. Workers that ran dry although all that was asked for came get more the next time.
+    void claimed(const store::ClaimRequest& request, const store::ClaimResult& result) noexcept {
+        left_bytes_ = result.left_bytes;
+        const bool ahead = request.limit > request.free_workers;
+        const bool dry = request.free_workers > 0 && result.tasks.size() == request.limit;
+        if (ahead && dry) ahead_ = (std::min)(ahead_ * 2, most_ahead);
+    }
+
+    /// Claims went back unstarted, because somebody else may have a worker free for them: nothing is claimed ahead
+    /// until a task that started after `now` has shown that tasks are quick again.
+    void suspend(std::int64_t now) noexcept {
+        suspended_ = true;
+        since_ = now;
+    }
+
+    /// A task that started at `started` ran for `us`.
+    void measured(std::int64_t started, std::int64_t us) noexcept {
+        if (us <= ahead_us_per_worker && started > since_) suspended_ = false;
+    }
+
+private:
+    /// How much expected work each worker may find waiting.
+    static constexpr std::int64_t ahead_us_per_worker = 4'000;
+    static constexpr std::size_t first_ahead = 64;
+    static constexpr std::size_t most_ahead = 1536;
+    static constexpr std::size_t most_ahead_bytes = std::size_t{16} << 20;
+
+    std::int64_t budget_us_;
+    std::size_t ahead_ = first_ahead;
+    std::size_t left_bytes_ = 0;  ///< the payload of the task that the last claim left because of its size
+    bool suspended_ = false;
+    std::int64_t since_ = 0;
+};
+
+}  // namespace core
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// How busy the workers are.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+
+#include <backlite/version.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace core {
+
+/// How busy the workers are, at one moment.
+struct PoolLoad {
+    std::size_t idle = 0;  ///< workers without a task
+    std::size_t running = 0;
+    std::size_t ready = 0;        ///< claimed tasks that no worker has taken yet
+    std::int64_t ready_us = 0;    ///< how long those are expected to run, all together
+    std::size_t ready_bytes = 0;  ///< their payloads, all together
+    std::size_t finished = 0;     ///< outcomes not yet taken
+    bool low = true;              ///< few enough tasks are ready that it is time for more
+    std::chrono::steady_clock::time_point oldest_finished = (std::chrono::steady_clock::time_point::max)();
+    std::chrono::steady_clock::time_point oldest_ready = (std::chrono::steady_clock::time_point::max)();
+    bool crashed = false;      ///< running or ready: a task that has crashed a process
+    bool last_chance = false;  ///< running or ready: one that may crash only once more
+
+    /// Workers for which nothing is ready either.
+    [[nodiscard]] std::size_t free_workers() const noexcept { return idle > ready ? idle - ready : 0; }
+};
+
+}  // namespace core
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,171 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Fires the stop tokens of attempts: when their timeout has passed, and when others ask for it. Never waits on SQLite.
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <backlite/clock.hpp>
+#include <backlite/context.hpp>
+#include <backlite/platform/thread.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace engine {
+
+/// One deadline for each worker, at most. A stop callback is user code, and may take long: whoever fires a token leaves
+/// the clock to another thread, which is made if there is none. So one slow callback keeps no other token from firing,
+/// and costs a thread.
+/// Threads: any. The destructor joins the threads.
+class DeadlineTimer {
+public:
+    using Steady = std::chrono::steady_clock;
+
+    /// Errors: Error if no thread can be started.
+    DeadlineTimer(std::shared_ptr<platform::ThreadList> own, std::size_t workers, const Clock& clock)
+        : own_(std::move(own)), clock_(clock), entries_(workers) {
+        const std::lock_guard lock(mutex_);
+        add_thread_locked();
+    }
+    DeadlineTimer(const DeadlineTimer&) = delete;
+    DeadlineTimer& operator=(const DeadlineTimer&) = delete;
+    ~DeadlineTimer() {
+        std::vector<std::jthread> threads;
+        {
+            const std::lock_guard lock(mutex_);
+            closing_ = true;
+            threads = std::exchange(threads_, {});
+        }
+        changed_.notify_all();
+    }
+
+    /// Lets `signal` fire with StopReason::timeout at `deadline`, unless the worker is disarmed before.
+    void arm(std::size_t worker, Steady::time_point deadline, std::shared_ptr<detail::StopSignal> signal) {
+        bool sooner = false;
+        {
+            const std::lock_guard lock(mutex_);
+            entries_[worker] = {deadline, std::move(signal)};
+            sooner = deadline < next_;
+        }
+        if (sooner) changed_.notify_one();
+    }
+
+    void disarm(std::size_t worker) noexcept {
+        const std::lock_guard lock(mutex_);
+        entries_[worker] = {};  // the thread may wake for nothing: cheaper than waking it now
+    }
+
+    /// Lets `signal` fire now, on a thread of the timer; without memory for that, on this one.
+    void fire(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept {
+        if (enqueue(signal, reason)) {
+            changed_.notify_one();
+        } else {
+            signal->fire(reason);
+        }
+    }
+
+private:
+    struct Entry {
+        Steady::time_point deadline = (Steady::time_point::max)();
+        std::shared_ptr<detail::StopSignal> signal{};
+    };
+    struct Due {
+        std::shared_ptr<detail::StopSignal> signal{};
+        StopReason reason{};
+    };
+
+    static constexpr Duration without_memory{100};  ///< until it is tried again
+
+    bool enqueue(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept {
+        const std::lock_guard lock(mutex_);
+        return enqueue_locked(signal, reason);
+    }
+
+    /// False without memory.
+    bool enqueue_locked(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept {
+        try {
+            due_.push_back({signal, reason});
+            return true;
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
+    }
+
+    void add_thread_locked() {
+        // Now: a thread that there is no place for would be waited for, under the lock.
+        threads_.reserve(threads_.size() + 1);
+        threads_.push_back(platform::start_thread(own_, "backlite-timer", [this]() noexcept { run(); }));
+        ++free_;
+    }
+
+    void run() noexcept {
+        std::unique_lock lock(mutex_);
+        while (!closing_) {
+            const auto now = clock_.steady_now();
+            collect_locked(now);
+            if (!due_.empty()) {
+                fire_first(lock);
+                continue;
+            }
+            const auto cap = std::chrono::duration_cast<Steady::duration>(detail::longest_wait());
+            changed_.wait_for(lock, next_ - now < cap ? next_ - now : cap);
+        }
+    }
+
+    void collect_locked(Steady::time_point now) {
+        next_ = (Steady::time_point::max)();
+        for (Entry& entry : entries_) {
+            if (entry.signal && entry.deadline <= now) {
+                if (!enqueue_locked(entry.signal, StopReason::timeout)) {
+                    next_ = (std::min)(next_, saturating_add(now, without_memory));
+                    continue;
+                }
+                entry = {};
+            }
+            next_ = (std::min)(next_, entry.deadline);
+        }
+    }
+
+    /// The lock is held at entry and at exit, not in between.
+    void fire_first(std::unique_lock<std::mutex>& lock) noexcept {
+        const Due due = std::move(due_.front());
+        due_.erase(due_.begin());
+        if (--free_ == 0) {
+            try {
+                add_thread_locked();
+            } catch (...) {  // none to be had: the others wait for this callback after all
+            }
+        }
+        lock.unlock();
+        changed_.notify_one();
+        due.signal->fire(due.reason);
+        lock.lock();
+        ++free_;
+    }
+
+    // constant after construction
+    const std::shared_ptr<platform::ThreadList> own_;
+    const Clock& clock_;
+
+    std::mutex mutex_{};
+    std::condition_variable changed_{};
+    // guarded by mutex_
+    std::vector<Entry> entries_;
+    std::vector<Due> due_{};
+    Steady::time_point next_ = (Steady::time_point::max)();
+    std::size_t free_ = 0;  ///< threads that run no callback
+    bool closing_ = false;
+    std::vector<std::jthread> threads_{};
+};
+
+}  // namespace engine
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Hands the dispatcher's events to the host's logger on a thread of its own: however long that takes, leases go on.
+
+#include <condition_variable>
+#include <cstddef>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <backlite/base/safe_logger.hpp>
+#include <backlite/clock.hpp>
+#include <backlite/logger.hpp>
+#include <backlite/platform/thread.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace engine {
+
+/// Keeps the order of events. While `most` of them wait, further ones are dropped, as is one for which there is no
+/// memory; how many is the next event.
+/// Threads: any. The destructor joins the thread, after the last event.
+class LogRelay final : public Logger {
+public:
+    static constexpr std::size_t most = 1'024;
+
+    LogRelay(std::shared_ptr<platform::ThreadList> own, std::shared_ptr<Logger> logger)
+        : log_(std::move(logger)),
+          thread_(platform::start_thread(std::move(own), "backlite-log", [this]() noexcept { run(); })) {}
+    ~LogRelay() override {
+        {
+            const std::lock_guard lock(mutex_);
+            closing_ = true;
+        }
+        changed_.notify_one();
+        thread_.join();
+    }
+
+    /// Returns at once. The strings are copied.
+    void(log)(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
+        if (!keep(level, message, fields)) drop();
+        changed_.notify_one();
+    }
+
+private:
+    struct Event {
+        LogLevel level{};
+        std::string message{};
+        std::vector<std::pair<std::string, std::string>> fields{};
+    };
+
+    /// False if there is no room for it, or no memory.
+    [[nodiscard]] bool keep(LogLevel level, std::string_view message, std::span<const LogField> fields) noexcept {
+        try {
+            Event event{level, std::string{message}, {}};
+            for (const LogField& field : fields) event.fields.emplace_back(field.key, field.value);
+            const std::lock_guard lock(mutex_);
+            if (events_.size() >= most) return false;
+            events_.push_back(std::move(event));
+            return true;
+        } catch (const std::bad_alloc&) {
+            return false;
+        }
+    }
+
+    void drop() noexcept {
+        const std::lock_guard lock(mutex_);
+        ++dropped_;
+    }
+
+    void run() noexcept {
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            if (!events_.empty()) {
+                const std::vector<Event> events = std::exchange(events_, {});
+                lock.unlock();
+                for (const Event& event : events) pass_on(event);
+                lock.lock();
+            } else if (const std::size_t dropped = std::exchange(dropped_, 0); dropped > 0) {
+                lock.unlock();
+                log_(LogLevel::warning, "events dropped: the logger is too slow, or memory is short",
+                     {{"events", dropped}});
+                lock.lock();
+            } else if (closing_) {
+                return;
+            } else {
+                changed_.wait_for(lock, detail::longest_wait());
+            }
+        }
+    }
+
+    void pass_on(const Event& event) noexcept {
+        try {
+            std::vector<LogField> fields;
+            for (const auto& [key, value] : event.fields) fields.push_back({key, value});
+            log_(event.level, event.message, fields);
+        } catch (...) {  // no memory for it: the next may find some
+            drop();
+        }
+    }
+
+    // constant after construction
+    const detail::SafeLogger log_;
+
+    std::mutex mutex_{};
+    std::condition_variable changed_{};
+    // guarded by mutex_
+    std::vector<Event> events_{};
+    std::size_t dropped_ = 0;
+    bool closing_ = false;
+
+    std::jthread thread_;
+};
+
+}  // namespace engine
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,290 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What a client has only while it is started: its threads, its place among the clients, the claims in memory.
+
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <stop_token>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+#include <backlite/base/safe_logger.hpp>
+#include <backlite/clock.hpp>
+#include <backlite/config.hpp>
+#include <backlite/context.hpp>
+#include <backlite/core/add_counts.hpp>
+#include <backlite/core/queue_registry.hpp>
+#include <backlite/core/running_task.hpp>
+#include <backlite/core/task_runner.hpp>
+#include <backlite/engine/deadline_timer.hpp>
+#include <backlite/engine/dispatcher.hpp>
+#include <backlite/engine/liveness.hpp>
+#include <backlite/engine/log_relay.hpp>
+#include <backlite/engine/session_end.hpp>
+#include <backlite/engine/worker_pool.hpp>
+#include <backlite/logger.hpp>
+#include <backlite/platform/file_events.hpp>
+#include <backlite/platform/fork.hpp>
+#include <backlite/platform/thread.hpp>
+#include <backlite/store/sqlite/group_commit.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace engine {
+
+/// What a session works with; all of it outlives the session.
+struct SessionParts {
+    std::shared_ptr<platform::ThreadList> own;
+    std::weak_ptr<Engine> engine;
+    std::function<bool()> end_orphan;  ///< true: this session is gone
+    const ClientConfig& config;
+    const Clock& clock;
+    const detail::SafeLogger& log;
+    const core::QueueRegistry& queues;
+    store::sqlite::GroupCommit& writes;
+    core::AddCounts& add_counts;
+};
+
+/// From start to the end of a stop. It ends by itself once it was asked to stop and nothing is left to do; whoever
+/// notices that destroys it, on a thread that is none of its own.
+/// Threads: any, but for construction and destruction.
+class Session {
+public:
+    using Steady = std::chrono::steady_clock;
+
+    /// Joins the clients of the file, rescues dead ones' claims, starts the threads.
+    /// `hard_stop`: no new starts, and the stop tokens fire, once it is requested.
+    /// Errors: see Liveness::join; Error if a thread cannot be started.
+    Session(const SessionParts& parts, std::stop_token hard_stop)
+        : queues_(parts.queues),
+          end_orphan_(parts.end_orphan),
+          log_(parts.log ? std::make_shared<LogRelay>(parts.own, parts.config.logger) : nullptr),
+          liveness_(parts.writes, parts.writes.connection().file(), parts.config.num_workers,
+                    parts.config.release_after, parts.clock, log_),
+          joined_(liveness_, parts.config.busy_timeout),
+          watch_(parts.writes.connection().file()),
+          runner_(parts.queues, parts.engine, parts.clock, parts.log),
+          timer_(parts.own, parts.config.num_workers, parts.clock),
+          dispatcher_({parts.config, parts.clock, log_, parts.queues, parts.writes, liveness_, pool_, timer_, watch_,
+                       parts.add_counts}),
+          observers_(make_observers(parts.config.num_workers)),
+          pool_(
+              parts.own, parts.config.num_workers, parts.clock,
+              [this](std::size_t worker, const detail::ClaimedTask& task,
+                     const std::shared_ptr<detail::StopSignal>& signal,
+                     detail::AttemptResult& resolved) { runner_.run(task, signal, *observers_[worker], resolved); },
+              [this] { dispatcher_.progress(); }, log_),
+          watch_thread_(platform::start_thread(parts.own, "backlite-watch", [this]() noexcept { watch(); })),
+          dispatcher_thread_(
+              platform::start_thread(parts.own, "backlite-disp", [this]() noexcept { dispatcher_.run(); })),
+          hard_stop_(std::move(hard_stop), HardStop{*this}) {}
+    Session(const Session&) = delete;
+    Session& operator=(const Session&) = delete;
+
+    /// REQUIRES: its ending has come.
+    ~Session() = default;
+
+    [[nodiscard]] Dispatcher& dispatcher() noexcept { return dispatcher_; }
+
+    [[nodiscard]] const SessionEnd& ending() const noexcept { return dispatcher_.ending(); }
+
+    /// Whether a stop was requested, of whatever kind: from then on the session only ends.
+    [[nodiscard]] bool stopping() const noexcept { return stage_.load() != Stage::running; }
+
+    [[nodiscard]] std::vector<core::RunningTask> running() const { return pool_.running(); }
+    [[nodiscard]] bool runs_any() const noexcept { return pool_.runs_any(); }
+
+    /// Keeps a worker free for a new task of `queue` that is due at `now` and is about to be inserted as claimed by
+    /// this session's owner. False if it has to wait for its turn: no worker is idle, or another task is due, or may
+    /// be. True must be followed by `hand_over` or `keep_no_longer`; until then the session does not end. REQUIRES:
+    /// inside an operation of the group commit.
+    [[nodiscard]] bool keep_worker(std::string_view queue, std::int64_t now) {
+        const std::size_t index = queues_.find(queue);
+        // A last chance may have to wait for others that have crashed: the claim's business.
+        if (index == queues_.size() || queues_[index].config().max_crashes < 2) return false;
+        return dispatcher_.none_due(now) && pool_.reserve();
+    }
+    void hand_over(TaskId id, std::string_view queue, std::int64_t now, std::string payload) {
+        detail::ClaimedTask task;
+        task.id = std::move(id);
+        task.queue = queues_.find(queue);
+        task.claim = 1;
+        task.due = now;
+        task.payload = std::move(payload);
+        pool_.offer_reserved(std::move(task));
+    }
+    void keep_no_longer() { pool_.cancel_reservation(); }
+    [[nodiscard]] std::int64_t owner() const noexcept { return liveness_.owner(); }
+
+    /// No new starts; unstarted claims go back; it ends once the running tasks have.
+    void request_stop() {
+        advance(Stage::stopping);
+        pool_.hold();
+        dispatcher_.request_stop();
+    }
+
+    /// The same, and asks the running tasks to stop. Their stop callbacks run on threads of the timer.
+    void request_hard_stop() {
+        advance(Stage::hard);
+        request_stop();
+        pool_.each_running([](const detail::ClaimedTask&) { return true; },
+                           [this](const auto& signal) { timer_.fire(signal, StopReason::stopping); });
+    }
+
+    /// The file is lost: ends without writing. Safe under a lock; the stop tokens fire on a thread of the session.
+    void end_unwritten() {
+        advance(Stage::hard);
+        pool_.hold();
+        dispatcher_.abandon();
+        watch_.wake();
+    }
+
+    /// The client is gone, and no thread of its own may wait here: the watch thread ends the session. Safe under a
+    /// lock.
+    void orphan() noexcept {
+        orphaned_ = true;
+        watch_.wake();
+    }
+
+    /// On the watch thread: whoever destroys the session need not wait for this thread, which may be the one.
+    void let_watch_go() { watch_thread_.detach(); }
+
+    /// Gives up writing what could not be written so far.
+    void abandon() { dispatcher_.abandon(); }
+
+private:
+    /// Only ever forwards.
+    enum class Stage {
+        running,
+        stopping,  ///< running tasks go on
+        hard,      ///< they are asked to stop: by whoever requested it, or by the watch thread
+    };
+
+    /// Lock-free: hard stops are requested anywhere.
+    void advance(Stage stage) noexcept {
+        Stage before = stage_.load();
+        while (before < stage && !stage_.compare_exchange_weak(before, stage)) {
+        }
+    }
+
+    /// Runs on the thread that requests the stop: no locks.
+    struct HardStop {
+        Session& session;
+        void operator()() const noexcept {
+            session.advance(Stage::hard);
+            session.watch_.wake();
+        }
+    };
+
+    /// Keeps one worker's record in the side file, and its timeout.
+    class WorkerObserver final : public core::AttemptObserver {
+    public:
+        WorkerObserver(Session& session, std::size_t worker) : session_(session), worker_(worker) {}
+
+        void entering(const detail::ClaimedTask& task) noexcept override {
+            session_.liveness_.record(worker_).enter(static_cast<std::uint64_t>(task.claim),
+                                                     store::sqlite::hash_id(task.id.str()));
+        }
+        void timing(Steady::time_point deadline, const std::shared_ptr<detail::StopSignal>& signal) override {
+            session_.timer_.arm(worker_, deadline, signal);
+            armed_ = true;
+        }
+        void left() noexcept override {
+            if (session_.guard_.forked()) end_forked_child();
+            session_.liveness_.record(worker_).returned();
+            if (std::exchange(armed_, false)) session_.timer_.disarm(worker_);
+        }
+
+    private:
+        /// A processor forked, and its child came back here instead of ending. Nothing here may run in that child: the
+        /// task, the locks and the file are its parent's.
+        [[noreturn]] static void end_forked_child() noexcept {
+            constexpr std::string_view message =
+                "backlite: a processor returned in a forked child; the child ends here (call exec or _exit in it)\n";
+            if (::write(STDERR_FILENO, message.data(), message.size()) < 0) {  // nobody to tell
+            }
+            ::_exit(1);
+        }
+
+        Session& session_;
+        std::size_t worker_;
+        bool armed_ = false;
+    };
+
+    /// In the list of clients, or not: joins as it is made.
+    struct Joined {
+        Joined(Liveness& liveness, Duration busy_timeout) { liveness.join({busy_timeout, {}}); }
+    };
+
+    /// Ends the watch thread as it goes, also when the session's constructor throws: then no destructor of that runs.
+    struct EndsWatch {
+        explicit EndsWatch(Session& session) noexcept : session_(session) {}
+        EndsWatch(const EndsWatch&) = delete;
+        EndsWatch& operator=(const EndsWatch&) = delete;
+        ~EndsWatch() {
+            session_.closing_ = true;
+            session_.watch_.wake();
+        }
+        Session& session_;
+    };
+
+    std::vector<std::unique_ptr<WorkerObserver>> make_observers(std::size_t workers) {
+        std::vector<std::unique_ptr<WorkerObserver>> observers;
+        for (std::size_t i = 0; i < workers; ++i) observers.push_back(std::make_unique<WorkerObserver>(*this, i));
+        return observers;
+    }
+
+    /// Passes file events on as hints, and hard stops to the tasks. Own commits raise events too, so it rests after
+    /// each: while they come, whoever commits looks for others' commits anyhow.
+    void watch() noexcept {
+        constexpr Duration rest{3};
+        bool resting = false;
+        bool hard = false;
+        while (!closing_) {
+            const platform::FileEvents::Event event = resting ? watch_.rest(rest) : watch_.wait();
+            if (!hard && stage_.load() == Stage::hard) {
+                hard = true;
+                request_hard_stop();
+            }
+            if (orphaned_.exchange(false)) {
+                const std::function<bool()> end = end_orphan_;
+                if (end()) return;
+            }
+            if (event.written) dispatcher_.hint();
+            resting = event.written;
+        }
+    }
+
+    const platform::ForkGuard guard_{};
+    const core::QueueRegistry& queues_;
+    const std::function<bool()> end_orphan_;
+    const detail::SafeLogger log_;  ///< for those that must not wait for the host's logger
+    std::atomic<Stage> stage_{Stage::running};
+    std::atomic<bool> closing_{false};
+    std::atomic<bool> orphaned_{false};
+    Liveness liveness_;
+    const Joined joined_;
+    platform::FileEvents watch_;
+    core::TaskRunner runner_;
+    DeadlineTimer timer_;
+    Dispatcher dispatcher_;
+    std::vector<std::unique_ptr<WorkerObserver>> observers_;
+    WorkerPool pool_;
+    std::jthread watch_thread_;
+    const EndsWatch ends_watch_{*this};
+    std::jthread dispatcher_thread_;
+    std::stop_callback<HardStop> hard_stop_;
+};
+
+}  // namespace engine
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

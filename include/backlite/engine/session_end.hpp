@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The end of a thread's work, for those who wait for it.
+
+#include <algorithm>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <optional>
+
+#include <backlite/clock.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace engine {
+
+/// Threads: any.
+class SessionEnd {
+public:
+    using Steady = std::chrono::steady_clock;
+
+    /// `clean`: nothing was left undone.
+    void end(bool clean) {
+        const std::lock_guard lock(mutex_);
+        clean_ = clean;
+        changed_.notify_all();
+    }
+
+    /// Waits until the end, at most until `deadline` on the real clock. Whether it is over.
+    [[nodiscard]] bool wait(Steady::time_point deadline) const {
+        std::unique_lock lock(mutex_);
+        for (;;) {
+            if (clean_) return true;
+            const auto now = Steady::now();
+            if (now >= deadline) return false;
+            changed_.wait_for(lock, (std::min)(deadline - now, Steady::duration(detail::longest_wait())));
+        }
+    }
+
+    /// REQUIRES: it is over.
+    [[nodiscard]] bool clean() const {
+        const std::lock_guard lock(mutex_);
+        return *clean_;
+    }
+
+private:
+    mutable std::mutex mutex_{};
+    mutable std::condition_variable changed_{};
+    // guarded by mutex_
+    std::optional<bool> clean_{};  ///< nullopt: not over
+};
+
+}  // namespace engine
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Where a task stands, and how many there are.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <backlite/clock.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+
+/// Where a task stands.
+enum class TaskStatus {
+    pending,    ///< waits to be run: now, later, or again
+    running,    ///< claimed by a client
+    succeeded,  ///< done, and kept by its queue's retention
+    failed,     ///< failed for good, and kept
+    not_found,  ///< never added, or finished and not kept
+};
+
+[[nodiscard]] constexpr std::string_view to_string(TaskStatus status) noexcept {
+    switch (status) {
+        case TaskStatus::pending: return "pending";
+        case TaskStatus::running: return "running";
+        case TaskStatus::succeeded: return "succeeded";
+        case TaskStatus::failed: return "failed";
+        case TaskStatus::not_found: break;
+    }
+    return "not_found";
+}
+
+/// How many unfinished tasks one queue has.
+struct QueueCounts {
+    std::string queue{};                    ///< its name
+    std::uint64_t waiting = 0;              ///< due, not claimed
+    std::uint64_t scheduled = 0;            ///< due later
+    std::uint64_t running = 0;              ///< claimed
+    std::optional<TimePoint> oldest_due{};  ///< the due time of the oldest waiting task
+};
+
+/// One entry for each queue that has tasks, whether a client registered it or not, by name.
+using TaskCounts = std::vector<QueueCounts>;
+
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

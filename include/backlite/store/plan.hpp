@@ -1,0 +1,143 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// What one cycle of the dispatcher asks of the store, and what it is told.
+
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <backlite/base/rows.hpp>
+#include <backlite/base/setback.hpp>
+#include <backlite/clock.hpp>
+#include <backlite/error.hpp>
+#include <backlite/id.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+
+/// No time: later than any due time.
+inline constexpr std::int64_t never = (std::numeric_limits<std::int64_t>::max)();
+
+/// One registered queue, and the due time of its oldest unclaimed task as far as this client knows it. Known too early,
+/// it costs a look; it must never be known too late.
+struct QueueHead {
+    std::string_view name{};  ///< the queue's own; lives as long as the registry
+    int max_crashes = 1;
+    std::int64_t cost_us = 0;  ///< how long one of its tasks is expected to run
+    std::int64_t due = never;
+    /// The same for tasks that the crash rules left in the file, which `due` passes over: those that wait until nothing
+    /// runs that has crashed a process, and crashed ones that wait for a free worker.
+    std::int64_t held_due = never;
+    std::int64_t worker_due = never;
+    bool blocked = false;  ///< so many of its rows were refused that it is left alone for a while
+};
+
+struct ClaimRequest {
+    std::int64_t now = 0;
+    std::int64_t owner = 0;
+    std::size_t limit = 0;
+    /// How many of the tasks claimed would start at once. A task that has crashed a process is claimed for those only.
+    std::size_t free_workers = 0;
+    /// How much expected work may be claimed beyond those.
+    std::int64_t ahead_us = 0;
+    /// How many bytes of payload may be claimed beyond those.
+    std::size_t ahead_bytes = (std::numeric_limits<std::size_t>::max)();
+    /// Whether a task that has crashed a process runs in this client, and whether one that may crash only once more
+    /// does.
+    bool crashed_running = false;
+    bool bound_running = false;
+    std::size_t max_payload = 0;
+    std::vector<std::string> leave{};  ///< ids of tasks that are not claimed, sorted: they were refused before
+};
+
+/// A due task that SQLite, or a trigger of the host, does not let be claimed.
+struct RefusedClaim {
+    std::string id{};
+    std::size_t queue = 0;
+    StorageError error;
+};
+
+struct ClaimResult {
+    std::vector<detail::ClaimedTask> tasks{};  ///< oldest due first
+    std::vector<RefusedClaim> refused{};
+    std::size_t left_bytes = 0;  ///< the payload of a due task that is too large to be claimed ahead; 0: none
+};
+
+/// What happened to tasks of one queue in one minute. Several of them for the same minute add up.
+struct Tally {
+    std::int64_t minute = 0;  ///< since the epoch
+    std::string_view queue{};
+    std::int64_t added = 0;
+    std::int64_t started = 0;    ///< attempts, in the minute of their start; counted once their outcome is written
+    std::int64_t succeeded = 0;  ///< this and the next two: in the minute of the attempt's end
+    std::int64_t failed = 0;     ///< for good
+    std::int64_t retried = 0;    ///< failed attempts that another follows
+    std::int64_t wait_ms = 0;    ///< from due to start, of those started
+    std::int64_t run_us = 0;     ///< of the attempts that ended
+};
+
+/// An attempt that has ended, and what is to be written of it.
+struct EndedAttempt {
+    detail::AttemptResult resolved{};
+    std::size_t queue = 0;
+    std::int64_t due = 0;
+    detail::Setback setback{};  ///< while SQLite refuses to write it
+};
+
+/// What a cycle is to do besides writing outcomes.
+struct CyclePlan {
+    std::vector<std::pair<TaskId, std::int64_t>> leases{};  ///< claims to show a sign of life for
+    bool purge = false;                                     ///< delete a chunk of what has expired
+    std::int64_t past = 0;                                  ///< what expired by then has expired beyond doubt
+    int purge_past = 0;                                     ///< leave out so many: they were refused
+    bool lapse = false;                                     ///< give back claims without an owner that are too old
+    std::int64_t lapse_until = 0;                           ///< those taken by then are
+    /// By queue: tasks that are due later than this are looked through for times that a wrong clock has made;
+    /// `store::never`: none. Empty: there is no such search.
+    std::vector<std::int64_t> mend{};
+    Duration jump_back{};               ///< for that: how far the wall clock was set back, zero if that is not known
+    bool count = true;                  ///< count outcomes and adds in the statistics
+    std::vector<store::Tally> added{};  ///< adds that the statistics do not count yet
+    store::ClaimRequest claim{};        ///< limit 0: none
+
+    [[nodiscard]] bool empty() const noexcept {
+        return leases.empty() && !purge && !lapse && mend.empty() && added.empty() && claim.limit == 0;
+    }
+};
+
+/// What SQLite refused to write, by its index in what the cycle was given.
+struct Refusal {
+    std::size_t index = 0;
+    StorageError error;
+};
+
+/// What it found. Only to be believed once the transaction is committed.
+struct CycleResult {
+    std::vector<std::size_t> lost_outcomes{};  ///< indexes of outcomes whose claim was taken back
+    std::vector<std::size_t> lost_leases{};    ///< indexes of leases whose claim was taken back
+    std::vector<Refusal> refused_outcomes{};
+    std::vector<Refusal> refused_leases{};
+    std::vector<std::size_t> without_payload{};        ///< outcomes that were kept without payload: it did not fit
+    std::optional<StorageError> refused_statistics{};  ///< this and the next three: nothing of it was written
+    std::optional<StorageError> refused_jump{};
+    std::optional<StorageError> refused_purge{};  ///< this and the next: some rows were not written
+    std::optional<StorageError> refused_lapse{};
+    int purged = 0;
+    int purge_left = 0;  ///< expired tasks whose deletion was refused
+    int lapsed = 0;
+    bool lapse_left = false;  ///< the next cycle finds more of them
+    int mended = 0;
+    std::vector<std::int64_t> mend_next{};  ///< the plan's `mend` for the next cycle
+    store::ClaimResult claimed{};
+    std::vector<store::QueueHead> heads{};
+};
+
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

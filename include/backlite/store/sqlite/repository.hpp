@@ -1,0 +1,35 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Every SQL statement that writes, on one connection: the boundary behind which another store could stand.
+
+#include <sqlite3.h>
+
+#include <backlite/store/sqlite/add_statements.hpp>
+#include <backlite/store/sqlite/claims.hpp>
+#include <backlite/store/sqlite/statistics.hpp>
+#include <backlite/store/sqlite/transitions.hpp>
+#include <backlite/store/sqlite/upkeep.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+/// Rows in, rows out: payloads are bytes, times are numbers, and nothing here knows of threads or JSON.
+/// Threads: those of its connection, one at a time. REQUIRES: goes before its connection does.
+struct Repository {
+    explicit Repository(sqlite3* handle) noexcept
+        : db{handle}, adds(handle), claims(handle), outcomes(handle), statistics(handle), upkeep(handle) {}
+
+    Handle db;
+    AddStatements adds;
+    Claims claims;
+    Transitions outcomes;
+    Statistics statistics;
+    Upkeep upkeep;
+};
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

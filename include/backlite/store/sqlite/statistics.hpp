@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// SQL that counts what happens to each queue's tasks, by the minute and by the half hour, for a week.
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <string_view>
+#include <vector>
+
+#include <sqlite3.h>
+
+#include <backlite/base/rows.hpp>
+#include <backlite/clock.hpp>
+#include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/claims.hpp>
+#include <backlite/store/sqlite/statement.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+/// The minute that a time in milliseconds is in.
+[[nodiscard]] constexpr std::int64_t minute_of(std::int64_t ms) noexcept {
+    return ms / 60'000 - (ms % 60'000 < 0 ? 1 : 0);
+}
+
+/// Calls `each(queue, count)` for tasks of the same queue that stand together.
+template <class Each>
+void for_each_queue(std::span<const detail::NewTask> tasks, Each&& each) {
+    for (std::size_t first = 0, next = 0; first < tasks.size(); first = next) {
+        while (next < tasks.size() && tasks[next].queue == tasks[first].queue) ++next;
+        each(tasks[first].queue, static_cast<std::int64_t>(next - first));
+    }
+}
+
+/// Tasks that are added at `now`.
+[[nodiscard]] inline std::vector<store::Tally> tally(std::span<const detail::NewTask> tasks, std::int64_t now) {
+    std::vector<store::Tally> tallies;
+    for_each_queue(tasks, [&](std::string_view queue, std::int64_t count) {
+        tallies.push_back({.minute = minute_of(now), .queue = queue, .added = count});
+    });
+    return tallies;
+}
+
+/// The tallies of one transaction's outcomes.
+class Tallies {
+public:
+    /// `queues`: how many there are; each is named by its index.
+    explicit Tallies(std::size_t queues) : latest_(queues, none) {}
+
+    /// One attempt that is over. `queue`: its index, and its name.
+    void count(std::size_t queue, std::string_view name, std::int64_t due, const detail::AttemptResult& outcome) {
+        if (outcome.resolution == detail::RowChange::release) return;  // as if it had never started
+        store::Tally& start = at(queue, name, minute_of(outcome.executed_at));
+        start.started += 1;
+        start.wait_ms += due >= outcome.executed_at ? 0 : wait(due, outcome.executed_at);
+        const std::int64_t run_us = (std::clamp)(outcome.duration_us, std::int64_t{0}, longest);
+        store::Tally& end = at(queue, name, minute_of(saturating_add(outcome.executed_at, Duration{run_us / 1'000})));
+        end.run_us += run_us;
+        end.succeeded += outcome.resolution == detail::RowChange::complete ? 1 : 0;
+        end.failed += outcome.resolution == detail::RowChange::fail ? 1 : 0;
+        end.retried += outcome.resolution == detail::RowChange::retry ? 1 : 0;
+    }
+
+    [[nodiscard]] const std::vector<store::Tally>& all() const noexcept { return all_; }
+
+private:
+    static constexpr std::size_t none = static_cast<std::size_t>(-1);
+    static constexpr std::int64_t longest = std::int64_t{1} << 50;  ///< keeps sums of nonsense from overflowing
+
+    static std::int64_t wait(std::int64_t due, std::int64_t start) noexcept {
+        return due < start - longest ? longest : start - due;
+    }
+
+    /// The same queue is nearly always asked for in the same minute as before.
+    store::Tally& at(std::size_t queue, std::string_view name, std::int64_t minute) {
+        std::size_t& latest = latest_[queue];
+        if (latest == none || all_[latest].minute != minute) {
+            latest = all_.size();
+            all_.push_back({.minute = minute, .queue = name});
+        }
+        return all_[latest];
+    }
+
+    std::vector<store::Tally> all_{};
+    std::vector<std::size_t> latest_;  ///< by queue: the tally that was asked for last
+};
+
+/// Half hours are there so that a day or a week is drawn from few rows.
+///
+/// The minutes also tell how late it has been according to the file, which a clock that is ahead is compared with.
+class Statistics {
+public:
+    static constexpr std::int64_t minutes_kept = std::int64_t{7} * 24 * 60;
+    static constexpr std::int64_t spans[] = {1, 30};  ///< minutes
+
+    /// `swept`: the minute in which old rows were looked for last; `never`: they are not looked for.
+    explicit Statistics(sqlite3* db, std::int64_t swept = 0) noexcept : db_{db}, swept_(swept) {}
+
+    /// Adds to what is there, and deletes some of what is older than a week, once a minute. REQUIRES: inside a write
+    /// transaction. Errors: StorageError; the caller rolls back.
+    void add(std::span<const store::Tally> tallies) {
+        std::int64_t latest = (std::numeric_limits<std::int64_t>::min)();
+        for (const store::Tally& tally : tallies) {
+            for (const std::int64_t span : spans) {
+                const std::int64_t past = tally.minute % span;
+                Run(db_, add_,
+                    {span, tally.minute - (past < 0 ? past + span : past), tally.queue, tally.added, tally.started,
+                     tally.succeeded, tally.failed, tally.retried, tally.wait_ms, tally.run_us})
+                    .change();
+            }
+            latest = (std::max)(latest, tally.minute);
+        }
+        if (tallies.empty() || swept_ == never || swept_ == latest) return;
+        swept_ = latest;
+        // By the file and not by the clock: one that is ahead deletes nothing before it has been so for an hour.
+        const std::int64_t kept = saturating_add(known_minute(latest), Duration{-minutes_kept});
+        for (const std::int64_t span : spans) Run(db_, sweep_, {span, kept}).change();
+    }
+
+    /// The latest minute in which something happened; nullopt: nothing ever has.
+    [[nodiscard]] std::optional<std::int64_t> latest_minute() { return latest_minute(never); }
+
+    /// The latest minute that has come beyond doubt, if a clock says that it is `minute`: the last in the file that is
+    /// an hour older. In a file that knows of nothing older it is `minute`.
+    [[nodiscard]] std::int64_t known_minute(std::int64_t minute) {
+        return latest_minute(saturating_add(minute, Duration{-60})).value_or(minute);
+    }
+
+private:
+    [[nodiscard]] std::optional<std::int64_t> latest_minute(std::int64_t until) {
+        Run run(db_, latest_, {until});
+        if (!run.step()) return std::nullopt;
+        return run.integer(0);
+    }
+
+    Handle db_;
+    std::int64_t swept_;
+    // A sum at its end stays there: SQLite would refuse more, and with it all that the transaction writes.
+    Statement add_{
+        "INSERT INTO main.backlite_stats (span, start, queue, added, started, succeeded, failed, retried, wait_ms, "
+        "run_us) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) ON CONFLICT (span, start, queue) DO UPDATE SET "
+        "added = min(added, 9223372036854775807 - ?4) + ?4, "
+        "started = min(started, 9223372036854775807 - ?5) + ?5, "
+        "succeeded = min(succeeded, 9223372036854775807 - ?6) + ?6, "
+        "failed = min(failed, 9223372036854775807 - ?7) + ?7, "
+        "retried = min(retried, 9223372036854775807 - ?8) + ?8, "
+        "wait_ms = min(wait_ms, 9223372036854775807 - ?9) + ?9, "
+        "run_us = min(run_us, 9223372036854775807 - ?10) + ?10"};
+    Statement sweep_{
+        "DELETE FROM backlite_stats WHERE (span, start, queue) IN (SELECT span, start, queue FROM backlite_stats "
+        "WHERE span = ?1 AND start < ?2 ORDER BY span, start, queue LIMIT 1000)"};
+    Statement latest_{"SELECT start FROM backlite_stats WHERE span = 1 AND start <= ?1 ORDER BY start DESC LIMIT 1"};
+};
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// SQL that only looks: what became of a task, and how many there are.
+
+#include <cstdint>
+
+#include <sqlite3.h>
+
+#include <backlite/base/rows.hpp>
+#include <backlite/status.hpp>
+#include <backlite/store/sqlite/statement.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+class StatusQueries {
+public:
+    explicit StatusQueries(sqlite3* db) noexcept : db_{db} {}
+
+    /// One statement, so that a task on its way from one table to the other is seen in one of them.
+    [[nodiscard]] TaskStatus status(const TaskId& id) {
+        Run run(db_, status_, {id.str()});
+        return run.step() ? static_cast<TaskStatus>(run.integer(0)) : TaskStatus::not_found;
+    }
+
+    /// The counts at one moment, from indexes alone. Costs a step per unfinished task.
+    [[nodiscard]] TaskCounts counts(std::int64_t now) {
+        TaskCounts result;
+        for (Run run(db_, counts_, {now}); run.step();) {
+            QueueCounts& counts = result.emplace_back();
+            counts.queue = run.bytes(0);
+            counts.waiting = static_cast<std::uint64_t>(run.integer(1));
+            counts.scheduled = static_cast<std::uint64_t>(run.integer(2));
+            counts.running = static_cast<std::uint64_t>(run.integer(3));
+            if (counts.waiting > 0) counts.oldest_due = from_ms(run.integer(4));
+        }
+        return result;
+    }
+
+private:
+    static_assert(static_cast<int>(TaskStatus::pending) == 0 && static_cast<int>(TaskStatus::running) == 1 &&
+                      static_cast<int>(TaskStatus::succeeded) == 2 && static_cast<int>(TaskStatus::failed) == 3,
+                  "status_ names these numbers");
+
+    Handle db_;
+    Statement status_{
+        "SELECT claimed_at IS NOT NULL FROM backlite_tasks WHERE id = ?1 "
+        "UNION ALL SELECT iif(error IS NULL, 2, 3) FROM backlite_tasks_completed WHERE id = ?1 LIMIT 1"};
+    Statement counts_{
+        "SELECT queue, sum(waiting), sum(scheduled), sum(running), min(oldest) FROM ("
+        "SELECT queue, count(*) FILTER (WHERE due <= ?1) AS waiting, count(*) FILTER (WHERE due > ?1) AS scheduled, "
+        "0 AS running, min(due) AS oldest "
+        "FROM backlite_tasks INDEXED BY backlite_tasks_due WHERE claimed_at IS NULL GROUP BY queue "
+        "UNION ALL SELECT queue, 0, 0, count(*), NULL FROM ("
+        "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_owner "
+        "WHERE owner IS NOT NULL AND claimed_at IS NOT NULL UNION ALL "
+        "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
+        "WHERE claimed_at IS NOT NULL AND owner IS NULL) GROUP BY queue) GROUP BY queue ORDER BY queue"};
+};
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

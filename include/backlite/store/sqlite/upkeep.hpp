@@ -1,0 +1,274 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// SQL for the clients on a file, for taking back claims that nobody holds any more, and for deleting what has expired.
+
+#include <algorithm>
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <sqlite3.h>
+
+#include <backlite/base/rows.hpp>
+#include <backlite/error.hpp>
+#include <backlite/store/sqlite/claims.hpp>
+#include <backlite/store/sqlite/statement.hpp>
+#include <backlite/version.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+/// A claim as others see it.
+struct ForeignClaim {
+    TaskId id{};
+    std::int64_t claim = 0;
+    std::int64_t lease = 0;
+};
+
+/// What came of looking for times that a wrong clock has made.
+struct Mended {
+    int tasks = 0;              ///< changed
+    std::int64_t next = never;  ///< the rest is due after this; `never`: that was all
+};
+
+/// All functions that write REQUIRE a write transaction; on a StorageError the caller rolls back.
+class Upkeep {
+public:
+    explicit Upkeep(sqlite3* db) noexcept : db_{db} {}
+
+    /// A number for a client that starts; never given twice on one file.
+    [[nodiscard]] std::int64_t next_owner() {
+        Run run(db_, next_owner_);
+        const std::int64_t owner = run.step() ? run.integer(0) : 0;
+        while (run.step()) {
+        }
+        return owner;
+    }
+
+    /// The clients in the list, by their numbers.
+    [[nodiscard]] std::vector<detail::OwnerRow> owners() {
+        std::vector<detail::OwnerRow> rows;
+        Run run(db_, owners_);
+        while (run.step()) {
+            rows.push_back({run.integer(0), static_cast<unsigned>(run.integer(1)),
+                            static_cast<unsigned>(run.integer(2)), std::string{run.bytes(3)}});
+        }
+        return rows;
+    }
+
+    void insert_owner(const detail::OwnerRow& row, std::int64_t now) {
+        Run(db_, insert_owner_, {row.owner, row.slot, row.workers, now, row.boot_id, version_number}).change();
+    }
+
+    void delete_owner(std::int64_t owner) { Run(db_, delete_owner_, {owner}).change(); }
+
+    /// The id that the side file must carry; empty if none was written yet.
+    [[nodiscard]] std::string side_file_id() {
+        Run run(db_, side_file_id_);
+        return run.step() ? std::string{run.bytes(0)} : std::string{};
+    }
+
+    void set_side_file_id(std::string_view id) { Run(db_, set_side_file_id_, {id}).change(); }
+
+    /// The owners that hold claims, whether `backlite_clients` names them or not.
+    [[nodiscard]] std::vector<std::int64_t> claim_holders() {
+        std::vector<std::int64_t> owners;
+        std::int64_t least = (std::numeric_limits<std::int64_t>::min)();  // a row of others may hold any number
+        for (;;) {
+            Run run(db_, next_holder_, {least});
+            if (!run.step()) return owners;
+            owners.push_back(run.integer(0));
+            if (owners.back() == (std::numeric_limits<std::int64_t>::max)()) return owners;
+            least = owners.back() + 1;
+        }
+    }
+
+    [[nodiscard]] std::vector<ForeignClaim> claims_of(std::int64_t owner) {
+        std::vector<ForeignClaim> claims;
+        Run run(db_, claims_of_, {owner});
+        while (run.step()) {
+            claims.push_back({TaskId::from_text(std::string{run.bytes(0)}), run.integer(1), run.integer(2)});
+        }
+        return claims;
+    }
+
+    /// Counts a process death inside the processor against a claim.
+    void count_crash(const ForeignClaim& claim) { Run(db_, count_crash_, {claim.id.str(), claim.claim}).change(); }
+
+    /// Gives back all claims of an owner; how many there were.
+    int release_all(std::int64_t owner) { return Run(db_, release_all_, {owner}).change(); }
+
+    /// Gives back one claim, whatever its lease reads. False if it was given back already.
+    bool release(const ForeignClaim& claim) { return Run(db_, release_, {claim.id.str(), claim.claim}).change() == 1; }
+
+    /// Gives back one claim whose lease still reads as it did. False if it changed.
+    [[nodiscard]] bool release_unchanged(const ForeignClaim& claim) {
+        return Run(db_, release_unchanged_, {claim.id.str(), claim.claim, claim.lease}).change() == 1;
+    }
+
+    /// When the oldest claim without an owner was taken; nullopt: there is none.
+    [[nodiscard]] std::optional<std::int64_t> oldest_ownerless() {
+        Run run(db_, oldest_ownerless_);
+        if (!run.step()) return std::nullopt;
+        return run.integer(0);
+    }
+
+    /// Gives back up to `limit` claims without an owner that were taken at `claimed_at` or before, the oldest first;
+    /// how many.
+    int release_ownerless(std::int64_t claimed_at, int limit) {
+        return Run(db_, release_ownerless_, {claimed_at, limit}).change();
+    }
+
+    /// The rows that `release_ownerless` changes without a limit, in its order, and the change of one of them.
+    [[nodiscard]] std::vector<std::int64_t> ownerless(std::int64_t claimed_at) {
+        return rows(ownerless_, {claimed_at});
+    }
+    void release_ownerless_row(std::int64_t row) { Run(db_, release_ownerless_row_, {row}).change(); }
+
+    /// Looks through up to `limit` tasks of a queue that are due after `now` and after `from`, in the order of their
+    /// due times. Those that wait because the wall clock was ahead of `now` once become due as they would be otherwise:
+    /// tasks without a time of their own, or whose time had passed when they were added, at once, but for a time more
+    /// than a day before that, which is still to come; what ran while it was ahead, after as long a wait as it was
+    /// given. A later time that a program asked for, or that an attempt since did, is left alone. `jump`: how far the
+    /// clock was set back, zero if that is not known.
+    Mended mend(std::string_view queue, std::int64_t now, std::int64_t from, std::int64_t jump, int limit) {
+        std::int64_t to = never;
+        {
+            Run run(db_, last_of_piece_, {queue, (std::max)(now, from), limit - 1});
+            if (run.step()) to = run.integer(0);
+        }
+        const int tasks = Run(db_, mend_, {queue, now, (std::max)(now, from), to, jump, limit}).change();
+        return {tasks, tasks == limit ? from : to};  // tasks of the same time may be more than `limit`
+    }
+
+    /// The same for what is claimed, so that it does not wait for a time that it was due at already once it is given
+    /// back or fails, and that claims without owner lapse. How many were changed.
+    int mend_claims(std::int64_t now) {
+        return Run(db_, mend_claims_, {now}).change() + Run(db_, mend_ownerless_, {now}).change();
+    }
+
+    /// Deletes up to `limit` completed tasks that have expired, oldest first; how many there were.
+    int purge(std::int64_t now, int limit) { return Run(db_, purge_, {now, limit}).change(); }
+
+    /// Up to `limit` rows that `purge` deletes, in its order, without the first `past`; and the deletion of one of
+    /// them.
+    [[nodiscard]] std::vector<std::int64_t> expired(std::int64_t now, int limit, int past) {
+        return rows(expired_, {now, limit, past});
+    }
+    void purge_row(std::int64_t row) { Run(db_, purge_row_, {row}).change(); }
+
+    /// Errors: CorruptError if one of our tables was dropped.
+    void demand_tables() {
+        Run run(db_, tables_);
+        if (run.step() && run.integer(0) == tables) return;
+        throw CorruptError("a table of backlite was dropped or renamed", SQLITE_CORRUPT);
+    }
+
+    /// When the next completed task expires; nullopt: none does.
+    [[nodiscard]] std::optional<std::int64_t> next_expiry() {
+        Run run(db_, next_expiry_);
+        if (!run.step()) return std::nullopt;
+        return run.integer(0);
+    }
+
+private:
+    static constexpr std::int64_t tables = 5;
+
+    std::vector<std::int64_t> rows(Statement& select, std::initializer_list<Value> values) {
+        std::vector<std::int64_t> found;
+        Run run(db_, select, values);
+        while (run.step()) found.push_back(run.integer(0));
+        return found;
+    }
+
+    Handle db_;
+    Statement next_owner_{"UPDATE backlite_meta SET value = value + 1 WHERE key = 'last_owner' RETURNING value"};
+    Statement owners_{"SELECT owner, slot, workers, boot_id FROM backlite_clients ORDER BY owner"};
+    Statement insert_owner_{
+        "INSERT INTO backlite_clients (owner, slot, workers, started_at, boot_id, version) VALUES (?1, ?2, ?3, ?4, ?5, "
+        "?6)"};
+    Statement delete_owner_{"DELETE FROM backlite_clients WHERE owner = ?1"};
+    Statement side_file_id_{"SELECT value FROM backlite_meta WHERE key = 'side_file_id'"};
+    Statement set_side_file_id_{
+        "INSERT INTO backlite_meta (key, value) VALUES ('side_file_id', ?1) "
+        "ON CONFLICT (key) DO UPDATE SET value = excluded.value"};
+    // The upper bound leaves out what is no number, as a damaged file may hold it: the search would never get past it.
+    Statement next_holder_{
+        "SELECT owner FROM backlite_tasks INDEXED BY backlite_tasks_owner "
+        "WHERE owner IS NOT NULL AND owner BETWEEN ?1 AND 9223372036854775807 ORDER BY owner LIMIT 1"};
+    Statement claims_of_{
+        "SELECT id, claim, lease FROM backlite_tasks INDEXED BY backlite_tasks_owner "
+        "WHERE owner IS NOT NULL AND owner = ?1"};
+    Statement count_crash_{
+        "UPDATE backlite_tasks SET crashes = min(max(ifnull(crashes, 0), 0), 9223372036854775806) + 1 "
+        "WHERE id = ?1 AND claim = ?2"};
+    Statement release_all_{
+        "UPDATE backlite_tasks INDEXED BY backlite_tasks_owner SET claimed_at = NULL, owner = NULL "
+        "WHERE owner IS NOT NULL AND owner = ?1"};
+    Statement release_{
+        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL "
+        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+    Statement release_unchanged_{
+        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL "
+        "WHERE id = ?1 AND claim = ?2 AND lease = ?3 AND claimed_at IS NOT NULL"};
+    // The bound leaves out what is no number, as a damaged file may hold it: such a claim never lapses.
+    Statement oldest_ownerless_{
+        "SELECT claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
+        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= 9223372036854775807 "
+        "ORDER BY claimed_at LIMIT 1"};
+    Statement release_ownerless_{
+        "UPDATE backlite_tasks SET claimed_at = NULL WHERE rowid IN (SELECT rowid FROM backlite_tasks "
+        "INDEXED BY backlite_tasks_ownerless WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 "
+        "ORDER BY claimed_at LIMIT ?2)"};
+    Statement ownerless_{
+        "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
+        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 ORDER BY claimed_at"};
+    Statement release_ownerless_row_{"UPDATE backlite_tasks SET claimed_at = NULL WHERE rowid = ?1"};
+    // The bounds leave out what is no number, as a damaged file may hold it.
+    Statement last_of_piece_{
+        "SELECT due FROM backlite_tasks INDEXED BY backlite_tasks_due "
+        "WHERE claimed_at IS NULL AND queue = ?1 AND due > ?2 AND due <= 9223372036854775807 "
+        "ORDER BY due LIMIT 1 OFFSET ?3"};
+    // The clock was ahead by the jump, or by as much as the last attempt began too late.
+    Statement mend_{
+        "UPDATE backlite_tasks SET created_at = min(created_at, ?2), "
+        "wait_until = CASE WHEN last_executed_at IS NULL AND wait_until < created_at - 86400000 THEN wait_until "
+        "WHEN last_executed_at IS NULL THEN min(wait_until, ?2) "
+        "WHEN last_executed_at > ?2 THEN max(wait_until, max(?5, min(last_executed_at, 4611686018427387903) - ?2) "
+        "- 9223372036854775807) - max(?5, min(last_executed_at, 4611686018427387903) - ?2) ELSE wait_until END, "
+        "last_executed_at = min(last_executed_at, ?2) WHERE rowid IN ("
+        "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_due "
+        "WHERE claimed_at IS NULL AND queue = ?1 AND due > ?3 AND due <= ?4 "
+        "AND (wait_until IS NULL OR wait_until <= created_at OR last_executed_at > ?2) ORDER BY due LIMIT ?6)"};
+    Statement mend_claims_{
+        "UPDATE backlite_tasks INDEXED BY backlite_tasks_owner "
+        "SET created_at = min(created_at, ?1), wait_until = min(wait_until, ?1) WHERE owner IS NOT NULL AND due > ?1"};
+    Statement mend_ownerless_{
+        "UPDATE backlite_tasks INDEXED BY backlite_tasks_ownerless SET claimed_at = ?1 WHERE claimed_at IS NOT NULL "
+        "AND owner IS NULL AND claimed_at > ?1 AND claimed_at <= 9223372036854775807"};
+    Statement purge_{
+        "DELETE FROM backlite_tasks_completed WHERE rowid IN (SELECT rowid FROM backlite_tasks_completed "
+        "INDEXED BY backlite_tasks_completed_expires WHERE expires_at IS NOT NULL AND expires_at <= ?1 "
+        "ORDER BY expires_at LIMIT ?2)"};
+    Statement expired_{
+        "SELECT rowid FROM backlite_tasks_completed INDEXED BY backlite_tasks_completed_expires "
+        "WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2 OFFSET ?3"};
+    Statement purge_row_{"DELETE FROM backlite_tasks_completed WHERE rowid = ?1"};
+    Statement tables_{
+        "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND lower(name) IN ('backlite_tasks', "
+        "'backlite_tasks_completed', 'backlite_clients', 'backlite_meta', 'backlite_stats')"};
+    Statement next_expiry_{
+        "SELECT expires_at FROM backlite_tasks_completed INDEXED BY backlite_tasks_completed_expires "
+        "WHERE expires_at IS NOT NULL ORDER BY expires_at LIMIT 1"};
+};
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

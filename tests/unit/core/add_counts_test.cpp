@@ -1,0 +1,80 @@
+// SPDX-License-Identifier: MIT
+#include <array>
+#include <chrono>
+#include <cstdint>
+#include <vector>
+
+#include <backlite/base/rows.hpp>
+#include <backlite/core/add_counts.hpp>
+#include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/statistics.hpp>
+
+#include <backlite_catch.hpp>
+
+namespace {
+
+using namespace backlite;
+using namespace std::chrono_literals;
+using core::AddCounts;
+
+const AddCounts::Steady::time_point start{1h};
+const std::array<detail::NewTask, 3> tasks{{{.queue = "a"}, {.queue = "a"}, {.queue = "b"}}};
+
+std::vector<store::Tally> take(AddCounts& counts, AddCounts::Steady::time_point now) {
+    AddCounts::Batch batch(counts, now);
+    std::vector<store::Tally> tallies = batch.tallies();
+    batch.written();
+    return tallies;
+}
+
+TEST_CASE("AddCounts: the first add counts itself, and for a second no other does") {
+    AddCounts counts;
+    CHECK(counts.due(start));
+    CHECK(take(counts, start).empty());
+    CHECK_FALSE(counts.due(start + 999ms));
+    CHECK(counts.due(start + 1s));
+}
+
+TEST_CASE("AddCounts: is overdue only if there is something to count") {
+    AddCounts counts;
+    CHECK_FALSE(counts.overdue(start));
+    (void)take(counts, start);
+    counts.added(tasks, 0);
+    CHECK_FALSE(counts.overdue(start + 999ms));
+    CHECK(counts.overdue(start + 1s));
+    (void)take(counts, start + 1s);
+    CHECK_FALSE(counts.overdue(start + 3s));
+}
+
+TEST_CASE("AddCounts: tasks of one queue and minute are summed up, and taken once") {
+    AddCounts counts;
+    counts.added(tasks, 0);
+    counts.added(tasks, 59'999);
+    counts.added(tasks, 60'000);
+    const std::vector<store::Tally> taken = take(counts, start);
+    REQUIRE(taken.size() == 4);
+    CHECK(taken[0].queue == "a");
+    CHECK(taken[0].minute == 0);
+    CHECK(taken[0].added == 4);
+    CHECK(taken[1].queue == "b");
+    CHECK(taken[1].added == 2);
+    CHECK(taken[2].minute == 1);
+    CHECK(taken[2].added == 2);
+    CHECK(take(counts, start).empty());
+}
+
+TEST_CASE("AddCounts: what could not be written is counted with the next") {
+    AddCounts counts;
+    counts.added(tasks, 0);
+    {
+        const AddCounts::Batch lost(counts, start);
+        REQUIRE(lost.tallies().size() == 2);
+        counts.added(tasks, 0);
+    }
+    const std::vector<store::Tally> again = take(counts, start);
+    REQUIRE(again.size() == 2);
+    CHECK(again[0].added == 4);
+    CHECK(again[1].added == 2);
+}
+
+}  // namespace

@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: MIT
+#include <atomic>
+#include <cstddef>
+#include <cstdint>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <backlite/core/agenda.hpp>
+#include <backlite/core/queue_registry.hpp>
+#include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/claims.hpp>
+
+#include <backlite_catch.hpp>
+#include <named_queue.hpp>
+
+namespace {
+
+using namespace backlite;
+using core::Agenda;
+using core::QueueRegistry;
+using store::never;
+using store::QueueHead;
+
+/// Two queues, `mail` (0) and `print` (1), and what is known of them.
+struct Shop {
+    QueueRegistry queues = backlite_test::two_queues();
+    Agenda due{queues};
+
+    [[nodiscard]] std::int64_t of(std::size_t queue) const { return due.heads()[queue].due; }
+
+    /// As a look at the file would: nothing but these due times.
+    void look(std::int64_t mail, std::int64_t print) {
+        std::vector<QueueHead> heads = due.heads();
+        heads[0].due = mail;
+        heads[1].due = print;
+        due.set(std::move(heads));
+    }
+};
+
+TEST_CASE("Agenda: knows of no task at first") {
+    const Shop shop;
+    CHECK(shop.due.earliest() == nullptr);
+    CHECK(shop.of(0) == never);
+}
+
+TEST_CASE("Agenda: without queues there is no earliest one") {
+    const QueueRegistry none;
+    const Agenda due(none);
+    CHECK(due.earliest() == nullptr);
+}
+
+TEST_CASE("Agenda: the earliest queue is the one whose task is due first") {
+    Shop shop;
+    shop.look(500, 300);
+    REQUIRE(shop.due.earliest() != nullptr);
+    CHECK(shop.due.earliest()->name == "print");
+}
+
+TEST_CASE("Agenda: an add is seen after the next merge") {
+    Shop shop;
+    (void)shop.due.lower("print", 100);
+    CHECK(shop.of(1) == never);
+    shop.due.merge();
+    CHECK(shop.of(1) == 100);
+    CHECK(shop.of(0) == never);
+}
+
+TEST_CASE("Agenda: of several adds the earliest counts") {
+    Shop shop;
+    for (const std::int64_t due : {300, 100, 200}) (void)shop.due.lower("mail", due);
+    shop.due.merge();
+    CHECK(shop.of(0) == 100);
+}
+
+TEST_CASE("Agenda: an add never makes a queue later than it is known to be") {
+    Shop shop;
+    shop.look(50, never);
+    (void)shop.due.lower("mail", 100);
+    shop.due.merge();
+    CHECK(shop.of(0) == 50);
+}
+
+TEST_CASE("Agenda: an add is merged once") {
+    Shop shop;
+    (void)shop.due.lower("mail", 100);
+    shop.due.merge();
+    shop.look(900, never);  // the task was claimed
+    shop.due.merge();
+    CHECK(shop.of(0) == 900);
+}
+
+TEST_CASE("Agenda: an add that comes during a look at the file is not lost to it") {
+    Shop shop;
+    shop.due.merge();
+    (void)shop.due.lower("mail", 100);  // committed after the look
+    shop.look(never, never);
+    shop.due.merge();
+    CHECK(shop.of(0) == 100);
+}
+
+TEST_CASE("Agenda: an add of a queue that is not registered changes nothing and wakes nobody") {
+    Shop shop;
+    (void)shop.due.doze(never, 0);
+    CHECK_FALSE(shop.due.lower("letters", 1));
+    shop.due.merge();
+    CHECK(shop.due.earliest() == nullptr);
+}
+
+TEST_CASE("Agenda: a dispatcher that is awake needs no waking") {
+    Shop shop;
+    CHECK_FALSE(shop.due.lower("mail", 1));
+}
+
+TEST_CASE("Agenda: a sleeper is woken for a task that is due before what it waits for, and for no other") {
+    Shop shop;
+    REQUIRE(shop.due.doze(500, 0));
+    CHECK_FALSE(shop.due.lower("mail", 500));
+    CHECK_FALSE(shop.due.lower("mail", 900));
+    CHECK(shop.due.lower("print", 499));
+}
+
+TEST_CASE("Agenda: a sleeper that waits for no task is woken by none") {
+    Shop shop;
+    REQUIRE(shop.due.doze(Agenda::nothing, 0));
+    CHECK_FALSE(shop.due.lower("mail", 1));
+}
+
+TEST_CASE("Agenda: nobody falls asleep over an add that is already there") {
+    Shop shop;
+    (void)shop.due.lower("mail", 100);
+    CHECK_FALSE(shop.due.doze(500, 0));
+    CHECK(shop.due.doze(100, 0));
+}
+
+TEST_CASE("Agenda: whoever merges is awake") {
+    Shop shop;
+    REQUIRE(shop.due.doze(500, 0));
+    shop.due.merge();
+    CHECK_FALSE(shop.due.lower("mail", 1));
+}
+
+TEST_CASE("Agenda: while the dispatcher sleeps, no task is due before the one that it waits for") {
+    Shop shop;
+    CHECK_FALSE(shop.due.none_due(100, 0));
+    REQUIRE(shop.due.doze(500, 0));
+    CHECK(shop.due.none_due(499, 0));
+    CHECK_FALSE(shop.due.none_due(500, 0));
+    shop.due.merge();
+    CHECK_FALSE(shop.due.none_due(100, 0));
+}
+
+TEST_CASE("Agenda: an add of which the sleeper has not taken note is due all the same") {
+    Shop shop;
+    REQUIRE(shop.due.doze(500, 0));
+    (void)shop.due.lower("mail", 100);
+    CHECK(shop.due.none_due(99, 0));
+    CHECK_FALSE(shop.due.none_due(100, 0));
+}
+
+TEST_CASE("Agenda: after a commit of others nobody knows what is due until the file was read") {
+    Shop shop;
+    REQUIRE(shop.due.doze(500, 3));
+    CHECK(shop.due.none_due(100, 3));
+    CHECK_FALSE(shop.due.none_due(100, 4));
+}
+
+TEST_CASE("Agenda: a note brings a queue forward, never back") {
+    Shop shop;
+    shop.look(500, never);
+    shop.due.note(0, 300);
+    shop.due.note(0, 900);
+    shop.due.note(1, 700);
+    CHECK(shop.of(0) == 300);
+    CHECK(shop.of(1) == 700);
+}
+
+TEST_CASE("Agenda: a queue that was never measured counts as slow") {
+    const Shop shop;
+    CHECK(shop.due.heads()[0].cost_us == Agenda::unmeasured_us);
+}
+
+TEST_CASE("Agenda: the first measurement counts whole, the next an eighth") {
+    Shop shop;
+    shop.due.measured(0, 800);
+    CHECK(shop.due.heads()[0].cost_us == 800);
+    shop.due.measured(0, 1600);
+    CHECK(shop.due.heads()[0].cost_us == 900);
+    CHECK(shop.due.heads()[1].cost_us == Agenda::unmeasured_us);
+}
+
+TEST_CASE("Agenda: no task costs nothing") {
+    Shop shop;
+    shop.due.measured(0, 0);
+    CHECK(shop.due.heads()[0].cost_us == 1);
+}
+
+TEST_CASE("Agenda: what was measured survives a look at the file") {
+    Shop shop;
+    shop.due.measured(0, 800);
+    shop.look(100, 200);
+    CHECK(shop.due.heads()[0].cost_us == 800);
+}
+
+TEST_CASE("Agenda: no add of many threads is lost") {
+    Shop shop;
+    std::atomic<std::int64_t> next{20'000};
+    {
+        std::vector<std::jthread> threads;
+        for (int i = 0; i < 3; ++i) {
+            threads.emplace_back([&] {
+                for (std::int64_t due = --next; due > 0; due = --next) (void)shop.due.lower("mail", due);
+            });
+        }
+        while (next > 0) {
+            shop.due.merge();
+            shop.look(shop.of(0), never);  // finds what is known
+        }
+    }
+    shop.due.merge();
+    CHECK(shop.of(0) == 1);
+}
+
+TEST_CASE("Agenda: held tasks are due again once what they wait for has come, and not before") {
+    const bool by_worker = GENERATE(false, true);
+    Shop shop;
+    Agenda& due = shop.due;
+    std::vector<QueueHead> heads = due.heads();
+    (by_worker ? heads[0].worker_due : heads[0].held_due) = 5;
+    due.set(heads);
+    CHECK(due.worker_wanted() == by_worker);
+    due.release_held(!by_worker, !by_worker);
+    CHECK(due.earliest() == nullptr);
+    due.release_held(by_worker, by_worker);
+    REQUIRE(due.earliest() != nullptr);
+    CHECK(due.earliest()->due == 5);
+    CHECK_FALSE(due.worker_wanted());
+    shop.look(never, never);
+    due.release_held(false, true);
+    CHECK(due.earliest() == nullptr);
+}
+
+}  // namespace

@@ -1,0 +1,742 @@
+// SPDX-License-Identifier: MIT
+#include <cstdint>
+#include <initializer_list>
+#include <limits>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include <SQLiteCpp/Database.h>
+#include <fmt/format.h>
+
+#include <backlite/base/rows.hpp>
+#include <backlite/error.hpp>
+#include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/claims.hpp>
+
+#include <backlite_catch.hpp>
+#include <test_database.hpp>
+
+namespace {
+
+using namespace backlite;
+using backlite_test::TestDatabase;
+using store::ClaimRequest;
+using store::ClaimResult;
+using store::never;
+using store::QueueHead;
+
+constexpr std::int64_t now = 10'000;
+constexpr std::int64_t unknown = 0;  // earlier than any row: such a head is looked at
+
+/// A database, and the heads of the queues that a client registered.
+class Shop : public TestDatabase {
+public:
+    explicit Shop(std::initializer_list<std::string_view> queues = {"mail"}) {
+        for (const std::string_view name : queues) heads.push_back({.name = name, .max_crashes = 3, .due = unknown});
+    }
+
+    ClaimResult claim() {
+        ClaimResult result;
+        write([&](store::sqlite::Repository& all) { result = all.claims.claim(request, heads); });
+        return result;
+    }
+
+    /// The ids that a claim takes, in its order.
+    std::string claimed() {
+        std::string text;
+        for (const detail::ClaimedTask& task : claim().tasks) text += (text.empty() ? "" : " ") + task.id.str();
+        return text;
+    }
+
+    /// Reads the heads anew: `mail 5, print never`.
+    std::string read_heads() {
+        repository.claims.read_heads(heads);
+        std::string text;
+        for (const QueueHead& head : heads) {
+            text += fmt::format("{}{} {}", text.empty() ? "" : ", ", head.name,
+                                head.due == never ? "never" : fmt::to_string(head.due));
+        }
+        return text;
+    }
+
+    std::vector<QueueHead> heads{};
+    ClaimRequest request{.now = now, .owner = 1, .limit = 10, .free_workers = 10, .max_payload = 1000};
+};
+
+TEST_CASE("Claims: a due task is handed over with all that its attempt needs") {
+    Shop shop{"mail", "print"};
+    shop.add(
+        {.id = "a", .queue = "print", .created_at = 500, .payload = "[1]", .attempts = 2, .crashes = 1, .claim = 6});
+    shop.heads[1].cost_us = 77;
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 1);
+    const detail::ClaimedTask& task = result.tasks[0];
+    CHECK(task.id.str() == "a");
+    CHECK(task.queue == 1);
+    CHECK(task.claim == 7);
+    CHECK(task.attempts == 2);
+    CHECK(task.crashes == 1);
+    CHECK_FALSE(task.last_chance);
+    CHECK(task.due == 500);
+    CHECK(task.cost_us == 77);
+    CHECK(task.payload == "[1]");
+    CHECK(task.oversize == 0);
+}
+
+TEST_CASE("Claims: a claimed row names time, owner and number, and starts with a new lease") {
+    Shop shop;
+    shop.add({.id = "a", .claim = 6});
+    shop.execute("UPDATE backlite_tasks SET lease = 9");
+    shop.request.owner = 42;
+    shop.claim();
+    CHECK(shop.query("SELECT claimed_at, owner, claim, lease, attempts, crashes FROM backlite_tasks") ==
+          "10000|42|7|0|0|0");
+}
+
+TEST_CASE("Claims: what is claimed is not claimed again") {
+    Shop shop;
+    shop.add({.id = "a"});
+    CHECK(shop.claimed() == "a");
+    shop.heads[0].due = unknown;
+    CHECK(shop.claimed().empty());
+}
+
+TEST_CASE("Claims: the oldest due time goes first, immediate, scheduled and retried tasks alike") {
+    Shop shop;
+    shop.add({.id = "immediate", .created_at = 300});
+    shop.add({.id = "scheduled", .created_at = 100, .wait_until = 400});
+    shop.add({.id = "retried", .created_at = 50, .wait_until = 200, .attempts = 1});
+    shop.add({.id = "oldest", .created_at = 150});
+    CHECK(shop.claimed() == "oldest retried immediate scheduled");
+}
+
+TEST_CASE("Claims: the oldest due time goes first over all queues") {
+    Shop shop{"a", "b", "c"};
+    shop.add({.id = "4", .queue = "a", .created_at = 400});
+    shop.add({.id = "1", .queue = "b", .created_at = 100});
+    shop.add({.id = "3", .queue = "b", .created_at = 300});
+    shop.add({.id = "2", .queue = "c", .created_at = 200});
+    shop.add({.id = "5", .queue = "c", .created_at = 500});
+    shop.request.limit = 4;
+    CHECK(shop.claimed() == "1 2 3 4");
+    CHECK(shop.claimed() == "5");
+}
+
+TEST_CASE("Claims: of tasks due at the same time the first added goes first") {
+    Shop shop{"a", "b"};
+    for (const char* id : {"1", "2", "3", "4"}) shop.add({.id = id, .queue = id[0] % 2 == 0 ? "a" : "b"});
+    CHECK(shop.claimed() == "1 2 3 4");
+}
+
+TEST_CASE("Claims: no more are claimed than the limit says, and the rest comes next") {
+    Shop shop;
+    for (const char* id : {"1", "2", "3", "4", "5"}) shop.add({.id = id});
+    shop.request.limit = 3;
+    CHECK(shop.claimed() == "1 2 3");
+    CHECK(shop.query("SELECT count(*) FROM backlite_tasks WHERE claimed_at IS NULL") == "2");
+    CHECK(shop.claimed() == "4 5");
+}
+
+TEST_CASE("Claims: a limit of zero claims nothing") {
+    Shop shop;
+    shop.add({.id = "a"});
+    shop.request.limit = 0;
+    CHECK(shop.claimed().empty());
+}
+
+TEST_CASE("Claims: tasks of queues that are not registered stay") {
+    Shop shop{"m"};
+    for (const char* queue : {"a", "l", "ma", "z"}) shop.add({.id = queue, .queue = queue});
+    CHECK(shop.claimed().empty());
+    CHECK(shop.query("SELECT count(*) FROM backlite_tasks WHERE claim = 0 AND claimed_at IS NULL") == "4");
+}
+
+TEST_CASE("Claims: tasks that are due later stay") {
+    Shop shop;
+    shop.add({.id = "later", .wait_until = now + 1});
+    shop.add({.id = "now", .wait_until = now});
+    CHECK(shop.claimed() == "now");
+    CHECK(shop.query("SELECT claim FROM backlite_tasks WHERE id = 'later'") == "0");
+}
+
+TEST_CASE("Claims: a task made in the future waits for its time, whatever its wait says") {
+    Shop shop;
+    shop.add({.id = "a", .created_at = now + 5, .wait_until = 1});
+    CHECK(shop.claimed().empty());
+    shop.heads[0].due = unknown;
+    shop.request.now = now + 5;
+    CHECK(shop.claimed() == "a");
+}
+
+TEST_CASE("Claims: what others have claimed stays theirs, with an owner or without") {
+    Shop shop;
+    shop.add({.id = "a", .claim = 3, .claimed_at = 5, .owner = 9});
+    shop.add({.id = "b", .claim = 3, .claimed_at = 5});
+    CHECK(shop.claimed().empty());
+    CHECK(shop.query("SELECT id, claim, claimed_at, owner FROM backlite_tasks ORDER BY id") == "a|3|5|9\nb|3|5|NULL");
+}
+
+TEST_CASE("Claims: a head follows what is left of its queue") {
+    Shop shop{"mail", "print"};
+    shop.add({.id = "a", .queue = "mail", .created_at = 100});
+    shop.add({.id = "b", .queue = "mail", .created_at = 200});
+    shop.add({.id = "c", .queue = "print", .wait_until = now + 7});
+    shop.request.limit = 1;
+    shop.claim();
+    CHECK(shop.heads[0].due == 200);
+    shop.claim();
+    CHECK(shop.heads[0].due == never);
+    CHECK(shop.heads[1].due == now + 7);
+}
+
+TEST_CASE("Claims: a queue whose head is later than all that the limit allows is not looked at") {
+    Shop shop{"mail", "print"};
+    shop.add({.id = "a", .queue = "mail", .created_at = 100});
+    shop.add({.id = "b", .queue = "print", .created_at = 300});
+    shop.heads[1].due = 200;
+    shop.request.limit = 1;
+    CHECK(shop.claimed() == "a");
+    CHECK(shop.heads[1].due == 200);
+}
+
+TEST_CASE("Claims: a queue whose head is not due is not looked at") {
+    Shop shop;
+    shop.add({.id = "a"});
+    shop.heads[0].due = now + 1;
+    CHECK(shop.claimed().empty());
+    CHECK(shop.heads[0].due == now + 1);
+}
+
+TEST_CASE("Claims: a head that was known too early is put right") {
+    Shop shop;
+    CHECK(shop.claimed().empty());
+    CHECK(shop.heads[0].due == never);
+}
+
+// A table that its host made, and did not make STRICT: only there an id can be NULL.
+constexpr const char* loose_table =
+    "DROP TABLE backlite_tasks; "
+    "CREATE TABLE backlite_tasks (id text PRIMARY KEY, created_at integer, queue text, task blob, wait_until integer, "
+    "claimed_at integer, last_executed_at integer, attempts integer DEFAULT 0, due integer GENERATED ALWAYS AS "
+    "(max(created_at, coalesce(wait_until, created_at))) VIRTUAL, owner integer, claim integer DEFAULT 0, "
+    "lease integer DEFAULT 0, crashes integer DEFAULT 0, error text); "
+    "CREATE INDEX backlite_tasks_due ON backlite_tasks (queue, due) WHERE claimed_at IS NULL";
+
+TEST_CASE("Claims: a row without id gets a name, by which its outcome can be written") {
+    Shop shop;
+    shop.execute(loose_table);
+    shop.add({.id = {}, .payload = "[1]"});
+    shop.add({.id = {}, .payload = "[2]"});
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 2);
+    CHECK(result.tasks[0].id.str() == "unnamed-1-10000");
+    CHECK(result.tasks[1].id.str() == "unnamed-2-10000");
+    bool written = false;
+    shop.write([&](store::sqlite::Repository& repository) {
+        written = repository.outcomes.write(
+            {.id = result.tasks[0].id, .claim = result.tasks[0].claim, .resolution = detail::RowChange::complete});
+    });
+    CHECK(written);
+    CHECK(shop.query("SELECT id, task FROM backlite_tasks") == "unnamed-2-10000|[2]");
+}
+
+TEST_CASE("Claims: ids that are no UUIDs are kept as they are") {
+    Shop shop;
+    shop.add({.id = "order 17"});
+    shop.add({.id = ""});
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 2);
+    CHECK(result.tasks[0].id.str() == "order 17");
+    CHECK(result.tasks[1].id.str().empty());
+}
+
+TEST_CASE("Claims: a payload of exactly the most allowed is read") {
+    Shop shop;
+    shop.add({.id = "a", .payload = std::string(1000, 'x')});
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 1);
+    CHECK(result.tasks[0].payload.size() == 1000);
+    CHECK(result.tasks[0].oversize == 0);
+}
+
+TEST_CASE("Claims: a payload above the most allowed is not read, its size is told") {
+    Shop shop;
+    shop.add({.id = "a", .payload = std::string(1001, 'x')});
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 1);
+    CHECK(result.tasks[0].payload.empty());
+    CHECK(result.tasks[0].oversize == 1001);
+}
+
+TEST_CASE("Claims: an empty payload is one") {
+    Shop shop;
+    shop.add({.id = "a", .payload = ""});
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 1);
+    CHECK(result.tasks[0].payload.empty());
+    CHECK(result.tasks[0].oversize == 0);
+}
+
+TEST_CASE("Claims: counts that somebody else made negative read as zero") {
+    Shop shop;
+    shop.add({.id = "a", .attempts = -5, .crashes = -2});
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 1);
+    CHECK(result.tasks[0].attempts == 0);
+    CHECK(result.tasks[0].crashes == 0);
+}
+
+TEST_CASE("Claims: counts that somebody else made as large as they can be are handed over as they are") {
+    constexpr auto most = (std::numeric_limits<std::int64_t>::max)();
+    Shop shop;
+    shop.add({.id = "a", .attempts = most, .crashes = most});
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 1);
+    CHECK(result.tasks[0].attempts == most);
+    CHECK(result.tasks[0].crashes == most);
+    CHECK_FALSE(result.tasks[0].last_chance);
+}
+
+TEST_CASE("Claims: a claim number that cannot be raised keeps nothing else from being claimed") {
+    Shop shop;
+    shop.add({.id = "a", .claim = never});
+    shop.add({.id = "b", .claim = never - 1});
+    shop.add({.id = "c"});
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 3);
+    CHECK(result.tasks[0].claim == never);
+    CHECK(result.tasks[1].claim == never);
+    CHECK(shop.query("SELECT id, claim FROM backlite_tasks ORDER BY id") ==
+          "a|9223372036854775807\nb|9223372036854775807\nc|1");
+}
+
+TEST_CASE("Claims: due times at the ends of the number range neither break nor start") {
+    Shop shop;
+    shop.add({.id = "first", .created_at = (std::numeric_limits<std::int64_t>::min)()});
+    shop.add({.id = "last", .created_at = (std::numeric_limits<std::int64_t>::max)()});
+    CHECK(shop.claimed() == "first");
+    CHECK(shop.heads[0].due == never);
+}
+
+// ---- crashes --------------------------------------------------------------------------------------------------------
+
+TEST_CASE("Claims: a task that has crashed runs beside others") {
+    Shop shop;
+    shop.add({.id = "a", .created_at = 1});
+    shop.add({.id = "crashed", .created_at = 2, .crashes = 1});
+    shop.add({.id = "crashed-too", .created_at = 3, .crashes = 1});
+    CHECK(shop.claimed() == "a crashed crashed-too");
+}
+
+TEST_CASE("Claims: a task that may crash only once more is marked") {
+    Shop shop;
+    shop.add({.id = "a", .crashes = 2});
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 1);
+    CHECK(result.tasks[0].last_chance);
+    CHECK(shop.heads[0].held_due == never);
+    CHECK(shop.heads[0].worker_due == never);
+}
+
+TEST_CASE("Claims: a task that may crash only once more is held while a crashed one runs") {
+    Shop shop;
+    shop.add({.id = "a", .created_at = 7, .crashes = 2});
+    shop.request.crashed_running = true;
+    CHECK(shop.claimed().empty());
+    CHECK(shop.heads[0].held_due == 7);
+    CHECK(shop.query("SELECT claim, claimed_at FROM backlite_tasks") == "0|NULL");
+}
+
+TEST_CASE("Claims: a task that may crash only once more is held while one claimed with it may crash") {
+    Shop shop;
+    shop.add({.id = "crashed", .created_at = 1, .crashes = 1});
+    shop.add({.id = "bound", .created_at = 2, .crashes = 2});
+    CHECK(shop.claimed() == "crashed");
+}
+
+TEST_CASE("Claims: a crashed task is held while one that may crash only once more runs") {
+    Shop shop;
+    shop.add({.id = "crashed", .created_at = 7, .crashes = 1});
+    shop.request.bound_running = true;
+    CHECK(shop.claimed().empty());
+    CHECK(shop.heads[0].held_due == 7);
+}
+
+TEST_CASE("Claims: tasks that may crash only once more go one by one") {
+    Shop shop;
+    shop.add({.id = "1", .created_at = 1, .crashes = 2});
+    shop.add({.id = "2", .created_at = 2, .crashes = 2});
+    CHECK(shop.claimed() == "1");
+    shop.heads[0].due = unknown;
+    CHECK(shop.claimed() == "2");
+}
+
+TEST_CASE("Claims: a task that never crashed starts whatever runs") {
+    Shop shop;
+    shop.add({.id = "a"});
+    shop.request.crashed_running = shop.request.bound_running = true;
+    CHECK(shop.claimed() == "a");
+}
+
+TEST_CASE("Claims: a task at its bound is claimed whatever runs: it will fail without running") {
+    Shop shop;
+    shop.add({.id = "a", .created_at = 1, .crashes = 3});
+    shop.add({.id = "b", .created_at = 2, .crashes = 9});
+    shop.add({.id = "crashed", .created_at = 3, .crashes = 2});
+    shop.request.free_workers = 1;
+    shop.request.ahead_us = 100;
+    shop.heads[0].cost_us = 1;
+    shop.request.crashed_running = shop.request.bound_running = true;
+    CHECK(shop.claimed() == "a b");
+}
+
+TEST_CASE("Claims: where one crash is the bound, a new task is held while a crashed one of another queue runs") {
+    Shop shop{"brittle", "mail"};
+    shop.heads[0].max_crashes = 1;
+    shop.add({.id = "brittle", .queue = "brittle", .created_at = 1});
+    shop.add({.id = "mail", .queue = "mail", .created_at = 2});
+    shop.request.crashed_running = true;
+    CHECK(shop.claimed() == "mail");
+}
+
+TEST_CASE("Claims: where one crash is the bound, new tasks do not hold each other") {
+    Shop shop;
+    shop.heads[0].max_crashes = 1;
+    shop.add({.id = "1", .created_at = 1});
+    shop.add({.id = "2", .created_at = 2});
+    CHECK(shop.claimed() == "1 2");
+}
+
+TEST_CASE("Claims: a crashed task is held while no worker is free") {
+    Shop shop;
+    shop.add({.id = "a", .created_at = 1});
+    shop.add({.id = "crashed", .created_at = 2, .crashes = 1});
+    shop.add({.id = "b", .created_at = 3});
+    shop.heads[0].cost_us = 1;
+    shop.request.free_workers = 1;
+    shop.request.ahead_us = 100;
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 2);
+    CHECK(result.tasks[0].id.str() == "a");
+    CHECK(result.tasks[1].id.str() == "b");
+    CHECK(shop.heads[0].worker_due == 2);
+    CHECK(shop.heads[0].held_due == never);
+}
+
+TEST_CASE("Claims: held tasks do not block later ones, however many they are") {
+    Shop shop;
+    for (int i = 0; i < 100; ++i) {
+        shop.add({.id = fmt::format("held-{}", i), .created_at = i, .crashes = 2});
+    }
+    shop.add({.id = "free-1", .created_at = 200});
+    shop.add({.id = "free-2", .created_at = 300});
+    shop.request.limit = 1;
+    shop.request.crashed_running = true;
+    CHECK(shop.claimed() == "free-1");
+    CHECK(shop.claimed() == "free-2");
+    CHECK(shop.claimed().empty());
+}
+
+TEST_CASE("Claims: held tasks do not block another queue") {
+    Shop shop{"mail", "print"};
+    for (int i = 0; i < 20; ++i) shop.add({.id = fmt::format("held-{}", i), .created_at = i, .crashes = 2});
+    shop.add({.id = "free", .queue = "print", .created_at = 200});
+    shop.request.limit = 2;
+    shop.request.crashed_running = true;
+    CHECK(shop.claimed() == "free");
+}
+
+TEST_CASE("Claims: a head passes over tasks that are held") {
+    Shop shop;
+    shop.add({.id = "held", .created_at = 1, .crashes = 2});
+    shop.add({.id = "later", .wait_until = now + 9});
+    shop.request.crashed_running = true;
+    CHECK(shop.claimed().empty());
+    CHECK(shop.heads[0].held_due == 1);
+    CHECK(shop.heads[0].due == now + 9);
+}
+
+TEST_CASE("Claims: what a head says of held tasks outlives a claim that does not look at its queue") {
+    Shop shop{"mail", "print"};
+    shop.add({.id = "oldest-held", .queue = "print", .created_at = 5, .crashes = 2});
+    shop.add({.id = "held", .queue = "print", .created_at = 6, .crashes = 2});
+    shop.request.crashed_running = true;
+    CHECK(shop.claimed().empty());
+    shop.add({.id = "other", .queue = "mail", .created_at = 9});
+    shop.heads[0].due = 9;
+    CHECK(shop.claimed() == "other");
+    CHECK(shop.heads[1].held_due == 5);
+}
+
+TEST_CASE("Claims: what a head says of held tasks is as new as the last look at its queue") {
+    Shop shop;
+    shop.add({.id = "held", .created_at = 1, .crashes = 2});
+    shop.request.crashed_running = true;
+    CHECK(shop.claimed().empty());
+    const bool by_claim = GENERATE(false, true);
+    if (by_claim) {
+        shop.request.crashed_running = false;
+        shop.heads[0].due = 1;
+        CHECK(shop.claimed() == "held");
+    } else {
+        CHECK(shop.read_heads() == "mail 1");
+    }
+    CHECK(shop.heads[0].held_due == never);
+}
+
+TEST_CASE("Claims: the bounds of two queues are their own") {
+    Shop shop{"brittle", "sturdy"};
+    shop.heads[0].max_crashes = 2;
+    shop.heads[1].max_crashes = 10;
+    shop.add({.id = "sturdy", .queue = "sturdy", .created_at = 1, .crashes = 1});
+    shop.add({.id = "brittle", .queue = "brittle", .created_at = 2, .crashes = 1});
+    CHECK(shop.claimed() == "sturdy");
+}
+
+// ---- ahead of the workers -------------------------------------------------------------------------------------------
+
+TEST_CASE("Claims: beyond the free workers, only as much work is claimed as the budget allows") {
+    Shop shop;
+    for (const char* id : {"1", "2", "3", "4", "5"}) shop.add({.id = id});
+    shop.heads[0].cost_us = 40;
+    shop.request.free_workers = 1;
+    shop.request.ahead_us = 100;
+    CHECK(shop.claimed() == "1 2 3");
+}
+
+TEST_CASE("Claims: the free workers are served whatever a task costs") {
+    Shop shop;
+    for (const char* id : {"1", "2", "3"}) shop.add({.id = id});
+    shop.heads[0].cost_us = 10'000'000;
+    shop.request.free_workers = 2;
+    shop.request.ahead_us = 100;
+    CHECK(shop.claimed() == "1 2");
+}
+
+TEST_CASE("Claims: a task that costs exactly what is left of the budget is claimed") {
+    Shop shop;
+    for (const char* id : {"1", "2", "3"}) shop.add({.id = id});
+    shop.heads[0].cost_us = 50;
+    shop.request.free_workers = 0;
+    shop.request.ahead_us = 100;
+    CHECK(shop.claimed() == "1 2");
+}
+
+TEST_CASE("Claims: a dear task at the budget's end is not overtaken by a cheap one") {
+    Shop shop{"cheap", "dear"};
+    shop.heads[0].cost_us = 1;
+    shop.heads[1].cost_us = 1000;
+    shop.add({.id = "1", .queue = "cheap", .created_at = 1});
+    shop.add({.id = "2", .queue = "dear", .created_at = 2});
+    shop.add({.id = "3", .queue = "cheap", .created_at = 3});
+    shop.request.free_workers = 0;
+    shop.request.ahead_us = 100;
+    CHECK(shop.claimed() == "1");
+    CHECK(shop.heads[1].due == 2);
+}
+
+TEST_CASE("Claims: a budget that is overdrawn allows nothing ahead") {
+    Shop shop;
+    shop.add({.id = "a"});
+    shop.heads[0].cost_us = 1;
+    shop.request.free_workers = 0;
+    shop.request.ahead_us = -5;
+    CHECK(shop.claimed().empty());
+}
+
+TEST_CASE("Claims: beyond the free workers, only as many bytes of payload are claimed as the budget allows") {
+    Shop shop;
+    for (const char* id : {"1", "2", "3", "4", "5"}) shop.add({.id = id, .payload = std::string(40, 'x')});
+    shop.request.free_workers = 1;
+    shop.request.ahead_bytes = 100;
+    const ClaimResult result = shop.claim();
+    CHECK(result.tasks.size() == 3);
+    CHECK(result.left_bytes == 40);
+}
+
+TEST_CASE("Claims: the free workers are served however large a payload is") {
+    Shop shop;
+    for (const char* id : {"1", "2", "3"}) shop.add({.id = id, .payload = std::string(40, 'x')});
+    shop.request.free_workers = 2;
+    shop.request.ahead_bytes = 0;
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 2);
+    CHECK(result.tasks[1].payload.size() == 40);
+    CHECK(result.left_bytes == 40);
+}
+
+TEST_CASE(
+    "Claims: a payload of exactly the bytes that are left is claimed ahead, and one that is not read costs none") {
+    Shop shop;
+    shop.add({.id = "1", .payload = std::string(1001, 'x')});
+    shop.add({.id = "2", .payload = std::string(40, 'x')});
+    shop.request.free_workers = 0;
+    shop.request.ahead_bytes = 40;
+    shop.heads[0].cost_us = 1;
+    shop.request.ahead_us = 10;
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 2);
+    CHECK(result.tasks[0].oversize == 1001);
+    CHECK(result.left_bytes == 0);
+}
+
+// ---- refused --------------------------------------------------------------------------------------------------------
+
+TEST_CASE("Claims: a row that a trigger refuses is left and named, and those behind it are claimed") {
+    for (const char* how : {"RAISE(ABORT, 'no')", "RAISE(IGNORE)"}) {
+        Shop shop;
+        for (const char* id : {"1", "2", "3"}) shop.add({.id = id});
+        shop.execute(fmt::format(
+            "CREATE TRIGGER refusal BEFORE UPDATE ON backlite_tasks WHEN old.id = '1' BEGIN SELECT {}; END", how));
+        shop.request.limit = shop.request.free_workers = 2;
+        CHECK_THROWS_AS(shop.claim(), StorageError);
+        store::sqlite::Isolation apart;
+        ClaimResult result;
+        shop.write(
+            [&](store::sqlite::Repository& all) { result = all.claims.claim(shop.request, shop.heads, &apart); });
+        CHECK(result.tasks.size() == 2);
+        REQUIRE(result.refused.size() == 1);
+        CHECK(result.refused[0].id == "1");
+        CHECK(shop.heads[0].held_due == never);
+        CHECK(shop.heads[0].due == never);
+        CHECK(shop.query("SELECT id FROM backlite_tasks WHERE claimed_at IS NULL") == "1");
+    }
+}
+
+TEST_CASE("Claims: a task that is to be left is not claimed, nor held") {
+    Shop shop;
+    for (const char* id : {"1", "2", "3"}) shop.add({.id = id});
+    shop.request.leave = {"1", "3"};
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 1);
+    CHECK(result.tasks[0].id.str() == "2");
+    CHECK(shop.heads[0].held_due == never);
+    CHECK(shop.heads[0].due == never);
+}
+
+TEST_CASE("Claims: where every row is refused, a claim gives up after a hundred") {
+    Shop shop;
+    for (int i = 0; i < 150; ++i) shop.add({.id = std::to_string(i)});
+    shop.execute("CREATE TRIGGER refusal BEFORE UPDATE ON backlite_tasks BEGIN SELECT RAISE(ABORT, 'no'); END");
+    store::sqlite::Isolation apart;
+    ClaimResult result;
+    shop.write([&](store::sqlite::Repository& all) { result = all.claims.claim(shop.request, shop.heads, &apart); });
+    CHECK(result.refused.size() == 100);
+}
+
+TEST_CASE("Claims: a queue that is blocked is not looked at") {
+    Shop shop{"mail", "print"};
+    shop.add({.id = "1"});
+    shop.add({.id = "2", .queue = "print"});
+    shop.heads[0].blocked = true;
+    CHECK(shop.claimed() == "2");
+    CHECK(shop.heads[0].due == unknown);
+}
+
+// ---- heads ----------------------------------------------------------------------------------------------------------
+
+TEST_CASE("Claims: the head of a queue is its oldest unclaimed task, due or not") {
+    Shop shop{"a", "b", "c", "d"};
+    shop.add({.id = "1", .queue = "a", .created_at = 300});
+    shop.add({.id = "2", .queue = "a", .created_at = 200});
+    shop.add({.id = "3", .queue = "b", .wait_until = now * 9});
+    shop.add({.id = "4", .queue = "c", .created_at = 1, .claimed_at = 5, .owner = 1});
+    CHECK(shop.read_heads() == "a 200, b 90000, c never, d never");
+}
+
+TEST_CASE("Claims: reading heads forgets what was known before") {
+    Shop shop{"a", "b"};
+    shop.heads[0].due = shop.heads[1].due = 5;
+    CHECK(shop.read_heads() == "a never, b never");
+}
+
+TEST_CASE("Claims: queues without a head in which tasks wait are found, and no more than so many are looked at") {
+    Shop shop{"b", "d"};
+    for (const char* queue : {"a", "b", "c", "d", "e"}) shop.add({.id = queue, .queue = queue, .created_at = 7});
+    shop.add({.id = "claimed", .queue = "f", .claimed_at = 5, .owner = 1});
+    using Strays = std::vector<std::pair<std::string, std::int64_t>>;
+    CHECK(shop.repository.claims.strays(shop.heads, 10) == Strays{{"a", 7}, {"c", 7}, {"e", 7}});
+    CHECK(shop.repository.claims.strays(shop.heads, 3) == Strays{{"a", 7}, {"c", 7}});
+}
+
+TEST_CASE("Claims: there may be no heads at all") {
+    Shop shop{};
+    shop.heads.clear();
+    shop.add({.id = "1"});
+    CHECK(shop.read_heads().empty());
+    CHECK(shop.claimed().empty());
+}
+
+TEST_CASE("Claims: heads are found among many queues of others") {
+    Shop shop{"a", "m", "q-5000-mine", "z"};
+    shop.execute(
+        "WITH RECURSIVE n(i) AS (SELECT 0 UNION ALL SELECT i + 1 FROM n WHERE i < 9999) "
+        "INSERT INTO backlite_tasks (id, created_at, queue, task) SELECT i, i, 'q-' || i, x'7b7d' FROM n");
+    shop.add({.id = "mine-1", .queue = "a", .created_at = 10});
+    shop.add({.id = "mine-2", .queue = "q-5000-mine", .created_at = 20});
+    shop.add({.id = "mine-3", .queue = "z", .created_at = 30});
+    CHECK(shop.read_heads() == "a 10, m never, q-5000-mine 20, z 30");
+}
+
+TEST_CASE("Claims: heads are found where all queues of others come first, or last") {
+    Shop first{"y", "z"};
+    Shop last{"a", "b"};
+    for (const char* queue : {"m", "n", "o", "p"}) {
+        first.add({.id = queue, .queue = queue});
+        last.add({.id = queue, .queue = queue});
+    }
+    first.add({.id = "1", .queue = "z", .created_at = 7});
+    last.add({.id = "1", .queue = "b", .created_at = 7});
+    CHECK(first.read_heads() == "y never, z 7");
+    CHECK(last.read_heads() == "a never, b 7");
+}
+
+TEST_CASE("Claims: queue names are ordered by their bytes, as the heads are") {
+    Shop shop{"Z", "a", "z", "\xc3\xa4", "\xf0\x9f\xa6\x8a"};
+    std::int64_t created_at = 0;
+    for (const QueueHead& head : shop.heads) {
+        shop.add({.id = std::string{head.name}, .queue = std::string{head.name}, .created_at = ++created_at});
+    }
+    CHECK(shop.read_heads() == "Z 1, a 2, z 3, \xc3\xa4 4, \xf0\x9f\xa6\x8a 5");
+    CHECK(shop.claimed() == "Z a z \xc3\xa4 \xf0\x9f\xa6\x8a");
+}
+
+TEST_CASE("Claims: a due time that is no number, as a damaged file may hold it, is never taken for due") {
+    for (const char* value : {"NULL", "'text'", "x'00'"}) {
+        INFO(value);
+        Shop shop{"mail", "print"};
+        SQLite::Database stranger = shop.stranger();
+        backlite_test::loosen(stranger);
+        stranger.exec(
+            fmt::format("INSERT INTO backlite_tasks (id, created_at, queue, task) VALUES ('a', {0}, 'mail', x'7b7d'), "
+                        "('b', {0}, 'print', x'7b7d'), ('c', 700, 'print', x'7b7d')",
+                        value));
+        CHECK(shop.read_heads() == "mail never, print 700");
+        CHECK(shop.claimed() == "c");
+        CHECK(shop.heads[0].due == never);
+        CHECK(shop.heads[1].due == never);
+    }
+}
+
+TEST_CASE("Claims: an index that names a task which does not wait is a damaged file, not a task to run again") {
+    for (const char* change : {"UPDATE backlite_tasks SET claimed_at = 5, owner = 3", "DELETE FROM backlite_tasks"}) {
+        INFO(change);
+        Shop shop;
+        shop.add({.id = "a"});
+        {
+            // The table changes while the index is not in the schema.
+            SQLite::Database stranger = shop.stranger();
+            stranger.exec("PRAGMA writable_schema=ON");
+            stranger.exec("CREATE TEMP TABLE kept AS SELECT * FROM sqlite_schema WHERE name = 'backlite_tasks_due'");
+            stranger.exec("DELETE FROM sqlite_schema WHERE name = 'backlite_tasks_due'");
+            stranger.exec("PRAGMA writable_schema=RESET");
+            stranger.exec(change);
+            stranger.exec("PRAGMA writable_schema=ON");
+            stranger.exec("INSERT INTO sqlite_schema SELECT * FROM temp.kept");
+        }
+        CHECK_THROWS_AS(shop.claim(), CorruptError);
+    }
+}
+
+}  // namespace

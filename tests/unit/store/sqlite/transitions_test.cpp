@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: MIT
+#include <cstdint>
+#include <optional>
+#include <string>
+
+#include <fmt/format.h>
+
+#include <backlite/base/rows.hpp>
+#include <backlite/id.hpp>
+#include <backlite/store/sqlite/transitions.hpp>
+
+#include <backlite_catch.hpp>
+#include <test_database.hpp>
+
+namespace {
+
+using namespace backlite;
+using backlite_test::TaskRow;
+using backlite_test::TestDatabase;
+
+const TaskId id = TaskId::from_text("a");
+constexpr std::int64_t claim = 3;
+
+/// A task in its third claim, by owner 1.
+TaskRow claimed_row() {
+    return {.id = "a", .payload = R"({"n":1})", .attempts = 1, .claim = claim, .claimed_at = 2000, .owner = 1};
+}
+
+bool write(TestDatabase& database, const detail::AttemptResult& outcome) {
+    bool written = false;
+    database.write([&](store::sqlite::Repository& repository) { written = repository.outcomes.write(outcome); });
+    return written;
+}
+
+bool extend(TestDatabase& database, const TaskId& task, std::int64_t number) {
+    bool extended = false;
+    database.write([&](store::sqlite::Repository& repository) { extended = repository.outcomes.extend(task, number); });
+    return extended;
+}
+
+/// Everything in both tables.
+std::string content(TestDatabase& database) {
+    return database.query("SELECT * FROM backlite_tasks") + "\n--\n" +
+           database.query("SELECT * FROM backlite_tasks_completed");
+}
+
+detail::AttemptResult resolved(detail::RowChange resolution) {
+    return {.id = id, .claim = claim, .resolution = resolution};
+}
+
+detail::AttemptResult success() {
+    detail::AttemptResult outcome = resolved(detail::RowChange::complete);
+    outcome.spends_attempt = true;
+    outcome.executed_at = 2500;
+    outcome.duration_us = 1234;
+    return outcome;
+}
+
+detail::AttemptResult failure() {
+    detail::AttemptResult outcome = success();
+    outcome.resolution = detail::RowChange::fail;
+    outcome.error = "no such host";
+    return outcome;
+}
+
+TEST_CASE("Outcomes: a success that is not kept leaves nothing") {
+    TestDatabase database;
+    database.add(claimed_row());
+    CHECK(write(database, success()));
+    CHECK(content(database) == "\n--\n");
+}
+
+TEST_CASE("Outcomes: a success that is kept is a row as the Go library writes it") {
+    TestDatabase database;
+    database.add(claimed_row());
+    detail::AttemptResult outcome = success();
+    outcome.keep_row = true;
+    outcome.expires_at = 99'000;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT count(*) FROM backlite_tasks") == "0");
+    CHECK(database.query("SELECT id, created_at, queue, last_executed_at, attempts, last_duration_micro, succeeded, "
+                         "task, expires_at, error FROM backlite_tasks_completed") ==
+          "a|1000|mail|2500|2|1234|1|NULL|99000|NULL");
+}
+
+TEST_CASE("Outcomes: a failure that is kept is a row with its error") {
+    TestDatabase database;
+    database.add(claimed_row());
+    detail::AttemptResult outcome = failure();
+    outcome.keep_row = true;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT id, created_at, queue, last_executed_at, attempts, last_duration_micro, succeeded, "
+                         "task, expires_at, error FROM backlite_tasks_completed") ==
+          "a|1000|mail|2500|2|1234|0|NULL|NULL|no such host");
+}
+
+TEST_CASE("Outcomes: a failure without words still is one") {
+    TestDatabase database;
+    database.add(claimed_row());
+    detail::AttemptResult outcome = failure();
+    outcome.keep_row = true;
+    outcome.error = "";
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT error IS NULL FROM backlite_tasks_completed") == "0");
+}
+
+TEST_CASE("Outcomes: a failure that is not kept leaves nothing") {
+    TestDatabase database;
+    database.add(claimed_row());
+    CHECK(write(database, failure()));
+    CHECK(content(database) == "\n--\n");
+}
+
+TEST_CASE("Outcomes: a kept row never says NULL where the Go library reads a number") {
+    TestDatabase database;
+    database.add(claimed_row());
+    detail::AttemptResult outcome = resolved(detail::RowChange::fail);  // as for a task that was given up before it ran
+    outcome.keep_row = true;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT last_executed_at, last_duration_micro, succeeded, attempts FROM "
+                         "backlite_tasks_completed") == "0|0|0|1");
+}
+
+TEST_CASE("Outcomes: a payload is kept when the outcome says so") {
+    TestDatabase database;
+    database.add(claimed_row());
+    detail::AttemptResult outcome = success();
+    outcome.keep_row = outcome.keep_payload = true;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT task, typeof(task) FROM backlite_tasks_completed") == R"({"n":1}|blob)");
+}
+
+TEST_CASE("Outcomes: a kept row replaces one that an earlier task of that id left") {
+    TestDatabase database;
+    database.execute(
+        "INSERT INTO backlite_tasks_completed (id, created_at, queue, attempts, error) VALUES ('a', 1, 'old', 9, 'x')");
+    database.add(claimed_row());
+    detail::AttemptResult outcome = success();
+    outcome.keep_row = true;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT queue, attempts, error FROM backlite_tasks_completed") == "mail|2|NULL");
+}
+
+TEST_CASE("Outcomes: attempts are counted only where one was spent") {
+    TestDatabase database;
+    database.add(claimed_row());
+    detail::AttemptResult outcome = failure();
+    outcome.keep_row = true;
+    outcome.spends_attempt = false;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT attempts FROM backlite_tasks_completed") == "1");
+}
+
+TEST_CASE("Outcomes: attempts that somebody else made negative count from zero") {
+    TestDatabase database;
+    TaskRow row = claimed_row();
+    row.attempts = -5;
+    database.add(row);
+    detail::AttemptResult outcome = success();
+    outcome.keep_row = true;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT attempts FROM backlite_tasks_completed") == "1");
+}
+
+TEST_CASE("Outcomes: attempts that a damaged table lost count from zero, so that retries come to an end") {
+    for (const detail::RowChange resolution : {detail::RowChange::retry, detail::RowChange::fail}) {
+        TestDatabase database;
+        SQLite::Database stranger = database.stranger();
+        backlite_test::loosen(stranger);
+        database.add(claimed_row());
+        database.execute("UPDATE backlite_tasks SET attempts = NULL");
+        detail::AttemptResult outcome = resolved(resolution);
+        outcome.spends_attempt = outcome.keep_row = true;
+        CHECK(write(database, outcome));
+        const char* const table =
+            resolution == detail::RowChange::retry ? "backlite_tasks" : "backlite_tasks_completed";
+        CHECK(database.query(fmt::format("SELECT attempts FROM {}", table)) == "1");
+    }
+}
+
+TEST_CASE("Outcomes: a retry frees the task for later and keeps the error") {
+    TestDatabase database;
+    database.add(claimed_row());
+    detail::AttemptResult outcome = failure();
+    outcome.resolution = detail::RowChange::retry;
+    outcome.wait_until = 8000;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT claimed_at, owner, claim, wait_until, due, last_executed_at, attempts, error, task "
+                         "FROM backlite_tasks") == R"(NULL|NULL|3|8000|8000|2500|2|no such host|{"n":1})");
+    CHECK(database.query("SELECT count(*) FROM backlite_tasks_completed") == "0");
+}
+
+TEST_CASE("Outcomes: a retry that spends nothing counts nothing") {
+    TestDatabase database;
+    database.add(claimed_row());
+    detail::AttemptResult outcome = resolved(detail::RowChange::retry);
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT attempts FROM backlite_tasks") == "1");
+}
+
+TEST_CASE("Outcomes: a snooze frees the task for later and spends nothing") {
+    TestDatabase database;
+    database.add(claimed_row());
+    detail::AttemptResult outcome = resolved(detail::RowChange::snooze);
+    outcome.wait_until = 8000;
+    outcome.executed_at = 2500;
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT claimed_at, owner, claim, wait_until, last_executed_at, attempts, error FROM "
+                         "backlite_tasks") == "NULL|NULL|3|8000|2500|1|NULL");
+}
+
+TEST_CASE("Outcomes: a run that came back, in a retry or a snooze, begins to count crashes anew") {
+    for (const detail::RowChange resolution : {detail::RowChange::retry, detail::RowChange::snooze}) {
+        TestDatabase database;
+        TaskRow row = claimed_row();
+        row.crashes = 2;
+        database.add(row);
+        CHECK(write(database, resolved(resolution)));
+        CHECK(database.query("SELECT crashes FROM backlite_tasks") == "0");
+    }
+}
+
+TEST_CASE("Outcomes: a release shows nothing: its crashes stay") {
+    TestDatabase database;
+    TaskRow row = claimed_row();
+    row.crashes = 2;
+    database.add(row);
+    CHECK(write(database, resolved(detail::RowChange::release)));
+    CHECK(database.query("SELECT crashes FROM backlite_tasks") == "2");
+}
+
+TEST_CASE("Outcomes: a release that waits shows nothing either, and is due later") {
+    TestDatabase database;
+    TaskRow row = claimed_row();
+    row.crashes = 2;
+    database.add(row);
+    detail::AttemptResult outcome = resolved(detail::RowChange::release);
+    outcome.wait_until = 8000;
+    outcome.wait = Duration{1000};
+    CHECK(write(database, outcome));
+    CHECK(database.query("SELECT claimed_at, owner, claim, due, attempts, crashes, error FROM backlite_tasks") ==
+          "NULL|NULL|3|8000|1|2|NULL");
+}
+
+TEST_CASE("Outcomes: a kept task leaves the rows alone that a trigger of the host writes") {
+    TestDatabase database;
+    database.execute(
+        "CREATE TABLE audit (queue TEXT UNIQUE, task TEXT); INSERT INTO audit VALUES ('mail', 'first'); "
+        "CREATE TRIGGER audited AFTER INSERT ON backlite_tasks_completed BEGIN "
+        "INSERT INTO audit VALUES (new.queue, new.id); END");
+    database.add(claimed_row());
+    detail::AttemptResult outcome = success();
+    outcome.keep_row = true;
+    CHECK_THROWS_AS(write(database, outcome), StorageError);
+    CHECK(database.query("SELECT * FROM audit") == "mail|first");
+}
+
+TEST_CASE("Outcomes: a release frees the task as if it had never been taken, but for the claim's number") {
+    TestDatabase database;
+    TaskRow row = claimed_row();
+    row.wait_until = 1500;
+    database.add(row);
+    CHECK(write(database, resolved(detail::RowChange::release)));
+    CHECK(database.query("SELECT claimed_at, owner, claim, wait_until, last_executed_at, attempts, crashes FROM "
+                         "backlite_tasks") == "NULL|NULL|3|1500|NULL|1|0");
+}
+
+TEST_CASE("Outcomes: nothing of an outcome lands under another claim's number") {
+    for (const detail::RowChange resolution :
+         {detail::RowChange::complete, detail::RowChange::fail, detail::RowChange::retry, detail::RowChange::snooze,
+          detail::RowChange::release}) {
+        for (const std::int64_t number : {claim - 1, claim + 1}) {
+            TestDatabase database;
+            database.add(claimed_row());
+            const std::string before = content(database);
+            detail::AttemptResult outcome = resolved(resolution);
+            outcome.claim = number;
+            outcome.keep_row = true;
+            CHECK_FALSE(write(database, outcome));
+            CHECK(content(database) == before);
+        }
+    }
+}
+
+TEST_CASE("Outcomes: nothing of an outcome lands once the claim was given back") {
+    for (const detail::RowChange resolution :
+         {detail::RowChange::complete, detail::RowChange::fail, detail::RowChange::retry, detail::RowChange::snooze,
+          detail::RowChange::release}) {
+        TestDatabase database;
+        TaskRow row = claimed_row();
+        row.claimed_at = row.owner = std::nullopt;
+        database.add(row);
+        const std::string before = content(database);
+        detail::AttemptResult outcome = resolved(resolution);
+        outcome.keep_row = true;
+        CHECK_FALSE(write(database, outcome));
+        CHECK(content(database) == before);
+    }
+}
+
+TEST_CASE("Outcomes: nothing of an outcome lands once the task is gone") {
+    TestDatabase database;
+    detail::AttemptResult outcome = success();
+    outcome.keep_row = true;
+    CHECK_FALSE(write(database, outcome));
+    CHECK(content(database) == "\n--\n");
+}
+
+TEST_CASE("Outcomes: one that was written cannot be written again") {
+    TestDatabase database;
+    database.add(claimed_row());
+    detail::AttemptResult outcome = success();
+    outcome.keep_row = true;
+    REQUIRE(write(database, outcome));
+    CHECK_FALSE(write(database, outcome));
+    CHECK(database.query("SELECT attempts FROM backlite_tasks_completed") == "2");
+}
+
+TEST_CASE("Outcomes: other tasks stay as they are") {
+    TestDatabase database;
+    database.add(claimed_row());
+    TaskRow other = claimed_row();
+    other.id = "b";
+    database.add(other);
+    CHECK(write(database, success()));
+    CHECK(database.query("SELECT id, claimed_at, owner FROM backlite_tasks") == "b|2000|1");
+}
+
+TEST_CASE("Outcomes: a sign of life raises the lease and nothing else") {
+    TestDatabase database;
+    database.add(claimed_row());
+    CHECK(extend(database, id, claim));
+    CHECK(extend(database, id, claim));
+    CHECK(database.query("SELECT lease, claim, claimed_at, owner FROM backlite_tasks") == "2|3|2000|1");
+}
+
+TEST_CASE("Outcomes: a sign of life for a claim that is no longer held changes nothing") {
+    TestDatabase database;
+    TaskRow row = claimed_row();
+    database.add(row);
+    row.id = "released";
+    row.claimed_at = row.owner = std::nullopt;
+    database.add(row);
+    CHECK_FALSE(extend(database, id, claim - 1));
+    CHECK_FALSE(extend(database, TaskId::from_text("released"), claim));
+    CHECK_FALSE(extend(database, TaskId::from_text("gone"), claim));
+    CHECK(database.query("SELECT sum(lease) FROM backlite_tasks") == "0");
+}
+
+TEST_CASE("Outcomes: a lease that cannot be raised begins anew, and is a sign of life all the same") {
+    TestDatabase database;
+    database.add(claimed_row());
+    database.execute("UPDATE backlite_tasks SET lease = 9223372036854775807");
+    CHECK(extend(database, id, claim));
+    CHECK(database.query("SELECT lease FROM backlite_tasks") == "0");
+}
+
+TEST_CASE("Outcomes: attempts that cannot be raised stay, and the outcome is written") {
+    for (const detail::RowChange resolution : {detail::RowChange::retry, detail::RowChange::fail}) {
+        TestDatabase database;
+        database.add(claimed_row());
+        database.execute("UPDATE backlite_tasks SET attempts = 9223372036854775807");
+        detail::AttemptResult outcome = resolved(resolution);
+        outcome.spends_attempt = outcome.keep_row = true;
+        bool written = false;
+        database.write([&](store::sqlite::Repository& repository) { written = repository.outcomes.write(outcome); });
+        CHECK(written);
+        const char* const table =
+            resolution == detail::RowChange::retry ? "backlite_tasks" : "backlite_tasks_completed";
+        CHECK(database.query(fmt::format("SELECT attempts FROM {}", table)) == "9223372036854775807");
+    }
+}
+
+}  // namespace
