@@ -4,7 +4,8 @@ include(CMakePackageConfigHelpers)
 
 set(destination ${CMAKE_INSTALL_DATADIR}/cmake/backlite)
 
-install(TARGETS backlite EXPORT backlite-targets FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
+install(TARGETS backlite EXPORT backlite-targets FILE_SET HEADERS DESTINATION ${CMAKE_INSTALL_INCLUDEDIR}
+    FILE_SET bodies DESTINATION ${CMAKE_INSTALL_INCLUDEDIR})
 install(EXPORT backlite-targets NAMESPACE backlite:: DESTINATION ${destination})
 
 configure_package_config_file(
@@ -17,4 +18,5 @@ write_basic_package_version_file(
     ARCH_INDEPENDENT)
 install(FILES ${CMAKE_CURRENT_BINARY_DIR}/backlite-config.cmake
               ${CMAKE_CURRENT_BINARY_DIR}/backlite-config-version.cmake
+              cmake/compiled.cmake
         DESTINATION ${destination})

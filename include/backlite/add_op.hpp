@@ -66,8 +66,10 @@ public:
         database_ = &database;
         return *this;
     }
-    /// Adds inside a transaction of the library; see Transaction.
-    [[nodiscard]] AddOp& tx(Transaction& transaction) &;
+    /// Adds inside a transaction of the library: a Transaction, or whatever else has a connection as its `database()`.
+    template <class Tx>
+        requires requires(Tx& transaction, SQLite::Database*& database) { database = &transaction.database(); }
+    [[nodiscard]] AddOp& tx(Tx& transaction) & { return tx(transaction.database()); }
     /// Gives up waiting for the write, and throws Cancelled, once the token fires; a write that has begun is finished.
     [[nodiscard]] AddOp& stop_token(std::stop_token token) & {
         stop_ = std::move(token);
@@ -87,7 +89,9 @@ public:
     /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& tx(SQLite::Database& database) && { return std::move(tx(database)); }
     /// As above, in a chain that starts with `add`.
-    [[nodiscard]] AddOp&& tx(Transaction& transaction) &&;
+    template <class Tx>
+        requires requires(Tx& transaction, SQLite::Database*& database) { database = &transaction.database(); }
+    [[nodiscard]] AddOp&& tx(Tx& transaction) && { return std::move(tx(transaction.database())); }
     /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& stop_token(std::stop_token token) && { return std::move(stop_token(std::move(token))); }
 
@@ -98,31 +102,7 @@ public:
     /// time that is negative or too far off, or a second call; Cancelled; BusyError after `busy_timeout`; FullError and
     /// StorageError, see `added()`; ForkError.
     /// Blocks until the write is committed.
-    std::vector<TaskId> save() {
-        target_->check_call("AddOp::save");
-        if (std::exchange(saved_, true))
-            throw ConfigError("AddOp::save: called a second time; each call needs its own add()");
-        if (error_) std::rethrow_exception(error_);
-        const TimePoint called = target_->clock().now();
-        const std::int64_t now = to_ms(called);
-        const std::optional<std::int64_t> wait_until = due_time(called);
-        if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
-        if (tasks_.empty()) return {};
-        std::vector<TaskId> ids;
-        ids.reserve(tasks_.size());  // now: once they are added, nothing may fail
-        try {
-            if (database_ != nullptr) {
-                target_->add_within(*database_, tasks_, wait_until, now);
-            } else {
-                target_->add(tasks_, wait_until, now, stop_);
-            }
-        } catch (Error& error) {
-            name_queue(error);
-            throw;
-        }
-        for (detail::NewTask& task : tasks_) ids.push_back(std::move(task.id));
-        return ids;
-    }
+    std::vector<TaskId> save();
 
     /// Encodes one more task. An error is kept for `save`; then nothing of this call is added.
     template <class T>
@@ -149,31 +129,10 @@ public:
     void reserve(std::size_t count) { tasks_.reserve(count); }
 
 private:
-    [[nodiscard]] std::optional<std::int64_t> due_time(TimePoint now) const {
-        constexpr auto never = (std::numeric_limits<std::int64_t>::max)();
-        if (wait_) {
-            const std::int64_t due = due_after(now, *wait_);
-            if (*wait_ < Duration::zero() || due == never) {
-                throw ConfigError(detail::format("AddOp::wait: {} ms is negative or too long", {wait_->count()}));
-            }
-            return due;
-        }
-        if (at_ && (*at_ < 0 || *at_ == never)) {
-            throw ConfigError(
-                detail::format("AddOp::at: {} ms after 1970 is before 1970 or too far off; sums of "
-                               "system_clock::time_point wrap round beyond the year 2262",
-                               {*at_}));
-        }
-        return at_;
-    }
+    [[nodiscard]] std::optional<std::int64_t> due_time(TimePoint now) const;
 
     /// The rest of the error matters more than the name: without memory for the name the error goes without it.
-    void name_queue(Error& error) const noexcept {
-        try {
-            error.set_subject(std::string{tasks_.front().queue}, {});
-        } catch (const std::bad_alloc&) {
-        }
-    }
+    void name_queue(Error& error) const noexcept;
 
     detail::AddTarget* target_;
     std::vector<detail::NewTask> tasks_{};
@@ -187,3 +146,7 @@ private:
 
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/add_op.ipp>
+#endif

@@ -23,7 +23,6 @@ public:
 
     /// The same as `Client::add`: tasks in any mixture of types, or ranges of tasks. Nothing happens before `save`.
     /// Encodes the tasks at once and keeps no reference to them.
-    /// `AddOp::tx` with a Transaction needs <backlite/transaction.hpp> too.
     template <class... Tasks>
     [[nodiscard]] AddOp add(Tasks&&... tasks) const {
         static_assert(sizeof...(Tasks) > 0, "backlite: add() needs a task or a range of tasks");

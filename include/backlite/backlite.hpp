@@ -10,8 +10,8 @@
 #include <backlite/id.hpp>
 #include <backlite/logger.hpp>
 
-#include <backlite/base/rows.hpp>
 #include <backlite/config.hpp>
+#include <backlite/status.hpp>
 #include <backlite/task.hpp>
 
 #include <backlite/context.hpp>

@@ -8,7 +8,6 @@
 
 #include <backlite/client_handle.hpp>
 #include <backlite/config.hpp>
-#include <backlite/engine/engine.hpp>
 #include <backlite/queue.hpp>
 
 namespace backlite {
@@ -22,7 +21,7 @@ class Client : public ClientHandle {
 public:
     /// Opens the file, turns it to WAL mode, and installs the tables unless `auto_install` is off.
     /// Errors: ConfigError naming the value that cannot work; StorageError if the file cannot be used.
-    explicit Client(ClientConfig config) : ClientHandle(std::make_shared<engine::Engine>(std::move(config))) {}
+    explicit Client(ClientConfig config);
     Client(const Client&) = delete;
     Client& operator=(const Client&) = delete;
 
@@ -30,17 +29,11 @@ public:
     /// `busy_timeout` for outcomes that are not written yet; those are logged, and their tasks may run again.
     /// Inside one of the client's own tasks it returns at once: the rest happens when that task has ended. Two clients
     /// whose tasks destroy each other wait for each other for ever.
-    ~Client() {
-        if (engine_->forked()) {
-            new std::shared_ptr(std::move(engine_));  // leaked: its threads and locks are the parent's
-            return;
-        }
-        engine_->shut_down();
-    }
+    ~Client();
 
     /// Creates the tables, or migrates them from an older version. Does nothing if they are up to date.
     /// Errors: StorageError if tables of our names are not ours, or the file needs a newer library.
-    void install() { engine_->install(); }
+    void install();
 
     /// Registers the queue of `T`; `processor` takes `(const T&)` or `(Context&, const T&)` and returns nothing or an
     /// Outcome. It runs on several threads at once.
@@ -52,7 +45,7 @@ public:
     /// The same, spelled out.
     template <class T>
     void register_queue(Queue<T> queue) {
-        engine_->register_queue(std::move(queue).release());
+        register_untyped(std::move(queue).release());
     }
 
     /// Starts the workers. Does nothing if they are started. Takes back the claims of clients that died.
@@ -60,11 +53,15 @@ public:
     /// If an earlier stop has only outcomes left to write, waits up to `busy_timeout` for it.
     /// Errors: ConfigError while a stop is not over; FullError if the disk has no room for the side file; StorageError;
     /// Error itself if the system has no thread to give. After each of them it can be called again.
-    void start(std::stop_token hard_stop = {}) {
-        const auto engine = engine_;  // a stop callback of a task may destroy the client
-        engine->start(std::move(hard_stop));
-    }
+    void start(std::stop_token hard_stop = {});
+
+private:
+    void register_untyped(std::unique_ptr<detail::QueueBase> queue);
 };
 
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/client.ipp>
+#endif

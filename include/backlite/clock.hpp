@@ -39,14 +39,7 @@ public:
     }
     /// How long the machine has been suspended since it booted: time that passed on the wall clock alone, although
     /// nobody set it.
-    [[nodiscard]] virtual Duration suspended() const noexcept {
-        const auto since_boot = [](clockid_t clock) {
-            ::timespec time{};
-            ::clock_gettime(clock, &time);
-            return std::chrono::seconds{time.tv_sec} + std::chrono::nanoseconds{time.tv_nsec};
-        };
-        return std::chrono::round<Duration>(since_boot(CLOCK_BOOTTIME) - since_boot(CLOCK_MONOTONIC));
-    }
+    [[nodiscard]] virtual Duration suspended() const noexcept;
 };
 
 namespace detail {
@@ -87,22 +80,10 @@ template <class Unit>
 
 /// The time that `ms` milliseconds since the epoch stand for, held inside what TimePoint can express: rows made by
 /// others may hold any number.
-[[nodiscard]] inline TimePoint from_ms(std::int64_t ms) noexcept {
-    using std::chrono::duration_cast;
-    constexpr std::int64_t most = duration_cast<Duration>((TimePoint::max)().time_since_epoch()).count();
-    const std::int64_t held = ms > most ? most : ms < -most ? -most : ms;
-    return TimePoint{duration_cast<TimePoint::duration>(Duration{held})};
-}
+[[nodiscard]] TimePoint from_ms(std::int64_t ms) noexcept;
 
 /// `ms + duration`, held inside the range of the type instead of overflowing.
-[[nodiscard]] inline std::int64_t saturating_add(std::int64_t ms, Duration duration) noexcept {
-    constexpr auto most = (std::numeric_limits<std::int64_t>::max)();
-    constexpr auto least = (std::numeric_limits<std::int64_t>::min)();
-    const std::int64_t d = duration.count();
-    if (d > 0 && ms > most - d) return most;
-    if (d < 0 && ms < least - d) return least;
-    return ms + d;
-}
+[[nodiscard]] std::int64_t saturating_add(std::int64_t ms, Duration duration) noexcept;
 
 /// When what waits so long from `now` on is due, in milliseconds since the epoch: never too early, and now if it does
 /// not wait at all.
@@ -111,12 +92,12 @@ template <class Unit>
 }
 
 /// `start + duration` on the steady clock, held inside its range.
-[[nodiscard]] inline std::chrono::steady_clock::time_point saturating_add(std::chrono::steady_clock::time_point start,
-                                                                          Duration duration) noexcept {
-    using Steady = std::chrono::steady_clock;
-    const auto room = std::chrono::duration_cast<Duration>((Steady::time_point::max)() - start);
-    return duration >= room ? (Steady::time_point::max)() : start + duration;
-}
+[[nodiscard]] std::chrono::steady_clock::time_point saturating_add(std::chrono::steady_clock::time_point start,
+                                                                   Duration duration) noexcept;
 
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/clock.ipp>
+#endif

@@ -42,12 +42,7 @@ namespace detail {
 class StopSignal {
 public:
     /// True if this call was the first. Runs the token's callbacks on this thread: call it without a lock.
-    bool fire(StopReason reason) noexcept {
-        StopReason none = StopReason::none;
-        if (!reason_.compare_exchange_strong(none, reason)) return false;
-        source_.request_stop();
-        return true;
-    }
+    bool fire(StopReason reason) noexcept;
 
     [[nodiscard]] StopReason reason() const noexcept { return reason_.load(); }
     [[nodiscard]] std::stop_token token() const noexcept { return source_.get_token(); }
@@ -115,3 +110,7 @@ private:
 
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/context.ipp>
+#endif

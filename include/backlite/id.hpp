@@ -50,16 +50,7 @@ public:
 private:
     explicit TaskId(std::string text) : text_(std::move(text)) {}
 
-    static bool is_uuid(std::string_view text) noexcept {
-        if (text.size() != 36) return false;
-        for (std::size_t i = 0; i < text.size(); ++i) {
-            const char c = text[i];
-            const bool dash = i == 8 || i == 13 || i == 18 || i == 23;
-            const bool hex = (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
-            if (dash ? c != '-' : !hex) return false;
-        }
-        return true;
-    }
+    static bool is_uuid(std::string_view text) noexcept;
 
     std::string text_{};
 };
@@ -81,3 +72,7 @@ struct fmt::formatter<backlite::TaskId> : fmt::formatter<std::string_view> {
     }
 };
 /// @endcond
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/id.ipp>
+#endif

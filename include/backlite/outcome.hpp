@@ -31,11 +31,7 @@ public:
     }
 
     /// The same, not before `time`. One that has passed counts as now.
-    [[nodiscard]] static Outcome retry_at(TimePoint time, std::string reason) {
-        Outcome outcome{Kind::retry_in, std::move(reason), {}};
-        outcome.until_ = time;
-        return outcome;
-    }
+    [[nodiscard]] static Outcome retry_at(TimePoint time, std::string reason);
 
     /// Not now: again after `wait`, of any unit. Spends no attempt. A negative wait counts as none.
     /// For work that waits for something. Work that repeats is a task that adds its successor: a task that snoozes for
@@ -46,11 +42,7 @@ public:
     }
 
     /// The same, not before `time`. One that has passed counts as now.
-    [[nodiscard]] static Outcome snooze_until(TimePoint time) {
-        Outcome outcome{Kind::snooze, {}, {}};
-        outcome.until_ = time;
-        return outcome;
-    }
+    [[nodiscard]] static Outcome snooze_until(TimePoint time);
 
     /// The task failed for good, whatever attempts remain.
     [[nodiscard]] static Outcome discard(std::string reason) { return Outcome{Kind::discard, std::move(reason), {}}; }
@@ -75,3 +67,7 @@ private:
 
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/outcome.ipp>
+#endif

@@ -16,10 +16,23 @@
 // one version whose types have two layouts, as those of the standard library's debug mode have.
 #define BACKLITE_VERSION_JOIN(major, minor, patch, mode) v##major##_##minor##_##patch##mode
 #define BACKLITE_VERSION_NAME(major, minor, patch, mode) BACKLITE_VERSION_JOIN(major, minor, patch, mode)
+// With BACKLITE_SEPARATE_COMPILATION, defined in each source file of a program, the headers declare, and one source
+// file that includes <backlite/impl/src.hpp> compiles the bodies. The namespace tells the modes apart, so that a
+// program that mixes them does not link.
+#if defined(BACKLITE_SEPARATE_COMPILATION)
+#define BACKLITE_DECL
+#if defined(_GLIBCXX_DEBUG)
+#define BACKLITE_VERSION_MODE _separate_debug
+#else
+#define BACKLITE_VERSION_MODE _separate
+#endif
+#else
+#define BACKLITE_DECL inline
 #if defined(_GLIBCXX_DEBUG)
 #define BACKLITE_VERSION_MODE _debug
 #else
 #define BACKLITE_VERSION_MODE
+#endif
 #endif
 #define BACKLITE_VERSION_NAMESPACE \
     BACKLITE_VERSION_NAME(BACKLITE_VERSION_MAJOR, BACKLITE_VERSION_MINOR, BACKLITE_VERSION_PATCH, BACKLITE_VERSION_MODE)

@@ -53,6 +53,26 @@ file(APPEND ${WORK}/include/backlite/${highest}.hpp "#include <backlite/unheard_
 expect_found("${highest}.hpp includes unheard_of.hpp, which is not in cmake/headers.cmake")
 
 fresh_copy()
+file(APPEND ${WORK}/include/backlite/impl/config.ipp "#include <backlite/${highest}.hpp>\n")
+expect_found("impl/config.ipp includes ${highest}.hpp, which is not below it")
+
+fresh_copy()
+file(WRITE ${WORK}/include/backlite/impl/unheard_of.ipp "// SPDX-License-Identifier: MIT\n#pragma once\n")
+expect_found("include/backlite/impl/unheard_of.ipp is not in cmake/headers.cmake")
+
+fresh_copy()
+file(READ ${WORK}/include/backlite/client.hpp text)
+string(REPLACE "#include <backlite/impl/client.ipp>" "" text "${text}")
+file(WRITE ${WORK}/include/backlite/client.hpp "${text}")
+expect_found("client.hpp does not end with its bodies")
+
+fresh_copy()
+file(READ ${WORK}/include/backlite/impl/src.hpp text)
+string(REPLACE "#include <backlite/impl/client.ipp>" "" text "${text}")
+file(WRITE ${WORK}/include/backlite/impl/src.hpp "${text}")
+expect_found("leaves the bodies of client.hpp out")
+
+fresh_copy()
 file(REMOVE ${WORK}/include/backlite/${highest}.hpp)
 expect_found("cmake/headers.cmake lists ${highest}, which does not exist")
 

@@ -58,21 +58,7 @@ private:
     UnavailableReason kind_;
 };
 
-[[nodiscard]] inline UnavailableReason reason_of(const StorageError& error) noexcept {
-    switch (error.code()) {
-        case SQLITE_BUSY:
-        case SQLITE_LOCKED:
-        case SQLITE_PROTOCOL: return UnavailableReason::locked;
-        case SQLITE_CORRUPT:
-        case SQLITE_NOTADB: return UnavailableReason::not_a_database;
-        case SQLITE_CANTOPEN:
-        case SQLITE_PERM:
-        case SQLITE_AUTH:
-        case SQLITE_READONLY: return UnavailableReason::cannot_open;
-        case SQLITE_INTERRUPT: return UnavailableReason::too_slow;
-        default: return UnavailableReason::other;
-    }
-}
+[[nodiscard]] UnavailableReason reason_of(const StorageError& error) noexcept;
 
 /// Every SQL statement of the dashboard, on one connection.
 struct Queries {
@@ -90,17 +76,7 @@ public:
     using Steady = std::chrono::steady_clock;
 
     /// Errors: FileError, StorageError.
-    ReadConnection(const std::string& file, const std::function<SQLite::Database()>& open, Duration busy_timeout)
-        : identity_(store::sqlite::identify(file)), database_(open_database(file, open)) {
-        sqlite3* db = database_.getHandle();
-        sqlite3_extended_result_codes(db, 1);
-        sqlite3_busy_timeout(db, static_cast<int>(busy_timeout.count()));
-        sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
-        sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);  // the end of a last one would write
-        store::sqlite::execute(db, "PRAGMA trusted_schema=OFF");
-        store::sqlite::execute(db, "PRAGMA query_only=ON");  // a connection that the host opened may be able to write
-        sqlite3_progress_handler(db, 2'000, &ReadConnection::on_progress, this);
-    }
+    ReadConnection(const std::string& file, const std::function<SQLite::Database()>& open, Duration busy_timeout);
     ReadConnection(const ReadConnection&) = delete;
     ReadConnection& operator=(const ReadConnection&) = delete;
     ~ReadConnection() { sqlite3_progress_handler(database_.getHandle(), 0, nullptr, nullptr); }
@@ -134,31 +110,12 @@ public:
     }
 
     /// Changes with each commit of another connection.
-    [[nodiscard]] std::int64_t data_version() {
-        until_ = (Steady::time_point::max)();
-        store::sqlite::Run run(database_.getHandle(), data_version_);
-        return run.step() ? run.integer(0) : 0;
-    }
+    [[nodiscard]] std::int64_t data_version();
 
     [[nodiscard]] store::sqlite::FileIdentity identity() const noexcept { return identity_; }
 
 private:
-    static SQLite::Database open_database(const std::string& file, const std::function<SQLite::Database()>& open) {
-        try {
-            if (open) return open();
-            struct ::statx found {};
-            if (!store::sqlite::look_at(file, found) || !S_ISREG(found.stx_mode)) {
-                throw FileError(UnavailableReason::missing, fmt::format("there is no database file \"{}\"", file));
-            }
-            // "./" keeps a name from being taken for anything but a file.
-            return SQLite::Database(file.front() == '/' ? file : "./" + file,
-                                    SQLite::OPEN_READONLY | SQLITE_OPEN_PRIVATECACHE);
-        } catch (const SQLite::Exception& error) {
-            store::sqlite::throw_sqlite(
-                error.getExtendedErrorCode() != 0 ? error.getExtendedErrorCode() : error.getErrorCode(),
-                fmt::format("database \"{}\" cannot be opened: {}", file, error.what()));
-        }
-    }
+    static SQLite::Database open_database(const std::string& file, const std::function<SQLite::Database()>& open);
 
     static int on_progress(void* self) noexcept {
         return Steady::now() > static_cast<ReadConnection*>(self)->until_ ? 1 : 0;
@@ -184,37 +141,9 @@ public:
     explicit Turns(std::size_t most) noexcept : free_(most) {}
 
     /// False if there was no turn in time. REQUIRES: `leave` follows where it is true.
-    [[nodiscard]] bool enter(Duration patience) {
-        const auto end = std::chrono::steady_clock::now() + patience;
-        std::unique_lock lock(mutex_);
-        if (free_ > 0) {
-            --free_;
-            return true;
-        }
-        Waiter waiter;
-        waiting_.push_back(&waiter);
-        while (!waiter.admitted) {
-            const auto now = std::chrono::steady_clock::now();
-            if (now >= end) {
-                waiting_.erase(std::find(waiting_.begin(), waiting_.end(), &waiter));
-                return false;
-            }
-            // glibc 2.36 can lose a signal
-            waiter.turn.wait_until(lock, end - now > look_again ? now + look_again : end);
-        }
-        return true;
-    }
+    [[nodiscard]] bool enter(Duration patience);
 
-    void leave() noexcept {
-        const std::lock_guard lock(mutex_);
-        if (waiting_.empty()) {
-            ++free_;
-            return;
-        }
-        waiting_.front()->admitted = true;
-        waiting_.front()->turn.notify_one();
-        waiting_.erase(waiting_.begin());
-    }
+    void leave() noexcept;
 
 private:
     static constexpr std::chrono::seconds look_again{1};
@@ -255,20 +184,7 @@ public:
     }
 
     /// A text that changes with each commit, and when the file is replaced. Errors: as read.
-    [[nodiscard]] std::string version() {
-        const std::lock_guard lock(watch_mutex_);
-        if (!watch_ || watch_->identity() != store::sqlite::identify(name_)) {
-            watch_.reset();
-            watch_ = std::make_unique<ReadConnection>(name_, open_, busy_timeout_);
-            ++generation_;
-        }
-        try {
-            return fmt::format("{:x}.{}.{}", nonce_, generation_, watch_->data_version());
-        } catch (...) {
-            watch_.reset();
-            throw;
-        }
-    }
+    [[nodiscard]] std::string version();
 
     [[nodiscard]] const std::string& name() const noexcept { return name_; }
 
@@ -283,20 +199,7 @@ private:
         std::unique_ptr<ReadConnection> reader;
     };
 
-    std::unique_ptr<ReadConnection> take() {
-        const store::sqlite::FileIdentity now = store::sqlite::identify(name_);
-        {
-            std::vector<std::unique_ptr<ReadConnection>> stale;  // closed after the mutex is free
-            const std::lock_guard lock(mutex_);
-            while (!idle_.empty()) {
-                std::unique_ptr<ReadConnection> reader = std::move(idle_.back());
-                idle_.pop_back();
-                if (reader->identity() == now) return reader;
-                stale.push_back(std::move(reader));
-            }
-        }
-        return std::make_unique<ReadConnection>(name_, open_, busy_timeout_);
-    }
+    std::unique_ptr<ReadConnection> take();
 
     void give_back(std::unique_ptr<ReadConnection> reader) noexcept {
         const std::lock_guard lock(mutex_);
@@ -308,11 +211,7 @@ private:
         return std::uint64_t{device()} << 32 | device();
     }
 
-    static std::vector<std::unique_ptr<ReadConnection>> room() {
-        std::vector<std::unique_ptr<ReadConnection>> readers;
-        readers.reserve(most_at_once);
-        return readers;
-    }
+    static std::vector<std::unique_ptr<ReadConnection>> room();
 
     // constant after construction
     const std::string name_;
@@ -336,3 +235,7 @@ private:
 }  // namespace admin
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/admin/database_view.ipp>
+#endif

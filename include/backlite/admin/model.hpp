@@ -59,20 +59,8 @@ struct Process {
 
 /// Whether a worker is inside of a claimed task: one that is not was fetched only, and waits in its process for a
 /// worker, or for its outcome to be written. nullopt if that cannot be told, as of claims of Go programs.
-[[nodiscard]] inline std::optional<bool> is_entered(const std::vector<Process>& processes,
-                                                    std::optional<std::int64_t> owner, const Inside& task) noexcept {
-    if (!owner) return std::nullopt;
-    for (const Process& process : processes) {
-        if (process.owner != *owner) continue;
-        if (process.alive == false) return false;
-        if (!process.inside) return std::nullopt;
-        for (const Inside& entered : *process.inside) {
-            if (entered == task) return true;
-        }
-        return false;
-    }
-    return false;  // its client is gone
-}
+[[nodiscard]] std::optional<bool> is_entered(const std::vector<Process>& processes, std::optional<std::int64_t> owner,
+                                             const Inside& task) noexcept;
 
 struct QueueSummary {
     std::string name{};
@@ -103,17 +91,7 @@ struct Counted {
     std::uint64_t started = 0;  ///< attempts
     std::int64_t wait_ms = 0;   ///< from due to start, of those started
 
-    Counted& operator+=(const Counted& other) noexcept {
-        succeeded += other.succeeded;
-        failed += other.failed;
-        attempts += other.attempts;
-        duration_us += other.duration_us;
-        added += other.added;
-        retried += other.retried;
-        started += other.started;
-        wait_ms += other.wait_ms;
-        return *this;
-    }
+    Counted& operator+=(const Counted& other) noexcept;
 };
 
 /// One step of a chart's time.
@@ -239,3 +217,7 @@ struct Filter {
 }  // namespace admin
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/admin/model.ipp>
+#endif

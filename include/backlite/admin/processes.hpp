@@ -22,50 +22,17 @@ namespace admin {
 
 /// What the workers of a living process are inside of, from its records in the side file. They are the process's own:
 /// it wrote them anew when it took the lock, which it holds.
-[[nodiscard]] inline std::optional<std::vector<Inside>> read_inside(int file, const Process& process) {
-    if (process.workers < 1 || process.workers > store::sqlite::OwnerLock::max_workers) return std::nullopt;
-    const auto workers = static_cast<unsigned>(process.workers);
-    std::string region(store::sqlite::OwnerLock::size_of(workers), '\0');
-    const ssize_t size = ::pread(file, region.data(), region.size(), store::sqlite::OwnerLock::offset_of(process.slot));
-    if (size != static_cast<ssize_t>(region.size())) return std::nullopt;
-    std::vector<Inside> inside;
-    for (const store::sqlite::RecordView& record : store::sqlite::OwnerLock::records_in(region, workers)) {
-        if (record.state == store::sqlite::RecordState::inside) inside.push_back({record.claim, record.id_hash});
-    }
-    return inside;
-}
+[[nodiscard]] std::optional<std::vector<Inside>> read_inside(int file, const Process& process);
 
 /// Sets `alive` of each process whose lock can be asked for, and `inside` of those that live; see OwnerLock. The side
 /// file is opened for reading and never made: where it is missing nobody holds a lock. Closing it drops no lock, since
 /// those belong to descriptors.
-inline void find_living(const std::string& database, std::vector<Process>& processes) noexcept {
-    if (processes.empty()) return;
-    try {
-        const std::string side_file = store::sqlite::resolve(database) + "-backlite";
-        const int file = ::open(side_file.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
-        if (file < 0) {
-            if (errno != ENOENT) return;
-            for (Process& process : processes) process.alive = false;
-            return;
-        }
-        const struct Close {
-            int file;
-            ~Close() { ::close(file); }
-        } close{file};
-        for (Process& process : processes) {
-            if (process.slot >= store::sqlite::OwnerLock::max_slots) continue;
-            struct ::flock probe {};
-            probe.l_type = F_WRLCK;
-            probe.l_whence = SEEK_SET;
-            probe.l_start = store::sqlite::OwnerLock::offset_of(process.slot);
-            probe.l_len = 1;
-            if (::fcntl(file, F_OFD_GETLK, &probe) == 0) process.alive = probe.l_type != F_UNLCK;
-            if (process.alive == true) process.inside = read_inside(file, process);
-        }
-    } catch (...) {  // without memory nothing is known
-    }
-}
+void find_living(const std::string& database, std::vector<Process>& processes) noexcept;
 
 }  // namespace admin
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/admin/processes.ipp>
+#endif

@@ -42,12 +42,7 @@ public:
     }
 
     /// When the counting began, of any queue; nullopt if nothing is counted.
-    [[nodiscard]] std::optional<std::int64_t> begin(std::int64_t span) {
-        if (!shape_.counts) return std::nullopt;
-        store::sqlite::Run first(db_, first_, {span});
-        if (!first.step()) return std::nullopt;
-        return limited(first.integer(0)) * minute;
-    }
+    [[nodiscard]] std::optional<std::int64_t> begin(std::int64_t span);
 
     /// Calls `each(start, queue, counted)` for rows that begin at `from` or later, newest first. `queue`: all if empty.
     /// `last`: of one queue, later rows are not looked for. Returns since when no row is left out.
@@ -74,44 +69,11 @@ public:
     /// How many tasks were counted as they succeeded, or `failed` for good, from one time to another, whole minutes.
     /// nullopt if nothing was counted then.
     [[nodiscard]] std::optional<Count> finished(std::int64_t since, std::int64_t until, std::int64_t now,
-                                                const std::string& queue, bool failed) {
-        if (since < 0 || until < since) return std::nullopt;
-        constexpr std::int64_t half_hour = 30 * minute;
-        const bool halves = since % half_hour == 0 && (until >= now || until % half_hour == half_hour - 1);
-        const std::int64_t span = halves ? 30 : 1;
-        const std::optional<std::int64_t> began = begin(span);
-        if (!began || *began > until) return std::nullopt;
-        const std::int64_t from = (std::max)(since - since % (span * minute), *began);
-        Count sum;
-        sum.more = from < read(
-                              span, from, until, queue,
-                              [&](std::int64_t at, std::string_view, const Counted& counted) {
-                                  if (at <= until) sum.number += failed ? counted.failed : counted.succeeded;
-                              });
-        return sum;
-    }
+                                                const std::string& queue, bool failed);
 
     /// The day of `now` and those before it, newest first, as far back as they are counted. `zone`: by how much the
     /// clock that the days go by is ahead of UTC, in minutes. A half hour belongs to the day in which it begins.
-    [[nodiscard]] std::vector<Day> days(std::int64_t now, std::int64_t zone, const std::string& queue) {
-        constexpr std::int64_t length = 24 * 60 * minute;
-        constexpr std::int64_t span = 30;
-        const std::optional<std::int64_t> began = begin(span);
-        if (!began) return {};
-        const std::int64_t here = now + zone * minute;
-        const std::int64_t past = here % length;
-        const std::int64_t today = now - (past < 0 ? past + length : past);
-        std::vector<Day> found(most_days);
-        for (std::size_t i = 0; i < most_days; ++i) found[i].from = today - static_cast<std::int64_t>(i) * length;
-        const std::int64_t covered_from =
-            read(span, found.back().from, now, queue, [&](std::int64_t at, std::string_view, const Counted& counted) {
-                if (at >= today + length) return;
-                found[at >= today ? 0 : static_cast<std::size_t>((today - at - 1) / length) + 1].counted += counted;
-            });
-        for (Day& day : found) day.counted_from = (std::max)({day.from, covered_from, *began});
-        std::erase_if(found, [&](const Day& day) noexcept { return day.counted_from >= day.from + length; });
-        return found;
-    }
+    [[nodiscard]] std::vector<Day> days(std::int64_t now, std::int64_t zone, const std::string& queue);
 
     /// Adds names of queues that were counted within the last day, as far as they are among the last 2,000 rows.
     void add_names(std::int64_t now, std::set<std::string>& names) {
@@ -126,22 +88,7 @@ private:
         return (std::clamp)(minutes, std::int64_t{0}, highest / minute - 60);
     }
 
-    static Counted counted(store::sqlite::Run& run) {
-        const auto number = [&run](int column) {  // bounded: sums of what a damaged file may hold do not overflow
-            return (std::clamp)(run.integer(column), std::int64_t{0}, std::int64_t{1} << 46);
-        };
-        const auto count = [&number](int column) { return static_cast<std::uint64_t>(number(column)); };
-        Counted row;
-        row.added = count(1);
-        row.started = count(2);
-        row.succeeded = count(3);
-        row.failed = count(4);
-        row.retried = count(5);
-        row.attempts = row.succeeded + row.failed + row.retried;
-        row.wait_ms = number(6);
-        row.duration_us = number(7);
-        return row;
-    }
+    static Counted counted(store::sqlite::Run& run);
 
     sqlite3* db_;
     const SchemaFeatures shape_;
@@ -160,3 +107,7 @@ private:
 }  // namespace admin
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/admin/statistics_reads.ipp>
+#endif

@@ -40,164 +40,37 @@ public:
 
     /// Claimed tasks, the longest claimed first. `processes` tell which of them run.
     [[nodiscard]] TaskList claimed(const std::string& queue, const std::optional<Cursor>& after, std::size_t limit,
-                                   const std::vector<Process>& processes) {
-        std::vector<std::pair<std::int64_t, std::int64_t>> all;  // claimed_at, row
-        TaskList list;
-        list.running = 0;
-        bool more = false;
-        for (store::sqlite::Run run(db_, claimed_, {bounds_.claimed + 1}); run.step();) {
-            more = static_cast<std::int64_t>(++list.looked_at) > bounds_.claimed;
-            if (more) break;
-            if (!queue.empty() && run.bytes(2) != queue) continue;
-            all.emplace_back(run.integer(0), run.integer(1));
-            const std::optional<bool> entered =
-                is_entered(processes, run.optional_integer(3),
-                           {static_cast<std::uint64_t>(run.integer(4)), store::sqlite::hash_id(run.bytes(5))});
-            if (!entered) list.running = std::nullopt;
-            if (list.running && *entered) ++*list.running;
-        }
-        list.rows_cut = has_more_rows(db_, shape_, bounds_);
-        more = more || list.rows_cut;
-        if (more) list.running = std::nullopt;
-        std::sort(all.begin(), all.end());
-        list.total = Count{all.size(), more};
-        auto at = all.begin();
-        if (after) at = std::upper_bound(all.begin(), all.end(), std::pair{after->key, after->row});
-        for (; at != all.end() && list.lines.size() < limit; ++at) list.lines.push_back(unfinished_line(at->second, 0));
-        if (at != all.end() && !list.lines.empty()) list.next = Cursor{(at - 1)->first, (at - 1)->second, {}};
-        return list;
-    }
+                                   const std::vector<Process>& processes);
 
     /// Unclaimed tasks of these queues by due time; ties by queue, then by row. `state`: waiting, scheduled, or both.
     [[nodiscard]] TaskList upcoming(const std::vector<std::string>& queues, std::optional<State> state,
-                                    std::int64_t now, const std::optional<Cursor>& after, std::size_t limit) {
-        const std::int64_t least = state == State::scheduled ? saturating_add(now, Duration{1}) : lowest;
-        const std::int64_t most = state == State::waiting ? now : highest;
-        if (!shape_.ours) return look_through(queues, least, most, false, now, after, limit);
-        std::vector<Key> best;
-        for (const std::string& queue : queues) {
-            collect(upcoming_, queue, least, most, after, limit + 1, best);
-            if (best.size() > 8 * (limit + 1)) keep_first(best, limit + 1);
-        }
-        TaskList list;
-        show_first(best, limit, now, list);
-        return list;
-    }
+                                    std::int64_t now, const std::optional<Cursor>& after, std::size_t limit);
 
     /// Scheduled tasks of these queues that have failed before, in the order of `upcoming`. What is scheduled for the
     /// first time is passed over.
     [[nodiscard]] TaskList retrying(const std::vector<std::string>& queues, std::int64_t now,
-                                    const std::optional<Cursor>& after, std::size_t limit) {
-        if (now == highest) return {};
-        if (!shape_.ours) return look_through(queues, now + 1, highest, true, now, after, limit);
-        const std::size_t share =
-            static_cast<std::size_t>(bounds_.retries) / (std::max)(queues.size(), std::size_t{1}) + 1;
-        std::vector<Key> keys;
-        std::optional<Key> last;  // what is behind it has not been looked at in every queue
-        for (const std::string& queue : queues) {
-            const std::size_t before = keys.size();
-            collect(retries_, queue, now + 1, highest, after, share, keys);
-            if (keys.size() - before == share) last = last ? (std::min)(*last, keys.back()) : keys.back();
-        }
-        TaskList list;
-        list.looked_at = keys.size();
-        std::erase_if(keys, [&](const Key& key) { return (last && *last < key) || std::get<3>(key) == 0; });
-        show_first(keys, limit, now, list);
-        if (!list.next && last) {
-            list.next = cursor_of(*last);
-            list.gave_up = true;
-            list.looked_to = std::get<0>(*last);
-        }
-        return list;
-    }
+                                    const std::optional<Cursor>& after, std::size_t limit);
 
     /// Adds the payloads of up to `bound` bytes: larger ones would be read as a whole, since that is how SQLite reads a
     /// value.
-    void read_payloads(std::vector<TaskLine>& lines, std::int64_t bound) {
-        for (TaskLine& line : lines) {
-            const bool finished = line.state == State::succeeded || line.state == State::failed;
-            store::sqlite::Run run(db_, finished ? finished_payload_ : payload_, {line.row, bound});
-            if (!run.step() || run.is_null(0)) continue;
-            line.payload_size = static_cast<std::uint64_t>(run.integer(0));
-            line.payload = run.bytes(1);
-        }
-    }
+    void read_payloads(std::vector<TaskLine>& lines, std::int64_t bound);
 
     /// Finished tasks, the last finished first: those that failed by the time of their end, others by their rows, which
     /// are nearly in that order. Of `filter.state`, succeeded and failed apply.
     ///
     /// Where rows are looked at one by one, a window of time is sought in their order, and the look ends behind it;
     /// `by_order` says then that rows far from their place were not looked at. `filter.any_order` looks at all.
-    [[nodiscard]] TaskList finished(const Filter& filter, const std::optional<Cursor>& after, std::size_t limit) {
-        TaskList list;
-        if (filter.state == State::failed && shape_.failed) {
-            Looking looking{filter, limit};
-            store::sqlite::Run run(db_, failed_scan_,
-                                   {after ? after->row : highest, filter.queue, nullptr, filter.since.value_or(lowest),
-                                    filter.until.value_or(highest), looking.pattern, filter.in_payload, filter.in_error,
-                                    nullptr, bounds_.looked_at + 1, after.has_value(), after ? after->key : 0,
-                                    after ? std::string_view{after->queue} : std::string_view{},
-                                    (std::min)(after ? after->key : highest, filter.until.value_or(highest))});
-            list = look(run, looking, true);
-            if (filter.text.empty()) list.total = count_failed(filter);
-        } else {
-            std::optional<std::int64_t> failed;
-            if (filter.state) failed = *filter.state == State::failed ? 1 : 0;
-            const bool in_order = !filter.any_order && (filter.since || filter.until);
-            std::int64_t first = after ? after->row : highest;
-            bool skipped = in_order && after && filter.until;
-            if (in_order && !after && filter.until) {
-                first = seek(saturating_add(*filter.until, order_slack));
-                skipped = first != highest;
-            }
-            list = scan(finished_scan_, filter, failed, 0, first, limit, in_order);
-            list.by_order = list.by_order || skipped;
-        }
-        for (TaskLine& line : list.lines) line = finished_line(line.row);
-        return list;
-    }
+    [[nodiscard]] TaskList finished(const Filter& filter, const std::optional<Cursor>& after, std::size_t limit);
 
     /// Unfinished tasks, the last added first. Of `filter.state`, waiting, scheduled and claimed apply.
     [[nodiscard]] TaskList unfinished(const Filter& filter, std::int64_t now, const std::optional<Cursor>& after,
-                                      std::size_t limit) {
-        std::optional<std::int64_t> state;
-        if (filter.state) state = static_cast<std::int64_t>(*filter.state);
-        TaskList list = scan(unfinished_scan_, filter, state, now, after ? after->row : highest, limit, false);
-        for (TaskLine& line : list.lines) line = unfinished_line(line.row, now);
-        return list;
-    }
+                                      std::size_t limit);
 
     /// Tasks of both tables whose id begins so, each table's by id.
-    [[nodiscard]] std::vector<TaskLine> by_id(const std::string& prefix, std::int64_t now, std::size_t limit) {
-        const std::string end = prefix + "\xf4\x8f\xbf\xbf";  // U+10FFFF: behind every id that begins so
-        std::vector<TaskLine> lines;
-        std::vector<std::int64_t> rows;
-        for (store::sqlite::Run run(db_, ids_, {prefix, end, static_cast<std::int64_t>(limit)}); run.step();) {
-            rows.push_back(run.integer(0));
-        }
-        for (const std::int64_t row : rows) lines.push_back(unfinished_line(row, now));
-        rows.clear();
-        for (store::sqlite::Run run(db_, finished_ids_, {prefix, end, static_cast<std::int64_t>(limit)}); run.step();) {
-            rows.push_back(run.integer(0));
-        }
-        for (const std::int64_t row : rows) lines.push_back(finished_line(row));
-        return lines;
-    }
+    [[nodiscard]] std::vector<TaskLine> by_id(const std::string& prefix, std::int64_t now, std::size_t limit);
 
     /// One task, with up to `bound` bytes of its payload and as many of its error; nullopt if there is none.
-    [[nodiscard]] std::optional<TaskDetail> task(const std::string& id, std::int64_t now, std::int64_t bound) {
-        TaskDetail detail;
-        detail.now = now;
-        if (const std::optional<std::int64_t> row = read_detail(detail_, id, bound, detail)) {
-            detail.line = unfinished_line(*row, now);
-            return detail;
-        }
-        if (const std::optional<std::int64_t> row = read_detail(finished_detail_, id, bound, detail)) {
-            detail.line = finished_line(*row);
-            return detail;
-        }
-        return std::nullopt;
-    }
+    [[nodiscard]] std::optional<TaskDetail> task(const std::string& id, std::int64_t now, std::int64_t bound);
 
 private:
     /// By how much a row may be away from its place in the order of time and still be found there: commits are late.
@@ -211,12 +84,7 @@ private:
 
     /// Unclaimed tasks of a queue by due time and row, and whether each is one of those that are looked for.
     struct DueRows {
-        DueRows(const std::string& rows, const char* wanted)
-            : same(fmt::format("SELECT due, row, {} FROM {} WHERE queue = ?1 AND due = ?2 AND row > ?3 ORDER BY row",
-                               wanted, rows)),
-              between(fmt::format(
-                  "SELECT due, row, {} FROM {} WHERE queue = ?1 AND due BETWEEN ?2 AND ?3 ORDER BY due, row", wanted,
-                  rows)) {}
+        DueRows(const std::string& rows, const char* wanted);
         Query same;
         Query between;
     };
@@ -241,239 +109,53 @@ private:
     }
 
     /// The first `limit` of `keys`, and where the list goes on if there are more.
-    void show_first(std::vector<Key>& keys, std::size_t limit, std::int64_t now, TaskList& list) {
-        keep_first(keys, limit + 1);
-        if (keys.size() > limit) {
-            keys.resize(limit);
-            list.next = cursor_of(keys.back());
-        }
-        for (const Key& key : keys) {
-            list.lines.push_back(unfinished_line(std::get<2>(key), now));
-            const TaskLine& line = list.lines.back();
-            if (line.due > now) list.next_change = (std::min)(list.next_change.value_or(highest), line.due);
-        }
-    }
+    void show_first(std::vector<Key>& keys, std::size_t limit, std::int64_t now, TaskList& list);
 
     /// Adds the first `count` unclaimed tasks of one queue behind the cursor.
     void collect(DueRows& rows, const std::string& queue, std::int64_t least, std::int64_t most,
-                 const std::optional<Cursor>& after, std::size_t count, std::vector<Key>& keys) {
-        std::size_t taken = 0;
-        const auto take = [&](store::sqlite::Run& run) {
-            for (; taken < count && run.step(); ++taken) {
-                keys.emplace_back(run.integer(0), queue, run.integer(1), run.integer(2));
-            }
-        };
-        if (after && after->key >= least) {
-            const int order = queue.compare(after->queue);
-            if (order == 0 && after->key <= most) {
-                store::sqlite::Run same(db_, rows.same, {queue, after->key, after->row});
-                take(same);
-            }
-            least = after->key;
-            if (order <= 0) {
-                if (least == highest) return;
-                ++least;
-            }
-        }
-        store::sqlite::Run later(db_, rows.between, {queue, least, most});
-        take(later);
-    }
+                 const std::optional<Cursor>& after, std::size_t count, std::vector<Key>& keys);
 
     /// The same of a table without our indexes: by a look through its rows, which keeps the first.
     TaskList look_through(const std::vector<std::string>& queues, std::int64_t least, std::int64_t most, bool retries,
-                          std::int64_t now, const std::optional<Cursor>& after, std::size_t limit) {
-        const std::string only = queues.size() == 1 ? queues.front() : std::string{};
-        const std::string behind = after ? after->queue : std::string{};
-        TaskList list;
-        Cursor last;
-        for (store::sqlite::Run run(db_, first_due_,
-                                    {only, least, most, retries, !after, after ? after->key : 0, behind,
-                                     after ? after->row : 0, static_cast<std::int64_t>(limit) + 1});
-             run.step();) {
-            if (list.lines.size() == limit) {
-                list.next = last;
-                break;
-            }
-            last = Cursor{run.integer(0), run.integer(1), std::string{run.bytes(2)}};
-            list.lines.push_back(unfinished_line(last.row, now));
-            if (last.key > now) list.next_change = (std::min)(list.next_change.value_or(highest), last.key);
-        }
-        list.rows_cut = has_more_rows(db_, shape_, bounds_);
-        return list;
-    }
+                          std::int64_t now, const std::optional<Cursor>& after, std::size_t limit);
 
     /// The row behind the last that may have ended at `time` or before, if rows are in the order of their time.
-    std::int64_t seek(std::int64_t time) {
-        std::int64_t least = 0;
-        std::int64_t most = 0;
-        {
-            store::sqlite::Run first(db_, first_row_);
-            store::sqlite::Run last(db_, last_row_);
-            if (!first.step() || !last.step() || first.is_null(0)) return highest;
-            least = first.integer(0);
-            most = last.integer(0);
-        }
-        const auto is_later = [&](std::int64_t row) {  // also all of those behind it: one row may have any time
-            store::sqlite::Run run(db_, sample_, {row});
-            return run.step() && !run.is_null(0) && run.integer(0) > time;
-        };
-        if (!is_later(most)) return highest;
-        while (least < most) {
-            const auto half = (static_cast<std::uint64_t>(most) - static_cast<std::uint64_t>(least)) / 2;
-            const auto middle = static_cast<std::int64_t>(static_cast<std::uint64_t>(least) + half);
-            if (is_later(middle)) {
-                most = middle;
-            } else {
-                least = middle + 1;
-            }
-        }
-        return most;
-    }
+    std::int64_t seek(std::int64_t time);
 
-    Count count_failed(const Filter& filter) {
-        store::sqlite::Run run(
-            db_, failed_count_,
-            {filter.queue, filter.since.value_or(lowest), filter.until.value_or(highest), bounds_.looked_at + 1});
-        const std::int64_t found = run.step() ? run.integer(0) : 0;
-        return {static_cast<std::uint64_t>((std::min)(found, bounds_.looked_at)), found > bounds_.looked_at};
-    }
+    Count count_failed(const Filter& filter);
 
     TaskList scan(store::sqlite::Statement& statement, const Filter& filter, std::optional<std::int64_t> state,
-                  std::int64_t now, std::int64_t first, std::size_t limit, bool in_order) {
-        Looking looking{filter, limit};
-        if (in_order && filter.since) looking.since = saturating_add(*filter.since, -order_slack);
-        store::sqlite::Run run(
-            db_, statement,
-            {first, filter.queue, state, filter.since.value_or(lowest), filter.until.value_or(highest), looking.pattern,
-             filter.in_payload, filter.in_error, now, bounds_.looked_at + 1});
-        return look(run, looking, false);
-    }
+                  std::int64_t now, std::int64_t first, std::size_t limit, bool in_order);
 
     /// Goes through rows of row, whether it is one of those that are looked for, time, queue. `by_time`: in the order
     /// of the last two. The lines that it returns hold their row only.
-    TaskList look(store::sqlite::Run& run, const Looking& looking, bool by_time) {
-        TaskList list;
-        Cursor last;
-        int before = 0;
-        while (run.step()) {
-            const bool found = run.integer(1) != 0;
-            const bool full = found && list.lines.size() == looking.limit;
-            const bool enough = static_cast<std::int64_t>(list.looked_at) == bounds_.looked_at ||
-                                (list.looked_at > 0 && std::chrono::steady_clock::now() > looking.until);
-            if (full || enough) {
-                list.next = last;
-                list.gave_up = !full && list.lines.size() < looking.limit;
-                return list;
-            }
-            ++list.looked_at;
-            const std::int64_t time = run.integer(2);
-            list.looked_to = time;
-            last = by_time ? Cursor{time, run.integer(0), std::string{run.bytes(3)}} : Cursor{0, run.integer(0), {}};
-            if (found) list.lines.emplace_back().row = last.row;
-            before = time < looking.since ? before + 1 : 0;
-            if (before == order_patience) {
-                list.by_order = true;
-                return list;
-            }
-        }
-        return list;
-    }
+    TaskList look(store::sqlite::Run& run, const Looking& looking, bool by_time);
 
-    static std::string like_pattern(std::string_view text) {
-        std::string pattern = "%";
-        for (const char c : text) {
-            if (c == '%' || c == '_' || c == '\\') pattern += '\\';
-            pattern += c;
-        }
-        return pattern + '%';
-    }
+    static std::string like_pattern(std::string_view text);
 
     std::optional<std::int64_t> read_detail(store::sqlite::Statement& statement, const std::string& id,
-                                            std::int64_t bound, TaskDetail& detail) {
-        store::sqlite::Run run(db_, statement, {id, bound});
-        if (!run.step()) return std::nullopt;
-        detail.wait_until = run.optional_integer(1);
-        detail.expires_at = run.optional_integer(2);
-        detail.error_size = static_cast<std::uint64_t>(run.integer(3));
-        detail.error = run.bytes(4);
-        detail.has_payload = !run.is_null(5);
-        detail.payload_size = static_cast<std::uint64_t>(run.integer(5));
-        detail.payload = run.bytes(6);
-        return run.integer(0);
-    }
+                                            std::int64_t bound, TaskDetail& detail);
 
-    TaskLine unfinished_line(std::int64_t row, std::int64_t now) {
-        TaskLine line;
-        store::sqlite::Run run(db_, unfinished_line_, {row});
-        if (!run.step()) return line;  // cannot be: the row was found in this transaction
-        read_common(run, line);
-        line.row = row;
-        line.due = run.integer(7);
-        line.claimed_at = run.optional_integer(8);
-        line.owner = run.optional_integer(9);
-        line.crashes = run.integer(10);
-        line.claim = static_cast<std::uint64_t>(run.integer(11));
-        line.state = line.claimed_at ? State::claimed : line.due <= now ? State::waiting : State::scheduled;
-        return line;
-    }
+    TaskLine unfinished_line(std::int64_t row, std::int64_t now);
 
-    TaskLine finished_line(std::int64_t row) {
-        TaskLine line;
-        store::sqlite::Run run(db_, finished_line_, {row});
-        if (!run.step()) return line;
-        read_common(run, line);
-        line.row = row;
-        line.duration_us = run.optional_integer(7);
-        line.state = run.integer(8) != 0 ? State::succeeded : State::failed;
-        return line;
-    }
+    TaskLine finished_line(std::int64_t row);
 
-    static void read_common(store::sqlite::Run& run, TaskLine& line) {
-        line.id = run.bytes(0);
-        line.id_cut = run.integer(1) != 0;
-        line.queue = run.bytes(2);
-        line.created_at = run.integer(3);
-        line.executed_at = run.optional_integer(4);
-        line.attempts = run.integer(5);
-        line.error = run.bytes(6);
-    }
+    static void read_common(store::sqlite::Run& run, TaskLine& line);
 
-    static std::string detail_sql(const char* table, const char* wait_until, const char* expires_at,
-                                  const char* error) {
-        return fmt::format(
-            "SELECT rowid, {}, {}, coalesce(length(CAST({} AS BLOB)), 0), substr(CAST({} AS BLOB), 1, ?2), "
-            "length(task), "
-            "substr(task, 1, ?2) FROM {} WHERE id = ?1",
-            wait_until, expires_at, error, error, table);
-    }
+    static std::string detail_sql(const char* table, const char* wait_until, const char* expires_at, const char* error);
 
     /// ?1: rows before this one, or all if it is the highest number; ?2: queue, or empty; ?3: state; ?4, ?5: from and
     /// to which time; ?6: pattern, or empty; ?7, ?8: whether it is looked for in payload and error; ?9: now; ?10: how
     /// many rows.
     static std::string scan_sql(const char* table, const char* state, const char* time, const char* error,
-                                const char* order) {
-        // Of CASE's conditions only those that matter are worked out; AND and OR as values would read every payload.
-        return fmt::format(
-            "SELECT rowid, CASE WHEN NOT (?2 = '' OR queue = ?2) THEN 0 WHEN NOT (?3 IS NULL OR {} = ?3) THEN 0 "
-            "WHEN NOT ({} BETWEEN ?4 AND ?5) THEN 0 WHEN ?6 = '' THEN 1 WHEN id LIKE ?6 ESCAPE '\\' THEN 1 "
-            "WHEN ?8 AND {} LIKE ?6 ESCAPE '\\' THEN 1 WHEN ?7 AND CAST(task AS TEXT) LIKE ?6 ESCAPE '\\' THEN 1 "
-            "WHEN ?9 IS NULL THEN 0 ELSE 0 END, {}, queue FROM {} {} LIMIT ?10",
-            state, time, error, time, table, order);
-    }
+                                const char* order);
 
     static constexpr const char* by_row =
         "WHERE rowid <= iif(?1 = 9223372036854775807, ?1, ?1 - 1) ORDER BY rowid DESC";
 
     /// As scan_sql, by the index of failed tasks. ?11: whether it goes on behind the row of ?12, ?13 and ?1; ?14: the
     /// last time that it begins at.
-    static std::string failed_sql() {
-        const std::string time = finished_time;
-        return scan_sql("backlite_tasks_completed", "0", finished_time, "error",
-                        ("INDEXED BY backlite_tasks_completed_failed WHERE error IS NOT NULL AND " + time +
-                         " >= ?4 AND " + time + " <= ?14 AND (NOT ?11 OR (" + time +
-                         ", queue, rowid) < (?12, ?13, ?1)) ORDER BY " + time + " DESC, queue DESC, rowid DESC")
-                            .c_str());
-    }
+    static std::string failed_sql();
 
     static_assert(static_cast<int>(State::waiting) == 0 && static_cast<int>(State::scheduled) == 1 &&
                       static_cast<int>(State::claimed) == 2,
@@ -535,3 +217,7 @@ private:
 }  // namespace admin
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/admin/task_reads.ipp>
+#endif

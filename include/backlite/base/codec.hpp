@@ -31,32 +31,7 @@ struct JsonShape {
     bool has_null = false;  ///< null stands in it somewhere
 };
 
-[[nodiscard]] inline JsonShape json_shape(std::string_view text) noexcept {
-    JsonShape shape;
-    std::size_t depth = 0;
-    bool quoted = false;
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        const char c = text[i];
-        if (quoted) {
-            if (c == '\\') {
-                ++i;
-            } else if (c == '"') {
-                quoted = false;
-            }
-            continue;
-        }
-        if (c == '"') {
-            quoted = true;
-        } else if (c == '[' || c == '{') {
-            if (++depth > shape.depth) shape.depth = depth;
-        } else if ((c == ']' || c == '}') && depth > 0) {
-            --depth;
-        } else if (c == 'n') {
-            shape.has_null = true;
-        }
-    }
-    return shape;
-}
+[[nodiscard]] JsonShape json_shape(std::string_view text) noexcept;
 
 /// How deep the arrays and objects of a JSON text nest.
 [[nodiscard]] inline std::size_t json_depth(std::string_view text) noexcept { return json_shape(text).depth; }
@@ -91,16 +66,7 @@ private:
 };
 
 /// The text of what was thrown. REQUIRES: inside a handler.
-[[nodiscard]] inline std::string current_error() {
-    try {
-        throw;
-    } catch (const std::exception& error) {
-        const char* const text = error.what();
-        return text == nullptr ? "an exception without a text" : text;
-    } catch (...) {
-        return "an exception that is no std::exception";
-    }
-}
+[[nodiscard]] std::string current_error();
 
 /// The task that a payload holds.
 /// Errors: std::runtime_error saying why it cannot be read, or what `from_json` throws.
@@ -161,3 +127,7 @@ template <class T>
 }  // namespace detail
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/base/codec.ipp>
+#endif

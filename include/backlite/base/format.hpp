@@ -52,26 +52,15 @@ private:
 };
 
 /// `pattern`, with each "{}" replaced by the next piece. A "{}" without a piece stays.
-[[nodiscard]] inline std::string format(std::string_view pattern, std::initializer_list<Piece> pieces) {
-    std::string text;
-    for (const Piece& piece : pieces) {
-        const std::size_t hole = pattern.find("{}");
-        if (hole == std::string_view::npos) break;
-        text.append(pattern.substr(0, hole)).append(piece.text());
-        pattern.remove_prefix(hole + 2);
-    }
-    return text.append(pattern);
-}
+[[nodiscard]] std::string format(std::string_view pattern, std::initializer_list<Piece> pieces);
 
 /// The same; "(out of memory)" if there is none, which needs none.
-[[nodiscard]] inline std::string format_or_say(std::string_view pattern, std::initializer_list<Piece> pieces) noexcept {
-    try {
-        return format(pattern, pieces);
-    } catch (const std::bad_alloc&) {
-        return "(out of memory)";
-    }
-}
+[[nodiscard]] std::string format_or_say(std::string_view pattern, std::initializer_list<Piece> pieces) noexcept;
 
 }  // namespace detail
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/base/format.ipp>
+#endif

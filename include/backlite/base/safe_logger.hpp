@@ -33,23 +33,8 @@ public:
     [[nodiscard]] explicit operator bool() const noexcept { return logger_ != nullptr; }
 
     void operator()(LogLevel level, std::string_view message,
-                    std::initializer_list<LogEntry> entries = {}) const noexcept {
-        if (!logger_) return;
-        try {
-            std::vector<LogField> fields;
-            fields.reserve(entries.size());
-            for (const LogEntry& entry : entries) fields.push_back({entry.key, std::string{entry.value.text()}});
-            (*this)(level, message, std::span<const LogField>(fields));
-        } catch (...) {  // no memory for it
-        }
-    }
-    void operator()(LogLevel level, std::string_view message, std::span<const LogField> fields) const noexcept {
-        if (!logger_) return;
-        try {
-            (logger_->log)(level, message, fields);
-        } catch (...) {  // a broken logger must not take a worker down
-        }
-    }
+                    std::initializer_list<LogEntry> entries = {}) const noexcept;
+    void operator()(LogLevel level, std::string_view message, std::span<const LogField> fields) const noexcept;
 
 private:
     std::shared_ptr<Logger> logger_;
@@ -58,3 +43,7 @@ private:
 }  // namespace detail
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/base/safe_logger.ipp>
+#endif

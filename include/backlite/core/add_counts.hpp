@@ -56,11 +56,7 @@ public:
     };
 
     /// These are in the file now, and not counted there.
-    void added(std::span<const detail::NewTask> tasks, std::int64_t now) noexcept {
-        store::sqlite::for_each_queue(tasks, [&](std::string_view queue, std::int64_t count) {
-            add(queue, store::sqlite::minute_of(now), count);
-        });
-    }
+    void added(std::span<const detail::NewTask> tasks, std::int64_t now) noexcept;
 
 private:
     static constexpr std::chrono::seconds pause{1};
@@ -69,26 +65,9 @@ private:
         return counted_ == Steady::time_point{} || now - counted_ >= pause;
     }
 
-    [[nodiscard]] std::vector<store::Tally> take(Steady::time_point now) {
-        const std::lock_guard lock(mutex_);
-        counted_ = now;
-        return std::exchange(waiting_, {});
-    }
+    [[nodiscard]] std::vector<store::Tally> take(Steady::time_point now);
 
-    void add(std::string_view queue, std::int64_t minute, std::int64_t count) noexcept {
-        const std::lock_guard lock(mutex_);
-        const auto same = std::find_if(waiting_.rbegin(), waiting_.rend(), [&](const store::Tally& tally) {
-            return tally.minute == minute && tally.queue == queue;
-        });
-        if (same != waiting_.rend()) {
-            same->added += count;
-            return;
-        }
-        try {
-            waiting_.push_back({.minute = minute, .queue = queue, .added = count});
-        } catch (...) {  // no memory: better uncounted than reported as not added
-        }
-    }
+    void add(std::string_view queue, std::int64_t minute, std::int64_t count) noexcept;
 
     mutable std::mutex mutex_{};
     // guarded by mutex_
@@ -99,3 +78,7 @@ private:
 }  // namespace core
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/core/add_counts.ipp>
+#endif

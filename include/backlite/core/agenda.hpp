@@ -36,29 +36,14 @@ public:
     Agenda& operator=(const Agenda&) = delete;
 
     /// A task of `queue` that is due at `due` is in the file. Whether the dispatcher sleeps past that.
-    [[nodiscard]] bool lower(std::string_view queue, std::int64_t due) {
-        const std::size_t index = queues_.find(queue);
-        if (index == queues_.size()) {
-            stray_added_.store(true, std::memory_order_relaxed);
-            return false;
-        }
-        const std::lock_guard lock(mutex_);
-        lowered_[index] = (std::min)(lowered_[index], due);
-        earliest_lowered_ = (std::min)(earliest_lowered_, due);
-        return due < interest_;
-    }
+    [[nodiscard]] bool lower(std::string_view queue, std::int64_t due);
 
     /// Whether tasks of queues that are not registered were committed since the last call.
     [[nodiscard]] bool stray_added() noexcept { return stray_added_.exchange(false, std::memory_order_relaxed); }
 
     /// The dispatcher is about to sleep, and wants to be woken for tasks that are due before `interest`. False if there
     /// is one already. `seen`: how many commits of others there were when it last read the file.
-    [[nodiscard]] bool doze(std::int64_t interest, std::uint64_t seen) {
-        const std::lock_guard lock(mutex_);
-        interest_ = interest;
-        seen_ = seen;
-        return earliest_lowered_ >= interest;
-    }
+    [[nodiscard]] bool doze(std::int64_t interest, std::uint64_t seen);
 
     /// Whether no task is due at `now`: the dispatcher sleeps because it knew of none, and none was committed since, by
     /// this client or by others, of whose commits there were `foreign` so far. False if that is not known. Threads:
@@ -68,14 +53,7 @@ public:
         return now < interest_ && now < earliest_lowered_ && seen_ == foreign;
     }
 
-    void merge() {
-        const std::lock_guard lock(mutex_);
-        interest_ = nothing;
-        if (std::exchange(earliest_lowered_, store::never) == store::never) return;
-        for (std::size_t i = 0; i < heads_.size(); ++i) {
-            heads_[i].due = (std::min)(heads_[i].due, std::exchange(lowered_[i], store::never));
-        }
-    }
+    void merge();
 
     [[nodiscard]] const std::vector<store::QueueHead>& heads() const noexcept { return heads_; }
 
@@ -84,12 +62,7 @@ public:
 
     /// Tasks that the crash rules held back are due again once what they waited for has come: nothing runs that has
     /// crashed, or a worker is free. What is known of them is lost in no other way, so nobody has to tell this client.
-    void release_held(bool crashed_running, bool worker_free) noexcept {
-        for (store::QueueHead& head : heads_) {
-            if (!crashed_running) head.due = (std::min)(head.due, std::exchange(head.held_due, store::never));
-            if (worker_free) head.due = (std::min)(head.due, std::exchange(head.worker_due, store::never));
-        }
-    }
+    void release_held(bool crashed_running, bool worker_free) noexcept;
 
     /// Whether a task waits for a worker to become free.
     [[nodiscard]] bool worker_wanted() const noexcept {
@@ -109,14 +82,7 @@ public:
     }
 
     /// The queue whose next task is due first; null if no queue has one.
-    [[nodiscard]] const store::QueueHead* earliest() const noexcept {
-        const store::QueueHead* first = nullptr;
-        for (const store::QueueHead& head : heads_) {
-            if (head.blocked || head.due == store::never) continue;
-            if (first == nullptr || head.due < first->due) first = &head;
-        }
-        return first;
-    }
+    [[nodiscard]] const store::QueueHead* earliest() const noexcept;
 
     /// Earlier than any due time: the dispatcher needs no waking.
     static constexpr std::int64_t nothing = (std::numeric_limits<std::int64_t>::min)();
@@ -140,3 +106,7 @@ private:
 }  // namespace core
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/core/agenda.ipp>
+#endif

@@ -27,32 +27,10 @@ public:
     /// `head`: the queue whose next task is due first; null if there is none. `worker_wanted`: a task waits for a
     /// worker to become free, so nothing is claimed ahead.
     [[nodiscard]] store::ClaimRequest request(const PoolLoad& load, const store::QueueHead* head,
-                                              bool worker_wanted) const noexcept {
-        store::ClaimRequest request;
-        request.free_workers = load.free_workers();
-        request.limit = request.free_workers;
-        request.crashed_running = load.crashed;
-        request.bound_running = load.last_chance;
-        // Room for three eighths is enough: then the next batch comes before workers have run out of this one. With
-        // less, there are more commits; with more, workers wait.
-        if (suspended_ || worker_wanted || load.ready * 8 > ahead_ * 5) return request;
-        const std::int64_t left_us = budget_us_ - load.ready_us;
-        if (head == nullptr || head->cost_us > left_us) return request;
-        const std::size_t left_bytes = most_ahead_bytes - (std::min)(load.ready_bytes, most_ahead_bytes);
-        if (left_bytes == 0 || left_bytes < left_bytes_) return request;
-        request.ahead_us = left_us;
-        request.ahead_bytes = left_bytes;
-        request.limit += ahead_ - load.ready;
-        return request;
-    }
+                                              bool worker_wanted) const noexcept;
 
     /// What came of a request. Workers that ran dry although all that was asked for came get more the next time.
-    void claimed(const store::ClaimRequest& request, const store::ClaimResult& result) noexcept {
-        left_bytes_ = result.left_bytes;
-        const bool ahead = request.limit > request.free_workers;
-        const bool dry = request.free_workers > 0 && result.tasks.size() == request.limit;
-        if (ahead && dry) ahead_ = (std::min)(ahead_ * 2, most_ahead);
-    }
+    void claimed(const store::ClaimRequest& request, const store::ClaimResult& result) noexcept;
 
     /// Claims went back unstarted, because somebody else may have a worker free for them: nothing is claimed ahead
     /// until a task that started after `now` has shown that tasks are quick again.
@@ -83,3 +61,7 @@ private:
 }  // namespace core
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/core/claim_policy.ipp>
+#endif

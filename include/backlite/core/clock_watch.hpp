@@ -21,21 +21,10 @@ public:
 
     /// How far the wall clock was set since the last call, negative for back; zero for less than a second, which is how
     /// clocks are kept right.
-    [[nodiscard]] Duration jump() noexcept {
-        const Duration now = offset(clock_.suspended());
-        const Duration jumped = now - offset_;
-        if (jumped > -tolerance && jumped < tolerance) return Duration::zero();
-        offset_ = now;
-        return jumped;
-    }
+    [[nodiscard]] Duration jump() noexcept;
 
     /// How long the machine was suspended since the last call; zero for less than a second.
-    [[nodiscard]] Duration slept() noexcept {
-        const Duration slept = clock_.suspended() - suspended_;
-        if (slept < tolerance) return Duration::zero();
-        suspended_ += slept;
-        return slept;
-    }
+    [[nodiscard]] Duration slept() noexcept;
 
 private:
     static constexpr Duration tolerance = std::chrono::seconds{1};
@@ -67,11 +56,7 @@ public:
     /// What is past if the wall clock says `wall`: all that is earlier once it was watched for `watched`; before, what
     /// is no later than `beyond` after the time that is known, and what has passed since.
     [[nodiscard]] std::int64_t past(std::int64_t wall, Steady::time_point now, Duration watched,
-                                    Duration beyond) const noexcept {
-        if (now >= sure_at(watched)) return wall;
-        const auto passed = std::chrono::floor<Duration>(now - since_);
-        return (std::min)(wall, saturating_add(saturating_add(known_, passed), beyond));
-    }
+                                    Duration beyond) const noexcept;
 
     [[nodiscard]] Steady::time_point sure_at(Duration watched) const noexcept {
         return saturating_add(since_, watched);
@@ -85,3 +70,7 @@ private:
 }  // namespace core
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/core/clock_watch.ipp>
+#endif

@@ -28,12 +28,7 @@ public:
     [[nodiscard]] Steady::time_point next() const noexcept { return (std::min)(after_hint_, regular_); }
 
     /// A look was taken; the next regular one comes after `interval`.
-    void looked(Steady::time_point now, Duration interval) noexcept {
-        regular_ = saturating_add(now, interval);
-        if (now < after_hint_) return;
-        after_hint_ = pause_ > last_pause ? (Steady::time_point::max)() : now + pause_;
-        pause_ *= 2;
-    }
+    void looked(Steady::time_point now, Duration interval) noexcept;
 
 private:
     static constexpr std::chrono::microseconds first_pause{200};
@@ -47,3 +42,7 @@ private:
 }  // namespace core
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/core/look_schedule.ipp>
+#endif

@@ -27,16 +27,7 @@ public:
 
     /// `code`: SQLite's. True if it is to be told: one failure of a row is, a lock that others hold only after
     /// `busy_timeout`.
-    [[nodiscard]] bool failed(int code, Steady::time_point now) noexcept {
-        if (++failures_ == 1) since_ = now;
-        const bool busy = (code & 0xff) == SQLITE_BUSY;
-        // A lock is waited for anyhow before it is a failure: who rests longer and longer never gets it from one who
-        // does not.
-        const int doublings = busy ? 1 : (std::min)(failures_, 7);
-        until_ = saturating_add(now, (std::min)(Duration{5} * (1 << doublings), most_));
-        const bool brief = busy && now - since_ < busy_timeout_;
-        return !brief && !std::exchange(told_, true);
-    }
+    [[nodiscard]] bool failed(int code, Steady::time_point now) noexcept;
 
     /// Ends the row. True if one of its failures was told.
     [[nodiscard]] bool recovered() noexcept {
@@ -65,3 +56,7 @@ private:
 }  // namespace core
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/core/retry_pause.ipp>
+#endif

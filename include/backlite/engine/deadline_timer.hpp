@@ -37,26 +37,10 @@ public:
     }
     DeadlineTimer(const DeadlineTimer&) = delete;
     DeadlineTimer& operator=(const DeadlineTimer&) = delete;
-    ~DeadlineTimer() {
-        std::vector<std::jthread> threads;
-        {
-            const std::lock_guard lock(mutex_);
-            closing_ = true;
-            threads = std::exchange(threads_, {});
-        }
-        changed_.notify_all();
-    }
+    ~DeadlineTimer();
 
     /// Lets `signal` fire with StopReason::timeout at `deadline`, unless the worker is disarmed before.
-    void arm(std::size_t worker, Steady::time_point deadline, std::shared_ptr<detail::StopSignal> signal) {
-        bool sooner = false;
-        {
-            const std::lock_guard lock(mutex_);
-            entries_[worker] = {deadline, std::move(signal)};
-            sooner = deadline < next_;
-        }
-        if (sooner) changed_.notify_one();
-    }
+    void arm(std::size_t worker, Steady::time_point deadline, std::shared_ptr<detail::StopSignal> signal);
 
     void disarm(std::size_t worker) noexcept {
         const std::lock_guard lock(mutex_);
@@ -64,13 +48,7 @@ public:
     }
 
     /// Lets `signal` fire now, on a thread of the timer; without memory for that, on this one.
-    void fire(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept {
-        if (enqueue(signal, reason)) {
-            changed_.notify_one();
-        } else {
-            signal->fire(reason);
-        }
-    }
+    void fire(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept;
 
 private:
     struct Entry {
@@ -90,66 +68,16 @@ private:
     }
 
     /// False without memory.
-    bool enqueue_locked(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept {
-        try {
-            due_.push_back({signal, reason});
-            return true;
-        } catch (const std::bad_alloc&) {
-            return false;
-        }
-    }
+    bool enqueue_locked(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept;
 
-    void add_thread_locked() {
-        // Now: a thread that there is no place for would be waited for, under the lock.
-        threads_.reserve(threads_.size() + 1);
-        threads_.push_back(platform::start_thread(own_, "backlite-timer", [this]() noexcept { run(); }));
-        ++free_;
-    }
+    void add_thread_locked();
 
-    void run() noexcept {
-        std::unique_lock lock(mutex_);
-        while (!closing_) {
-            const auto now = clock_.steady_now();
-            collect_locked(now);
-            if (!due_.empty()) {
-                fire_first(lock);
-                continue;
-            }
-            const auto cap = std::chrono::duration_cast<Steady::duration>(detail::longest_wait());
-            changed_.wait_for(lock, next_ - now < cap ? next_ - now : cap);
-        }
-    }
+    void run() noexcept;
 
-    void collect_locked(Steady::time_point now) {
-        next_ = (Steady::time_point::max)();
-        for (Entry& entry : entries_) {
-            if (entry.signal && entry.deadline <= now) {
-                if (!enqueue_locked(entry.signal, StopReason::timeout)) {
-                    next_ = (std::min)(next_, saturating_add(now, without_memory));
-                    continue;
-                }
-                entry = {};
-            }
-            next_ = (std::min)(next_, entry.deadline);
-        }
-    }
+    void collect_locked(Steady::time_point now);
 
     /// The lock is held at entry and at exit, not in between.
-    void fire_first(std::unique_lock<std::mutex>& lock) noexcept {
-        const Due due = std::move(due_.front());
-        due_.erase(due_.begin());
-        if (--free_ == 0) {
-            try {
-                add_thread_locked();
-            } catch (...) {  // none to be had: the others wait for this callback after all
-            }
-        }
-        lock.unlock();
-        changed_.notify_one();
-        due.signal->fire(due.reason);
-        lock.lock();
-        ++free_;
-    }
+    void fire_first(std::unique_lock<std::mutex>& lock) noexcept;
 
     // constant after construction
     const std::shared_ptr<platform::ThreadList> own_;
@@ -169,3 +97,7 @@ private:
 }  // namespace engine
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/engine/deadline_timer.ipp>
+#endif

@@ -73,16 +73,7 @@ class Dispatcher {
 public:
     using Steady = std::chrono::steady_clock;
 
-    explicit Dispatcher(const DispatcherParts& parts)
-        : parts_(parts),
-          patience_{write_slice, {}},
-          due_(parts.queues),
-          claims_(parts.config.num_workers),
-          pause_(parts.config.busy_timeout, parts.config.release_after),
-          apart_(parts.queues, parts.tell),
-          clocks_(parts.clock),
-          mending_(parts.queues.size(), core::Agenda::nothing),
-          log_growth_(parts.writes.connection().file()) {}
+    explicit Dispatcher(const DispatcherParts& parts);
     Dispatcher(const Dispatcher&) = delete;
     Dispatcher& operator=(const Dispatcher&) = delete;
 
@@ -105,28 +96,7 @@ public:
     [[nodiscard]] const SessionEnd& ending() const noexcept { return ending_; }
 
     /// The thread's body.
-    void run() noexcept {
-        parts_.tell(LogLevel::info, "task dispatcher started",
-                    {{"workers", parts_.config.num_workers}, {"queues", parts_.queues.size()}});
-        const auto now = parts_.clock.steady_now();
-        next_lease_ = saturating_add(now, lease_interval());
-        next_observation_ = saturating_add(now, observation_interval());
-        next_purge_ = parts_.config.cleanup_interval > Duration::zero() ? now : (Steady::time_point::max)();
-        taken_.refresh = true;
-        for (bool stopping = false;;) {
-            inbox_.take(taken_);
-            if (taken_.stop) (void)guarded([this] { collect_everything(); });
-            if (taken_.stop && !std::exchange(stopping, true)) apart_.hurry();
-            if (taken_.stop && nothing_left()) break;
-            watch_the_clocks();
-            if (!taken_.abandon && pause_.left(Steady::now()) == Steady::duration::zero()) work();
-            (void)guarded(
-                [this] { overdue_.look(parts_.pool, parts_.queues, parts_.tell, parts_.clock.steady_now()); });
-            (void)guarded([this] { log_growth_.look(parts_.tell, Steady::now()); });
-            sleep();
-        }
-        leave();
-    }
+    void run() noexcept;
 
 private:
     /// How long one try to write may wait for other processes, so that the dispatcher stays responsive.
@@ -142,18 +112,9 @@ private:
     [[nodiscard]] Duration observation_interval() const {
         return (std::max)(parts_.config.release_after / 4, Duration{1});
     }
-    [[nodiscard]] Duration look_interval() const {
-        constexpr Duration most = std::chrono::seconds{1};
-        if (parts_.watch.active()) return detail::longest_wait();  // an event may have been missed
-        const Duration interval = parts_.config.watch_interval;
-        return interval == Duration::zero() ? most : (std::min)(interval, most);
-    }
+    [[nodiscard]] Duration look_interval() const;
 
-    void work() noexcept {
-        const bool good = guarded([this] { look(); }) && guarded([this] { look_after_others(); }) &&
-                          guarded([this] { cycle(); }) && guarded([this] { tell_strays(); });
-        if (good && pause_.recovered()) parts_.tell(LogLevel::info, "storage works again");
-    }
+    void work() noexcept;
 
     /// Runs a step that may fail on SQLite: then nothing is lost, and it comes again after a pause.
     template <class Step>
@@ -173,170 +134,29 @@ private:
     }
 
     /// Tables that are gone do not come back: without them the client ends.
-    void demand_tables() noexcept {
-        try {
-            parts_.writes.read([](store::sqlite::Repository& repository) { repository.upkeep.demand_tables(); },
-                               patience_);
-        } catch (...) {  // told by the write path
-        }
-    }
+    void demand_tables() noexcept;
 
-    void note_failure(std::string_view what, int code) noexcept {
-        if (!pause_.failed(code, Steady::now())) return;
-        parts_.tell(LogLevel::failure, "storage error: the dispatcher tries again",
-                    {{"error", what}, {"code", code}, {"unwritten", unwritten_.size()}});
-    }
+    void note_failure(std::string_view what, int code) noexcept;
 
     /// A wall clock that is set back must not leave tasks waiting for a time that they were due at already.
-    void watch_the_clocks() noexcept {
-        if (const Duration slept = clocks_.slept(); slept > Duration::zero()) {
-            parts_.tell(LogLevel::info, "the machine was suspended", {{"for_ms", slept.count()}});
-        }
-        const Duration jump = clocks_.jump();
-        if (jump == Duration::zero()) return;
-        parts_.tell(LogLevel::warning, "the wall clock was set", {{"by_ms", jump.count()}});
-        jump_back_ = (std::max)(jump_back_ - jump, Duration::zero());
-        if (jump_back_ > Duration::zero()) mend_everything();
-        if (jump > Duration::zero()) doubtful_ = taken_.refresh = true;
-    }
+    void watch_the_clocks() noexcept;
 
     /// Whatever waits is looked through for times that a wrong clock has made.
-    void mend_everything() {
-        mending_.assign(parts_.queues.size(), core::Agenda::nothing);
-        mend_all_ = true;
-        next_mend_ = parts_.clock.steady_now();
-    }
+    void mend_everything();
 
     /// Looks for commits of others; if there are any, reads anew what this client believes of the file.
-    void look() {
-        const auto now = parts_.clock.steady_now();
-        if (std::exchange(taken_.hint, false)) {
-            looks_.hint(now);
-            parts_.liveness.keep_room();
-        }
-        if (looks_.due(now)) {
-            parts_.writes.look();  // calls refresh() if there are any
-            looks_.looked(now, look_interval());
-            inbox_.take(taken_);
-            if (taken_.stop) inbox_.wake();  // a stop is seen to at the start of a round: no sleep before the next
-        }
-        if (!taken_.refresh || taken_.abandon) return;
-        due_.merge();
-        std::vector<store::QueueHead> heads;
-        std::vector<detail::OwnerRow> others;
-        std::optional<std::int64_t> ownerless;
-        std::uint64_t foreign = 0;
-        std::int64_t known = 0;
-        std::optional<std::int64_t> latest;
-        const std::int64_t wall = to_ms(parts_.clock.now());
-        parts_.writes.read(
-            [&](store::sqlite::Repository& repository) {
-                foreign = parts_.writes.foreign_commits();
-                heads = due_.heads();
-                repository.claims.read_heads(heads);
-                others = parts_.liveness.read_others(repository);
-                ownerless = repository.upkeep.oldest_ownerless();
-                latest = repository.statistics.latest_minute();
-                if (doubtful_) known = repository.statistics.known_minute(store::sqlite::minute_of(wall));
-            },
-            patience_);
-        taken_.refresh = false;
-        strays_ = true;
-        due_.set(std::move(heads));
-        foreign_seen_ = foreign;
-        parts_.liveness.set_others(std::move(others));
-        ownerless_ = ownerless;
-        if (std::exchange(doubtful_, false)) {
-            trust_.doubt(known == store::sqlite::minute_of(wall) ? wall : (std::max)(known, std::int64_t{0}) * 60'000,
-                         now);
-        }
-        // What others did while the clock was ahead, or this client in an earlier life.
-        if (latest && *latest > store::sqlite::minute_of(wall) && *latest > latest_mended_) {
-            latest_mended_ = *latest;
-            mend_everything();
-        }
-    }
+    void look();
 
-    void look_after_others() {
-        if (!parts_.liveness.others_known() || taken_.abandon) return;
-        const auto now = parts_.clock.steady_now();
-        if (now >= next_probe_) {
-            next_probe_ = saturating_add(now, probe_interval);
-            if (parts_.liveness.someone_died()) {
-                parts_.liveness.rescue(patience_);
-                taken_.refresh = true;
-            }
-        }
-        if (now >= next_observation_) {
-            next_observation_ = saturating_add(now, observation_interval());
-            if (parts_.liveness.observe(patience_) > 0) taken_.refresh = true;
-        }
-        if (taken_.refresh) look();
-    }
+    void look_after_others();
 
     /// Once a minute, if there may be any: tasks that wait for a client which has registered their queue. Other clients
     /// may have: while one lives, only a task that nobody has started for an hour is worth a word.
-    void tell_strays() {
-        const auto now = Steady::now();
-        if (due_.stray_added()) strays_ = true;
-        if (now < next_strays_ || taken_.stop || !strays_) return;
-        next_strays_ = now + std::chrono::minutes{1};
-        const std::int64_t wall = to_ms(parts_.clock.now());
-        std::vector<std::pair<std::string, std::int64_t>> strays;
-        parts_.writes.read(
-            [&](store::sqlite::Repository& repository) {
-                strays = repository.claims.strays(due_.heads(), most_strays);
-            },
-            patience_);
-        strays_ = !strays.empty();
-        for (const auto& [queue, due] : strays) {
-            const Duration grace = parts_.liveness.others_known() ? Duration{std::chrono::hours{1}} : Duration{};
-            if (saturating_add(due, grace) > wall) continue;
-            apart_.tell_stray(queue, now);
-        }
-    }
+    void tell_strays();
 
     /// One transaction, if there is anything to write or to claim.
-    void cycle() {
-        if (taken_.abandon) return;
-        give_back_what_waits_too_long();
-        if (apart_.take_up(Steady::now(), unwritten_, due_)) taken_.refresh = true;
-        due_.merge();
-        const WorkerPool::Load load = look_at_pool();
-        store::CyclePlan plan = make_plan(load);
-        const bool outcomes = !unwritten_.empty() || outcomes_at(load) <= parts_.clock.steady_now();
-        if (!outcomes && plan.empty() && !(plan.count && parts_.add_counts.overdue(Steady::now()))) return;
-        collect();
-        core::AddCounts::Batch added(parts_.add_counts, Steady::now());
-        plan.added = added.tallies();
-        if (plan.claim.limit > 0) parts_.pool.make_room(plan.claim.limit);  // now: what is claimed must not get lost
-        // One time for all that the cycle does, read after the outcomes came: if the wall clock is set back meanwhile,
-        // a retry that is made to wait by the new time is not due by the old.
-        const TimePoint now = parts_.clock.now();
-        const std::int64_t wall = to_ms(now);
-        for (store::EndedAttempt& finished : unwritten_) hold_to_clock(finished.resolved, now);
-        plan.claim.now = wall;
-        store::CycleResult result;
-        const bool refused_before =
-            plan.purge_past > 0 || std::any_of(unwritten_.begin(), unwritten_.end(),
-                                               [](const store::EndedAttempt& one) { return one.setback.any(); });
-        parts_.writes.write_in_parts(
-            [&](store::sqlite::Repository& repository, store::sqlite::Isolation* apart) {
-                // By the clock as it is inside the transaction: what others have committed is no later than that.
-                result = store::sqlite::run_cycle(repository, unwritten_, plan, due_.heads(), to_ms(parts_.clock.now()),
-                                                  apart);
-                apart_.make_room(result.refused_outcomes.size());  // now: what is refused must not get lost
-            },
-            patience_, refused_before);
-        if (plan.count && !result.refused_statistics) added.written();
-        settle(plan, result);
-    }
+    void cycle();
 
-    [[nodiscard]] WorkerPool::Load look_at_pool() {
-        const WorkerPool::Load load = parts_.pool.load();
-        due_.release_held(load.crashed, load.free_workers() > 0);
-        return load;
-    }
+    [[nodiscard]] WorkerPool::Load look_at_pool();
 
     /// When outcomes should be written: at once, unless workers still have more than enough to do.
     [[nodiscard]] static Steady::time_point outcomes_at(const WorkerPool::Load& load) noexcept {
@@ -344,17 +164,7 @@ private:
         return load.low ? load.oldest_finished : load.oldest_finished + linger;
     }
 
-    void collect() {
-        std::size_t next = unwritten_.size();
-        parts_.pool.take_finished(unwritten_);
-        for (; next < unwritten_.size(); ++next) {
-            const store::EndedAttempt& finished = unwritten_[next];
-            const detail::AttemptResult& resolved = finished.resolved;
-            if (resolved.resolution == detail::RowChange::release) continue;
-            due_.measured(finished.queue, resolved.duration_us);
-            claims_.measured(resolved.executed_at, resolved.duration_us);
-        }
-    }
+    void collect();
 
     /// The wall clock may have been set back since the attempt ended: its times are no later than they would be by now.
     static void hold_to_clock(detail::AttemptResult& resolved, TimePoint now) noexcept {
@@ -368,13 +178,7 @@ private:
     }
 
     /// While another client is alive: it may have a worker free for what waits here.
-    void give_back_what_waits_too_long() {
-        if (taken_.stop || !parts_.liveness.others_known()) return;
-        const auto limit = parts_.clock.steady_now() - ready_limit;
-        if (parts_.pool.load().oldest_ready > limit) return;
-        give_back([&](const detail::ClaimedTask&, Steady::time_point offered) { return offered <= limit; });
-        claims_.suspend(to_ms(parts_.clock.now()));
-    }
+    void give_back_what_waits_too_long();
 
     template <class Which>
     void give_back(Which&& which) {
@@ -389,40 +193,7 @@ private:
         }
     }
 
-    [[nodiscard]] store::CyclePlan make_plan(const WorkerPool::Load& load) {
-        store::CyclePlan plan;
-        const auto now = parts_.clock.steady_now();
-        const std::int64_t wall = to_ms(parts_.clock.now());
-        if (now >= next_lease_) {
-            plan.leases = parts_.pool.claims();
-            for (const store::EndedAttempt& refused : apart_.outcomes()) {
-                plan.leases.emplace_back(refused.resolved.id, refused.resolved.claim);
-            }
-            if (plan.leases.empty()) next_lease_ = saturating_add(now, lease_interval());
-        }
-        const auto real = Steady::now();
-        if (now >= mend_at(wall) && !apart_.waits(core::SetApart::Step::jump, real)) {
-            plan.mend = mending_;
-            plan.jump_back = jump_back_;
-        }
-        plan.count = !apart_.waits(core::SetApart::Step::statistics, real);
-        if (taken_.stop) return plan;
-        if (now >= next_purge_) {
-            plan.past = trust_.past(wall, now, watched_before_purge(), std::chrono::hours{1});
-            plan.purge = purge_needed(plan.past);
-            plan.purge_past = purge_past_;
-            if (!plan.purge) next_purge_ = purge_after(now);
-        }
-        plan.lapse_until = saturating_add(wall, -parts_.config.release_after);
-        plan.lapse = ownerless_ && *ownerless_ <= plan.lapse_until && !apart_.waits(core::SetApart::Step::lapse, real);
-        const store::QueueHead* head = due_.earliest();
-        if (head == nullptr || head->due > wall) return plan;
-        plan.claim = claims_.request(load, head, due_.worker_wanted());
-        plan.claim.owner = parts_.liveness.owner();
-        plan.claim.max_payload = parts_.config.max_payload;
-        plan.claim.leave = apart_.left();
-        return plan;
-    }
+    [[nodiscard]] store::CyclePlan make_plan(const WorkerPool::Load& load);
 
     /// How long the wall clock is watched before tasks are deleted on its word alone.
     [[nodiscard]] Duration watched_before_purge() const {
@@ -430,78 +201,13 @@ private:
     }
 
     /// When the next purge is: sooner than usual if the clock is still being watched.
-    [[nodiscard]] Steady::time_point purge_after(Steady::time_point now) const {
-        const auto next = saturating_add(now, parts_.config.cleanup_interval);
-        const auto sure = trust_.sure_at(watched_before_purge());
-        return sure > now ? (std::min)(next, sure) : next;
-    }
+    [[nodiscard]] Steady::time_point purge_after(Steady::time_point now) const;
 
-    [[nodiscard]] bool purge_needed(std::int64_t wall) {
-        std::optional<std::int64_t> expiry;
-        parts_.writes.read([&](store::sqlite::Repository& repository) { expiry = repository.upkeep.next_expiry(); },
-                           patience_);
-        return expiry && *expiry <= wall;
-    }
+    [[nodiscard]] bool purge_needed(std::int64_t wall);
 
     /// The transaction is committed. First what must not get lost, which needs no memory; refused and lost claims,
     /// which the next claim and the next lease find again, come last.
-    void settle(const store::CyclePlan& plan, store::CycleResult& result) {
-        due_.set(std::move(result.heads));
-        if (plan.claim.limit > 0) {
-            claims_.claimed(plan.claim, result.claimed);
-            parts_.pool.offer(std::move(result.claimed.tasks));
-        }
-        std::vector<store::EndedAttempt> written = std::exchange(unwritten_, {});
-        const std::int64_t wall = to_ms(parts_.clock.now());
-        for (const std::size_t index : result.lost_outcomes) {
-            parts_.tell(LogLevel::warning, "outcome dropped: the claim was taken back",
-                        {{"id", written[index].resolved.id.str()},
-                         {"queue", parts_.queues[written[index].queue].config().name}});
-        }
-        for (const std::size_t index : result.without_payload) {
-            tell_of(written[index], LogLevel::warning, "outcome shortened: with its payload the row is too large");
-        }
-        const auto real = Steady::now();
-        auto refusal = result.refused_outcomes.begin();
-        for (std::size_t i = 0; i < written.size(); ++i) {
-            store::EndedAttempt& finished = written[i];
-            if (refusal != result.refused_outcomes.end() && refusal->index == i) {
-                apart_.keep(std::move(finished), (refusal++)->error, real);
-                continue;
-            }
-            if (finished.setback.any()) tell_of(finished, LogLevel::info, "outcome written: it is refused no longer");
-            const detail::RowChange resolution = finished.resolved.resolution;
-            if (resolution == detail::RowChange::retry || resolution == detail::RowChange::snooze) {
-                due_.note(finished.queue, finished.resolved.wait_until);
-            } else if (resolution == detail::RowChange::release) {
-                // The clock may have been set back since.
-                due_.note(finished.queue,
-                          finished.resolved.wait ? finished.resolved.wait_until : (std::min)(finished.due, wall));
-            }
-        }
-        if (!plan.leases.empty()) next_lease_ = saturating_add(parts_.clock.steady_now(), lease_interval());
-        for (const store::Refusal& refused : result.refused_leases) {
-            apart_.tell_lease(plan.leases[refused.index].first, refused.error, real);
-        }
-        for (const auto& [step, error] : {std::pair{core::SetApart::Step::statistics, &result.refused_statistics},
-                                          std::pair{core::SetApart::Step::jump, &result.refused_jump},
-                                          std::pair{core::SetApart::Step::lapse, &result.refused_lapse},
-                                          std::pair{core::SetApart::Step::purge, &result.refused_purge}}) {
-            if (*error) apart_.keep(step, **error, real);
-        }
-        if (plan.purge) note_purge(result);
-        if (plan.lapse && result.lapsed > 0) {
-            taken_.refresh = true;
-            lapsed_ += result.lapsed;
-        }
-        if (plan.lapse && lapsed_ > 0 && !result.lapse_left) {
-            parts_.tell(LogLevel::warning, "rescued claims of an unknown owner",
-                        {{"claims", std::exchange(lapsed_, 0)}});
-        }
-        if (!plan.mend.empty()) note_mended(result);
-        for (const store::RefusedClaim& refused : result.claimed.refused) apart_.keep(refused, real);
-        for (const std::size_t index : result.lost_leases) drop_claim(plan.leases[index]);
-    }
+    void settle(const store::CyclePlan& plan, store::CycleResult& result);
 
     void tell_of(const store::EndedAttempt& finished, LogLevel level, std::string_view what) const {
         parts_.tell(level, what,
@@ -509,125 +215,26 @@ private:
     }
 
     /// The claim is somebody else's by now: whoever works on it is told, and whatever comes of it changes nothing.
-    void drop_claim(const std::pair<TaskId, std::int64_t>& claim) {
-        const auto is_it = [&](const auto& task, auto&&...) {
-            return task.id == claim.first && task.claim == claim.second;
-        };
-        (void)parts_.pool.withdraw(is_it);
-        parts_.tell(LogLevel::warning, "claim lost", {{"id", claim.first.str()}, {"claim", claim.second}});
-        parts_.pool.each_running(is_it,
-                                 [this](const auto& signal) { parts_.timer.fire(signal, StopReason::claim_lost); });
-    }
+    void drop_claim(const std::pair<TaskId, std::int64_t>& claim);
 
     /// When the next piece of what waits is looked through for times that a wrong clock has made. By a clock of before
     /// this library, everything has such times: it is behind, and was not seen to be set.
-    [[nodiscard]] Steady::time_point mend_at(std::int64_t wall) const noexcept {
-        constexpr std::int64_t year_2010 = 1'262'304'000'000;
-        const bool behind = wall < year_2010 && jump_back_ == Duration::zero();
-        return mending_.empty() || behind ? (Steady::time_point::max)() : next_mend_;
-    }
+    [[nodiscard]] Steady::time_point mend_at(std::int64_t wall) const noexcept;
 
-    void note_mended(store::CycleResult& result) {
-        next_mend_ = parts_.clock.steady_now();
-        if (!mend_all_ || result.refused_jump) next_mend_ = saturating_add(next_mend_, std::chrono::seconds{1});
-        if (result.refused_jump) return;
-        mending_ = std::move(result.mend_next);
-        if (result.mended > 0) taken_.refresh = true;
-        const bool done =
-            std::all_of(mending_.begin(), mending_.end(), [](std::int64_t next) { return next == store::never; });
-        if (!done) return;
-        mending_.clear();
-        mend_all_ = false;
-        jump_back_ = Duration::zero();
-    }
+    void note_mended(store::CycleResult& result);
 
-    void note_purge(const store::CycleResult& result) {
-        if (result.purged > 0) {
-            parts_.tell(LogLevel::info, "purged expired tasks", {{"tasks", result.purged}});
-        }
-        purge_past_ += result.purge_left;
-        if (result.purged + result.purge_left < store::sqlite::upkeep_chunk) {
-            purge_past_ = 0;
-            next_purge_ = purge_after(parts_.clock.steady_now());
-        }
-    }
+    void note_purge(const store::CycleResult& result);
 
-    [[nodiscard]] bool nothing_left() const {
-        const WorkerPool::Load load = parts_.pool.load();
-        return load.running == 0 && load.ready == 0 && load.finished == 0 &&
-               ((unwritten_.empty() && apart_.outcomes().empty()) || taken_.abandon);
-    }
+    [[nodiscard]] bool nothing_left() const;
 
-    void sleep() {
-        const auto now = parts_.clock.steady_now();
-        std::int64_t interest = core::Agenda::nothing;
-        const Steady::time_point until = wake_time(now, interest);
-        if (until <= now || !due_.doze(interest, foreign_seen_)) return;
-        inbox_.sleep(until - now);
-    }
+    void sleep();
 
     /// When there is something to do without being told, `longest_wait` from now at the latest. `interest`: adds that
     /// are due before it end the sleep.
-    [[nodiscard]] Steady::time_point wake_time(Steady::time_point now, std::int64_t& interest) {
-        Steady::time_point until = now + detail::longest_wait();
-        const auto at_most = [&until](Steady::time_point time) { until = (std::min)(until, time); };
-        if (taken_.abandon) return until;
-        if (pause_.failing()) {
-            at_most(now + pause_.left(Steady::now()));
-            return until;
-        }
-        const WorkerPool::Load load = look_at_pool();
-        // With others there, also while nothing runs: a task may be handed to a worker without waking this thread.
-        const bool claims = load.running + load.ready > 0 || !apart_.outcomes().empty();
-        if (claims || parts_.liveness.others_known()) at_most(next_lease_);
-        at_most(saturating_add(now, std::chrono::ceil<Duration>(apart_.next() - Steady::now())));
-        if (taken_.stop) {
-            if (load.finished > 0) at_most(now);
-            return until;
-        }
-        const std::int64_t wall = to_ms(parts_.clock.now());
-        const auto at_most_wall = [&](std::int64_t ms) {
-            at_most(ms <= wall ? now : saturating_add(now, Duration{ms - wall}));
-        };
-        if (taken_.refresh) at_most(now);
-        if (strays_) at_most(saturating_add(now, std::chrono::ceil<Duration>(next_strays_ - Steady::now())));
-        at_most(outcomes_at(load));
-        at_most(looks_.next());
-        at_most(next_purge_);
-        at_most(mend_at(wall));
-        if (parts_.liveness.others_known()) {
-            at_most(next_probe_);
-            at_most(next_observation_);
-            if (load.ready > 0) at_most(load.oldest_ready + ready_limit);
-        }
-        if (ownerless_) at_most_wall(saturating_add(*ownerless_, parts_.config.release_after));
-        const store::QueueHead* head = due_.earliest();
-        if (claims_.request(load, head, due_.worker_wanted()).limit > 0) {
-            interest = head == nullptr ? store::never : head->due;
-            if (head != nullptr) at_most_wall(head->due);
-        }
-        return until;
-    }
+    [[nodiscard]] Steady::time_point wake_time(Steady::time_point now, std::int64_t& interest);
 
     /// The end: nothing runs any more.
-    void leave() noexcept {
-        parts_.tell(LogLevel::info, "task dispatcher stopping");
-        const bool unwritten = !unwritten_.empty() || !apart_.outcomes().empty();
-        for (const std::vector<store::EndedAttempt>* outcomes : {&std::as_const(unwritten_), &apart_.outcomes()}) {
-            for (const store::EndedAttempt& finished : *outcomes) {
-                tell_of(finished, LogLevel::failure, "outcome not written: the task may run again");
-            }
-        }
-        const auto try_to_leave = [this] { parts_.liveness.leave(patience_); };
-        bool left = false;
-        while (!taken_.abandon && !left) {
-            left = guarded(try_to_leave);
-            if (!left) inbox_.sleep(probe_interval);
-            inbox_.take(taken_);
-        }
-        parts_.liveness.let_go();
-        ending_.end(left && !unwritten);
-    }
+    void leave() noexcept;
 
     // constant after construction
     const DispatcherParts parts_;
@@ -670,3 +277,7 @@ private:
 }  // namespace engine
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/engine/dispatcher.ipp>
+#endif

@@ -33,14 +33,7 @@ public:
     LogRelay(std::shared_ptr<platform::ThreadList> own, std::shared_ptr<Logger> logger)
         : log_(std::move(logger)),
           thread_(platform::start_thread(std::move(own), "backlite-log", [this]() noexcept { run(); })) {}
-    ~LogRelay() override {
-        {
-            const std::lock_guard lock(mutex_);
-            closing_ = true;
-        }
-        changed_.notify_one();
-        thread_.join();
-    }
+    ~LogRelay() override;
 
     /// Returns at once. The strings are copied.
     void(log)(LogLevel level, std::string_view message, std::span<const LogField> fields) override {
@@ -56,54 +49,16 @@ private:
     };
 
     /// False if there is no room for it, or no memory.
-    [[nodiscard]] bool keep(LogLevel level, std::string_view message, std::span<const LogField> fields) noexcept {
-        try {
-            Event event{level, std::string{message}, {}};
-            for (const LogField& field : fields) event.fields.emplace_back(field.key, field.value);
-            const std::lock_guard lock(mutex_);
-            if (events_.size() >= most) return false;
-            events_.push_back(std::move(event));
-            return true;
-        } catch (const std::bad_alloc&) {
-            return false;
-        }
-    }
+    [[nodiscard]] bool keep(LogLevel level, std::string_view message, std::span<const LogField> fields) noexcept;
 
     void drop() noexcept {
         const std::lock_guard lock(mutex_);
         ++dropped_;
     }
 
-    void run() noexcept {
-        std::unique_lock lock(mutex_);
-        for (;;) {
-            if (!events_.empty()) {
-                const std::vector<Event> events = std::exchange(events_, {});
-                lock.unlock();
-                for (const Event& event : events) pass_on(event);
-                lock.lock();
-            } else if (const std::size_t dropped = std::exchange(dropped_, 0); dropped > 0) {
-                lock.unlock();
-                log_(LogLevel::warning, "events dropped: the logger is too slow, or memory is short",
-                     {{"events", dropped}});
-                lock.lock();
-            } else if (closing_) {
-                return;
-            } else {
-                changed_.wait_for(lock, detail::longest_wait());
-            }
-        }
-    }
+    void run() noexcept;
 
-    void pass_on(const Event& event) noexcept {
-        try {
-            std::vector<LogField> fields;
-            for (const auto& [key, value] : event.fields) fields.push_back({key, value});
-            log_(event.level, event.message, fields);
-        } catch (...) {  // no memory for it: the next may find some
-            drop();
-        }
-    }
+    void pass_on(const Event& event) noexcept;
 
     // constant after construction
     const detail::SafeLogger log_;
@@ -121,3 +76,7 @@ private:
 }  // namespace engine
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/engine/log_relay.ipp>
+#endif

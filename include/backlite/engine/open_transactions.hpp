@@ -32,23 +32,9 @@ public:
         first_ = new Entry{file, thread, first_.load()};
     }
 
-    void remove(store::sqlite::FileIdentity file, std::thread::id thread) noexcept {
-        const std::lock_guard lock(mutex_);
-        for (std::atomic<Entry*>* place = &first_; Entry* const entry = *place; place = &entry->next) {
-            if (!entry->is(file, thread)) continue;
-            place->store(entry->next);
-            delete entry;
-            return;
-        }
-    }
+    void remove(store::sqlite::FileIdentity file, std::thread::id thread) noexcept;
 
-    [[nodiscard]] bool on_this_thread(store::sqlite::FileIdentity file) {
-        if (first_ == nullptr) return false;  // own ones are always seen
-        const std::lock_guard lock(mutex_);
-        const Entry* entry = first_;
-        while (entry != nullptr && !entry->is(file, std::this_thread::get_id())) entry = entry->next;
-        return entry != nullptr;
-    }
+    [[nodiscard]] bool on_this_thread(store::sqlite::FileIdentity file);
 
 private:
     struct Entry {
@@ -66,26 +52,7 @@ private:
 
     /// Modules that hide their symbols have no object in common but those of SQLite, which knows file systems by name:
     /// one that nobody opens leads to the list. Never destroyed: static objects may still use it.
-    static OpenTransactions& shared() {
-        struct Place {
-            char name[32] = "backlite-open-transactions-1";
-            OpenTransactions all{};
-            sqlite3_vfs vfs{};
-        };
-        auto* place = new Place;
-        sqlite3_mutex* const mutex = sqlite3_mutex_alloc(SQLITE_MUTEX_STATIC_APP1);
-        sqlite3_mutex_enter(mutex);
-        const sqlite3_vfs* known = sqlite3_vfs_find(place->name);
-        if (known == nullptr) {
-            place->vfs.zName = place->name;
-            place->vfs.pAppData = &place->all;
-            if (sqlite3_vfs_register(&place->vfs, 0) == SQLITE_OK) known = &std::exchange(place, nullptr)->vfs;
-        }
-        sqlite3_mutex_leave(mutex);
-        delete place;
-        if (known == nullptr) throw std::bad_alloc();
-        return *static_cast<OpenTransactions*>(known->pAppData);
-    }
+    static OpenTransactions& shared();
 
     std::mutex mutex_{};
     // guarded by mutex_, but for the question whether there is any
@@ -95,3 +62,7 @@ private:
 }  // namespace engine
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/engine/open_transactions.ipp>
+#endif

@@ -25,23 +25,7 @@ public:
     using Steady = std::chrono::steady_clock;
 
     void look(const WorkerPool& pool, const core::QueueRegistry& queues, const detail::SafeLogger& tell,
-              Steady::time_point now) {
-        if (now < next_look_) return;
-        next_look_ = saturating_add(now, std::chrono::seconds{1});
-        std::vector<Overdue> overdue;
-        for (const core::RunningTask& task : pool.running()) {
-            const QueueConfig& queue = queues[task.queue].config();
-            if (task.signal->reason() != StopReason::timeout) continue;
-            if (now < saturating_add(saturating_add(task.started, queue.timeout), grace)) continue;
-            if (!told(task)) {
-                const auto running = std::chrono::duration_cast<std::chrono::seconds>(now - task.started);
-                tell(LogLevel::warning, "task ignores its timeout",
-                     {{"id", task.id.str()}, {"queue", queue.name}, {"running_s", running.count()}});
-            }
-            overdue.push_back({task.id, task.claim});
-        }
-        overdue_ = std::move(overdue);
-    }
+              Steady::time_point now);
 
 private:
     struct Overdue {
@@ -51,12 +35,7 @@ private:
 
     static constexpr Duration grace = std::chrono::seconds{10};
 
-    [[nodiscard]] bool told(const core::RunningTask& task) const noexcept {
-        for (const Overdue& known : overdue_) {
-            if (known.claim == task.claim && known.id == task.id) return true;
-        }
-        return false;
-    }
+    [[nodiscard]] bool told(const core::RunningTask& task) const noexcept;
 
     Steady::time_point next_look_{};
     std::vector<Overdue> overdue_{};
@@ -65,3 +44,7 @@ private:
 }  // namespace engine
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/engine/overdue_watch.ipp>
+#endif

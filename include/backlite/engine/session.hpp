@@ -64,29 +64,7 @@ public:
     /// Joins the clients of the file, rescues dead ones' claims, starts the threads.
     /// `hard_stop`: no new starts, and the stop tokens fire, once it is requested.
     /// Errors: see Liveness::join; Error if a thread cannot be started.
-    Session(const SessionParts& parts, std::stop_token hard_stop)
-        : queues_(parts.queues),
-          end_orphan_(parts.end_orphan),
-          log_(parts.log ? std::make_shared<LogRelay>(parts.own, parts.config.logger) : nullptr),
-          liveness_(parts.writes, parts.writes.connection().file(), parts.config.num_workers,
-                    parts.config.release_after, parts.clock, log_),
-          joined_(liveness_, parts.config.busy_timeout),
-          watch_(parts.writes.connection().file()),
-          runner_(parts.queues, parts.engine, parts.clock, parts.log),
-          timer_(parts.own, parts.config.num_workers, parts.clock),
-          dispatcher_({parts.config, parts.clock, log_, parts.queues, parts.writes, liveness_, pool_, timer_, watch_,
-                       parts.add_counts}),
-          observers_(make_observers(parts.config.num_workers)),
-          pool_(
-              parts.own, parts.config.num_workers, parts.clock,
-              [this](std::size_t worker, const detail::ClaimedTask& task,
-                     const std::shared_ptr<detail::StopSignal>& signal,
-                     detail::AttemptResult& resolved) { runner_.run(task, signal, *observers_[worker], resolved); },
-              [this] { dispatcher_.progress(); }, log_),
-          watch_thread_(platform::start_thread(parts.own, "backlite-watch", [this]() noexcept { watch(); })),
-          dispatcher_thread_(
-              platform::start_thread(parts.own, "backlite-disp", [this]() noexcept { dispatcher_.run(); })),
-          hard_stop_(std::move(hard_stop), HardStop{*this}) {}
+    Session(const SessionParts& parts, std::stop_token hard_stop);
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
 
@@ -107,46 +85,19 @@ public:
     /// this session's owner. False if it has to wait for its turn: no worker is idle, or another task is due, or may
     /// be. True must be followed by `hand_over` or `keep_no_longer`; until then the session does not end. REQUIRES:
     /// inside an operation of the group commit.
-    [[nodiscard]] bool keep_worker(std::string_view queue, std::int64_t now) {
-        const std::size_t index = queues_.find(queue);
-        // A last chance may have to wait for others that have crashed: the claim's business.
-        if (index == queues_.size() || queues_[index].config().max_crashes < 2) return false;
-        return dispatcher_.none_due(now) && pool_.reserve();
-    }
-    void hand_over(TaskId id, std::string_view queue, std::int64_t now, std::string payload) {
-        detail::ClaimedTask task;
-        task.id = std::move(id);
-        task.queue = queues_.find(queue);
-        task.claim = 1;
-        task.due = now;
-        task.payload = std::move(payload);
-        pool_.offer_reserved(std::move(task));
-    }
+    [[nodiscard]] bool keep_worker(std::string_view queue, std::int64_t now);
+    void hand_over(TaskId id, std::string_view queue, std::int64_t now, std::string payload);
     void keep_no_longer() { pool_.cancel_reservation(); }
     [[nodiscard]] std::int64_t owner() const noexcept { return liveness_.owner(); }
 
     /// No new starts; unstarted claims go back; it ends once the running tasks have.
-    void request_stop() {
-        advance(Stage::stopping);
-        pool_.hold();
-        dispatcher_.request_stop();
-    }
+    void request_stop();
 
     /// The same, and asks the running tasks to stop. Their stop callbacks run on threads of the timer.
-    void request_hard_stop() {
-        advance(Stage::hard);
-        request_stop();
-        pool_.each_running([](const detail::ClaimedTask&) { return true; },
-                           [this](const auto& signal) { timer_.fire(signal, StopReason::stopping); });
-    }
+    void request_hard_stop();
 
     /// The file is lost: ends without writing. Safe under a lock; the stop tokens fire on a thread of the session.
-    void end_unwritten() {
-        advance(Stage::hard);
-        pool_.hold();
-        dispatcher_.abandon();
-        watch_.wake();
-    }
+    void end_unwritten();
 
     /// The client is gone, and no thread of its own may wait here: the watch thread ends the session. Safe under a
     /// lock.
@@ -170,11 +121,7 @@ private:
     };
 
     /// Lock-free: hard stops are requested anywhere.
-    void advance(Stage stage) noexcept {
-        Stage before = stage_.load();
-        while (before < stage && !stage_.compare_exchange_weak(before, stage)) {
-        }
-    }
+    void advance(Stage stage) noexcept;
 
     /// Runs on the thread that requests the stop: no locks.
     struct HardStop {
@@ -198,22 +145,12 @@ private:
             session_.timer_.arm(worker_, deadline, signal);
             armed_ = true;
         }
-        void left() noexcept override {
-            if (session_.guard_.forked()) end_forked_child();
-            session_.liveness_.record(worker_).returned();
-            if (std::exchange(armed_, false)) session_.timer_.disarm(worker_);
-        }
+        void left() noexcept override;
 
     private:
         /// A processor forked, and its child came back here instead of ending. Nothing here may run in that child: the
         /// task, the locks and the file are its parent's.
-        [[noreturn]] static void end_forked_child() noexcept {
-            constexpr std::string_view message =
-                "backlite: a processor returned in a forked child; the child ends here (call exec or _exit in it)\n";
-            if (::write(STDERR_FILENO, message.data(), message.size()) < 0) {  // nobody to tell
-            }
-            ::_exit(1);
-        }
+        [[noreturn]] static void end_forked_child() noexcept;
 
         Session& session_;
         std::size_t worker_;
@@ -237,32 +174,11 @@ private:
         Session& session_;
     };
 
-    std::vector<std::unique_ptr<WorkerObserver>> make_observers(std::size_t workers) {
-        std::vector<std::unique_ptr<WorkerObserver>> observers;
-        for (std::size_t i = 0; i < workers; ++i) observers.push_back(std::make_unique<WorkerObserver>(*this, i));
-        return observers;
-    }
+    std::vector<std::unique_ptr<WorkerObserver>> make_observers(std::size_t workers);
 
     /// Passes file events on as hints, and hard stops to the tasks. Own commits raise events too, so it rests after
     /// each: while they come, whoever commits looks for others' commits anyhow.
-    void watch() noexcept {
-        constexpr Duration rest{3};
-        bool resting = false;
-        bool hard = false;
-        while (!closing_) {
-            const platform::FileEvents::Event event = resting ? watch_.rest(rest) : watch_.wait();
-            if (!hard && stage_.load() == Stage::hard) {
-                hard = true;
-                request_hard_stop();
-            }
-            if (orphaned_.exchange(false)) {
-                const std::function<bool()> end = end_orphan_;
-                if (end()) return;
-            }
-            if (event.written) dispatcher_.hint();
-            resting = event.written;
-        }
-    }
+    void watch() noexcept;
 
     const platform::ForkGuard guard_{};
     const core::QueueRegistry& queues_;
@@ -288,3 +204,7 @@ private:
 }  // namespace engine
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/engine/session.ipp>
+#endif

@@ -20,22 +20,10 @@ public:
     using Steady = std::chrono::steady_clock;
 
     /// `clean`: nothing was left undone.
-    void end(bool clean) {
-        const std::lock_guard lock(mutex_);
-        clean_ = clean;
-        changed_.notify_all();
-    }
+    void end(bool clean);
 
     /// Waits until the end, at most until `deadline` on the real clock. Whether it is over.
-    [[nodiscard]] bool wait(Steady::time_point deadline) const {
-        std::unique_lock lock(mutex_);
-        for (;;) {
-            if (clean_) return true;
-            const auto now = Steady::now();
-            if (now >= deadline) return false;
-            changed_.wait_for(lock, (std::min)(deadline - now, Steady::duration(detail::longest_wait())));
-        }
-    }
+    [[nodiscard]] bool wait(Steady::time_point deadline) const;
 
     /// REQUIRES: it is over.
     [[nodiscard]] bool clean() const {
@@ -53,3 +41,7 @@ private:
 }  // namespace engine
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/engine/session_end.ipp>
+#endif

@@ -41,12 +41,7 @@ public:
     }
 
     /// Adds what was set since the last call to `taken`.
-    void take(Signals& taken) {
-        const std::lock_guard lock(mutex_);
-        taken = {taken.refresh || signals_.refresh, taken.hint || signals_.hint, signals_.stop, signals_.abandon};
-        signals_.refresh = signals_.hint = false;
-        set_ = false;
-    }
+    void take(Signals& taken);
 
     /// Until something is set, at most that long; not at all if something was set since the last `take`.
     void sleep(std::chrono::steady_clock::duration duration) {
@@ -75,3 +70,7 @@ private:
 }  // namespace engine
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/engine/wake_signals.ipp>
+#endif

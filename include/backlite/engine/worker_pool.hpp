@@ -47,77 +47,25 @@ public:
 
     /// `progress` is called without a lock when outcomes wait to be taken or workers run out of tasks.
     WorkerPool(std::shared_ptr<platform::ThreadList> own, std::size_t workers, const Clock& clock, Work work,
-               std::function<void()> progress, detail::SafeLogger log = detail::SafeLogger())
-        : own_(std::move(own)),
-          clock_(clock),
-          work_(std::move(work)),
-          progress_(std::move(progress)),
-          log_(std::move(log)),
-          slots_(workers) {
-        parked_.reserve(workers);
-        threads_.reserve(workers);
-        try {
-            for (std::size_t i = 0; i < workers; ++i) threads_.push_back(start_worker(i));
-        } catch (...) {
-            close();  // no destructor runs, and the threads that were made would be waited for in vain
-            throw;
-        }
-    }
+               std::function<void()> progress, detail::SafeLogger log = detail::SafeLogger());
     WorkerPool(const WorkerPool&) = delete;
     WorkerPool& operator=(const WorkerPool&) = delete;
     ~WorkerPool() { close(); }
 
     /// Keeps one idle worker free for a task that is to come; it counts as running meanwhile. False if there is none.
     /// True must be followed by `offer_reserved` or `cancel_reservation`.
-    [[nodiscard]] bool reserve() {
-        const std::lock_guard lock(mutex_);
-        if (held_ || reserved_ + ready_count_locked() >= idle_) return false;
-        make_room_locked(1);
-        ++reserved_;
-        return true;
-    }
+    [[nodiscard]] bool reserve();
     /// On hold, whoever waits for the pool to become empty is told.
-    void offer_reserved(detail::ClaimedTask task) {
-        bool held = false;
-        {
-            const std::lock_guard lock(mutex_);
-            --reserved_;
-            add_locked(std::move(task), clock_.steady_now());
-            held = held_;
-        }
-        (void)wake_one();
-        if (held) progress_();
-    }
+    void offer_reserved(detail::ClaimedTask task);
     /// The worker is free for other tasks again, which is progress.
-    void cancel_reservation() {
-        {
-            const std::lock_guard lock(mutex_);
-            --reserved_;
-        }
-        progress_();
-    }
+    void cancel_reservation();
 
     /// Makes room for so many tasks that are to be claimed: `offer` needs memory for those beyond. Errors:
     /// std::bad_alloc.
-    void make_room(std::size_t tasks) {
-        const std::lock_guard lock(mutex_);
-        make_room_locked(tasks);
-        expected_ = (std::max)(expected_, tasks);
-    }
+    void make_room(std::size_t tasks);
 
     /// Gives claimed tasks to the workers, which start them in this order.
-    void offer(std::vector<detail::ClaimedTask> tasks) {
-        if (tasks.empty()) return;
-        {
-            const std::lock_guard lock(mutex_);
-            const auto now = clock_.steady_now();
-            for (detail::ClaimedTask& task : tasks) add_locked(std::move(task), now);
-            expected_ = 0;
-            low_water_ = ready_count_locked() * 5 / 8;
-        }
-        for (std::size_t i = 0; i < tasks.size() && wake_one(); ++i) {
-        }
-    }
+    void offer(std::vector<detail::ClaimedTask> tasks);
 
     /// From now on no worker starts a task; those that run go on.
     void hold() noexcept {
@@ -126,24 +74,9 @@ public:
     }
 
     /// The outcomes since the last call, oldest first. Errors: std::bad_alloc; then none is taken.
-    [[nodiscard]] std::vector<store::EndedAttempt> take_finished() {
-        std::vector<store::EndedAttempt> finished;
-        take_finished(finished);
-        return finished;
-    }
+    [[nodiscard]] std::vector<store::EndedAttempt> take_finished();
     /// The same, behind what is there.
-    void take_finished(std::vector<store::EndedAttempt>& all) {
-        all.reserve(slots_.size());  // it may become the place for what runs
-        const std::lock_guard lock(mutex_);
-        if (all.empty()) {
-            (std::swap)(all, finished_);
-        } else {
-            all.reserve(all.size() + finished_.size());
-            std::move(finished_.begin(), finished_.end(), std::back_inserter(all));
-            finished_.clear();
-        }
-        told_first_ = told_low_ = false;
-    }
+    void take_finished(std::vector<store::EndedAttempt>& all);
 
     /// Takes back the tasks that no worker has started and that `which(const ClaimedTask&, offered)` names. Errors:
     /// std::bad_alloc; then none is taken.
@@ -170,46 +103,12 @@ public:
         return taken;
     }
 
-    [[nodiscard]] Load load() const {
-        const std::lock_guard lock(mutex_);
-        const std::size_t idle = idle_ - (std::min)(idle_, reserved_);
-        Load load{.idle = idle,
-                  .running = slots_.size() - idle,
-                  .ready = ready_count_locked(),
-                  .ready_us = ready_us_,
-                  .ready_bytes = ready_bytes_,
-                  .finished = finished_.size()};
-        load.low = load.ready <= low_water_;
-        if (!finished_.empty()) load.oldest_finished = first_finished_;
-        if (load.ready > 0) load.oldest_ready = ready_[next_ready_].offered;
-        load.crashed = crashed_ > 0;
-        load.last_chance = last_chances_ > 0;
-        return load;
-    }
+    [[nodiscard]] Load load() const;
 
-    [[nodiscard]] std::vector<core::RunningTask> running() const {
-        std::vector<core::RunningTask> tasks;
-        const std::lock_guard lock(mutex_);
-        for (const Slot& slot : slots_) {
-            if (!slot.signal) continue;
-            tasks.push_back(
-                {slot.task.id, slot.task.claim, slot.task.queue, slot.task.crashes, slot.started, slot.signal});
-        }
-        return tasks;
-    }
+    [[nodiscard]] std::vector<core::RunningTask> running() const;
 
     /// Every claim in memory: running, or waiting for a worker. Outcomes that wait to be written are not among them.
-    [[nodiscard]] std::vector<std::pair<TaskId, std::int64_t>> claims() const {
-        std::vector<std::pair<TaskId, std::int64_t>> claims;
-        const std::lock_guard lock(mutex_);
-        for (const Slot& slot : slots_) {
-            if (slot.signal) claims.emplace_back(slot.task.id, slot.task.claim);
-        }
-        for (std::size_t i = next_ready_; i < ready_.size(); ++i) {
-            claims.emplace_back(ready_[i].task.id, ready_[i].task.claim);
-        }
-        return claims;
-    }
+    [[nodiscard]] std::vector<std::pair<TaskId, std::int64_t>> claims() const;
 
     /// Whether a task is inside its processor.
     [[nodiscard]] bool runs_any() const noexcept {
@@ -269,27 +168,9 @@ private:
     }
 
     /// What a worker needs before it takes a task: its signal, and room for the outcome. False without memory.
-    bool prepare_locked(std::shared_ptr<detail::StopSignal>& signal) noexcept {
-        try {
-            if (!signal) signal = std::make_shared<detail::StopSignal>();
-            const std::size_t needed = finished_.size() + (slots_.size() - idle_) + 1;
-            if (needed > finished_.capacity()) finished_.reserve(2 * needed);
-            return true;
-        } catch (const std::bad_alloc&) {
-            return false;
-        }
-    }
+    bool prepare_locked(std::shared_ptr<detail::StopSignal>& signal) noexcept;
 
-    void add_locked(detail::ClaimedTask task, Steady::time_point now) {
-        if (next_ready_ > 0 && (next_ready_ == ready_.size() || ready_.size() == ready_.capacity())) {
-            ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(std::exchange(next_ready_, 0)));
-        }
-        ready_us_ += task.cost_us;
-        ready_bytes_ += task.payload.size();
-        if (task.crashes > 0) ++crashed_;
-        if (task.last_chance) ++last_chances_;
-        ready_.push_back({std::move(task), now});
-    }
+    void add_locked(detail::ClaimedTask task, Steady::time_point now);
 
     /// The task has left the pool.
     void forget_locked(const detail::ClaimedTask& task) noexcept {
@@ -299,36 +180,12 @@ private:
 
     /// Wakes the worker that fell asleep last, which is warmer than the others. False if none sleeps: all look for
     /// ready tasks before they do.
-    bool wake_one() noexcept {
-        Slot* slot = nullptr;
-        {
-            const std::lock_guard lock(mutex_);
-            if (parked_.empty()) return false;
-            slot = parked_.back();
-            parked_.pop_back();
-            slot->parked = false;
-        }
-        slot->wake.notify_one();  // after the lock: whoever wakes would have to wait for it
-        return true;
-    }
+    bool wake_one() noexcept;
 
     /// Sleeps until `wake_one` has chosen this worker, or the wait has been long enough.
-    void park(Slot& slot, std::unique_lock<std::mutex>& lock) {
-        parked_.push_back(&slot);
-        slot.parked = true;
-        slot.wake.wait_for(lock, detail::longest_wait(), [&slot] { return !slot.parked; });
-        if (std::exchange(slot.parked, false)) std::erase(parked_, &slot);
-    }
+    void park(Slot& slot, std::unique_lock<std::mutex>& lock);
 
-    void close() noexcept {
-        {
-            const std::lock_guard lock(mutex_);
-            closing_ = true;
-        }
-        while (wake_one()) {
-        }
-        threads_.clear();  // joins
-    }
+    void close() noexcept;
 
     [[nodiscard]] std::jthread start_worker(std::size_t worker) {
         return platform::start_thread(own_, detail::format("backlite-w{}", {worker}), [this, worker] { run(worker); });
@@ -336,77 +193,12 @@ private:
 
     /// The last that the thread of a worker does if a task has ended it. While no other is to be had, its worker counts
     /// as an idle one.
-    void succeed(std::size_t worker, store::EndedAttempt finished) noexcept {
-        Slot& slot = slots_[worker];
-        std::unique_lock lock(mutex_);
-        const bool tell = finish_locked(slot, std::move(finished));
-        lock.unlock();
-        if (tell) progress_();
-        lock.lock();
-        for (bool told = false; !closing_;) {
-            try {
-                slot.before = std::exchange(threads_[worker], start_worker(worker));
-                return;
-            } catch (const std::exception& error) {
-                lock.unlock();
-                if (!std::exchange(told, true)) {
-                    log_(LogLevel::warning, "a task has ended its worker's thread, and there is no other yet",
-                         {{"error", error.what()}});
-                }
-                lock.lock();
-            }
-            slot.wake.wait_for(lock, without_memory);
-        }
-    }
+    void succeed(std::size_t worker, store::EndedAttempt finished) noexcept;
 
     /// Whether to call for progress.
-    [[nodiscard]] bool finish_locked(Slot& slot, store::EndedAttempt finished) noexcept {
-        forget_locked(slot.task);
-        finished.resolved.id = std::move(slot.task.id);
-        finished_.push_back(std::move(finished));
-        slot.signal.reset();
-        ++idle_;
-        // Two calls for a batch: when its first outcome is there, and when more tasks are needed.
-        const bool low = ready_count_locked() <= low_water_;
-        const bool tell = !told_first_ || (low && !told_low_);
-        if (!std::exchange(told_first_, true)) first_finished_ = clock_.steady_now();
-        told_low_ = told_low_ || low;
-        return tell;
-    }
+    [[nodiscard]] bool finish_locked(Slot& slot, store::EndedAttempt finished) noexcept;
 
-    void run(std::size_t worker) {
-        Slot& slot = slots_[worker];
-        std::shared_ptr<detail::StopSignal> signal;
-        std::unique_lock(mutex_).unlock();  // now `before` is set, if it is to be
-        slot.before = {};                   // joins
-        std::unique_lock lock(mutex_);
-        for (;;) {
-            if (ready_count_locked() == 0 || held_) {
-                if (closing_) return;
-                park(slot, lock);
-                continue;
-            }
-            if (!prepare_locked(signal)) {
-                slot.wake.wait_for(lock, without_memory);
-                continue;
-            }
-            slot.task = std::move(ready_[next_ready_++].task);
-            ready_us_ -= slot.task.cost_us;
-            ready_bytes_ -= slot.task.payload.size();
-            slot.started = clock_.steady_now();
-            slot.signal = std::exchange(signal, nullptr);
-            --idle_;
-            lock.unlock();
-            Entered entered{*this, worker, {{}, slot.task.queue, slot.task.due}};
-            work_(worker, slot.task, slot.signal, entered.finished.resolved);
-            entered.returned = true;
-            lock.lock();
-            if (!finish_locked(slot, std::move(entered.finished))) continue;
-            lock.unlock();
-            progress_();
-            lock.lock();
-        }
-    }
+    void run(std::size_t worker);
 
     static constexpr std::chrono::milliseconds without_memory{100};  ///< until a worker looks for some again
 
@@ -444,3 +236,7 @@ private:
 }  // namespace engine
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/engine/worker_pool.ipp>
+#endif

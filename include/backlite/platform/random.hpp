@@ -16,13 +16,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace platform {
 
 /// 64 bits from the kernel. Errors: std::system_error if it has none to give, as before Linux 3.17.
-[[nodiscard]] inline std::uint64_t random_seed() {
-    std::uint64_t seed = 0;
-    if (::getentropy(&seed, sizeof seed) != 0) {
-        throw std::system_error(errno, std::generic_category(), "no random numbers from the kernel");
-    }
-    return seed;
-}
+[[nodiscard]] std::uint64_t random_seed();
 
 /// What is added to a state to get the next one.
 inline constexpr std::uint64_t random_step = 0x9e37'79b9'7f4a'7c15U;
@@ -38,3 +32,7 @@ inline constexpr std::uint64_t random_step = 0x9e37'79b9'7f4a'7c15U;
 }  // namespace platform
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/platform/random.ipp>
+#endif

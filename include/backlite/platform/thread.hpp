@@ -37,19 +37,10 @@ public:
     /// Lists the thread that makes it for as long as it lives. Scopes nest, also those of several engines.
     class Scope {
     public:
-        explicit Scope(ThreadList& list) : list_(list) {
-            const std::lock_guard lock(list_.mutex_);
-            next_ = list_.first_;
-            if (next_ != nullptr) next_->previous_ = this;
-            list_.first_ = this;
-        }
+        explicit Scope(ThreadList& list);
         Scope(const Scope&) = delete;
         Scope& operator=(const Scope&) = delete;
-        ~Scope() {
-            const std::lock_guard lock(list_.mutex_);
-            (previous_ != nullptr ? previous_->next_ : list_.first_) = next_;
-            if (next_ != nullptr) next_->previous_ = previous_;
-        }
+        ~Scope();
 
     private:
         friend ThreadList;
@@ -61,12 +52,7 @@ public:
         Scope* next_ = nullptr;
     };
 
-    [[nodiscard]] bool has_this_thread() const noexcept {
-        const std::lock_guard lock(mutex_);
-        const Scope* scope = first_;
-        while (scope != nullptr && scope->thread_ != std::this_thread::get_id()) scope = scope->next_;
-        return scope != nullptr;
-    }
+    [[nodiscard]] bool has_this_thread() const noexcept;
 
 private:
     mutable std::mutex mutex_{};
@@ -88,40 +74,20 @@ struct ThreadBody {
     std::string name;
     std::function<void()> body;
 
-    void operator()() const {
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);  // inside of SQLite it would leave locks behind
-        pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
-        const ThreadList::Scope scope(*own);
-        body();
-    }
+    void operator()() const;
 };
 
 /// Starts a thread that runs `body`, which must not throw. `name` is cut to the 15 characters that Linux
 /// shows. Signals that are sent to the process are blocked on it, so that the host's handlers for them never run there.
 /// Those that a thread causes itself stay open, for crash reporters and for runtimes that live by them, and so does the
 /// one that profilers measure by. Errors: Error if the system has no thread to give.
-[[nodiscard]] inline std::jthread start_thread(std::shared_ptr<ThreadList> own, const std::string& name,
-                                               std::function<void()> body) {
-    // A new thread inherits the mask, so it is set before the thread exists: no signal can slip in.
-    struct MaskScope {
-        sigset_t before{};
-        MaskScope() {
-            sigset_t blocked;
-            sigfillset(&blocked);
-            for (const int own : {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGTRAP, SIGSYS, SIGABRT, SIGPROF}) {
-                sigdelset(&blocked, own);
-            }
-            pthread_sigmask(SIG_SETMASK, &blocked, &before);
-        }
-        ~MaskScope() { pthread_sigmask(SIG_SETMASK, &before, nullptr); }
-    } const mask;
-    try {
-        return std::jthread(ThreadBody{std::move(own), name, std::move(body)});
-    } catch (const std::system_error& error) {
-        throw Error(detail::format("the thread \"{}\" cannot be started: {}", {name, error.code().message()}));
-    }
-}
+[[nodiscard]] std::jthread start_thread(std::shared_ptr<ThreadList> own, const std::string& name,
+                                        std::function<void()> body);
 
 }  // namespace platform
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/platform/thread.ipp>
+#endif

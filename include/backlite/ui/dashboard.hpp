@@ -69,16 +69,7 @@ struct DashboardConfig {
 class Dashboard {
 public:
     /// Errors: ConfigError naming the value that cannot work. Nothing is opened yet.
-    explicit Dashboard(std::string file, DashboardConfig config = {})
-        : config_(checked(std::move(config))),
-          token_(config_.token.empty() ? random_token() : config_.token),
-          clock_(config_.clock ? config_.clock : std::make_shared<Clock>()),
-          log_(config_.logger),
-          file_(std::move(file), config_.open, config_.busy_timeout),
-          pages_({config_.page_size, config_.payloads, config_.redact}, file_.name(), log_) {
-        if (file_.name().empty()) throw ConfigError("Dashboard: the file's name is empty");
-        if (file_.name().find('\0') != std::string::npos) throw ConfigError("Dashboard: the file's name holds a NUL");
-    }
+    explicit Dashboard(std::string file, DashboardConfig config = {});
 
     /// Shows the client's file. Its clock, its logger and its way of opening are used where `config` has none. The
     /// dashboard may outlive the client. Errors: ConfigError.
@@ -101,15 +92,7 @@ public:
     /// Answers one request. `base` is the path that the dashboard is mounted at: empty, or such as "/tasks".
     /// Never throws: errors are shown as a page with a number that also appears in the log, or as a bare 503 without
     /// memory.
-    [[nodiscard]] Response handle(const Request& request, std::string_view base = {}) noexcept {
-        try {
-            return finished(request, guarded(request, base));
-        } catch (...) {
-            Response response;
-            response.status = 503;
-            return response;
-        }
-    }
+    [[nodiscard]] Response handle(const Request& request, std::string_view base = {}) noexcept;
 
 private:
     static constexpr std::string_view html_type = "text/html; charset=utf-8";
@@ -124,232 +107,50 @@ private:
         bool json = false;
     };
 
-    static DashboardConfig checked(DashboardConfig config) {
-        if (config.page_size < 1 || config.page_size > 200) {
-            throw ConfigError(fmt::format("DashboardConfig::page_size is not between 1 and 200: {}", config.page_size));
-        }
-        if (config.deadline <= Duration::zero()) {
-            throw ConfigError(fmt::format("DashboardConfig::deadline is not positive: {} ms", config.deadline.count()));
-        }
-        if (config.busy_timeout < Duration::zero() || config.busy_timeout > std::chrono::hours{1}) {
-            throw ConfigError(
-                fmt::format("DashboardConfig::busy_timeout cannot work: {} ms", config.busy_timeout.count()));
-        }
-        if (!config.hosts.empty() && !config.authorization.check) {
-            throw ConfigError(
-                fmt::format("DashboardConfig::hosts names \"{}\" but there is no authorization: whoever reaches "
-                            "it by that name could read every task",
-                            config.hosts.front()));
-        }
-        for (std::string& host : config.hosts) host = detail::lower(host);
-        check_path("DashboardConfig::link_prefix", config.link_prefix);
-        if (!config.token.empty()) {
-            std::string as_link;
-            append_encoded(as_link, config.token);
-            if (config.token.size() < 16 || as_link != config.token) {
-                throw ConfigError("DashboardConfig::token is not 16 or more of A-Z a-z 0-9 - . _ ~");
-            }
-        }
-        return config;
-    }
+    static DashboardConfig checked(DashboardConfig config);
 
     static std::string random_token() {
         return fmt::format("{:016x}{:016x}", backlite::platform::random_seed(), backlite::platform::random_seed());
     }
 
-    static DashboardConfig with_clients(const ClientConfig& client, DashboardConfig config) {
-        if (!config.logger) config.logger = client.logger;
-        if (!config.clock) config.clock = client.clock;
-        if (!config.open) config.open = client.open;
-        return config;
-    }
+    static DashboardConfig with_clients(const ClientConfig& client, DashboardConfig config);
 
 public:
     /// Errors: ConfigError unless `path` is empty, or parts of RFC 3986's unreserved characters, each after a slash.
-    static void check_path(std::string_view what, std::string_view path) {
-        bool ok = path.empty() || path.front() == '/';
-        char before = 'x';
-        for (const char c : path) {
-            const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
-                               c == '_' || c == '~' || c == '.';
-            ok = ok && (plain || c == '/') && !(before == '/' && (c == '/' || c == '.'));
-            before = c;
-        }
-        if (!ok || before == '/') {
-            throw ConfigError(
-                fmt::format("{} must be empty, or like \"/tasks\" without a slash at the end: \"{}\"", what, path));
-        }
-    }
+    static void check_path(std::string_view what, std::string_view path);
 
 private:
     // ---- before and after the pages
     // -----------------------------------------------------------------------------------
 
-    Response guarded(const Request& request, std::string_view base) {
-        if (request.method != "GET" && request.method != "HEAD") {
-            Response response = plain(405, "This dashboard only shows: GET and HEAD are all it answers.\n");
-            response.headers.emplace_back("Allow", "GET, HEAD");
-            return response;
-        }
-        const auto [named, path] = split_target(request.target);
-        const std::optional<std::string_view> host = only_header(request.headers, "Host");
-        if (!host || !host_is_allowed(*host, config_.hosts) ||
-            (!named.empty() && !host_is_allowed(named, config_.hosts))) {
-            return plain(421,
-                         "This dashboard is not known by that name. Names other than localhost are set in "
-                         "DashboardConfig::hosts.\n");
-        }
-        if (request.headers.size() > 200) return plain(431, "Too many headers.\n");
-        Call call{request};
-        const TargetFault fault = parse_target(path, base, call.target);
-        if (!may_read(request, *host, call.target)) return refused();
-        switch (fault) {
-            case TargetFault::too_long: return plain(414, "The address is too long.\n");
-            case TargetFault::malformed: return plain(400, "The address cannot be understood.\n");
-            case TargetFault::outside: return plain(404, "There is nothing here.\n");
-            case TargetFault::none: break;
-        }
-        call.view.base = config_.link_prefix + std::string{base};
-        if (!authorizes() && same_secret(call.target.get("token"), token_)) return welcome(call, *host);
-        call.view.title = config_.title.empty() ? file_.name().substr(file_.name().rfind('/') + 1) : config_.title;
-        call.view.asset_tag = asset_tag();
-        call.view.now = to_ms(clock_->now());
-        call.view.target = &call.target;
-        const std::optional<std::string_view> accept = only_header(request.headers, "Accept");
-        call.json = accept && accept->substr(0, json_type.size()) == json_type;
-        return route(call);
-    }
+    Response guarded(const Request& request, std::string_view base);
 
-    bool may_read(const Request& request, std::string_view host, const Target& target) {
-        if (!authorizes())
-            return is_loopback(request.remote_addr) && (is_health(target) || brings_token(request, host, target));
-        try {
-            return (config_.authorization.check)(request) == Access::read;
-        } catch (const std::exception& error) {
-            log_(LogLevel::failure, "dashboard authorization threw", {{"error", error.what()}});
-        } catch (...) {
-            log_(LogLevel::failure, "dashboard authorization threw");
-        }
-        return false;
-    }
+    bool may_read(const Request& request, std::string_view host, const Target& target);
 
     /// Whether a task waits for too long is no secret, and who watches for it should not need one.
     static bool is_health(const Target& target) { return target.path.size() == 1 && target.path[0] == "health"; }
 
-    bool brings_token(const Request& request, std::string_view host, const Target& target) const {
-        if (same_secret(target.get("token"), token_)) return true;
-        constexpr std::string_view scheme = "bearer ";
-        const std::string_view given = only_header(request.headers, "Authorization").value_or("");
-        if (same_name(given.substr(0, scheme.size()), scheme) && same_secret(given.substr(scheme.size()), token_)) {
-            return true;
-        }
-        return has_cookie(request.headers, cookie_name(host), token_);
-    }
+    bool brings_token(const Request& request, std::string_view host, const Target& target) const;
 
     /// Browsers keep cookies by host, and not by port.
-    static std::string cookie_name(std::string_view host) {
-        const std::size_t port = host.find_last_of(":]");
-        return port == std::string_view::npos || host[port] == ']' ? "backlite"
-                                                                   : fmt::format("backlite-{}", host.substr(port + 1));
-    }
+    static std::string cookie_name(std::string_view host);
 
     /// Turns the token in the address into a cookie, and leads to the address without it. A redirect would not do: if a
     /// page elsewhere led here, the browser would not send the cookie along with it (SameSite=Strict).
-    Response welcome(const Call& call, std::string_view host) const {
-        Response response = plain(200, "The address without the token comes next.\n");
-        response.headers.emplace_back("Refresh", "0; url=" + Link(call.view.base, "/").str());
-        response.headers.emplace_back("Referrer-Policy", "no-referrer");
-        response.headers.emplace_back(
-            "Set-Cookie", fmt::format("{}={}; Path={}; HttpOnly; SameSite=Strict", cookie_name(host), token_,
-                                      call.view.base.empty() ? "/" : call.view.base));
-        return response;
-    }
+    Response welcome(const Call& call, std::string_view host) const;
 
-    Response refused() const {
-        if (!authorizes()) {
-            return plain(403,
-                         "Not allowed. Open the address that the program has printed: it holds a token. Programs on "
-                         "this machine send the token as \"Authorization: Bearer TOKEN\".\n");
-        }
-        if (config_.authorization.challenge.empty()) return plain(403, "Not allowed.\n");
-        Response response = plain(401, "Not allowed.\n");
-        response.headers.emplace_back("WWW-Authenticate", config_.authorization.challenge);
-        return response;
-    }
+    Response refused() const;
 
-    static Response finished(const Request& request, Response response) {
-        const auto add = [&](const char* name, const char* value) { response.headers.emplace_back(name, value); };
-        add("Content-Security-Policy",
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-            "form-action 'self'; base-uri 'none'; frame-ancestors 'none'");
-        add("X-Content-Type-Options", "nosniff");
-        add("X-Frame-Options", "DENY");
-        if (!only_header(response.headers, "Referrer-Policy")) add("Referrer-Policy", "same-origin");
-        add("Cross-Origin-Resource-Policy", "same-origin");
-        add("Cross-Origin-Opener-Policy", "same-origin");
-        add("Accept-Ranges", "none");
-        if (!only_header(response.headers, "Cache-Control")) add("Cache-Control", "no-store");
-        if (request.method == "HEAD") {
-            if (response.status != 304)
-                response.headers.emplace_back("Content-Length", fmt::to_string(response.body.size()));
-            response.body.clear();
-        }
-        return response;
-    }
+    static Response finished(const Request& request, Response response);
 
-    static Response with(int status, std::string_view type, std::string body) {
-        Response response;
-        response.status = status;
-        response.headers.emplace_back("Content-Type", type);
-        response.body = std::move(body);
-        return response;
-    }
+    static Response with(int status, std::string_view type, std::string body);
 
     static Response plain(int status, std::string_view text) { return with(status, text_type, std::string{text}); }
 
     // ---- routes
     // -------------------------------------------------------------------------------------------------------
 
-    Response route(Call& call) {
-        const std::vector<std::string>& path = call.target.path;
-        const std::string_view first = path.empty() ? std::string_view{} : std::string_view{path[0]};
-        const View& view = call.view;
-        const bool json = call.json;
-        try {
-            if (path.empty())
-                return live(call, [&](admin::Queries& store) { return pages_.overview(view, json, store); });
-            if (path.size() == 2) {
-                if (first == "assets") return asset(call, path[1]);
-                const std::string id{Link::read_part(path[1])};
-                if (first == "task")
-                    return live(call, [&](admin::Queries& store) { return pages_.task(view, json, store, id); });
-                if (first == "payload") return payload(call, id);
-            }
-            if (path.size() != 1) return missing(call);
-            const auto done = [&](State state) {
-                return live(call, [&](admin::Queries& store) { return pages_.finished(view, json, store, state); });
-            };
-            if (first == "running")
-                return live(call, [&](admin::Queries& store) { return pages_.running(view, json, store); });
-            if (first == "upcoming")
-                return live(call, [&](admin::Queries& store) { return pages_.upcoming(view, json, store); });
-            if (first == "succeeded") return done(State::succeeded);
-            if (first == "failed") return done(State::failed);
-            if (first == "search")
-                return live(call, [&](admin::Queries& store) { return pages_.search(view, json, store); });
-            if (first == "health") return health(call);
-            if (first == "metrics") return metrics(call);
-            return missing(call);
-        } catch (const admin::FileError& trouble) {
-            return troubled(call, trouble.kind(), trouble.what());
-        } catch (const StorageError& error) {
-            return troubled(call, admin::reason_of(error), error.what());
-        } catch (const std::exception& error) {
-            return troubled(call, admin::UnavailableReason::other, error.what());
-        } catch (...) {
-            return troubled(call, admin::UnavailableReason::other, "an exception of an unknown type");
-        }
-    }
+    Response route(Call& call);
 
     /// A page that a program may ask for again and again: 304 as long as nothing has changed. The tag holds the file's
     /// version, and until when the page stays true if nobody commits.
@@ -371,161 +172,40 @@ private:
         return response;
     }
 
-    static Response not_modified(std::string_view tag) {
-        Response response;
-        response.status = 304;
-        response.headers.emplace_back("ETag", fmt::format("\"{}\"", tag));
-        response.headers.emplace_back("Vary", "Accept");
-        return response;
-    }
+    static Response not_modified(std::string_view tag);
 
     /// The tag among those of the request that stands for the page as it is; empty if there is none. They are compared
     /// weakly (RFC 9110, 13.1.2): a proxy that compresses makes them weak.
-    static std::string_view current_tag(const Headers& headers, std::string_view version, std::int64_t now) {
-        for (const auto& [name, value] : headers) {
-            if (!same_name(name, "If-None-Match")) continue;
-            std::string_view rest = value;
-            for (std::size_t open = 0; (open = rest.find('"')) != std::string_view::npos;) {
-                rest.remove_prefix(open + 1);
-                const std::size_t close = rest.find('"');
-                if (close == std::string_view::npos) break;
-                const std::string_view tag = rest.substr(0, close);
-                rest.remove_prefix(close + 1);
-                const std::size_t dot = tag.rfind('.');
-                if (dot == std::string_view::npos || tag.substr(0, dot) != version) continue;
-                const std::optional<std::int64_t> until = parse_integer(tag.substr(dot + 1));
-                if (until && now < *until) return tag;
-            }
-        }
-        return {};
-    }
+    static std::string_view current_tag(const Headers& headers, std::string_view version, std::int64_t now);
 
-    static Response respond(const Call& call, const Page& page) {
-        Response response =
-            call.json ? with(page.status, json_type, page.json.text())
-                      : with(page.status, html_type, whole_page(call.view, page.heading, page.nav, page.html));
-        response.headers.emplace_back("Vary", "Accept");
-        return response;
-    }
+    static Response respond(const Call& call, const Page& page);
 
     static Response message(const Call& call, int status, std::string heading, std::string_view text,
-                            std::string_view advice) {
-        Page page;
-        page.status = status;
-        page.heading = std::move(heading);
-        if (call.json) {
-            page.json = {{"error", text}};
-        } else {
-            page.html = message_page(text, advice);
-            if (status == 503) page.html.put(R"(<p><a href="">Try again</a></p>)");
-        }
-        return respond(call, page);
-    }
+                            std::string_view advice);
 
     static Response missing(const Call& call) {
         return message(call, 404, "Not found", "There is no such page.", "The overview is one step away, above.");
     }
 
     /// A page that says what can be said without telling about the machine; the log says the rest.
-    Response troubled(const Call& call, admin::UnavailableReason kind, std::string_view what) {
-        const std::uint64_t number = ++troubles_;
-        log_(LogLevel::warning, "dashboard cannot show the file",
-             {{"number", fmt::to_string(number)}, {"error", std::string{what}}});
-        const Excuse excuse = excuse_for(kind);
-        const std::string note = fmt::format("{}{}The log has more under number {}.", excuse.advice,
-                                             excuse.advice.empty() ? "" : " ", number);
-        Response response = message(call, 503, "Not available", excuse.text, note);
-        response.headers.emplace_back("Retry-After", "1");
-        return response;
-    }
+    Response troubled(const Call& call, admin::UnavailableReason kind, std::string_view what);
 
     // ---- what is no page
     // ----------------------------------------------------------------------------------------------
 
-    static std::string asset_tag() {
-        static const std::uint64_t hash =
-            store::sqlite::hash_id(stylesheet) ^ store::sqlite::hash_id(script) * 3 ^ store::sqlite::hash_id(icon) * 5;
-        return fmt::format("{:016x}", hash);
-    }
+    static std::string asset_tag();
 
     /// The tag in the name changes with the content, so what has the right one may be kept for ever.
-    static Response asset(const Call& call, std::string_view name) {
-        const std::string tag = asset_tag();
-        if (!name.starts_with(tag)) return missing(call);
-        const std::string_view kind = name.substr(tag.size());
-        Response response;
-        if (kind == ".css") {
-            response = with(200, "text/css; charset=utf-8", std::string{stylesheet});
-        } else if (kind == ".js") {
-            response = with(200, "text/javascript; charset=utf-8", std::string{script});
-        } else if (kind == ".svg") {
-            response = with(200, "image/svg+xml", std::string{icon});
-        } else {
-            return missing(call);
-        }
-        response.headers.emplace_back("Cache-Control", "public, max-age=31536000, immutable");
-        return response;
-    }
+    static Response asset(const Call& call, std::string_view name);
 
     /// One whole payload as it is stored, or as it is redacted.
-    Response payload(Call& call, const std::string& id) {
-        constexpr std::int64_t most = std::int64_t{64} * 1'024 * 1'024;
-        const Shown shown = file_.read(
-            config_.deadline, [&](admin::Queries& store) { return pages_.payload(store, id, call.view.now, most); });
-        if (shown.how == Shown::How::absent) return message(call, 404, "Not found", "There is no such payload.", "");
-        if (shown.how == Shown::How::hidden) return message(call, 403, "Hidden", "This payload is hidden here.", "");
-        if (shown.kind != PayloadKind::binary) return with(200, text_type, shown.text);
-        Response response = with(200, "application/octet-stream", shown.text);
-        response.headers.emplace_back("Content-Disposition", "attachment; filename=\"payload.bin\"");
-        return response;
-    }
+    Response payload(Call& call, const std::string& id);
 
     /// 200 while the file opens and no task has been due for longer than `max_age` seconds (600 unless given).
-    Response health(Call& call) {
-        const std::string_view text = call.target.get("max_age");
-        const std::optional<std::int64_t> given = text.empty() ? std::int64_t{600} : parse_integer(text);
-        if (!given || *given < 0) {
-            constexpr std::string_view fault = "max_age must be a number of seconds.";
-            if (call.json) return with(400, json_type, Json{{"error", fault}}.text());
-            return plain(400, std::string{fault} + "\n");
-        }
-        const std::optional<std::int64_t> oldest = file_.read(
-            config_.deadline, [&](admin::Queries& store) { return store.queues.oldest_due(call.view.now); },
-            admin::DatabaseView::For::monitors);
-        const std::int64_t age_ms =
-            oldest ? std::chrono::duration_cast<Duration>(span_between(*oldest, call.view.now)).count() : 0;
-        const bool well = age_ms / 1'000 <= *given;
-        if (call.json) {
-            return with(
-                well ? 200 : 503, json_type,
-                Json{{"status", well ? "ok" : "late"}, {"oldest_due_age_ms", age_ms}, {"max_age_s", *given}}.text());
-        }
-        return plain(well ? 200 : 503,
-                     fmt::format("{}\noldest due task waits {} s\n", well ? "ok" : "late", age_ms / 1'000));
-    }
+    Response health(Call& call);
 
     /// Made anew at most once a second.
-    Response metrics(Call& call) {
-        const std::lock_guard lock(metrics_mutex_);
-        const auto now = std::chrono::steady_clock::now();
-        if (metrics_.empty() || now - metrics_made_ > std::chrono::seconds{1}) {
-            FileSizes sizes;
-            const Overview overview = file_.read(
-                config_.deadline,
-                [&](admin::Queries& store) {
-                    sizes.database = store.queues.bytes();
-                    std::vector<Process> processes = store.queues.processes();
-                    find_living(file_.name(), processes);
-                    return store.queues.overview(call.view.now, {}, {}, std::move(processes));
-                },
-                admin::DatabaseView::For::monitors);
-            struct stat status {};
-            if (::stat((file_.name() + "-wal").c_str(), &status) == 0) sizes.wal = status.st_size;
-            metrics_ = metrics_text(overview, sizes, call.view.now);
-            metrics_made_ = now;
-        }
-        return with(200, "text/plain; version=0.0.4; charset=utf-8", metrics_);
-    }
+    Response metrics(Call& call);
 
     // constant after construction
     const DashboardConfig config_;
@@ -546,3 +226,7 @@ private:
 }  // namespace ui
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/ui/dashboard.ipp>
+#endif

@@ -87,19 +87,7 @@ public:
 
     /// Adds text, escaped for text and for attributes in quotes. What is no text, or would change how the page reads,
     /// becomes U+FFFD.
-    Html& text(std::string_view text) {
-        each_character(text, [&](std::string_view piece) {
-            switch (piece.front()) {
-                case '&': text_ += "&amp;"; break;
-                case '<': text_ += "&lt;"; break;
-                case '>': text_ += "&gt;"; break;
-                case '"': text_ += "&quot;"; break;
-                case '\'': text_ += "&#39;"; break;
-                default: text_ += piece;
-            }
-        });
-        return *this;
-    }
+    Html& text(std::string_view text);
 
     [[nodiscard]] const std::string& str() const noexcept { return text_; }
     [[nodiscard]] bool empty() const noexcept { return text_.empty(); }
@@ -128,3 +116,7 @@ private:
 }  // namespace ui
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/ui/html.ipp>
+#endif

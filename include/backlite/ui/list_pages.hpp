@@ -24,48 +24,11 @@ namespace ui {
 
 /// `2026-03-01`, `2026-03-01T08:15` or `2026-03-01T08:15:30`, as forms send it, by a clock that is `zone` minutes ahead
 /// of UTC; or milliseconds since the epoch. As milliseconds.
-[[nodiscard]] inline std::optional<std::int64_t> parse_time(std::string_view text, std::int64_t zone = 0) noexcept {
-    using namespace std::chrono;
-    const auto digits = [&](std::size_t at, std::size_t count) -> int {
-        int value = 0;
-        for (std::size_t i = at; i < at + count; ++i) {
-            if (i >= text.size() || text[i] < '0' || text[i] > '9') return -1;
-            value = value * 10 + (text[i] - '0');
-        }
-        return value;
-    };
-    if (const std::optional<std::int64_t> ms = parse_integer(text)) return ms;
-    if (text.size() != 10 && text.size() != 16 && text.size() != 19) return std::nullopt;
-    const int y = digits(0, 4), m = digits(5, 2), d = digits(8, 2);
-    if (y < 0 || m < 0 || d < 0 || text[4] != '-' || text[7] != '-') return std::nullopt;
-    const year_month_day date{year{y}, month{static_cast<unsigned>(m)}, day{static_cast<unsigned>(d)}};
-    if (!date.ok()) return std::nullopt;
-    int h = 0, min = 0, s = 0;
-    if (text.size() > 10) {
-        h = digits(11, 2);
-        min = digits(14, 2);
-        if (h < 0 || h > 23 || min < 0 || min > 59 || text[10] != 'T' || text[13] != ':') return std::nullopt;
-    }
-    if (text.size() > 16) {
-        s = digits(17, 2);
-        if (s < 0 || s > 59 || text[16] != ':') return std::nullopt;
-    }
-    return milliseconds{sys_days{date}.time_since_epoch() + hours{h} + minutes{min - zone} + seconds{s}}.count();
-}
+[[nodiscard]] std::optional<std::int64_t> parse_time(std::string_view text, std::int64_t zone = 0) noexcept;
 
 /// The cursor in an address: `after`, with the queue beside it in `behind`. nullopt in `cursor` if there is none.
 /// False if there is one that is none of ours.
-[[nodiscard]] inline bool read_cursor(const Target& target, std::optional<Cursor>& cursor) {
-    const std::string_view text = target.get("after");
-    if (text.empty()) return true;
-    const std::size_t dot = text.find('.');
-    if (dot == std::string_view::npos) return false;
-    const std::optional<std::int64_t> key = parse_integer(text.substr(0, dot));
-    const std::optional<std::int64_t> row = parse_integer(text.substr(dot + 1));
-    if (!key || !row) return false;
-    cursor = Cursor{*key, *row, std::string{target.get("behind")}};
-    return true;
-}
+[[nodiscard]] bool read_cursor(const Target& target, std::optional<Cursor>& cursor);
 
 inline Link& add_cursor(Link& link, const Cursor& cursor) {
     return link.param("after", fmt::format("{}.{}", cursor.key, cursor.row)).param("behind", cut(cursor.queue, 500));
@@ -79,35 +42,10 @@ struct Window {
 
 /// The window that the address names: by `since` and `until`, see parse_time, or by `ended`, which bars of charts use:
 /// a minute since the epoch, a dot, and how many minutes. nullopt if it cannot be understood.
-[[nodiscard]] inline std::optional<Window> window_of(const View& view) noexcept {
-    Window window;
-    if (const std::string_view at = view.get("ended"); !at.empty()) {
-        const std::size_t dot = at.find('.');
-        const std::optional<std::int64_t> start = parse_integer(at.substr(0, dot));
-        const std::optional<std::int64_t> length =
-            dot == std::string_view::npos ? std::nullopt : parse_integer(at.substr(dot + 1));
-        constexpr std::int64_t most = std::int64_t{1} << 40;
-        if (!start || !length || *start < 0 || *start > most || *length < 1 || *length > most) return std::nullopt;
-        window.since = *start * 60'000;
-        window.until = (*start + *length) * 60'000 - 1;
-    }
-    for (const bool first : {true, false}) {
-        const std::string_view text = view.get(first ? "since" : "until");
-        if (text.empty()) continue;
-        const std::optional<std::int64_t> time = parse_time(text, view.zone());
-        if (!time) return std::nullopt;
-        (first ? window.since : window.until) = time;
-    }
-    return window;
-}
+[[nodiscard]] std::optional<Window> window_of(const View& view) noexcept;
 
 /// A list's address with all that narrows it, at its beginning.
-[[nodiscard]] inline Link same_list(const View& view, Link link) {
-    link.param("q", view.get("q")).param("queue", view.get("queue")).param("state", view.get("state"));
-    link.param("period", view.get("period")).param("since", view.get("since")).param("until", view.get("until"));
-    link.param("ended", view.get("ended"));
-    return link.param("zone", view.get("zone")).param("order", view.get("order"));
-}
+[[nodiscard]] Link same_list(const View& view, Link link);
 
 /// The address where that list goes on.
 [[nodiscard]] inline Link next_page(const Link& list, const Cursor& next) {
@@ -119,72 +57,21 @@ namespace detail {
 
 inline constexpr std::size_t most_choices = 100;
 
-inline void put_queue_field(Html& html, const View& view, const std::vector<std::string>& queues) {
-    html.put(R"(<label>Queue <input name="queue" list="queues" value="{}" maxlength="200" autocomplete="off"></label>)"
-             R"(<datalist id="queues">)",
-             cut(view.get("queue"), 200));
-    for (std::size_t i = 0; i < queues.size() && i < most_choices; ++i) {
-        if (queues[i].size() <= 200) html.put(R"(<option value="{}"></option>)", queues[i]);
-    }
-    html.put("</datalist>");
-}
+void put_queue_field(Html& html, const View& view, const std::vector<std::string>& queues);
 
-inline void put_state_field(Html& html, const View& view, std::initializer_list<std::string_view> states) {
-    html.put(R"(<label>State <select name="state">)");
-    for (const std::string_view state : states) {
-        if (state == view.get("state")) {
-            html.put(R"(<option value="{}" selected>{}</option>)", state, state.empty() ? "any" : state);
-        } else {
-            html.put(R"(<option value="{}">{}</option>)", state, state.empty() ? "any" : state);
-        }
-    }
-    html.put("</select></label>");
-}
+void put_state_field(Html& html, const View& view, std::initializer_list<std::string_view> states);
 
 /// From and to which time, by the clock that `zone` in the address names. The script puts the reader's there.
-inline void put_window_fields(Html& html, const View& view) {
-    const std::optional<Window> window = window_of(view);
-    const auto field = [&](std::string_view label, std::string_view name, std::optional<std::int64_t> ms) {
-        const std::string value =
-            ms ? iso_text(saturating_add(*ms, std::chrono::minutes{view.zone()})).substr(0, 19) : std::string{};
-        html.put(
-            R"(<label>{} <span data-zone>({})</span> <input type="datetime-local" step="1" name="{}" value="{}"></label>)",
-            label, zone_text(view.zone()), name, value);
-    };
-    field("From", "since", window ? window->since : std::nullopt);
-    field("To", "until", window ? window->until : std::nullopt);
-    html.put(R"(<input type="hidden" name="zone" value="{}">)", view.zone() == 0 ? "" : fmt::to_string(view.zone()));
-}
+void put_window_fields(Html& html, const View& view);
 
-inline void put_form_end(Html& html, const View& view, const Link& action) {
-    html.put(R"(<button>Show</button>)");
-    for (const char* name : {"queue", "state", "q", "since", "until", "period", "ended"}) {
-        if (view.get(name).empty()) continue;
-        html.put(R"(<a href="{}">Clear</a>)", action);
-        break;
-    }
-    const std::string_view queue = view.get("queue");
-    if (!queue.empty() && queue.size() <= 200)
-        html.put(R"(<a href="{}">Charts of this queue</a>)", about_queue(view, queue));
-    html.put("</form>");
-}
+void put_form_end(Html& html, const View& view, const Link& action);
 
 /// What narrows a list of unfinished tasks, as a form that sends itself by GET.
-inline void put_filter(Html& html, const View& view, const Link& action, const std::vector<std::string>& queues,
-                       bool states) {
-    html.put(R"(<form class="filter" action="{}">)", action);
-    put_queue_field(html, view, queues);
-    if (states) put_state_field(html, view, {"", "waiting", "scheduled", "retrying"});
-    put_form_end(html, view, action);
-}
+void put_filter(Html& html, const View& view, const Link& action, const std::vector<std::string>& queues, bool states);
 
 enum class Columns { claimed, upcoming, succeeded, failed, found };
 
-inline void put_head(Html& html, std::initializer_list<std::string_view> names) {
-    html.put(R"(<table class="cards tasks"><thead><tr>)");
-    for (const std::string_view name : names) html.put(R"(<th scope="col">{}</th>)", name);
-    html.put("</tr></thead><tbody>");
-}
+void put_head(Html& html, std::initializer_list<std::string_view> names);
 
 inline std::string duration_text(const TaskLine& line) {
     if (!line.duration_us) return "–";
@@ -192,268 +79,45 @@ inline std::string duration_text(const TaskLine& line) {
 }
 
 /// Text with each place marked where it is like `part`, whatever the case of ASCII letters.
-[[nodiscard]] inline Html marked(std::string_view text, std::string_view part) {
-    Html html;
-    const std::string lowered = lower(text);
-    const std::string wanted = lower(part);
-    std::size_t from = 0;
-    for (std::size_t at = 0; !wanted.empty() && (at = lowered.find(wanted, from)) != std::string::npos;) {
-        html.text(text.substr(from, at - from)).put("<mark>{}</mark>", text.substr(at, wanted.size()));
-        from = at + wanted.size();
-    }
-    return html.text(text.substr(from));
-}
+[[nodiscard]] Html marked(std::string_view text, std::string_view part);
 
 /// The beginning of a payload, or what stands around a match in it; of what is no text, or large, its size. The last
 /// error follows.
-inline void put_payload(Html& html, const TaskLine& line, std::string_view part = {}) {
-    html.put(R"(<td class="data error" data-label="Payload"><code>{}</code>)",
-             marked(!line.payload.empty() ? line.payload
-                    : line.payload_size   ? size_text(*line.payload_size)
-                                          : "not kept",
-                    line.payload.empty() ? std::string_view{} : part));
-    if (!line.error.empty()) html.put("<span>{}</span>", marked(short_text(line.error, 160), part));
-    html.put("</td>");
-}
+void put_payload(Html& html, const TaskLine& line, std::string_view part = {});
 
 /// Who runs a task, and whether that still lives; a dead one's tasks are taken back by the next client.
-inline std::string process_text(const TaskLine& line, const std::vector<Process>& processes) {
-    if (!line.owner) return "not known";
-    const auto found = std::find_if(processes.begin(), processes.end(),
-                                    [&](const Process& process) { return process.owner == *line.owner; });
-    const bool dead = found == processes.end() || found->alive == false;
-    return fmt::format("#{}{}", *line.owner, dead ? ", which is dead" : "");
-}
+std::string process_text(const TaskLine& line, const std::vector<Process>& processes);
 
-inline void put_table(Html& html, const View& view, const std::vector<TaskLine>& lines, Columns columns,
-                      const std::vector<Process>& processes = {}) {
-    switch (columns) {
-        case Columns::claimed:
-            put_head(html, {"Task", "Queue", "State", "Claimed for", "Attempt", "Process", "Added", "Payload"});
-            break;
-        case Columns::upcoming:
-            put_head(html, {"Task", "Queue", "State", "Due", "Added", "Attempt", "Payload, last error"});
-            break;
-        case Columns::succeeded: put_head(html, {"Task", "Queue", "Finished", "Took", "Attempts", "Payload"}); break;
-        case Columns::failed:
-            put_head(html, {"Task", "Queue", "Finished", "Took", "Attempts", "Error, payload"});
-            break;
-        case Columns::found: put_head(html, {"Task", "Queue", "State", "When", "Attempt", "Payload, error"}); break;
-    }
-    const std::string_view part = view.get("q");
-    for (const TaskLine& line : lines) {
-        html.put(R"(<tr data-row><th scope="row">{}</th><td data-label="Queue">{}</td>)", task_link(view, line),
-                 queue_link(view, line.queue, line.state));
-        const bool finished = line.state == State::succeeded || line.state == State::failed;
-        const std::string attempt = fmt::format(
-            "{}{}", finished ? line.attempts : saturating_add(line.attempts, Duration{1}),
-            line.crashes > 0 ? fmt::format(", {} crash{}", line.crashes, line.crashes == 1 ? "" : "es") : "");
-        switch (columns) {
-            case Columns::claimed:
-                html.put(R"(<td data-label="State">{}</td>)", badge(line));
-                html.put(R"(<td data-label="Claimed for"><time datetime="{}" title="{}" data-age>{}</time></td>)",
-                         iso_text(line.claimed_at.value_or(0)), utc_text(line.claimed_at.value_or(0)),
-                         age_text(line.claimed_at.value_or(0), view.now));
-                html.put(
-                    R"(<td data-label="Attempt">{}</td><td data-label="Process">{}</td><td data-label="Added">{}</td>)",
-                    attempt, process_text(line, processes), ago(view, line.created_at));
-                break;
-            case Columns::upcoming:
-                html.put(R"(<td data-label="State">{}</td><td data-label="Due">{}</td><td data-label="Added">{}</td>)",
-                         badge(line), ago(view, line.due), ago(view, line.created_at));
-                html.put(R"(<td data-label="Attempt">{}</td>)", attempt);
-                break;
-            case Columns::succeeded:
-            case Columns::failed:
-                html.put(
-                    R"(<td data-label="Finished">{}</td><td data-label="Took">{}</td><td data-label="Attempts">{}</td>)",
-                    ago(view, finished_at(line)), duration_text(line), attempt);
-                break;
-            case Columns::found:
-                html.put(
-                    R"(<td data-label="State">{}</td><td data-label="When">{} {}</td><td data-label="Attempt">{}</td>)",
-                    badge(line),
-                    finished          ? "ended"
-                    : line.claimed_at ? "claimed"
-                                      : "due",
-                    ago(view, finished          ? finished_at(line)
-                              : line.claimed_at ? line.claimed_at
-                                                : std::optional{line.due}),
-                    attempt);
-                break;
-        }
-        put_payload(html, line, part);
-        html.put("</tr>");
-    }
-    html.put("</tbody></table>");
-}
+void put_table(Html& html, const View& view, const std::vector<TaskLine>& lines, Columns columns,
+               const std::vector<Process>& processes = {});
 
 /// `goes_on`: the script may follow it by itself.
-inline void put_pages(Html& html, const Link& first, const std::optional<Link>& next, bool is_first, bool goes_on,
-                      std::string_view newest, std::string_view older) {
-    if (is_first && !next) return;
-    html.put(R"(<p class="pages">)");
-    if (!is_first) html.put(R"(<a href="{}" rel="first">« {}</a>)", first, newest);
-    if (next && goes_on) html.put(R"(<a href="{}" rel="next" data-follow>{} »</a>)", *next, older);
-    if (next && !goes_on) html.put(R"(<a href="{}" rel="next">{} »</a>)", *next, older);
-    html.put("</p>");
-}
+void put_pages(Html& html, const Link& first, const std::optional<Link>& next, bool is_first, bool goes_on,
+               std::string_view newest, std::string_view older);
 
 /// How far a look came, and what it left out. `order`: the same list in any order.
-inline void put_looked_at(Html& html, const TaskList& list, std::string_view direction, const Link& order) {
-    if (list.gave_up) {
-        html.put(R"(<p class="hint">{} {} rows for this page{}; there are more.</p>)",
-                 list.lines.empty() ? "Nothing found: looked at" : "Looked at", grouped(list.looked_at),
-                 list.looked_to ? Html{}.put(", {} {}", direction, exact_time(*list.looked_to)) : Html{});
-    }
-    if (list.by_order) {
-        Link all = order;
-        html.put(R"(<p class="hint">The time was sought in the order in which the rows were written. )"
-                 R"(<a href="{}">Look through all rows</a>, if a program may have written some in another order.</p>)",
-                 all.param("order", "any"));
-    }
-    if (list.rows_cut) {
-        html.put(R"(<p class="hint">This file has no indexes of this library: only its first {} unfinished tasks were )"
-                 R"(looked at.</p>)",
-                 grouped(static_cast<std::uint64_t>(admin::Bounds{}.unindexed)));
-    }
-}
+void put_looked_at(Html& html, const TaskList& list, std::string_view direction, const Link& order);
 
 }  // namespace detail
 
-[[nodiscard]] inline Html running_page(const View& view, const TaskList& list) {
-    Html html;
-    const std::string queue{view.get("queue")};
-    detail::put_filter(html, view, Link(view.base, "/running"), list.queues, false);
-    if (list.lines.empty()) {
-        html.put(
-            R"(<p class="empty">Nothing is running{}. A task is here from the moment a process claims it until its )"
-            R"(outcome is written.</p>)",
-            queue.empty() ? "" : " in this queue");
-        return html;
-    }
-    const Count total = list.total.value_or(Count{});
-    if (list.running) {
-        html.put(R"(<p class="sum">{} running; {} more are fetched: claimed, and waiting for a worker or for their )"
-                 R"(outcome to be written</p>)",
-                 grouped(*list.running), grouped(total.number - *list.running));
-    } else {
-        html.put(R"(<p class="sum">{} claimed; which of them run is not known</p>)", count_text(total));
-    }
-    detail::put_table(html, view, list.lines, detail::Columns::claimed, list.processes);
-    const Link first = same_list(view, Link(view.base, "/running"));
-    detail::put_looked_at(html, list, "", first);
-    std::optional<Link> next;
-    if (list.next) next = next_page(first, *list.next);
-    detail::put_pages(html, first, next, view.get("after").empty(), false, "First", "More");
-    return html;
-}
+[[nodiscard]] Html running_page(const View& view, const TaskList& list);
 
 namespace detail {
 
 /// That the list is empty, and what would put a task there.
-inline void put_nothing_upcoming(Html& html, std::string_view state, std::string_view where) {
-    if (state == "waiting") {
-        html.put(
-            R"(<p class="empty">No task waits for a worker{}. One is here from its due time until it is claimed.</p>)",
-            where);
-    } else if (state == "scheduled") {
-        html.put(
-            R"(<p class="empty">No task is scheduled for later{}. Adding one with <code>wait</code> or <code>at</code>, )"
-            R"(a snooze, and a failed attempt that another follows bring one here.</p>)",
-            where);
-    } else if (state == "retrying") {
-        html.put(
-            R"(<p class="empty">No task will be tried again{}. A failed attempt brings one here, if <code>max_attempts</code> )"
-            R"(of its queue leaves another.</p>)",
-            where);
-    } else {
-        html.put(
-            R"(<p class="empty">No task waits{}, now or later. Each one that is added is here until it is claimed.</p>)",
-            where);
-    }
-}
+void put_nothing_upcoming(Html& html, std::string_view state, std::string_view where);
 
 }  // namespace detail
 
-[[nodiscard]] inline Html upcoming_page(const View& view, const TaskList& list, bool more_queues) {
-    Html html;
-    detail::put_filter(html, view, Link(view.base, "/upcoming"), list.queues, true);
-    if (more_queues) {
-        html.put(
-            R"(<p class="hint">There are more queues than are looked through at once: these are the first {} by name. )"
-            R"(Name a queue to see its tasks.</p>)",
-            list.queues.size());
-    }
-    if (list.lines.empty() && !list.gave_up) {
-        detail::put_nothing_upcoming(html, view.get("state"), view.get("queue").empty() ? "" : " in this queue");
-        return html;
-    }
-    if (list.total) html.put(R"(<p class="sum">{} in this list</p>)", count_text(*list.total));
-    html.put(R"(<section data-part="list">)");
-    if (!list.lines.empty()) detail::put_table(html, view, list.lines, detail::Columns::upcoming);
-    const Link first = same_list(view, Link(view.base, "/upcoming"));
-    detail::put_looked_at(html, list, "ahead to", first);
-    std::optional<Link> next;
-    if (list.next) next = next_page(first, *list.next);
-    detail::put_pages(html, first, next, view.get("after").empty(), list.gave_up, "Due first", "Due later");
-    return html.put("</section>"), html;
-}
+[[nodiscard]] Html upcoming_page(const View& view, const TaskList& list, bool more_queues);
 
 /// How many there are in a list of finished tasks, as far as that is known: those that are kept, and those that were
 /// counted as they finished. `window`: what the list is narrowed to, if the address names a period.
-inline void put_sum(Html& html, const View& view, const TaskList& list, std::string_view window,
-                    std::string_view verb) {
-    const std::optional<Window> window_asked = window_of(view);
-    const bool narrowed = !view.get("period").empty() || (window_asked && (window_asked->since || window_asked->until));
-    html.put(R"(<p class="sum">)");
-    if (list.happened)
-        html.put("{} {} {}, as they were counted. ", count_text(*list.happened), verb,
-                 window.empty() ? "in this time" : window);
-    if (list.total) {
-        html.put("{} {} kept{}", count_text(*list.total), list.total->number == 1 && !list.total->more ? "is" : "are",
-                 narrowed ? " and listed here" : fmt::format(", whenever they {}", verb));
-    } else {
-        html.put("{} that are kept{}; how many is not counted", narrowed ? "Those" : "All",
-                 narrowed ? " are listed here" : fmt::format(", whenever they {}", verb));
-    }
-    html.put("</p>");
-}
+void put_sum(Html& html, const View& view, const TaskList& list, std::string_view window, std::string_view verb);
 
 /// `window`: what the list is narrowed to, if the address names a period.
-[[nodiscard]] inline Html finished_page(const View& view, const TaskList& list, bool failed, std::string_view window,
-                                        bool text_is_redacted) {
-    Html html;
-    const Link action = failed ? Link(view.base, "/failed") : Link(view.base, "/succeeded");
-    html.put(R"(<form class="filter wide" action="{}"><label>Text or id <input type="search" name="q" value="{}" )"
-             R"(maxlength="200"></label>)",
-             action, cut(view.get("q"), 200));
-    detail::put_queue_field(html, view, list.queues);
-    detail::put_window_fields(html, view);
-    detail::put_form_end(html, view, action);
-    if (text_is_redacted && !view.get("q").empty())
-        html.put(R"(<p class="hint">Payloads and error texts are hidden here, so only ids are searched.</p>)");
-    const Link first = same_list(view, action);
-    if (list.happened || !list.lines.empty()) put_sum(html, view, list, window, failed ? "failed" : "succeeded");
-    Link plain = action;
-    const bool narrowed = first.str() != plain.param("queue", view.get("queue")).str();
-    if (list.lines.empty() && !list.gave_up) {
-        html.put(
-            R"(<p class="empty">No {} task is kept{}{}. They are kept if their queue's <code>retention</code> says so{}</p>)",
-            failed ? "failed" : "succeeded", view.get("queue").empty() ? "" : " of this queue",
-            narrowed ? " that fits what is asked for" : "",
-            failed ? "; what failed without its processor deciding it is kept always."
-                   : ", not only of those that failed.");
-    }
-    html.put(R"(<section data-part="list">)");
-    if (!list.lines.empty())
-        detail::put_table(html, view, list.lines, failed ? detail::Columns::failed : detail::Columns::succeeded);
-    detail::put_looked_at(html, list, "back to", first);
-    std::optional<Link> next;
-    if (list.next) next = next_page(first, *list.next);
-    detail::put_pages(html, first, next, view.get("after").empty(), list.gave_up, "Newest", "Older");
-    return html.put("</section>"), html;
-}
+[[nodiscard]] Html finished_page(const View& view, const TaskList& list, bool failed, std::string_view window,
+                                 bool text_is_redacted);
 
 /// What a search found. Parts that were not looked through are nullopt.
 struct Found {
@@ -466,69 +130,12 @@ struct Found {
     std::string fault{};               ///< what in the form could not be understood
 };
 
-[[nodiscard]] inline Html search_page(const View& view, const Found& found) {
-    Html html;
-    html.put(
-        R"(<form class="filter wide" action="{}"><label>Text or id <input type="search" name="q" value="{}" maxlength="200">)"
-        R"(</label>)",
-        Link(view.base, "/search"), cut(view.get("q"), 200));
-    detail::put_queue_field(html, view, found.queues);
-    detail::put_state_field(html, view, {"", "waiting", "scheduled", "claimed", "finished", "succeeded", "failed"});
-    detail::put_window_fields(html, view);
-    html.put(R"(<button>Search</button></form>)");
-    if (!found.fault.empty()) {
-        html.put(R"(<p class="empty">{}</p>)", found.fault);
-        return html;
-    }
-    if (found.text_is_redacted && !view.get("q").empty()) {
-        html.put(R"(<p class="hint">Payloads and error texts are hidden here, so only ids are searched.</p>)");
-    }
-    const Link again = same_list(view, Link(view.base, "/search"));
-    if (!found.named.empty()) {
-        html.put(R"(<p class="sum">Queues of such a name:)");
-        for (const std::string& name : found.named) html.put(" {}", queue_link(name, about_queue(view, name)));
-        html.put("</p>");
-    }
-    bool any = false;
-    if (!found.by_id.empty()) {
-        any = true;
-        html.put("<h2>By id</h2>");
-        detail::put_table(html, view, found.by_id, detail::Columns::found);
-    }
-    const auto part = [&](const std::optional<TaskList>& list, std::string_view heading, std::string_view name) {
-        if (!list) return;
-        Link here = again;
-        here.param("part", name);
-        html.put(R"(<section data-part="{}">)", name);
-        if (!list->lines.empty()) {
-            any = true;
-            const bool whole = view.get("after").empty() && !list->next;
-            html.put("<h2>{}</h2>", heading);
-            if (list->total) put_sum(html, view, *list, "", "failed");
-            if (!list->total && whole) html.put(R"(<p class="sum">{} found</p>)", grouped(list->lines.size()));
-            detail::put_table(html, view, list->lines, detail::Columns::found);
-        }
-        any = any || list->by_order;
-        detail::put_looked_at(html, *list, name == "finished" ? "back to" : "the last of them due", here);
-        if (list->next) {
-            any = true;
-            detail::put_pages(html, here, next_page(here, *list->next), true, list->gave_up, "",
-                              list->gave_up ? "Look through older ones" : "Older");
-        }
-        html.put("</section>");
-    };
-    part(found.unfinished, "Not finished", "unfinished");
-    part(found.finished, "Finished", "finished");
-    if (!any) {
-        html.put(R"(<p class="empty">No matching tasks. Finished ones can be found as long as their queue's )"
-                 R"(<code>retention</code> keeps them.</p>)");
-    }
-    html.put(
-        R"(<p class="hint">Text is looked for in ids, errors and payloads, ASCII letters in either case, )"
-        R"(the last added or finished first. From and To mean due times of what is not finished, and ends of what is.</p>)");
-    return html;
-}
+[[nodiscard]] Html search_page(const View& view, const Found& found);
 
 }  // namespace ui
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/ui/list_pages.ipp>
+#endif

@@ -89,27 +89,7 @@ void mount(Server& server, Dashboard& dashboard, std::string base = {}) {
 namespace detail {
 
 /// What the system says when an address is bound; empty if it says nothing against it.
-[[nodiscard]] inline std::string why_not_bound(const std::string& host, int port) {
-    struct addrinfo hints {};
-    hints.ai_socktype = SOCK_STREAM;
-    hints.ai_flags = AI_PASSIVE | AI_NUMERICSERV;
-    struct addrinfo* found = nullptr;
-    if (const int code = ::getaddrinfo(host.c_str(), fmt::to_string(port).c_str(), &hints, &found); code != 0) {
-        return ::gai_strerror(code);
-    }
-    int error = 0;
-    const int fd = ::socket(found->ai_family, found->ai_socktype | SOCK_CLOEXEC, found->ai_protocol);
-    if (fd < 0) {
-        error = errno;
-    } else {
-        const int yes = 1;
-        ::setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
-        if (::bind(fd, found->ai_addr, found->ai_addrlen) != 0 || ::listen(fd, 1) != 0) error = errno;
-        ::close(fd);
-    }
-    ::freeaddrinfo(found);
-    return error == 0 ? std::string{} : std::generic_category().message(error);
-}
+[[nodiscard]] std::string why_not_bound(const std::string& host, int port);
 
 /// Threads for connections, of which each has one to itself while it is served: `Queue` is the server's interface of
 /// that. There are as many threads as were ever needed at once, up to a bound; at the bound no connection is taken up
@@ -254,3 +234,7 @@ int bind(Server& server, const Dashboard& dashboard, const std::string& host, in
 }  // namespace ui
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/ui/mount.ipp>
+#endif

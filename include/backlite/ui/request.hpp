@@ -37,70 +37,19 @@ struct Response {
 };
 
 /// Names of headers and methods are compared without regard to case, in ASCII.
-[[nodiscard]] inline bool same_name(std::string_view a, std::string_view b) noexcept {
-    if (a.size() != b.size()) return false;
-    const auto lower = [](char c) { return c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c; };
-    for (std::size_t i = 0; i < a.size(); ++i) {
-        if (lower(a[i]) != lower(b[i])) return false;
-    }
-    return true;
-}
+[[nodiscard]] bool same_name(std::string_view a, std::string_view b) noexcept;
 
 /// The value of the only header of that name; nullopt if there is none, or more than one.
-[[nodiscard]] inline std::optional<std::string_view> only_header(const Headers& headers, std::string_view name) {
-    std::optional<std::string_view> found;
-    for (const auto& [key, value] : headers) {
-        if (!same_name(key, name)) continue;
-        if (found) return std::nullopt;
-        found = value;
-    }
-    return found;
-}
+[[nodiscard]] std::optional<std::string_view> only_header(const Headers& headers, std::string_view name);
 
 /// A number that is the whole text.
-[[nodiscard]] inline std::optional<std::int64_t> parse_integer(std::string_view text) noexcept {
-    std::int64_t value = 0;
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
-    if (error != std::errc{} || end != text.data() + text.size()) return std::nullopt;
-    return value;
-}
+[[nodiscard]] std::optional<std::int64_t> parse_integer(std::string_view text) noexcept;
 
 /// Undoes percent-encoding (RFC 3986, 2.1). nullopt if a `%` is not followed by two hexadecimal digits.
-[[nodiscard]] inline std::optional<std::string> percent_decoded(std::string_view text) {
-    const auto digit = [](char c) {
-        return c >= '0' && c <= '9'   ? c - '0'
-               : c >= 'a' && c <= 'f' ? c - 'a' + 10
-               : c >= 'A' && c <= 'F' ? c - 'A' + 10
-                                      : -1;
-    };
-    std::string decoded;
-    decoded.reserve(text.size());
-    for (std::size_t i = 0; i < text.size(); ++i) {
-        if (text[i] != '%') {
-            decoded += text[i];
-            continue;
-        }
-        if (text.size() - i < 3 || digit(text[i + 1]) < 0 || digit(text[i + 2]) < 0) return std::nullopt;
-        decoded += static_cast<char>(digit(text[i + 1]) * 16 + digit(text[i + 2]));
-        i += 2;
-    }
-    return decoded;
-}
+[[nodiscard]] std::optional<std::string> percent_decoded(std::string_view text);
 
 /// Every byte but RFC 3986's unreserved characters becomes %XX: safe in any part of a link.
-inline void append_encoded(std::string& out, std::string_view text) {
-    for (const char c : text) {
-        const bool unreserved = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') ||
-                                c == '-' || c == '.' || c == '_' || c == '~';
-        if (unreserved) {
-            out += c;
-            continue;
-        }
-        constexpr char digits[] = "0123456789ABCDEF";
-        const auto byte = static_cast<unsigned char>(c);
-        out += {'%', digits[byte >> 4], digits[byte & 0xfU]};
-    }
-}
+void append_encoded(std::string& out, std::string_view text);
 
 /// What a request asks for: the decoded parts of its path below the base path, and of its query.
 struct Target {
@@ -109,69 +58,18 @@ struct Target {
 
     /// The value of a parameter, the first if there are several; empty if it is missing or empty: a form that is sent
     /// with an empty field means no filter.
-    [[nodiscard]] std::string_view get(std::string_view name) const noexcept {
-        for (const auto& [key, value] : query) {
-            if (key == name) return value;
-        }
-        return {};
-    }
+    [[nodiscard]] std::string_view get(std::string_view name) const noexcept;
 };
 
 /// Host and path of a target in the form that proxies get (RFC 9112, 3.2.2), such as `http://localhost/running`. Of
 /// other targets the host is empty, and the path is all.
-[[nodiscard]] inline std::pair<std::string_view, std::string_view> split_target(std::string_view raw) noexcept {
-    for (const std::string_view scheme : {std::string_view{"http://"}, std::string_view{"https://"}}) {
-        if (!same_name(raw.substr(0, scheme.size()), scheme)) continue;
-        const std::string_view rest = raw.substr(scheme.size());
-        const std::size_t end = rest.find_first_of("/?");
-        if (end == std::string_view::npos) return {rest, "/"};
-        return {rest.substr(0, end), rest.substr(end)};
-    }
-    return {{}, raw};
-}
+[[nodiscard]] std::pair<std::string_view, std::string_view> split_target(std::string_view raw) noexcept;
 
 enum class TargetFault { none, too_long, malformed, outside };
 
 /// Takes a target apart. `base` is the path that the dashboard is mounted at: empty, or `/` and a name or more.
 /// outside: the path is not below `base`.
-[[nodiscard]] inline TargetFault parse_target(std::string_view raw, std::string_view base, Target& target) {
-    constexpr std::size_t longest = 8'192;
-    constexpr std::size_t most_parts = 64;
-    if (raw.size() > longest) return TargetFault::too_long;
-    if (raw.empty() || raw.front() != '/') return TargetFault::malformed;
-    const std::size_t mark = raw.find('?');
-    std::string_view path = raw.substr(0, mark);
-    std::string_view query = mark == std::string_view::npos ? std::string_view{} : raw.substr(mark + 1);
-    query = query.substr(0, query.find('#'));
-    if (!path.starts_with(base)) return TargetFault::outside;
-    path.remove_prefix(base.size());
-    if (!path.empty() && path.front() != '/') return TargetFault::outside;
-
-    const auto take = [](std::string_view& text, char until) {
-        const std::size_t end = text.find(until);
-        const std::string_view part = text.substr(0, end);
-        text = end == std::string_view::npos ? std::string_view{} : text.substr(end + 1);
-        return part;
-    };
-    if (!path.empty()) path.remove_prefix(1);
-    while (!path.empty()) {
-        const std::optional<std::string> part = percent_decoded(take(path, '/'));
-        if (!part || target.path.size() == most_parts) return TargetFault::malformed;
-        target.path.push_back(*part);
-    }
-    while (!query.empty()) {
-        std::string_view pair = take(query, '&');
-        if (pair.empty()) continue;
-        std::string value_text;
-        std::string_view name_text = take(pair, '=');
-        for (const char c : pair) value_text += c == '+' ? ' ' : c;  // as forms are sent
-        std::optional<std::string> name = percent_decoded(name_text);
-        std::optional<std::string> value = percent_decoded(value_text);
-        if (!name || !value || target.query.size() == most_parts) return TargetFault::malformed;
-        target.query.emplace_back(std::move(*name), std::move(*value));
-    }
-    return TargetFault::none;
-}
+[[nodiscard]] TargetFault parse_target(std::string_view raw, std::string_view base, Target& target);
 
 /// A link into the dashboard: its base path, a route that is known here, and encoded parts. There is no other way to
 /// make one, so that no text from a row or a request decides where a link leads.
@@ -184,12 +82,7 @@ public:
     }
 
     /// Adds text to the path; `read_part` undoes it.
-    Link& part(std::string_view text) {
-        // A browser takes a part that is "." or ".." for a step, encoded or not.
-        if (text == "." || text == ".." || text.starts_with('~')) text_ += '~';
-        append_encoded(text_, text);
-        return *this;
-    }
+    Link& part(std::string_view text);
 
     /// What was given to `part`, from a decoded part of a path.
     [[nodiscard]] static std::string_view read_part(std::string_view decoded) noexcept {
@@ -218,3 +111,7 @@ private:
 }  // namespace ui
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/ui/request.ipp>
+#endif

@@ -34,76 +34,19 @@ public:
     /// Reads the heads anew. `heads` is sorted by name.
     /// A loose index scan: one step per queue present, and no more steps than there are heads; if other queues use
     /// those up, the remaining heads are looked at one by one.
-    void read_heads(std::span<store::QueueHead> heads) {
-        for (store::QueueHead& head : heads) head.due = head.held_due = head.worker_due = never;
-        std::size_t next = 0;  // heads before this one are known
-        std::string seen;
-        for (std::size_t level = 0; level < heads.size() && next < heads.size(); ++level) {
-            Run run(db_, next_queue_, {seen});
-            if (!run.step()) return;
-            seen = run.bytes(0);
-            while (next < heads.size() && heads[next].name < seen) ++next;
-            if (next < heads.size() && heads[next].name == seen) heads[next++].due = run.integer(1);
-        }
-        for (; next < heads.size(); ++next) read_head(heads[next]);
-    }
+    void read_heads(std::span<store::QueueHead> heads);
 
     /// Queues without a head in which tasks wait, and since when or until when; those among the first `limit` queues in
     /// the file. `heads` is sorted by name.
     [[nodiscard]] std::vector<std::pair<std::string, std::int64_t>> strays(std::span<const store::QueueHead> heads,
-                                                                           int limit) {
-        std::vector<std::pair<std::string, std::int64_t>> found;
-        std::string seen;
-        for (int level = 0; level < limit; ++level) {
-            Run run(db_, next_queue_, {seen});
-            if (!run.step()) break;
-            seen = run.bytes(0);
-            const auto known =
-                std::lower_bound(heads.begin(), heads.end(), std::string_view{seen},
-                                 [](const store::QueueHead& head, std::string_view name) { return head.name < name; });
-            if (known != heads.end() && known->name == seen) continue;
-            found.emplace_back(seen, run.integer(1));
-        }
-        return found;
-    }
+                                                                           int limit);
 
     /// Claims up to `limit` due tasks, oldest due first over all queues, each under a new claim number, and brings the
     /// heads of the queues it looked at up to date. `apart`: a row that is refused is left, and named in the result.
     /// REQUIRES: inside a write transaction.
     /// Errors: StorageError; the caller rolls back. CorruptError if the index contradicts the table.
     store::ClaimResult claim(store::ClaimRequest request, std::span<store::QueueHead> heads,
-                             Isolation* apart = nullptr) {
-        store::ClaimResult result;
-        Rows held;
-        std::vector<Held> why;
-        std::vector<std::size_t> looked_at;
-        for (;;) {
-            const std::size_t missing = request.limit - result.tasks.size();
-            if (missing == 0) break;
-            const std::vector<Candidate> candidates = find(request.now, missing + held.size(), heads, looked_at);
-            bool more = false;
-            for (const Candidate& candidate : candidates) {
-                if (result.tasks.size() == request.limit) break;
-                if (contains(held, candidate.row)) continue;
-                const Taken taken = take(candidate, request, heads, apart, result);
-                more = taken != Taken::too_much;
-                if (!more) break;
-                if (taken == Taken::yes) continue;
-                held.insert(std::lower_bound(held.begin(), held.end(), candidate.row), candidate.row);
-                if (taken != Taken::left) why.push_back({candidate.queue, candidate.due, taken});
-            }
-            if (!more || held.empty()) break;  // tasks that were left may hide later ones: look again behind them
-        }
-        std::sort(looked_at.begin(), looked_at.end());
-        looked_at.erase(std::unique(looked_at.begin(), looked_at.end()), looked_at.end());
-        for (const std::size_t queue : looked_at) read_head_behind(heads[queue], held);
-        for (const Held& each : why) {
-            store::QueueHead& head = heads[each.queue];
-            std::int64_t& due = each.taken == Taken::waits_for_worker ? head.worker_due : head.held_due;
-            due = (std::min)(due, each.due);
-        }
-        return result;
-    }
+                             Isolation* apart = nullptr);
 
 private:
     enum class Taken { yes, waits_for_crashed, waits_for_worker, left, too_much };
@@ -133,112 +76,18 @@ private:
     /// The `limit` oldest due rows, from the index alone. A heap keeps the best so far, newest on top; a queue is
     /// read until its rows are no better than that.
     std::vector<Candidate> find(std::int64_t now, std::size_t limit, std::span<const store::QueueHead> heads,
-                                std::vector<std::size_t>& looked_at) {
-        std::vector<std::size_t> order;
-        for (std::size_t i = 0; i < heads.size(); ++i) {
-            if (heads[i].due <= now && !heads[i].blocked) order.push_back(i);
-        }
-        std::sort(order.begin(), order.end(),
-                  [&](std::size_t a, std::size_t b) { return heads[a].due < heads[b].due; });
-        std::vector<Candidate> best;
-        for (const std::size_t queue : order) {
-            if (best.size() == limit && heads[queue].due > best.front().due) break;
-            looked_at.push_back(queue);
-            Run run(db_, candidates_, {heads[queue].name, now});
-            while (run.step()) {
-                const Candidate candidate{run.integer(1), run.integer(0), queue};
-                if (best.size() == limit) {
-                    if (!(candidate < best.front())) break;
-                    std::pop_heap(best.begin(), best.end());
-                    best.pop_back();
-                }
-                best.push_back(candidate);
-                std::push_heap(best.begin(), best.end());
-            }
-        }
-        std::sort_heap(best.begin(), best.end());
-        return best;
-    }
+                                std::vector<std::size_t>& looked_at);
 
     /// Claims one row, unless the crash rules say that it must wait, or it is more than may be claimed ahead.
     Taken take(const Candidate& candidate, store::ClaimRequest& request, std::span<const store::QueueHead> heads,
-               Isolation* apart, store::ClaimResult& result) {
-        const std::int64_t cost = heads[candidate.queue].cost_us;
-        if (request.free_workers == 0 && cost > request.ahead_us) return Taken::too_much;
-        detail::ClaimedTask task;
-        bool nameless = false;
-        const std::size_t most =
-            request.free_workers > 0 ? request.max_payload : (std::min)(request.max_payload, request.ahead_bytes);
-        {
-            Run run(db_, read_row_, {candidate.row, static_cast<std::int64_t>(most)});
-            if (!run.step()) {
-                // The index would name it again for ever.
-                throw CorruptError("an index of backlite_tasks names a task that does not wait", SQLITE_CORRUPT_INDEX);
-            }
-            nameless = run.is_null(0);
-            task.id = TaskId::from_text(std::string{run.bytes(0)});
-            task.queue = candidate.queue;
-            task.due = candidate.due;
-            task.cost_us = cost;
-            task.claim = (std::min)(run.integer(1), never - 1) + 1;  // as claim_row_ does
-            task.attempts = (std::max)(run.integer(2), std::int64_t{0});
-            task.crashes = (std::max)(run.integer(3), std::int64_t{0});
-            const auto size = static_cast<std::size_t>(run.integer(4));
-            if (size > request.max_payload) {
-                task.oversize = size;
-            } else if (size > most) {
-                result.left_bytes = size;
-                return Taken::too_much;
-            } else {
-                task.payload = run.bytes(5);
-            }
-        }
-        const int bound = heads[candidate.queue].max_crashes;
-        const bool crashed = task.crashes > 0 && task.crashes < bound;  // at the bound it fails without running
-        const bool last_chance = task.crashes == bound - 1;
-        if (std::binary_search(request.leave.begin(), request.leave.end(), task.id.str())) return Taken::left;
-        if (last_chance && request.crashed_running) return Taken::waits_for_crashed;
-        if (crashed && request.bound_running) return Taken::waits_for_crashed;
-        if (crashed && request.free_workers == 0) return Taken::waits_for_worker;
-        const auto refused = attempt(apart, db_, "claim", task.id.str(), [&] {
-            if (nameless) {
-                // A text primary key may be NULL in SQLite; such a row gets a name that an outcome can be written by.
-                task.id = TaskId::from_text(detail::format("unnamed-{}-{}", {candidate.row, request.now}));
-                Run(db_, name_row_, {candidate.row, task.id.str()}).change();
-            }
-            if (Run(db_, claim_row_, {candidate.row, request.now, request.owner}).change() == 1) return;
-            throw StorageError("the claim of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
-        });
-        if (refused) {
-            result.refused.push_back({nameless ? std::string{} : task.id.str(), candidate.queue, *refused});
-            return result.refused.size() < most_refused ? Taken::left : Taken::too_much;
-        }
-        if (crashed) request.crashed_running = true;
-        if (crashed && last_chance) request.bound_running = task.last_chance = true;
-        if (request.free_workers > 0) {
-            --request.free_workers;
-        } else {
-            request.ahead_us -= cost;
-            request.ahead_bytes -= task.payload.size();
-        }
-        result.tasks.push_back(std::move(task));
-        return Taken::yes;
-    }
+               Isolation* apart, store::ClaimResult& result);
 
     void read_head(store::QueueHead& head) {
         Run run(db_, head_, {head.name});
         head.due = run.step() ? run.integer(0) : never;
     }
 
-    void read_head_behind(store::QueueHead& head, const Rows& held) {
-        Run run(db_, head_behind_, {head.name});
-        head.due = head.held_due = head.worker_due = never;
-        while (run.step()) {
-            if (contains(held, run.integer(0))) continue;
-            head.due = run.integer(1);
-            return;
-        }
-    }
+    void read_head_behind(store::QueueHead& head, const Rows& held);
 
     Handle db_;
     // The bound on due leaves out what is no number, as a damaged file may hold it: taken for 0 it would be due for
@@ -270,3 +119,7 @@ private:
 }  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/store/sqlite/claims.ipp>
+#endif

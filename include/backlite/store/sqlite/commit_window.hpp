@@ -28,31 +28,16 @@ public:
     }
 
     /// A transaction is over; the next is expected to hold the writes of that many callers.
-    void begin(std::size_t expected, Steady::time_point now) noexcept {
-        end();
-        if (cost_ <= cheap || expected < 2) return;
-        if ((++round_ & ((std::uint64_t{1} << misses_) - 1)) != 0) return;
-        target_ = expected;
-        until_ = now + cost_;
-    }
+    void begin(std::size_t expected, Steady::time_point now) noexcept;
 
     /// Nobody is waited for any more.
     void end() noexcept { target_ = 0; }
 
     /// As many as were expected have come.
-    void hit() noexcept {
-        end();
-        if (++hits_ < hits_to_trust) return;
-        hits_ = 0;
-        if (misses_ > 0) --misses_;
-    }
+    void hit() noexcept;
 
     /// Somebody waited for more in vain.
-    void missed() noexcept {
-        end();
-        hits_ = 0;
-        misses_ = (std::min)(misses_ + 1, most_misses);
-    }
+    void missed() noexcept;
 
     /// How many writes are waited for; 0: none.
     [[nodiscard]] std::size_t target() const noexcept { return target_; }
@@ -82,3 +67,7 @@ private:
 }  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/store/sqlite/commit_window.ipp>
+#endif

@@ -108,23 +108,7 @@ public:
     }
 
     /// Looks for commits of others if nobody leads: whoever leads looks anyhow. REQUIRES: no operation on this thread.
-    void look() {
-        {
-            const std::lock_guard lock(mutex_);
-            if (led_ || fatal_) return;
-            led_ = true;
-        }
-        Found found;
-        try {
-            static_cast<void>(look_around(found));
-        } catch (...) {
-            note_fatal(std::current_exception(), found);  // anything else: the next look will tell
-        }
-        std::unique_lock lock(mutex_);
-        hand_over_locked(found);
-        lock.unlock();
-        report(found);
-    }
+    void look();
 
     /// Errors: StorageError if the file cannot be used any more, the same that every operation would get.
     void check_usable() {
@@ -167,302 +151,56 @@ private:
         if (operation.error) std::rethrow_exception(operation.error);
     }
 
-    void enter(Operation& operation) {
-        const std::lock_guard lock(mutex_);
-        if (fatal_) throw *fatal_;
-        operation.refusals = refusals_;
-        waiting_.push_back(operation);
-        entered_.fetch_add(1, std::memory_order_relaxed);
-        if (!led_) {
-            if (!gathering_.pairs() || waiting_.size() > 1) take_lead_locked(operation);
-        } else if (gatherer_ != nullptr && gathering_.complete(taken_ + waiting_.size())) {
-            std::exchange(gatherer_, nullptr)->tell(State::leads);
-        }
-    }
+    void enter(Operation& operation);
 
     void take_lead_locked(Operation& operation) {
         led_ = true;
         operation.set(State::leads);
     }
 
-    void wait(Operation& operation) {
-        const auto now = Steady::now();
-        const auto left = std::chrono::ceil<Duration>(operation.deadline - now);
-        Duration pause = left > Duration::zero() ? (std::min)(detail::longest_wait(), left) : Connection::busy_slice;
-        if (operation.patience.stop.stop_possible()) pause = (std::min)(pause, Connection::busy_slice);
-        auto until = now + pause;
-        {
-            const std::lock_guard lock(mutex_);
-            if (operation.state() == State::waiting && !led_) {  // the first of two
-                if (now >= gathering_.until()) {
-                    gathering_.missed();
-                    return take_lead_locked(operation);
-                }
-                until = (std::min)(until, gathering_.until());
-            }
-        }
-        operation.sleep(until);
-        if (operation.state() != State::waiting) return;
-        const std::lock_guard lock(mutex_);
-        if (operation.state() == State::waiting) (void)gives_up_locked(operation);
-    }
+    void wait(Operation& operation);
 
     /// Takes the operation out of the queue if its patience is over, or all hope. Time counts only once the file was
     /// found locked: waiting for this process's own writes is no reason to give up.
-    bool gives_up_locked(Operation& operation) {
-        if (fatal_) {
-            operation.error = thrown_by([&] { throw *fatal_; });
-        } else if (operation.patience.stop.stop_requested()) {
-            operation.error = thrown_by([] { throw Cancelled("cancelled by the caller's stop token"); });
-        } else if (refusals_ > operation.refusals && Steady::now() >= operation.deadline && unseen_) {
-            operation.error = thrown_by([&] { throw *unseen_; });
-        } else if (refusals_ > operation.refusals && Steady::now() >= operation.deadline) {
-            operation.error = thrown_by([&] {
-                throw BusyError(detail::format("database \"{}\" stayed locked by another connection for {} ms",
-                                               {connection_.file(), operation.patience.busy_timeout.count()}),
-                                SQLITE_BUSY);
-            });
-        } else {
-            return false;
-        }
-        waiting_.remove(operation);
-        operation.set(State::done);
-        return true;
-    }
+    bool gives_up_locked(Operation& operation);
 
     /// Commits what waits until the leader's own operation is done.
-    void lead(Operation& own) {
-        Found found;
-        std::unique_lock lock(mutex_);
-        for (;;) {
-            if (gives_up_locked(own)) {
-                hand_over_locked(found);
-                break;
-            }
-            if (lead_round(own, found, lock)) break;
-        }
-        lock.unlock();
-        report(found);
-    }
+    void lead(Operation& own);
 
     /// One transaction, or one slice of waiting for another process's lock. After it the leader may give up, and
     /// everybody who waits may too. Whether its own operation is done, and the lead given up. The lock is held at entry
     /// and at exit, not in between.
-    [[nodiscard]] bool lead_round(Operation& own, Found& found, std::unique_lock<std::mutex>& lock) {
-        bool writes = false;
-        for (const Operation* o = waiting_.first(); o != nullptr && !writes; o = o->next) {
-            writes = o->kind == Operation::Kind::write;
-        }
-        lock.unlock();
-        try {
-            if ((writes && !connection_.try_begin()) || !look_around(found)) {
-                connection_.rollback();
-                // A folder that cannot be looked at tells nobody when it can; looked at again as often as a lock.
-                if (found.unseen) std::this_thread::sleep_for(Connection::busy_slice);
-                lock.lock();
-                ++refusals_;
-                unseen_ = std::exchange(found.unseen, std::nullopt);
-                return false;
-            }
-            if (found.fatal) throw *found.fatal;
-        } catch (...) {
-            own.error = std::current_exception();
-            note_fatal(own.error, found);
-            connection_.rollback();
-            lock.lock();
-            waiting_.remove(own);
-            own.set(State::done);
-            hand_over_locked(found);
-            return true;
-        }
-        OperationList batch;
-        Steady::duration took{};
-        if (run_all(batch, own, writes, lock)) took = commit(batch, writes);
-        OperationList over;
-        OperationList left;
-        while (Operation* const operation = batch.pop_front()) {
-            note_fatal(operation->error, found);
-            (operation->committed || operation->error ? over : left).push_back(*operation);
-        }
-        lock.lock();
-        put_back_locked(left);
-        if (took > Steady::duration::zero()) gathering_.committed(took);
-        const bool done = own.committed || own.error;
-        if (done) own.set(State::done);
-        gathering_.begin(writes ? over.size() + waiting_.size() : 0, Steady::now());
-        // Those who are woken come back with the next operation. If the next leader waits for them, it begins while
-        // they are being woken; otherwise this one stays until they are awake, so that the next transaction holds them.
-        const bool at_once = gathering_.target() > 0;
-        if (done && at_once) hand_over_locked(found);
-        lock.unlock();
-        while (Operation* const operation = over.pop_front()) {
-            if (operation != &own) operation->tell(State::done);
-        }
-        lock.lock();
-        if (done && !at_once) hand_over_locked(found);
-        return done;
-    }
+    [[nodiscard]] bool lead_round(Operation& own, Found& found, std::unique_lock<std::mutex>& lock);
 
     /// Runs what waits, in the order in which it came, and what arrives meanwhile. The lock is not held at entry and at
     /// exit. False if one failed: nothing of the others is in the file then.
-    [[nodiscard]] bool run_all(OperationList& batch, Operation& own, bool writes, std::unique_lock<std::mutex>& lock) {
-        const Operation* ran = nullptr;  // the last that did
-        lock.lock();
-        if (gathering_.target() > 0 && Steady::now() >= gathering_.until()) gathering_.end();
-        while (take_locked(batch, writes)) {
-            taken_ = batch.size();
-            lock.unlock();
-            for (Operation* next = ran == nullptr ? batch.first() : ran->next; next != nullptr; next = next->next) {
-                if (!run(*next, writes)) return false;
-                ran = next;
-            }
-            lock.lock();
-            if (!writes || batch.last()->alone) break;
-            if (waiting_.empty()) gather(own, lock);
-        }
-        gathering_.end();
-        lock.unlock();
-        return true;
-    }
+    [[nodiscard]] bool run_all(OperationList& batch, Operation& own, bool writes, std::unique_lock<std::mutex>& lock);
 
     /// Moves what waits to the end of the batch; false if that is nothing.
-    bool take_locked(OperationList& batch, bool writes) {
-        const std::size_t before = batch.size();
-        while (Operation* const next = waiting_.first()) {
-            // A write that arrived after the leader chose to begin no transaction waits for the next round.
-            if (!writes && next->kind == Operation::Kind::write) break;
-            next->set(State::taken);
-            waiting_.remove(*next);
-            batch.push_back(*next);
-            if (next->alone) break;
-        }
-        return batch.size() > before;
-    }
+    bool take_locked(OperationList& batch, bool writes);
 
     /// Waits for the next operation if one is expected before the commit, but not long. The lock is held at entry and
     /// at exit.
-    void gather(Operation& own, std::unique_lock<std::mutex>& lock) {
-        if (gathering_.target() == 0) return;
-        if (gathering_.complete(taken_)) return gathering_.hit();
-        const std::uint64_t entered = entered_.load(std::memory_order_relaxed);
-        const auto end = (std::min)(Steady::now() + awake, gathering_.until());
-        lock.unlock();  // whoever enters must not meet this thread there
-        while (entered_.load(std::memory_order_relaxed) == entered && Steady::now() < end) std::this_thread::yield();
-        lock.lock();
-        if (!waiting_.empty()) return;
-        own.set(State::gathers);
-        gatherer_ = &own;
-        lock.unlock();
-        own.gather_until(gathering_.until());
-        lock.lock();
-        gatherer_ = nullptr;
-        own.set(State::leads);
-        if (!gathering_.complete(taken_ + waiting_.size())) gathering_.missed();
-    }
+    void gather(Operation& own, std::unique_lock<std::mutex>& lock);
 
     /// False if it failed; then the transaction is no more.
-    bool run(Operation& operation, bool writes) noexcept {
-        try {
-            operation.run(repository_);
-            if (writes && !connection_.in_transaction()) {
-                throw StorageError("SQLite rolled the transaction back", SQLITE_ABORT_ROLLBACK);
-            }
-            return true;
-        } catch (...) {
-            operation.error = std::current_exception();
-            connection_.rollback();  // a failed statement can leave the transaction open, or have ended it
-            return false;
-        }
-    }
+    bool run(Operation& operation, bool writes) noexcept;
 
     /// How long it took; zero if there was nothing to commit, or it failed. Operations that are neither failed nor
     /// committed afterwards have their turn again.
-    Steady::duration commit(const OperationList& batch, bool writes) noexcept {
-        const auto start = Steady::now();
-        try {
-            if (writes) connection_.commit();
-        } catch (...) {
-            const std::exception_ptr error = std::current_exception();
-            const bool settled = batch.size() == 1 || may_have_landed(error);
-            for (Operation* operation = batch.first(); operation != nullptr; operation = operation->next) {
-                if (settled) {
-                    operation->error = copy_of(error);
-                } else {
-                    operation->alone = true;
-                }
-            }
-            return {};
-        }
-        for (Operation* operation = batch.first(); operation != nullptr; operation = operation->next) {
-            operation->committed = true;
-        }
-        return writes ? Steady::now() - start : Steady::duration::zero();
-    }
+    Steady::duration commit(const OperationList& batch, bool writes) noexcept;
 
     /// They have waited longest.
-    void put_back_locked(OperationList& left) noexcept {
-        for (Operation* operation = left.first(); operation != nullptr; operation = operation->next) {
-            operation->set(State::waiting);
-        }
-        waiting_.prepend(left);
-    }
+    void put_back_locked(OperationList& left) noexcept;
 
     /// The end of a lead: the first who waits leads now, or whoever comes next.
-    void hand_over_locked(Found& found) {
-        found.ends_it = found.fatal && !fatal_;
-        if (found.ends_it) fatal_ = found.fatal;
-        led_ = !waiting_.empty();
-        if (led_) waiting_.first()->tell(State::leads);
-    }
+    void hand_over_locked(Found& found);
 
     /// Whether others have committed, and whether the file is still ours to write; false if that cannot be told now.
     /// REQUIRES: to lead.
-    [[nodiscard]] bool look_around(Found& found) {
-        const std::int64_t version = connection_.data_version();
-        if (version != seen_version_) {
-            const std::int64_t schema = connection_.schema_version();
-            if (schema != seen_schema_) {
-                // If this cannot be done now, nothing is written now, and the next look tries again.
-                connection_.prepare_ends();
-                try {
-                    Schema::check_writer(connection_);
-                } catch (const StorageError& error) {
-                    if (error.extended_code() != SQLITE_ERROR) throw;  // SQLite's trouble
-                    found.fatal = error;
-                }
-                seen_schema_ = schema;
-            }
-            found.foreign_commit = true;
-            ++foreign_commits_;
-            seen_version_ = version;
-        }
-        const auto now = Steady::now();
-        if (now - files_checked_ < files_trusted) return true;
-        try {
-            const std::string* const lost = connection_.lost_file();
-            files_checked_ = now;
-            if (lost == nullptr) return true;
-            connection_.give_up_log();
-            const bool main = *lost == connection_.file();
-            found.fatal.emplace(detail::format("database \"{}\"{} was moved, replaced or deleted",
-                                               {connection_.file(), main ? "" : ": its file \"" + *lost + '"'}),
-                                SQLITE_READONLY_DBMOVED);
-        } catch (const StorageError& error) {
-            found.unseen = error;
-            return false;
-        }
-        return true;
-    }
+    [[nodiscard]] bool look_around(Found& found);
 
-    static bool may_have_landed(const std::exception_ptr& error) noexcept {
-        try {
-            std::rethrow_exception(error);
-        } catch (const Error& known) {
-            return known.added() == Added::unknown;
-        } catch (...) {
-            return false;
-        }
-    }
+    static bool may_have_landed(const std::exception_ptr& error) noexcept;
 
     /// What `call` throws; where there is no memory for that, std::bad_alloc.
     template <class Call>
@@ -477,32 +215,9 @@ private:
 
     /// Callers on different threads complete their errors, so each gets its own. An error that is about no task yet is
     /// copied without memory, so that none forgets what it says of the commit.
-    static std::exception_ptr copy_of(const std::exception_ptr& error) noexcept {
-        return thrown_by([&error] {
-            try {
-                std::rethrow_exception(error);
-            } catch (const BusyError& known) {
-                throw BusyError(known);
-            } catch (const FullError& known) {
-                throw FullError(known);
-            } catch (const CorruptError& known) {
-                throw CorruptError(known);
-            } catch (const StorageError& known) {
-                throw StorageError(known);
-            }
-        });
-    }
+    static std::exception_ptr copy_of(const std::exception_ptr& error) noexcept;
 
-    static void note_fatal(const std::exception_ptr& error, Found& found) noexcept {
-        if (!error || found.fatal) return;
-        static_cast<void>(thrown_by([&] {
-            try {
-                std::rethrow_exception(error);
-            } catch (const StorageError& known) {
-                if (is_fatal(known.extended_code())) found.fatal = known;
-            }
-        }));
-    }
+    static void note_fatal(const std::exception_ptr& error, Found& found) noexcept;
 
     /// Calls the hooks. REQUIRES: the lead is given up, no lock is held.
     void report(const Found& found) {
@@ -545,3 +260,7 @@ private:
 }  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/store/sqlite/group_commit.ipp>
+#endif

@@ -22,27 +22,7 @@ namespace sqlite {
 
 /// Whether an error is about what was written (a constraint or a trigger of the host, a limit on size), and not about
 /// the file: then it comes again with each try, while other rows can be written.
-[[nodiscard]] inline bool is_of_a_row(int extended_code) noexcept {
-    switch (extended_code & 0xff) {
-        case SQLITE_OK:
-        case SQLITE_PERM:
-        case SQLITE_BUSY:
-        case SQLITE_LOCKED:
-        case SQLITE_NOMEM:
-        case SQLITE_READONLY:
-        case SQLITE_INTERRUPT:
-        case SQLITE_IOERR:
-        case SQLITE_CORRUPT:
-        case SQLITE_FULL:
-        case SQLITE_CANTOPEN:
-        case SQLITE_PROTOCOL:
-        case SQLITE_SCHEMA:
-        case SQLITE_MISUSE:
-        case SQLITE_NOLFS:
-        case SQLITE_NOTADB: return false;
-        default: return true;
-    }
-}
+[[nodiscard]] bool is_of_a_row(int extended_code) noexcept;
 
 /// Runs the parts of a transaction each in a savepoint of its own, so that a row that is refused takes down only
 /// itself. Used once a transaction without it has failed: savepoints cost.
@@ -85,11 +65,7 @@ public:
     [[nodiscard]] std::size_t ended() const noexcept { return ended_.size(); }
 
 private:
-    static bool violates_deferred(sqlite3* db) noexcept {
-        int now = 0;
-        int highest = 0;
-        return sqlite3_db_status(db, SQLITE_DBSTATUS_DEFERRED_FKS, &now, &highest, 0) == SQLITE_OK && now != 0;
-    }
+    static bool violates_deferred(sqlite3* db) noexcept;
 
     std::vector<std::pair<std::string, StorageError>> ended_{};
 };
@@ -107,3 +83,7 @@ std::optional<StorageError> attempt(Isolation* apart, sqlite3* db, std::string_v
 }  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/store/sqlite/isolation.ipp>
+#endif

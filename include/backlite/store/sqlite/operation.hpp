@@ -41,12 +41,7 @@ public:
     enum class Kind { read, write };
     enum class State { waiting, taken, leads, gathers, done };
 
-    Operation(Kind a_kind, void* work, void (*call)(void*, Repository&), const Patience& its_patience) noexcept
-        : kind(a_kind),
-          patience(its_patience),
-          deadline(saturating_add(Steady::now(), its_patience.busy_timeout)),
-          work_(work),
-          call_(call) {}
+    Operation(Kind a_kind, void* work, void (*call)(void*, Repository&), const Patience& its_patience) noexcept;
     Operation(const Operation&) = delete;
     Operation& operator=(const Operation&) = delete;
     /// REQUIRES: done.
@@ -61,19 +56,10 @@ public:
     void set(State state) noexcept { state_.store(state, std::memory_order_release); }
 
     /// Sets the state and wakes the caller. Once that is `done`, this object may be gone.
-    void tell(State state) noexcept {
-        const std::lock_guard lock(door_);
-        set(state);
-        changed_.notify_one();
-    }
+    void tell(State state) noexcept;
 
     /// Waits until it leads or is done, or until `time`.
-    void sleep(Steady::time_point time) {
-        // Most waits are over within a commit: yielding a few times is cheaper than a sleep and a wake-up.
-        for (int i = 0; i < 8 && (state() == State::waiting || state() == State::taken); ++i) std::this_thread::yield();
-        std::unique_lock lock(door_);
-        changed_.wait_until(lock, time, [this] { return state() != State::waiting && state() != State::taken; });
-    }
+    void sleep(Steady::time_point time);
 
     /// As a leader, waits until somebody tells it to go on, or until `time`.
     void gather_until(Steady::time_point time) {
@@ -115,41 +101,16 @@ public:
     [[nodiscard]] Operation* first() const noexcept { return first_; }
     [[nodiscard]] Operation* last() const noexcept { return last_; }
 
-    void push_back(Operation& operation) noexcept {
-        (last_ == nullptr ? first_ : last_->next) = &operation;
-        last_ = &operation;
-        ++size_;
-    }
+    void push_back(Operation& operation) noexcept;
 
     /// Takes the first out. Null if it is empty.
-    Operation* pop_front() noexcept {
-        Operation* const taken = first_;
-        if (taken != nullptr) remove(*taken);
-        return taken;
-    }
+    Operation* pop_front() noexcept;
 
     /// Takes it out if it is in.
-    void remove(const Operation& operation) noexcept {
-        Operation* before = nullptr;
-        for (Operation* at = first_; at != nullptr; before = std::exchange(at, at->next)) {
-            if (at != &operation) continue;
-            (before == nullptr ? first_ : before->next) = at->next;
-            if (last_ == at) last_ = before;
-            at->next = nullptr;
-            --size_;
-            return;
-        }
-    }
+    void remove(const Operation& operation) noexcept;
 
     /// Moves all of `others` to the front.
-    void prepend(OperationList& others) noexcept {
-        if (others.empty()) return;
-        others.last_->next = first_;
-        first_ = std::exchange(others.first_, nullptr);
-        if (last_ == nullptr) last_ = others.last_;
-        others.last_ = nullptr;
-        size_ += std::exchange(others.size_, 0U);
-    }
+    void prepend(OperationList& others) noexcept;
 
 private:
     Operation* first_ = nullptr;
@@ -161,3 +122,7 @@ private:
 }  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/store/sqlite/operation.ipp>
+#endif

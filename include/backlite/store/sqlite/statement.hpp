@@ -23,46 +23,19 @@ namespace store {
 namespace sqlite {
 
 /// Throws the StorageError that fits SQLite's extended result code `code`.
-[[noreturn]] inline void throw_with_text(int code, const std::string& what, Added added) {
-    switch (code & 0xff) {
-        case SQLITE_BUSY:
-        case SQLITE_LOCKED:
-        case SQLITE_PROTOCOL: throw BusyError(what, code, added);
-        case SQLITE_FULL: throw FullError(what, code, added);
-        case SQLITE_CORRUPT:
-        case SQLITE_NOTADB: throw CorruptError(what, code, added);
-        default: throw StorageError(what, code, added);
-    }
-}
+[[noreturn]] void throw_with_text(int code, const std::string& what, Added added);
 
 /// The same; if there is no memory for the text, the error goes without: its code, and what it says of the commit, are
 /// what counts.
-[[noreturn]] inline void throw_sqlite(int code, const std::string& what, Added added = Added::no) {
-    try {
-        throw_with_text(code, what, added);
-    } catch (const std::bad_alloc&) {
-        throw_with_text(code, {}, added);
-    }
-}
+[[noreturn]] void throw_sqlite(int code, const std::string& what, Added added = Added::no);
 
 /// What SQLite says of the last call on this connection; empty if there is no memory for it.
-[[nodiscard]] inline std::string text_of_error(sqlite3* db, const char* doing) noexcept {
-    try {
-        return detail::format("{}: {} (SQLite {})", {doing, sqlite3_errmsg(db), sqlite3_extended_errcode(db)});
-    } catch (const std::bad_alloc&) {
-        return {};
-    }
-}
+[[nodiscard]] std::string text_of_error(sqlite3* db, const char* doing) noexcept;
 
 /// The code of the error that has just come. SQLite knows a full disk by ENOSPC from a write alone: a quota that is
 /// used up, a file as large as it may be, and no room for the shared memory are I/O errors to it. It does not keep the
 /// system's reason when a commit fails, but its own VFS leaves errno as the system set it.
-[[nodiscard]] inline int error_code(sqlite3* db) noexcept {
-    const int reason = errno;
-    const int code = sqlite3_extended_errcode(db);
-    if (code != SQLITE_IOERR_WRITE && code != SQLITE_IOERR_SHMSIZE) return code;
-    return reason == ENOSPC || reason == EDQUOT || reason == EFBIG ? SQLITE_FULL : code;
-}
+[[nodiscard]] int error_code(sqlite3* db) noexcept;
 
 /// The same as the first, with the connection's own code and message.
 [[noreturn]] inline void throw_sqlite(sqlite3* db, const char* doing, Added added = Added::no) {
@@ -72,15 +45,7 @@ namespace sqlite {
 
 /// Whether a client must stop itself after this error: its file is damaged, moved or read-only, or a sync failed, after
 /// which the kernel may have dropped the pages that the next sync would report as written.
-[[nodiscard]] inline bool is_fatal(int extended_code) noexcept {
-    switch (extended_code) {
-        case SQLITE_IOERR_FSYNC:
-        case SQLITE_IOERR_DIR_FSYNC: return true;
-        default: break;
-    }
-    const int code = extended_code & 0xff;
-    return code == SQLITE_CORRUPT || code == SQLITE_NOTADB || code == SQLITE_READONLY;
-}
+[[nodiscard]] bool is_fatal(int extended_code) noexcept;
 
 /// A connection that somebody else closes; a bare pointer would look like one that its class owns.
 struct Handle {
@@ -104,13 +69,7 @@ public:
     }
 
     /// Prepares it, or prepares it anew. Errors: StorageError; then it stays as it was.
-    void prepare(sqlite3* db) {
-        sqlite3_stmt* fresh = nullptr;
-        if (sqlite3_prepare_v3(db, sql_, -1, SQLITE_PREPARE_PERSISTENT, &fresh, nullptr) != SQLITE_OK) {
-            throw_sqlite(db, sql_);
-        }
-        sqlite3_finalize(std::exchange(statement_, fresh));
-    }
+    void prepare(sqlite3* db);
 
 private:
     const char* sql_;
@@ -141,18 +100,7 @@ public:
     // NOLINTEND(google-explicit-constructor)
 
     /// Binds to the place `index`, from 1; SQLite's result code.
-    [[nodiscard]] int bind(sqlite3_stmt* statement, int index) const noexcept {
-        // A null pointer would bind NULL, so empty text borrows a pointer.
-        const char* data = bytes_.data() == nullptr ? "" : bytes_.data();
-        switch (kind_) {
-            case Kind::integer: return sqlite3_bind_int64(statement, index, number_);
-            case Kind::text:
-                return sqlite3_bind_text64(statement, index, data, bytes_.size(), SQLITE_STATIC, SQLITE_UTF8);
-            case Kind::blob: return sqlite3_bind_blob64(statement, index, data, bytes_.size(), SQLITE_STATIC);
-            case Kind::null: break;
-        }
-        return sqlite3_bind_null(statement, index);
-    }
+    [[nodiscard]] int bind(sqlite3_stmt* statement, int index) const noexcept;
 
 private:
     enum class Kind { null, integer, text, blob };
@@ -166,15 +114,7 @@ private:
 /// read transaction stays open. Bound text and bytes must live until then.
 class Run {
 public:
-    Run(sqlite3* db, Statement& statement, std::initializer_list<Value> values = {})
-        : db_(db), statement_(statement.get(db)) {
-        int index = 0;
-        for (const Value& value : values) {
-            if (value.bind(statement_, ++index) == SQLITE_OK) continue;
-            sqlite3_reset(statement_);  // the destructor does not run when a constructor throws
-            throw_sqlite(db_, sqlite3_sql(statement_));
-        }
-    }
+    Run(sqlite3* db, Statement& statement, std::initializer_list<Value> values = {});
     Run(const Run&) = delete;
     Run& operator=(const Run&) = delete;
     ~Run() { sqlite3_reset(statement_); }
@@ -183,19 +123,10 @@ public:
     int step_code() noexcept { return sqlite3_step(statement_); }
 
     /// Whether there is a (next) row.
-    bool step() {
-        const int code = step_code();
-        if (code == SQLITE_ROW) return true;
-        if (code == SQLITE_DONE) return false;
-        throw_sqlite(db_, sqlite3_sql(statement_));
-    }
+    bool step();
 
     /// Runs a statement that returns no rows; the number of rows it changed.
-    int change() {
-        while (step()) {
-        }
-        return sqlite3_changes(db_);
-    }
+    int change();
 
     [[nodiscard]] bool is_null(int column) const { return sqlite3_column_type(statement_, column) == SQLITE_NULL; }
     [[nodiscard]] std::int64_t integer(int column) const { return sqlite3_column_int64(statement_, column); }
@@ -204,12 +135,7 @@ public:
         return integer(column);
     }
     /// Text or bytes; valid until the next step.
-    [[nodiscard]] std::string_view bytes(int column) const {
-        const void* data = sqlite3_column_blob(statement_, column);
-        const int size = sqlite3_column_bytes(statement_, column);
-        return data == nullptr ? std::string_view{}
-                               : std::string_view{static_cast<const char*>(data), static_cast<std::size_t>(size)};
-    }
+    [[nodiscard]] std::string_view bytes(int column) const;
 
 private:
     sqlite3* db_;
@@ -233,13 +159,13 @@ inline void prepare_ahead(sqlite3* db, std::initializer_list<Statement*> stateme
 }
 
 /// Runs a statement of that kind, which returns no rows. Whether it worked.
-inline bool run_ahead(sqlite3* db, Statement& prepared) noexcept {
-    sqlite3_stmt* const statement = prepared.get(db);
-    const bool done = sqlite3_step(statement) == SQLITE_DONE;
-    return sqlite3_reset(statement) == SQLITE_OK && done;
-}
+bool run_ahead(sqlite3* db, Statement& prepared) noexcept;
 
 }  // namespace sqlite
 }  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/store/sqlite/statement.ipp>
+#endif

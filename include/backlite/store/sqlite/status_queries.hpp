@@ -26,18 +26,7 @@ public:
     }
 
     /// The counts at one moment, from indexes alone. Costs a step per unfinished task.
-    [[nodiscard]] TaskCounts counts(std::int64_t now) {
-        TaskCounts result;
-        for (Run run(db_, counts_, {now}); run.step();) {
-            QueueCounts& counts = result.emplace_back();
-            counts.queue = run.bytes(0);
-            counts.waiting = static_cast<std::uint64_t>(run.integer(1));
-            counts.scheduled = static_cast<std::uint64_t>(run.integer(2));
-            counts.running = static_cast<std::uint64_t>(run.integer(3));
-            if (counts.waiting > 0) counts.oldest_due = from_ms(run.integer(4));
-        }
-        return result;
-    }
+    [[nodiscard]] TaskCounts counts(std::int64_t now);
 
 private:
     static_assert(static_cast<int>(TaskStatus::pending) == 0 && static_cast<int>(TaskStatus::running) == 1 &&
@@ -64,3 +53,7 @@ private:
 }  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/store/sqlite/status_queries.ipp>
+#endif

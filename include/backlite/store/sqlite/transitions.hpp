@@ -24,12 +24,7 @@ public:
     /// Writes one resolution. False if the claim is no longer held; then nothing is changed.
     /// REQUIRES: inside a write transaction. Errors: StorageError, also if a trigger of the host ignores the change;
     /// the caller rolls back.
-    [[nodiscard]] bool write(const detail::AttemptResult& outcome) {
-        if (apply(outcome)) return true;
-        Run run(db_, holds_, {outcome.id.str(), outcome.claim});
-        if (!run.step()) return false;
-        throw StorageError("the outcome of a task changed no row, although its claim is held", SQLITE_CONSTRAINT);
-    }
+    [[nodiscard]] bool write(const detail::AttemptResult& outcome);
 
     /// Shows that the holder of a claim lives. False if the claim is no longer held.
     [[nodiscard]] bool extend(const TaskId& id, std::int64_t claim) {
@@ -37,40 +32,9 @@ public:
     }
 
 private:
-    bool apply(const detail::AttemptResult& outcome) {
-        const std::string& id = outcome.id.str();
-        switch (outcome.resolution) {
-            case detail::RowChange::complete:
-            case detail::RowChange::fail:
-                if (outcome.keep_row && !keep(outcome)) return false;
-                return Run(db_, remove_, {id, outcome.claim}).change() == 1;
-            case detail::RowChange::retry:
-                return Run(db_, retry_,
-                           {id, outcome.claim, outcome.wait_until, outcome.executed_at, outcome.error,
-                            outcome.spends_attempt})
-                           .change() == 1;
-            case detail::RowChange::snooze:
-                return Run(db_, snooze_, {id, outcome.claim, outcome.wait_until, outcome.executed_at}).change() == 1;
-            case detail::RowChange::release:
-                if (outcome.wait) return Run(db_, put_off_, {id, outcome.claim, outcome.wait_until}).change() == 1;
-                break;
-        }
-        return Run(db_, release_, {id, outcome.claim}).change() == 1;
-    }
+    bool apply(const detail::AttemptResult& outcome);
 
-    bool keep(const detail::AttemptResult& outcome) {
-        const bool succeeded = outcome.resolution == detail::RowChange::complete;
-        if (succeeded) {
-            return Run(db_, keep_,
-                       {outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt,
-                        outcome.duration_us, succeeded, outcome.keep_payload, outcome.expires_at, nullptr})
-                       .change() == 1;
-        }
-        return Run(db_, keep_,
-                   {outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt, outcome.duration_us,
-                    succeeded, outcome.keep_payload, outcome.expires_at, outcome.error})
-                   .change() == 1;
-    }
+    bool keep(const detail::AttemptResult& outcome);
 
     Handle db_;
     Statement holds_{"SELECT 1 FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
@@ -114,3 +78,7 @@ private:
 }  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/store/sqlite/transitions.ipp>
+#endif

@@ -43,24 +43,10 @@ public:
     explicit Upkeep(sqlite3* db) noexcept : db_{db} {}
 
     /// A number for a client that starts; never given twice on one file.
-    [[nodiscard]] std::int64_t next_owner() {
-        Run run(db_, next_owner_);
-        const std::int64_t owner = run.step() ? run.integer(0) : 0;
-        while (run.step()) {
-        }
-        return owner;
-    }
+    [[nodiscard]] std::int64_t next_owner();
 
     /// The clients in the list, by their numbers.
-    [[nodiscard]] std::vector<detail::OwnerRow> owners() {
-        std::vector<detail::OwnerRow> rows;
-        Run run(db_, owners_);
-        while (run.step()) {
-            rows.push_back({run.integer(0), static_cast<unsigned>(run.integer(1)),
-                            static_cast<unsigned>(run.integer(2)), std::string{run.bytes(3)}});
-        }
-        return rows;
-    }
+    [[nodiscard]] std::vector<detail::OwnerRow> owners();
 
     void insert_owner(const detail::OwnerRow& row, std::int64_t now) {
         Run(db_, insert_owner_, {row.owner, row.slot, row.workers, now, row.boot_id, version_number}).change();
@@ -77,26 +63,9 @@ public:
     void set_side_file_id(std::string_view id) { Run(db_, set_side_file_id_, {id}).change(); }
 
     /// The owners that hold claims, whether `backlite_clients` names them or not.
-    [[nodiscard]] std::vector<std::int64_t> claim_holders() {
-        std::vector<std::int64_t> owners;
-        std::int64_t least = (std::numeric_limits<std::int64_t>::min)();  // a row of others may hold any number
-        for (;;) {
-            Run run(db_, next_holder_, {least});
-            if (!run.step()) return owners;
-            owners.push_back(run.integer(0));
-            if (owners.back() == (std::numeric_limits<std::int64_t>::max)()) return owners;
-            least = owners.back() + 1;
-        }
-    }
+    [[nodiscard]] std::vector<std::int64_t> claim_holders();
 
-    [[nodiscard]] std::vector<ForeignClaim> claims_of(std::int64_t owner) {
-        std::vector<ForeignClaim> claims;
-        Run run(db_, claims_of_, {owner});
-        while (run.step()) {
-            claims.push_back({TaskId::from_text(std::string{run.bytes(0)}), run.integer(1), run.integer(2)});
-        }
-        return claims;
-    }
+    [[nodiscard]] std::vector<ForeignClaim> claims_of(std::int64_t owner);
 
     /// Counts a process death inside the processor against a claim.
     void count_crash(const ForeignClaim& claim) { Run(db_, count_crash_, {claim.id.str(), claim.claim}).change(); }
@@ -113,11 +82,7 @@ public:
     }
 
     /// When the oldest claim without an owner was taken; nullopt: there is none.
-    [[nodiscard]] std::optional<std::int64_t> oldest_ownerless() {
-        Run run(db_, oldest_ownerless_);
-        if (!run.step()) return std::nullopt;
-        return run.integer(0);
-    }
+    [[nodiscard]] std::optional<std::int64_t> oldest_ownerless();
 
     /// Gives back up to `limit` claims without an owner that were taken at `claimed_at` or before, the oldest first;
     /// how many.
@@ -137,15 +102,7 @@ public:
     /// than a day before that, which is still to come; what ran while it was ahead, after as long a wait as it was
     /// given. A later time that a program asked for, or that an attempt since did, is left alone. `jump`: how far the
     /// clock was set back, zero if that is not known.
-    Mended mend(std::string_view queue, std::int64_t now, std::int64_t from, std::int64_t jump, int limit) {
-        std::int64_t to = never;
-        {
-            Run run(db_, last_of_piece_, {queue, (std::max)(now, from), limit - 1});
-            if (run.step()) to = run.integer(0);
-        }
-        const int tasks = Run(db_, mend_, {queue, now, (std::max)(now, from), to, jump, limit}).change();
-        return {tasks, tasks == limit ? from : to};  // tasks of the same time may be more than `limit`
-    }
+    Mended mend(std::string_view queue, std::int64_t now, std::int64_t from, std::int64_t jump, int limit);
 
     /// The same for what is claimed, so that it does not wait for a time that it was due at already once it is given
     /// back or fails, and that claims without owner lapse. How many were changed.
@@ -164,28 +121,15 @@ public:
     void purge_row(std::int64_t row) { Run(db_, purge_row_, {row}).change(); }
 
     /// Errors: CorruptError if one of our tables was dropped.
-    void demand_tables() {
-        Run run(db_, tables_);
-        if (run.step() && run.integer(0) == tables) return;
-        throw CorruptError("a table of backlite was dropped or renamed", SQLITE_CORRUPT);
-    }
+    void demand_tables();
 
     /// When the next completed task expires; nullopt: none does.
-    [[nodiscard]] std::optional<std::int64_t> next_expiry() {
-        Run run(db_, next_expiry_);
-        if (!run.step()) return std::nullopt;
-        return run.integer(0);
-    }
+    [[nodiscard]] std::optional<std::int64_t> next_expiry();
 
 private:
     static constexpr std::int64_t tables = 5;
 
-    std::vector<std::int64_t> rows(Statement& select, std::initializer_list<Value> values) {
-        std::vector<std::int64_t> found;
-        Run run(db_, select, values);
-        while (run.step()) found.push_back(run.integer(0));
-        return found;
-    }
+    std::vector<std::int64_t> rows(Statement& select, std::initializer_list<Value> values);
 
     Handle db_;
     Statement next_owner_{"UPDATE backlite_meta SET value = value + 1 WHERE key = 'last_owner' RETURNING value"};
@@ -272,3 +216,7 @@ private:
 }  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/store/sqlite/upkeep.ipp>
+#endif

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/add_op.hpp>.
+
+#include <backlite/add_op.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+
+BACKLITE_DECL std::vector<TaskId> AddOp::save() {
+    target_->check_call("AddOp::save");
+    if (std::exchange(saved_, true))
+        throw ConfigError("AddOp::save: called a second time; each call needs its own add()");
+    if (error_) std::rethrow_exception(error_);
+    const TimePoint called = target_->clock().now();
+    const std::int64_t now = to_ms(called);
+    const std::optional<std::int64_t> wait_until = due_time(called);
+    if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
+    if (tasks_.empty()) return {};
+    std::vector<TaskId> ids;
+    ids.reserve(tasks_.size());  // now: once they are added, nothing may fail
+    try {
+        if (database_ != nullptr) {
+            target_->add_within(*database_, tasks_, wait_until, now);
+        } else {
+            target_->add(tasks_, wait_until, now, stop_);
+        }
+    } catch (Error& error) {
+        name_queue(error);
+        throw;
+    }
+    for (detail::NewTask& task : tasks_) ids.push_back(std::move(task.id));
+    return ids;
+}
+
+BACKLITE_DECL std::optional<std::int64_t> AddOp::due_time(TimePoint now) const {
+    constexpr auto never = (std::numeric_limits<std::int64_t>::max)();
+    if (wait_) {
+        const std::int64_t due = due_after(now, *wait_);
+        if (*wait_ < Duration::zero() || due == never) {
+            throw ConfigError(detail::format("AddOp::wait: {} ms is negative or too long", {wait_->count()}));
+        }
+        return due;
+    }
+    if (at_ && (*at_ < 0 || *at_ == never)) {
+        throw ConfigError(
+            detail::format("AddOp::at: {} ms after 1970 is before 1970 or too far off; sums of "
+                           "system_clock::time_point wrap round beyond the year 2262",
+                           {*at_}));
+    }
+    return at_;
+}
+
+BACKLITE_DECL void AddOp::name_queue(Error& error) const noexcept {
+    try {
+        error.set_subject(std::string{tasks_.front().queue}, {});
+    } catch (const std::bad_alloc&) {
+    }
+}
+
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

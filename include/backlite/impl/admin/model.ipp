@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/admin/model.hpp>.
+
+#include <backlite/admin/model.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace admin {
+
+BACKLITE_DECL std::optional<bool> is_entered(const std::vector<Process>& processes, std::optional<std::int64_t> owner,
+                                             const Inside& task) noexcept {
+    if (!owner) return std::nullopt;
+    for (const Process& process : processes) {
+        if (process.owner != *owner) continue;
+        if (process.alive == false) return false;
+        if (!process.inside) return std::nullopt;
+        for (const Inside& entered : *process.inside) {
+            if (entered == task) return true;
+        }
+        return false;
+    }
+    return false;  // its client is gone
+}
+
+BACKLITE_DECL Counted& Counted::operator+=(const Counted& other) noexcept {
+    succeeded += other.succeeded;
+    failed += other.failed;
+    attempts += other.attempts;
+    duration_us += other.duration_us;
+    added += other.added;
+    retried += other.retried;
+    started += other.started;
+    wait_ms += other.wait_ms;
+    return *this;
+}
+
+}  // namespace admin
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/admin/schema_features.hpp>.
+
+#include <backlite/admin/schema_features.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace admin {
+
+BACKLITE_DECL std::optional<SchemaFeatures> shape_of(sqlite3* db) {
+    using store::sqlite::Run;
+    using store::sqlite::Statement;
+    const auto has = [db](std::string_view type, std::string_view name) {
+        store::sqlite::Statement select("SELECT 1 FROM sqlite_schema WHERE type = ?1 AND name = ?2 COLLATE NOCASE");
+        return store::sqlite::Run(db, select, {type, name}).step();
+    };
+    const auto columns = [db](std::string_view table, std::initializer_list<std::string_view> names) {
+        store::sqlite::Statement select("SELECT 1 FROM pragma_table_xinfo(?1) WHERE name = ?2 COLLATE NOCASE");
+        for (const std::string_view name : names) {
+            if (!store::sqlite::Run(db, select, {table, name}).step()) return false;
+        }
+        return true;
+    };
+    const bool tasks = has("table", "backlite_tasks");
+    const bool completed = has("table", "backlite_tasks_completed");
+    if (!tasks && !completed) return std::nullopt;
+    SchemaFeatures shape;
+    shape.readable = columns("backlite_tasks", {"id", "created_at", "queue", "task", "wait_until", "claimed_at",
+                                                "last_executed_at", "attempts"}) &&
+                     columns("backlite_tasks_completed", {"id", "created_at", "queue", "last_executed_at", "attempts",
+                                                          "last_duration_micro", "task", "expires_at", "error"});
+    shape.ours = shape.readable && columns("backlite_tasks", {"due", "owner", "crashes", "error"}) &&
+                 has("index", "backlite_tasks_due") && has("index", "backlite_tasks_owner") &&
+                 has("index", "backlite_tasks_ownerless");
+    shape.failed = shape.readable && has("index", "backlite_tasks_completed_failed");
+    shape.clients = has("table", "backlite_clients") &&
+                    columns("backlite_clients", {"owner", "slot", "workers", "started_at", "version"});
+    shape.counts = has("table", "backlite_stats") &&
+                   columns("backlite_stats", {"span", "start", "queue", "added", "started", "succeeded", "failed",
+                                              "retried", "wait_ms", "run_us"});
+    shape.schema_version = 1;
+    if (has("table", "backlite_meta") && columns("backlite_meta", {"key", "value"})) {
+        store::sqlite::Statement select("SELECT value FROM backlite_meta WHERE key = 'schema_version'");
+        store::sqlite::Run run(db, select);
+        if (run.step()) shape.schema_version = run.integer(0);
+    }
+    return shape;
+}
+
+BACKLITE_DECL std::string first_rows(const Bounds& bounds) {
+    return fmt::format(
+        "(SELECT rowid AS row, id, queue, claimed_at, attempts, {} AS due FROM backlite_tasks ORDER BY rowid LIMIT {})",
+        due_of_go, bounds.unindexed);
+}
+
+BACKLITE_DECL std::string claimed_rows(const SchemaFeatures& shape, const Bounds& bounds) {
+    if (shape.ours) {
+        return "(SELECT rowid AS row, queue, claimed_at, owner, claim, id FROM backlite_tasks "
+               "INDEXED BY backlite_tasks_owner WHERE owner IS NOT NULL AND claimed_at IS NOT NULL UNION ALL "
+               "SELECT rowid, queue, claimed_at, owner, claim, id FROM backlite_tasks "
+               "INDEXED BY backlite_tasks_ownerless WHERE claimed_at IS NOT NULL AND owner IS NULL)";
+    }
+    return fmt::format(
+        "(SELECT row, queue, claimed_at, NULL AS owner, 0 AS claim, id FROM {} WHERE claimed_at IS NOT NULL)",
+        first_rows(bounds));
+}
+
+BACKLITE_DECL std::string unclaimed_rows(const SchemaFeatures& shape, const Bounds& bounds) {
+    if (shape.ours) {
+        return "(SELECT rowid AS row, queue, due, attempts FROM backlite_tasks INDEXED BY backlite_tasks_due "
+               "WHERE claimed_at IS NULL)";
+    }
+    return fmt::format("(SELECT row, queue, due, attempts FROM {} WHERE claimed_at IS NULL)", first_rows(bounds));
+}
+
+BACKLITE_DECL bool has_more_rows(sqlite3* db, const SchemaFeatures& shape, const Bounds& bounds) {
+    if (shape.ours) return false;
+    using store::sqlite::Run;
+    using store::sqlite::Statement;
+    store::sqlite::Statement least("SELECT min(rowid) FROM backlite_tasks");
+    store::sqlite::Statement most("SELECT max(rowid) FROM backlite_tasks");
+    store::sqlite::Run first(db, least);
+    store::sqlite::Run last(db, most);
+    if (!first.step() || !last.step() || first.is_null(0)) return false;
+    // In most files this is all: the numbers of the rows cannot hold more.
+    if (static_cast<double>(last.integer(0)) - static_cast<double>(first.integer(0)) <
+        static_cast<double>(bounds.unindexed)) {
+        return false;
+    }
+    store::sqlite::Statement beyond("SELECT 1 FROM backlite_tasks ORDER BY rowid LIMIT 1 OFFSET ?1");
+    return store::sqlite::Run(db, beyond, {bounds.unindexed}).step();
+}
+
+}  // namespace admin
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

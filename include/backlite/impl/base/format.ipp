@@ -1,0 +1,32 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/base/format.hpp>.
+
+#include <backlite/base/format.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace detail {
+
+BACKLITE_DECL std::string format(std::string_view pattern, std::initializer_list<Piece> pieces) {
+    std::string text;
+    for (const Piece& piece : pieces) {
+        const std::size_t hole = pattern.find("{}");
+        if (hole == std::string_view::npos) break;
+        text.append(pattern.substr(0, hole)).append(piece.text());
+        pattern.remove_prefix(hole + 2);
+    }
+    return text.append(pattern);
+}
+
+BACKLITE_DECL std::string format_or_say(std::string_view pattern, std::initializer_list<Piece> pieces) noexcept {
+    try {
+        return format(pattern, pieces);
+    } catch (const std::bad_alloc&) {
+        return "(out of memory)";
+    }
+}
+
+}  // namespace detail
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

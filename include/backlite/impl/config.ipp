@@ -1,0 +1,85 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/config.hpp>.
+
+#include <backlite/config.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+
+BACKLITE_DECL Backoff Backoff::exponential(ExponentialBackoff rule) {
+    Backoff backoff;
+    backoff.kind_ = Kind::exponential;
+    backoff.rule_ = rule;
+    return backoff;
+}
+
+BACKLITE_DECL Backoff Backoff::custom(std::function<Duration(int attempt)> wait) {
+    Backoff backoff;
+    backoff.kind_ = Kind::custom;
+    backoff.custom_ = std::move(wait);
+    return backoff;
+}
+
+BACKLITE_DECL Duration Backoff::delay(int attempt, std::uint64_t random) const {
+    if (kind_ == Kind::fixed) return fixed_;
+    if (kind_ == Kind::custom) return custom_(attempt);
+    const ExponentialBackoff& rule = rule_;
+    if (rule.initial == Duration::zero()) return Duration::zero();  // below, zero times infinity is no number
+    const auto most = static_cast<double>(rule.max.count());
+    const double unit = static_cast<double>(random >> 11) / static_cast<double>(std::uint64_t{1} << 53);  // [0, 1)
+    const double spread = 1.0 + rule.jitter * (2.0 * unit - 1.0);
+    const double wait = static_cast<double>(rule.initial.count()) * std::pow(rule.factor, attempt - 1);
+    // The cap comes before the spread too: waits at the cap spread downwards instead of meeting there.
+    const double spread_wait = (wait < most ? wait : most) * spread;
+    // The cap as it was given: as a double it may be more than a Duration holds.
+    return spread_wait < most ? Duration{static_cast<Duration::rep>(std::ceil(spread_wait))} : rule.max;
+}
+
+BACKLITE_DECL void Backoff::validate(const std::string& queue) const {
+    if (kind_ == Kind::fixed) {
+        if (fixed_ < Duration::zero()) {
+            throw ConfigError(detail::format("queue \"{}\": backoff is negative: {} ms", {queue, fixed_.count()}));
+        }
+        return;
+    }
+    if (kind_ == Kind::custom) {
+        if (!custom_) throw ConfigError(detail::format("queue \"{}\": the custom backoff is empty", {queue}));
+        return;
+    }
+    const ExponentialBackoff& rule = rule_;
+    if (rule.initial < Duration::zero() || rule.max < Duration::zero()) {
+        throw ConfigError(
+            detail::format("queue \"{}\": exponential backoff has a negative time: initial {} ms, max {} ms",
+                           {queue, rule.initial.count(), rule.max.count()}));
+    }
+    if (!(rule.factor >= 1.0) || !std::isfinite(rule.factor)) {
+        throw ConfigError(
+            detail::format("queue \"{}\": exponential backoff has a factor below 1: {}", {queue, rule.factor}));
+    }
+    if (!(rule.jitter >= 0.0 && rule.jitter <= 1.0)) {
+        throw ConfigError(detail::format("queue \"{}\": jitter is not between 0 and 1: {}", {queue, rule.jitter}));
+    }
+}
+
+BACKLITE_DECL void QueueConfig::validate() const {
+    if (name.empty()) throw ConfigError("a queue has an empty name: set QueueConfig::name");
+    if (name.find('\0') != std::string::npos) throw ConfigError("a queue's name holds a NUL character");
+    if (max_attempts < 1) {
+        throw ConfigError(detail::format("queue \"{}\": max_attempts is {}, must be at least 1", {name, max_attempts}));
+    }
+    if (max_crashes < 1) {
+        throw ConfigError(detail::format("queue \"{}\": max_crashes is {}, must be at least 1", {name, max_crashes}));
+    }
+    if (timeout < Duration::zero()) {
+        throw ConfigError(detail::format("queue \"{}\": timeout is negative: {} ms", {name, timeout.count()}));
+    }
+    if (retention && retention->duration < Duration::zero()) {
+        throw ConfigError(
+            detail::format("queue \"{}\": retention is negative: {} ms", {name, retention->duration.count()}));
+    }
+    backoff.validate(name);
+}
+
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

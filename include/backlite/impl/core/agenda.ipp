@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/core/agenda.hpp>.
+
+#include <backlite/core/agenda.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace core {
+
+BACKLITE_DECL bool Agenda::lower(std::string_view queue, std::int64_t due) {
+    const std::size_t index = queues_.find(queue);
+    if (index == queues_.size()) {
+        stray_added_.store(true, std::memory_order_relaxed);
+        return false;
+    }
+    const std::lock_guard lock(mutex_);
+    lowered_[index] = (std::min)(lowered_[index], due);
+    earliest_lowered_ = (std::min)(earliest_lowered_, due);
+    return due < interest_;
+}
+
+BACKLITE_DECL bool Agenda::doze(std::int64_t interest, std::uint64_t seen) {
+    const std::lock_guard lock(mutex_);
+    interest_ = interest;
+    seen_ = seen;
+    return earliest_lowered_ >= interest;
+}
+
+BACKLITE_DECL void Agenda::merge() {
+    const std::lock_guard lock(mutex_);
+    interest_ = nothing;
+    if (std::exchange(earliest_lowered_, store::never) == store::never) return;
+    for (std::size_t i = 0; i < heads_.size(); ++i) {
+        heads_[i].due = (std::min)(heads_[i].due, std::exchange(lowered_[i], store::never));
+    }
+}
+
+BACKLITE_DECL void Agenda::release_held(bool crashed_running, bool worker_free) noexcept {
+    for (store::QueueHead& head : heads_) {
+        if (!crashed_running) head.due = (std::min)(head.due, std::exchange(head.held_due, store::never));
+        if (worker_free) head.due = (std::min)(head.due, std::exchange(head.worker_due, store::never));
+    }
+}
+
+BACKLITE_DECL const store::QueueHead* Agenda::earliest() const noexcept {
+    const store::QueueHead* first = nullptr;
+    for (const store::QueueHead& head : heads_) {
+        if (head.blocked || head.due == store::never) continue;
+        if (first == nullptr || head.due < first->due) first = &head;
+    }
+    return first;
+}
+
+}  // namespace core
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/core/queue_registry.hpp>.
+
+#include <backlite/core/queue_registry.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace core {
+
+BACKLITE_DECL void QueueRegistry::add(std::unique_ptr<detail::QueueBase> queue) {
+    const std::string& name = queue->config().name;
+    const auto place = lower_bound(name);
+    if (place != queues_.end() && (*place)->config().name == name) {
+        throw ConfigError(detail::format("queue \"{}\" is registered already: names are unique in a client", {name}));
+    }
+    queues_.insert(place, std::move(queue));
+}
+
+BACKLITE_DECL std::size_t QueueRegistry::find(std::string_view name) const noexcept {
+    const auto place = lower_bound(name);
+    const bool found = place != queues_.end() && (*place)->config().name == name;
+    return found ? static_cast<std::size_t>(place - queues_.begin()) : queues_.size();
+}
+
+BACKLITE_DECL std::vector<store::QueueHead> QueueRegistry::heads() const {
+    std::vector<store::QueueHead> heads;
+    for (const auto& queue : queues_) {
+        heads.push_back({.name = queue->config().name, .max_crashes = queue->config().max_crashes});
+    }
+    return heads;
+}
+
+BACKLITE_DECL auto QueueRegistry::lower_bound(std::string_view name) const noexcept -> Queues::const_iterator {
+    return std::lower_bound(queues_.begin(), queues_.end(), name,
+                            [](const std::unique_ptr<detail::QueueBase>& queue, std::string_view wanted) {
+                                return queue->config().name < wanted;
+                            });
+}
+
+}  // namespace core
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/core/task_runner.hpp>.
+
+#include <backlite/core/task_runner.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace core {
+
+BACKLITE_DECL TaskRunner::TaskRunner(const QueueRegistry& queues, std::weak_ptr<engine::Engine> engine,
+                                     const Clock& clock, detail::SafeLogger log)
+    : queues_(queues),
+      engine_(std::move(engine)),
+      clock_(clock),
+      log_(std::move(log)),
+      random_(platform::random_seed()) {}
+
+BACKLITE_DECL void TaskRunner::run(const detail::ClaimedTask& task, const std::shared_ptr<detail::StopSignal>& signal,
+                                   AttemptObserver& observer, detail::AttemptResult& resolved) {
+    const detail::QueueBase& queue = queues_[task.queue];
+    Attempt attempt{task, queue.config(), attempt_number(task), resolved, clock_.steady_now()};
+    resolved.claim = task.claim;
+    resolved.executed_at = to_ms(clock_.now());
+    try {
+        run(attempt, queue, signal, observer);
+    } catch (const std::exception&) {
+        wait_for_memory(attempt);
+    }
+}
+
+BACKLITE_DECL TaskRunner::Inside::~Inside() {
+    if (over) return;
+    runner.measure(attempt);
+    leave();
+    runner.resolve(attempt, Outcome::retry(detail::format_or_say("its processor called pthread_exit", {})),
+                   signal.reason());
+}
+
+BACKLITE_DECL void TaskRunner::Inside::leave() noexcept {
+    over = true;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);  // a processor may have turned it on
+    observer.left();
+    // Not after its end, though the wall clock was set back meanwhile.
+    std::int64_t& began = attempt.resolved.executed_at;
+    began = (std::min)(began, to_ms(runner.clock_.now()));
+}
+
+BACKLITE_DECL void TaskRunner::run(Attempt& attempt, const detail::QueueBase& queue,
+                                   const std::shared_ptr<detail::StopSignal>& signal, AttemptObserver& observer) {
+    const detail::ClaimedTask& task = attempt.task;
+    const QueueConfig& config = attempt.config;
+    if (task.crashes >= config.max_crashes) {
+        give_up(attempt, detail::format("the process died {} times while it ran this task (max_crashes is {})",
+                                        {task.crashes, config.max_crashes}));
+    } else if (task.attempts > most_attempts) {
+        give_up(attempt, detail::format("the row says {} spent attempts, more than any max_attempts allows (it is {})",
+                                        {task.attempts, config.max_attempts}));
+    } else if (task.oversize > 0) {
+        give_up(attempt,
+                detail::format("its payload of {} bytes is larger than ClientConfig::max_payload", {task.oversize}));
+    } else {
+        process(attempt, queue, signal, observer);
+    }
+}
+
+BACKLITE_DECL void TaskRunner::process(Attempt& attempt, const detail::QueueBase& queue,
+                                       const std::shared_ptr<detail::StopSignal>& signal, AttemptObserver& observer) {
+    observer.entering(attempt.task);
+    Inside inside{*this, attempt, *signal, observer};
+    std::unique_ptr<detail::QueueBase::Job> job;
+    bool no_memory = false;
+    const std::optional<std::string> unreadable = text_of_exception([&] {
+        try {
+            job = queue.decode(attempt.task.payload);
+        } catch (const std::bad_alloc&) {
+            no_memory = true;
+        }
+    });
+    if (unreadable || no_memory) inside.leave();
+    if (no_memory) return wait_for_memory(attempt);
+    if (unreadable) {
+        return fail_unread(attempt, detail::format("its payload cannot be read: {}", {*unreadable}));
+    }
+    std::optional<Outcome> outcome;
+    attempt.started = clock_.steady_now();
+    std::optional<std::string> thrown = text_of_exception([&] {
+        std::optional<Steady::time_point> deadline;
+        if (attempt.config.timeout > Duration::zero()) {
+            deadline = saturating_add(attempt.started, attempt.config.timeout);
+            observer.timing(*deadline, signal);
+        }
+        Context context({engine_, attempt.task.id, attempt.config.name, attempt.number, attempt.config.max_attempts,
+                         *signal, deadline});
+        outcome.emplace(job->run(context));
+    });
+    measure(attempt);
+    job.reset();
+    inside.leave();
+    if (thrown) outcome.emplace(Outcome::retry(std::move(*thrown)));
+    resolve(attempt, *outcome, signal->reason());
+}
+
+BACKLITE_DECL void TaskRunner::wait_for_memory(Attempt& attempt) noexcept {
+    constexpr Duration wait = std::chrono::seconds{1};
+    attempt.resolved = detail::AttemptResult{.claim = attempt.task.claim,
+                                             .resolution = detail::RowChange::release,
+                                             .executed_at = attempt.resolved.executed_at,
+                                             .wait_until = saturating_add(to_ms(clock_.now()), wait),
+                                             .wait = wait};
+    log_(LogLevel::warning, "no memory to begin a task: it is tried again",
+         {{"id", attempt.task.id.str()}, {"queue", attempt.config.name}, {"wait_ms", wait.count()}});
+}
+
+BACKLITE_DECL void TaskRunner::resolve(Attempt& attempt, const Outcome& outcome, StopReason stopped) noexcept {
+    switch (outcome.kind()) {
+        case Outcome::Kind::success: return succeed(attempt);
+        case Outcome::Kind::snooze: return snooze(attempt, outcome);
+        case Outcome::Kind::discard: return end_failed(attempt, outcome.reason());
+        case Outcome::Kind::retry:
+        case Outcome::Kind::retry_in: break;
+    }
+    if (stopped == StopReason::stopping) return give_back(attempt, outcome.reason());
+    if (is_last(attempt)) return end_failed(attempt, with_bound(attempt, outcome.reason()));
+    if (outcome.kind() == Outcome::Kind::retry_in) {
+        put_off(attempt.resolved, outcome.wait(), outcome.until());
+    } else {
+        put_off(attempt.resolved, backoff(attempt));
+    }
+    retry(attempt, outcome.reason());
+}
+
+BACKLITE_DECL Duration TaskRunner::put_off(detail::AttemptResult& resolved, Duration wait,
+                                           std::optional<TimePoint> until) const noexcept {
+    const TimePoint now = clock_.now();
+    if (until) {
+        resolved.wait_until = (std::max)(to_due_ms(*until), to_ms(now));
+        return Duration{resolved.wait_until - to_ms(now)};
+    }
+    resolved.wait_until = due_after(now, wait);
+    resolved.wait = wait;
+    return wait;
+}
+
+BACKLITE_DECL void TaskRunner::fail_unread(Attempt& attempt, const std::string& reason) {
+    if (!is_last(attempt)) {
+        put_off(attempt.resolved, backoff(attempt));
+        return retry(attempt, reason);
+    }
+    give_up(attempt, with_bound(attempt, reason));
+    attempt.resolved.spends_attempt = true;
+}
+
+BACKLITE_DECL std::string TaskRunner::with_bound(const Attempt& attempt, const std::string& reason) noexcept {
+    if (attempt.number <= attempt.config.max_attempts) return detail::format_or_say("{}", {reason});
+    return detail::format_or_say("no attempt is left after {} (max_attempts is {}): {}",
+                                 {attempt.number, attempt.config.max_attempts, reason});
+}
+
+BACKLITE_DECL void TaskRunner::succeed(Attempt& attempt) noexcept {
+    detail::AttemptResult& resolved = attempt.resolved;
+    resolved.resolution = detail::RowChange::complete;
+    resolved.spends_attempt = true;
+    const auto& retention = attempt.config.retention;
+    if (retention && !retention->only_failed) {
+        resolved.keep_row = true;
+        resolved.keep_payload = retention->data && !retention->data->only_failed;
+        resolved.expires_at = expiry(retention->duration);
+    }
+    if (!log_) return;
+    log_(LogLevel::info, "task processed",
+         {{"id", attempt.task.id.str()},
+          {"queue", attempt.config.name},
+          {"duration", duration_text(resolved)},
+          {"attempt", attempt.number}});
+}
+
+BACKLITE_DECL void TaskRunner::end_failed(Attempt& attempt, std::string_view reason) noexcept {
+    detail::AttemptResult& resolved = attempt.resolved;
+    resolved.resolution = detail::RowChange::fail;
+    resolved.spends_attempt = true;
+    resolved.error = detail::format_or_say("{}", {cut(reason)});
+    if (const auto& retention = attempt.config.retention) {
+        resolved.keep_row = true;
+        resolved.keep_payload = retention->data.has_value();
+        resolved.expires_at = expiry(retention->duration);
+    }
+    log_failure(attempt, 0, reason);
+}
+
+BACKLITE_DECL void TaskRunner::retry(Attempt& attempt, std::string_view reason) noexcept {
+    detail::AttemptResult& resolved = attempt.resolved;
+    resolved.resolution = detail::RowChange::retry;
+    resolved.spends_attempt = true;
+    resolved.error = detail::format_or_say("{}", {cut(reason)});
+    log_failure(attempt, attempt.config.max_attempts - attempt.number, reason);
+}
+
+BACKLITE_DECL void TaskRunner::snooze(Attempt& attempt, const Outcome& outcome) noexcept {
+    attempt.resolved.resolution = detail::RowChange::snooze;
+    const Duration wait = put_off(attempt.resolved, outcome.wait(), outcome.until());
+    if (!log_) return;
+    log_(LogLevel::info, "task snoozed",
+         {{"id", attempt.task.id.str()},
+          {"queue", attempt.config.name},
+          {"duration", duration_text(attempt.resolved)},
+          {"wait_ms", wait.count()}});
+}
+
+BACKLITE_DECL void TaskRunner::give_back(Attempt& attempt, std::string_view reason) noexcept {
+    attempt.resolved.resolution = detail::RowChange::release;
+    if (!log_) return;
+    log_(LogLevel::info, "task given back",
+         {{"id", attempt.task.id.str()},
+          {"queue", attempt.config.name},
+          {"duration", duration_text(attempt.resolved)},
+          {"reason", "stopping"},
+          {"error", cut(reason)}});
+}
+
+BACKLITE_DECL void TaskRunner::give_up(Attempt& attempt, std::string_view reason) noexcept {
+    detail::AttemptResult& resolved = attempt.resolved;
+    resolved.resolution = detail::RowChange::fail;
+    resolved.error = detail::format_or_say("{}", {cut(reason)});
+    resolved.keep_row = true;
+    resolved.keep_payload = true;
+    const auto& retention = attempt.config.retention;
+    resolved.expires_at = expiry(retention ? retention->duration : default_retention);
+    if (!log_) return;
+    log_(LogLevel::failure, "task given up",
+         {{"id", attempt.task.id.str()}, {"queue", attempt.config.name}, {"error", reason}});
+}
+
+BACKLITE_DECL Duration TaskRunner::backoff(const Attempt& attempt) noexcept {
+    Duration wait = std::chrono::seconds{1};
+    const auto broken = text_of_exception([&] { wait = attempt.config.backoff.delay(attempt.number, random()); });
+    if (!broken && wait >= Duration::zero()) return wait;
+    log_(LogLevel::failure, "the queue's backoff failed: waiting one second",
+         {{"id", attempt.task.id.str()},
+          {"queue", attempt.config.name},
+          {"error", broken ? *broken : detail::format_or_say("a negative wait of {} ms", {wait.count()})}});
+    return std::chrono::seconds{1};
+}
+
+BACKLITE_DECL void TaskRunner::log_failure(const Attempt& attempt, int remaining,
+                                           std::string_view reason) const noexcept {
+    if (!log_) return;
+    log_(LogLevel::failure, "task failed",
+         {{"id", attempt.task.id.str()},
+          {"queue", attempt.config.name},
+          {"duration", duration_text(attempt.resolved)},
+          {"attempt", attempt.number},
+          {"remaining", remaining},
+          {"error", cut(reason)}});
+}
+
+BACKLITE_DECL std::string_view TaskRunner::cut(std::string_view text) noexcept {
+    if (text.size() <= max_error) return text;
+    // A character has at most three bytes after its first: more of them are no UTF-8, and stay.
+    for (std::size_t end = max_error; end + 3 >= max_error; --end) {
+        if ((static_cast<unsigned char>(text[end]) & 0xc0U) != 0x80U) return text.substr(0, end);
+    }
+    return text.substr(0, max_error);
+}
+
+BACKLITE_DECL std::string TaskRunner::duration_text(const detail::AttemptResult& resolved) {
+    const double us = static_cast<double>(resolved.duration_us);
+    if (us < 1'000) return detail::format("{}us", {resolved.duration_us});
+    if (us < 1'000'000) return in_units("{:.3g}ms", us / 1'000);
+    return in_units("{:.3f}s", us / 1'000'000);
+}
+
+}  // namespace core
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

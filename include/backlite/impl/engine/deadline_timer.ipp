@@ -1,0 +1,103 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/engine/deadline_timer.hpp>.
+
+#include <backlite/engine/deadline_timer.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace engine {
+
+BACKLITE_DECL DeadlineTimer::~DeadlineTimer() {
+    std::vector<std::jthread> threads;
+    {
+        const std::lock_guard lock(mutex_);
+        closing_ = true;
+        threads = std::exchange(threads_, {});
+    }
+    changed_.notify_all();
+}
+
+BACKLITE_DECL void DeadlineTimer::arm(std::size_t worker, Steady::time_point deadline,
+                                      std::shared_ptr<detail::StopSignal> signal) {
+    bool sooner = false;
+    {
+        const std::lock_guard lock(mutex_);
+        entries_[worker] = {deadline, std::move(signal)};
+        sooner = deadline < next_;
+    }
+    if (sooner) changed_.notify_one();
+}
+
+BACKLITE_DECL void DeadlineTimer::fire(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept {
+    if (enqueue(signal, reason)) {
+        changed_.notify_one();
+    } else {
+        signal->fire(reason);
+    }
+}
+
+BACKLITE_DECL bool DeadlineTimer::enqueue_locked(const std::shared_ptr<detail::StopSignal>& signal,
+                                                 StopReason reason) noexcept {
+    try {
+        due_.push_back({signal, reason});
+        return true;
+    } catch (const std::bad_alloc&) {
+        return false;
+    }
+}
+
+BACKLITE_DECL void DeadlineTimer::add_thread_locked() {
+    // Now: a thread that there is no place for would be waited for, under the lock.
+    threads_.reserve(threads_.size() + 1);
+    threads_.push_back(platform::start_thread(own_, "backlite-timer", [this]() noexcept { run(); }));
+    ++free_;
+}
+
+BACKLITE_DECL void DeadlineTimer::run() noexcept {
+    std::unique_lock lock(mutex_);
+    while (!closing_) {
+        const auto now = clock_.steady_now();
+        collect_locked(now);
+        if (!due_.empty()) {
+            fire_first(lock);
+            continue;
+        }
+        const auto cap = std::chrono::duration_cast<Steady::duration>(detail::longest_wait());
+        changed_.wait_for(lock, next_ - now < cap ? next_ - now : cap);
+    }
+}
+
+BACKLITE_DECL void DeadlineTimer::collect_locked(Steady::time_point now) {
+    next_ = (Steady::time_point::max)();
+    for (Entry& entry : entries_) {
+        if (entry.signal && entry.deadline <= now) {
+            if (!enqueue_locked(entry.signal, StopReason::timeout)) {
+                next_ = (std::min)(next_, saturating_add(now, without_memory));
+                continue;
+            }
+            entry = {};
+        }
+        next_ = (std::min)(next_, entry.deadline);
+    }
+}
+
+BACKLITE_DECL void DeadlineTimer::fire_first(std::unique_lock<std::mutex>& lock) noexcept {
+    const Due due = std::move(due_.front());
+    due_.erase(due_.begin());
+    if (--free_ == 0) {
+        try {
+            add_thread_locked();
+        } catch (...) {  // none to be had: the others wait for this callback after all
+        }
+    }
+    lock.unlock();
+    changed_.notify_one();
+    due.signal->fire(due.reason);
+    lock.lock();
+    ++free_;
+}
+
+}  // namespace engine
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,400 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/engine/engine.hpp>.
+
+#include <backlite/engine/engine.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace engine {
+
+BACKLITE_DECL Engine::Engine(ClientConfig config)
+    : config_(checked_config(std::move(config))),
+      clock_(config_.clock ? config_.clock : std::make_shared<Clock>()),
+      log_(config_.logger),
+      writes_(config_, {[this]() noexcept { foreign_commit(); },
+                        [this](const StorageError& error) noexcept { on_fatal(error); }}) {
+    if (config_.auto_install) {
+        store::sqlite::Schema::install(writes_.connection(), config_.busy_timeout);
+    } else {
+        store::sqlite::Schema::check_writer(
+            writes_.connection());  // the write path asks again only if the schema changes
+    }
+}
+
+BACKLITE_DECL void Engine::install() {
+    check_fork("Client::install");
+    store::sqlite::Connection connection(config_, store::sqlite::Role::writer);
+    store::sqlite::Schema::install(connection, config_.busy_timeout);
+}
+
+BACKLITE_DECL void Engine::register_queue(std::unique_ptr<detail::QueueBase> queue) {
+    check_fork("Client::register_queue");
+    std::unique_lock lock(mutex_);
+    (void)clear_ended(lock);
+    if (session_ || changing_) {
+        throw ConfigError(detail::format("queue \"{}\": queues are registered before start, or between stop and start",
+                                         {queue->config().name}));
+    }
+    queues_.add(std::move(queue));
+}
+
+BACKLITE_DECL void Engine::start(std::stop_token hard_stop) {
+    check_fork("Client::start");
+    if (!begin_change()) return;  // started already
+    const ChangeScope change(*this);
+    const platform::ThreadList::Scope own(*own_threads_);
+    writes_.read([this](store::sqlite::Repository&) { store::sqlite::Schema::check_tables(writes_.connection()); },
+                 {config_.busy_timeout, {}});
+    auto session = std::make_shared<Session>(
+        SessionParts{own_threads_, weak_from_this(), [this]() noexcept { return end_orphan(); }, config_, *clock_, log_,
+                     queues_, writes_, add_counts_},
+        std::move(hard_stop));
+    const std::lock_guard lock(mutex_);
+    session_ = std::move(session);
+    // What came while the session was not yet to be found:
+    session_->dispatcher().refresh();
+    if (stop_asked_) session_->request_stop();
+    if (fatal_) session_->end_unwritten();
+    if (orphan_) session_->orphan();
+}
+
+BACKLITE_DECL bool Engine::stop(Duration patience) {
+    check_call("Client::stop");
+    if (patience < Duration::zero()) {
+        throw ConfigError(detail::format("Client::stop: the time is negative: {} ms", {patience.count()}));
+    }
+    if (on_own_thread()) return request_stop();
+    std::shared_ptr<Session> session = session_to_stop();
+    if (!session) return true;
+    const platform::ThreadList::Scope own(*own_threads_);  // a stop callback that calls stop() must not wait for itself
+    session->request_stop();
+    bool in_time = true;
+    if (!session->ending().wait(saturating_add(Steady::now(), patience))) {
+        in_time = !session->runs_any();  // what is left is to write, if anything
+        session->request_hard_stop();
+        if (!session->ending().wait(Steady::now() + std::chrono::seconds{1})) return false;
+    }
+    const bool clean = session->ending().clean();
+    take_down(session);
+    return in_time && clean;
+}
+
+BACKLITE_DECL void Engine::shut_down() noexcept {
+    if (on_own_thread() && leave_to_session()) return;
+    if (std::shared_ptr<Session> session = session_to_stop()) end_session(session);
+    end();
+}
+
+BACKLITE_DECL void Engine::add(std::span<detail::NewTask> tasks, std::optional<std::int64_t> wait_until,
+                               std::int64_t now, std::stop_token stop) {
+    if (open_transactions_.on_this_thread(writes_.connection().identity())) {
+        throw ConfigError(
+            "add() without tx() while this thread has a backlite::Transaction open on the same file: it would wait "
+            "for itself; use tx(transaction)");
+    }
+    check_types(tasks);
+    name(tasks, now);
+    Adding adding(*this, tasks, wait_until, now);
+    writes_.write([&](store::sqlite::Repository& repository) { adding.insert(repository); },
+                  {config_.busy_timeout, std::move(stop)});
+    adding.committed();
+}
+
+BACKLITE_DECL void Engine::add_within(SQLite::Database& database, std::span<detail::NewTask> tasks,
+                                      std::optional<std::int64_t> wait_until, std::int64_t now) {
+    sqlite3* db = database.getHandle();
+    check_own_file(db);
+    if (sqlite3_get_autocommit(db) != 0) throw ConfigError("tx(db): no transaction is open on this connection");
+    check_usable();
+    check_types(tasks);
+    name(tasks, now);
+    store::sqlite::add_within(db, file_, tasks, now, wait_until);
+}
+
+BACKLITE_DECL void Engine::check_own_file(sqlite3* db) const {
+    const char* name = sqlite3_db_filename(db, "main");
+    const std::string file{name == nullptr ? "" : name};
+    const bool own = !file.empty() && store::sqlite::identify(file) == identity_;
+    if (own && (file == file_ || store::sqlite::identify(file + "-wal") == log_identity_)) return;
+    throw ConfigError(detail::format(
+        "tx: the connection is on \"{}\", the client on \"{}\"{}",
+        {file, config_.database, own ? ", which is a hard link to the same file: SQLite keeps a log per name" : ""}));
+}
+
+BACKLITE_DECL TaskStatus Engine::status(const TaskId& id) {
+    check_call("Client::status");
+    const auto lock = lock_reader();
+    return reader_->reads.status(id);
+}
+
+BACKLITE_DECL TaskCounts Engine::counts() {
+    check_call("Client::counts");
+    const auto lock = lock_reader();
+    return reader_->reads.counts(to_ms(clock_->now()));
+}
+
+BACKLITE_DECL void Engine::foreign_commit() noexcept {
+    if (store::sqlite::has_wal_reset_bug(sqlite3_libversion_number()) && !foreign_writer_told_.exchange(true)) {
+        log_(LogLevel::warning, "several connections write to the file, and this SQLite has the WAL-reset bug",
+             {{"sqlite", sqlite3_libversion()}, {"mended_in", "3.44.6, 3.50.7, 3.51.3"}});
+    }
+    refresh();
+}
+
+BACKLITE_DECL Engine::ChangeScope::~ChangeScope() {
+    std::shared_ptr<Engine> orphan;  // goes after the lock; the caller has another
+    const std::lock_guard lock(engine_.mutex_);
+    engine_.changing_ = false;
+    engine_.changed_.notify_all();
+    if (!engine_.session_) orphan = std::move(engine_.orphan_);
+}
+
+BACKLITE_DECL std::unique_lock<std::mutex> Engine::lock_reader() {
+    std::unique_lock lock(reader_mutex_);
+    if (!reader_) {
+        lock.unlock();
+        if (opening_.has_this_thread()) {
+            throw UsageError("Client: asked inside ClientConfig::open, which opens the connection to ask by");
+        }
+        const platform::ThreadList::Scope opening(opening_);
+        auto opened = std::make_unique<Reader>(config_);
+        lock.lock();
+        if (!reader_) reader_ = std::move(opened);
+    }
+    return lock;
+}
+
+BACKLITE_DECL bool Engine::begin_change() {
+    std::unique_lock lock(mutex_);
+    for (bool patient = !on_own_thread();;) {
+        if (changing_) {
+            if (on_own_thread()) return false;
+            changed_.wait_for(lock, detail::longest_wait());
+            continue;
+        }
+        if (!session_) {
+            changing_ = true;
+            stop_asked_ = false;
+            return true;
+        }
+        if (!session_->stopping()) return false;
+        if (clear_ended(lock)) continue;
+        const std::string running = running_locked();
+        if (running.empty() && std::exchange(patient, false)) {
+            std::shared_ptr<Session> session = session_;
+            lock.unlock();
+            (void)session->ending().wait(saturating_add(Steady::now(), config_.busy_timeout));
+            session.reset();  // outside of the lock: the last holder joins its threads
+            lock.lock();
+            continue;
+        }
+        throw ConfigError(detail::format(
+            "Client::start: the client is still stopping; {}{}",
+            {running.empty() ? "no task runs, but outcomes are not yet written" : "running tasks: ", running}));
+    }
+}
+
+BACKLITE_DECL bool Engine::clear_ended(std::unique_lock<std::mutex>& lock) {
+    if (!session_ || on_own_thread() || !session_->ending().wait({})) return false;
+    std::shared_ptr<Session> ended = std::exchange(session_, nullptr);
+    lock.unlock();
+    ended.reset();  // joins its threads
+    lock.lock();
+    return true;
+}
+
+BACKLITE_DECL std::string Engine::running_locked() const {
+    std::string text;
+    for (const core::RunningTask& task : session_->running()) {
+        text += detail::format("{}{} of queue \"{}\"",
+                               {text.empty() ? "" : ", ", task.id.str(), queues_[task.queue].config().name});
+    }
+    return text;
+}
+
+BACKLITE_DECL std::shared_ptr<Session> Engine::session_to_stop() {
+    std::unique_lock lock(mutex_);
+    while (changing_) changed_.wait_for(lock, detail::longest_wait());
+    return session_;
+}
+
+BACKLITE_DECL bool Engine::request_stop() {
+    // Under the lock instead of on a copy: the last holder of a session joins its threads, of which this is one.
+    const std::lock_guard lock(mutex_);
+    if (session_) session_->request_stop();
+    stop_asked_ = changing_;  // for the session that is not yet to be found
+    return !session_ && !changing_;
+}
+
+BACKLITE_DECL void Engine::take_down(std::shared_ptr<Session>& session) {
+    std::shared_ptr<Engine> orphan;
+    {
+        const std::lock_guard lock(mutex_);
+        if (session_ == session) session_.reset();
+        // The caller's own handle goes when the caller is done with it, outside of the lock.
+        orphan = std::move(orphan_);
+    }
+    if (orphan) end();
+}
+
+BACKLITE_DECL void Engine::end_session(std::shared_ptr<Session>& session) noexcept {
+    const platform::ThreadList::Scope own(*own_threads_);
+    session->request_hard_stop();
+    constexpr auto busy = (Steady::time_point::max)();
+    auto idle_since = busy;
+    for (;;) {
+        const Duration pause = session->runs_any() ? Duration{1000} : Duration{10};
+        if (session->ending().wait(Steady::now() + pause)) break;
+        log_running(*session);
+        const auto now = Steady::now();
+        idle_since = session->runs_any() ? busy : (std::min)(idle_since, now);
+        if (now - idle_since >= config_.busy_timeout) session->abandon();
+    }
+    take_down(session);
+}
+
+BACKLITE_DECL bool Engine::leave_to_session() noexcept {
+    const std::lock_guard lock(mutex_);
+    if (!session_ && !changing_) return false;
+    orphan_ = shared_from_this();
+    if (session_) session_->orphan();
+    return true;
+}
+
+BACKLITE_DECL bool Engine::end_orphan() noexcept {
+    std::shared_ptr<Engine> self;  // goes last
+    std::shared_ptr<Session> session;
+    {
+        const std::lock_guard lock(mutex_);
+        if (!session_) return false;
+        session = session_;
+        self = std::move(orphan_);
+    }
+    session->let_watch_go();
+    end_session(session);
+    session.reset();
+    end();
+    return true;
+}
+
+BACKLITE_DECL void Engine::end() noexcept {
+    count_adds();
+    core::QueueRegistry queues;
+    const std::lock_guard lock(mutex_);
+    (std::swap)(queues, queues_);
+    ended_ = true;
+}
+
+BACKLITE_DECL void Engine::log_running(const Session& session) const noexcept {
+    try {
+        for (const core::RunningTask& task : session.running()) {
+            log_(LogLevel::warning, "waiting for a task to end before the client can be destroyed",
+                 {{"id", task.id.str()}, {"queue", queues_[task.queue].config().name}});
+        }
+    } catch (const std::bad_alloc&) {  // not told this time
+    }
+}
+
+BACKLITE_DECL void Engine::count_adds() noexcept {
+    try {
+        core::AddCounts::Batch added(add_counts_, Steady::now());
+        if (added.tallies().empty()) return;
+        writes_.write([&](store::sqlite::Repository& repository) { repository.statistics.add(added.tallies()); }, {});
+        added.written();
+    } catch (...) {
+        log_(LogLevel::warning, "the statistics do not count the last tasks added");
+    }
+}
+
+BACKLITE_DECL void Engine::check_types(std::span<const detail::NewTask> tasks) {
+    const std::lock_guard lock(mutex_);
+    std::string_view last{};
+    for (const detail::NewTask& task : tasks) {
+        if (task.queue.data() == last.data()) continue;
+        last = task.queue;
+        const std::size_t index = queues_.find(task.queue);
+        if (index == queues_.size() || queues_[index].type() == task.type) continue;
+        throw ConfigError(
+            detail::format("queue \"{}\": its processor takes {}, this task is {}: two types have one queue name",
+                           {task.queue, queues_[index].type(), task.type}));
+    }
+}
+
+BACKLITE_DECL Engine::Adding::~Adding() {
+    if (unannounced_) --engine_.unannounced_;
+    if (!worker_kept_) return;
+    const std::lock_guard lock(engine_.mutex_);
+    engine_.session_->keep_no_longer();
+}
+
+BACKLITE_DECL void Engine::Adding::insert(store::sqlite::Repository& repository) {
+    count(repository.statistics);
+    if (keep_worker()) {
+        repository.adds.insert_claimed(tasks_.front(), now_, owner_);
+        return;
+    }
+    if (!std::exchange(unannounced_, true)) ++engine_.unannounced_;
+    repository.adds.insert(tasks_, now_, wait_until_);
+}
+
+BACKLITE_DECL void Engine::Adding::committed() {
+    if (counts_) {
+        counts_->written();
+    } else {
+        engine_.add_counts_.added(tasks_, now_);
+    }
+    const std::lock_guard lock(engine_.mutex_);
+    Session* const session = engine_.session_.get();
+    if (session == nullptr) return;
+    if (std::exchange(worker_kept_, false)) {
+        detail::NewTask& task = tasks_.front();
+        return session->hand_over(std::move(id_), task.queue, now_, std::move(task.payload));
+    }
+    const std::int64_t due = wait_until_ ? (std::max)(*wait_until_, now_) : now_;
+    std::string_view last{};
+    for (const detail::NewTask& task : tasks_) {
+        if (task.queue.data() == last.data()) continue;
+        last = task.queue;
+        session->dispatcher().added(task.queue, due);
+    }
+}
+
+BACKLITE_DECL void Engine::Adding::count(store::sqlite::Statistics& statistics) {
+    const auto now = Steady::now();
+    if (!counts_ && engine_.add_counts_.due(now)) counts_.emplace(engine_.add_counts_, now);
+    if (!counts_) return;
+    statistics.add(counts_->tallies());
+    statistics.add(store::sqlite::tally(tasks_, now_));
+}
+
+BACKLITE_DECL bool Engine::Adding::keep_worker() {
+    if (tasks_.size() > 1 || wait_until_) return false;
+    const std::lock_guard lock(engine_.mutex_);
+    if (!engine_.session_) return false;
+    if (std::exchange(worker_kept_, false)) engine_.session_->keep_no_longer();
+    // What others of this client have inserted, and not told yet, may be due before this one.
+    if (engine_.unannounced_ > 0) return false;
+    owner_ = engine_.session_->owner();
+    id_ = tasks_.front().id;  // now: once it is in the file, nothing may fail
+    return worker_kept_ = engine_.session_->keep_worker(tasks_.front().queue, now_);
+}
+
+BACKLITE_DECL void Engine::on_fatal(const StorageError& error) noexcept {
+    {
+        const std::lock_guard lock(mutex_);
+        fatal_ = true;
+        if (session_) session_->end_unwritten();
+    }
+    log_(LogLevel::failure, "the client stops itself: its file cannot be used any more",
+         {{"error", error.what()}, {"code", error.extended_code()}});
+    try {
+        if (config_.on_fatal) config_.on_fatal(error);
+    } catch (...) {
+        log_(LogLevel::failure, "on_fatal threw");
+    }
+}
+
+}  // namespace engine
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

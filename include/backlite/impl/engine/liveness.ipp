@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/engine/liveness.hpp>.
+
+#include <backlite/engine/liveness.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace engine {
+
+BACKLITE_DECL void ProbeRing::set(std::vector<detail::OwnerRow> others, std::int64_t own) {
+    others_ = std::move(others);
+    const auto after = std::find_if(others_.begin(), others_.end(), [&](const auto& row) { return row.owner > own; });
+    std::rotate(others_.begin(), after, others_.end());
+    step_ %= (std::max)(2 * others_.size(), std::size_t{1});
+}
+
+BACKLITE_DECL Liveness::Liveness(store::sqlite::GroupCommit& writes, const std::string& database, unsigned workers,
+                                 Duration release_after, const Clock& clock, detail::SafeLogger log)
+    : writes_(writes),
+      workers_(workers),
+      release_after_(release_after),
+      clock_(clock),
+      log_(std::move(log)),
+      lock_(database) {}
+
+BACKLITE_DECL void Liveness::join(const store::sqlite::Patience& patience) {
+    std::vector<Rescue> rescues;
+    try {
+        writes_.write_in_parts(
+            [&](store::sqlite::Repository& repository, store::sqlite::Isolation* apart) {
+                unlock(rescues);
+                rescues.clear();
+                const std::vector<detail::OwnerRow> rows = rescue_dead(repository, apart, rescues);
+                if (!lock_.trusted(repository.upkeep.side_file_id())) {
+                    repository.upkeep.set_side_file_id(lock_.initialise());
+                }
+                take_slot(rows, rescues);
+                lock_.map(slot_, workers_);
+                owner_ = repository.upkeep.next_owner();
+                repository.upkeep.insert_owner({owner_, slot_, workers_, store::sqlite::OwnerLock::boot_id()},
+                                               to_ms(clock_.now()));
+            },
+            patience);
+    } catch (...) {
+        unlock(rescues);
+        lock_.unmap();
+        if (slot_ != never_a_slot) lock_.unlock(std::exchange(slot_, never_a_slot));
+        throw;
+    }
+    unlock(rescues);
+    report(rescues);
+}
+
+BACKLITE_DECL void Liveness::keep_room() const noexcept {
+    try {
+        lock_.keep_room();
+    } catch (...) {  // NOLINT(bugprone-empty-catch)
+    }
+}
+
+BACKLITE_DECL std::vector<detail::OwnerRow> Liveness::read_others(store::sqlite::Repository& repository) const {
+    std::vector<detail::OwnerRow> others = repository.upkeep.owners();
+    if (std::erase_if(others, [&](const detail::OwnerRow& row) noexcept { return row.owner == owner_; }) == 0) {
+        throw StorageError(
+            detail::format("another client has taken this one for dead: \"{}\" was deleted or replaced under it",
+                           {lock_.path()}),
+            SQLITE_READONLY_DBMOVED);
+    }
+    return others;
+}
+
+BACKLITE_DECL int Liveness::rescue(const store::sqlite::Patience& patience) {
+    std::vector<Rescue> rescues;
+    std::vector<detail::OwnerRow> rows;
+    try {
+        writes_.write_in_parts(
+            [&](store::sqlite::Repository& repository, store::sqlite::Isolation* apart) {
+                unlock(rescues);
+                rescues.clear();
+                rows = rescue_dead(repository, apart, rescues);
+            },
+            patience);
+    } catch (...) {
+        unlock(rescues);
+        throw;
+    }
+    unlock(rescues);
+    std::erase_if(rows, [&](const detail::OwnerRow& row) noexcept { return row.owner == owner_; });
+    set_others(std::move(rows));
+    report(rescues);
+    int claims = 0;
+    for (const Rescue& rescue : rescues) claims += rescue.claims;
+    return claims;
+}
+
+BACKLITE_DECL int Liveness::observe(const store::sqlite::Patience& patience) {
+    std::vector<Sighting> seen;
+    const auto now = clock_.steady_now();
+    std::vector<store::sqlite::ForeignClaim> hung;
+    writes_.read(
+        [&](store::sqlite::Repository& repository) {
+            seen.clear();
+            hung.clear();
+            for (const detail::OwnerRow& row : ring_.others()) {
+                for (store::sqlite::ForeignClaim& claim : repository.upkeep.claims_of(row.owner)) {
+                    look_at(std::move(claim), now, seen, hung);
+                }
+            }
+        },
+        patience);
+    sightings_ = std::move(seen);
+    const bool doubts = std::any_of(sightings_.begin(), sightings_.end(), [](const Sighting& sighting) {
+        return !sighting.writable && sighting.looks >= looks_needed - 1;
+    });
+    if (hung.empty() && !doubts) return 0;
+    for (Sighting& sighting : sightings_) sighting.writable = false;  // unless the write below succeeds
+    int released = 0;
+    writes_.write_in_parts(
+        [&](store::sqlite::Repository& repository, store::sqlite::Isolation* apart) {
+            released = 0;
+            for (const store::sqlite::ForeignClaim& claim : hung) {
+                bool done = false;
+                const auto refused = store::sqlite::attempt(apart, repository.db, "release", claim.id.str(),
+                                                            [&] { done = repository.upkeep.release_unchanged(claim); });
+                if (done && !refused) ++released;
+            }
+        },
+        patience);
+    for (Sighting& sighting : sightings_) sighting.writable = sighting.looks >= looks_needed - 1;
+    for (const store::sqlite::ForeignClaim& claim : hung) {
+        log_(LogLevel::warning, "task rescued",
+             {{"id", claim.id.str()}, {"reason", "its owner lives but gave no sign for release_after"}});
+    }
+    return released;
+}
+
+BACKLITE_DECL std::vector<detail::OwnerRow> Liveness::rescue_dead(store::sqlite::Repository& repository,
+                                                                  store::sqlite::Isolation* apart,
+                                                                  std::vector<Rescue>& rescues) {
+    const bool trusted = lock_.trusted(repository.upkeep.side_file_id());
+    std::vector<detail::OwnerRow> living;
+    std::vector<std::int64_t> known;
+    for (detail::OwnerRow& row : repository.upkeep.owners()) {
+        known.push_back(row.owner);
+        const bool lockable = row.slot < store::sqlite::OwnerLock::max_slots;
+        if (row.owner == owner_ || (lockable && (row.slot == slot_ || !lock_.try_lock(row.slot)))) {
+            living.push_back(std::move(row));
+            continue;
+        }
+        Rescue& rescue = rescues.emplace_back(Rescue{row.slot, row.owner});
+        if (trusted && lockable && row.boot_id == store::sqlite::OwnerLock::boot_id())
+            count_crashes(repository, apart, row, rescue);
+        release_all(repository, apart, rescue);
+        repository.upkeep.delete_owner(row.owner);
+    }
+    for (const std::int64_t holder : repository.upkeep.claim_holders()) {
+        if (std::find(known.begin(), known.end(), holder) != known.end()) continue;
+        // Claims of an owner that is not in the list: somebody deleted its row.
+        release_all(repository, apart, rescues.emplace_back(Rescue{never_a_slot, holder}));
+    }
+    return living;
+}
+
+BACKLITE_DECL void Liveness::release_all(store::sqlite::Repository& repository, store::sqlite::Isolation* apart,
+                                         Rescue& rescue) {
+    if (apart == nullptr) {
+        rescue.claims = repository.upkeep.release_all(rescue.owner);
+        return;
+    }
+    for (const store::sqlite::ForeignClaim& claim : repository.upkeep.claims_of(rescue.owner)) {
+        const std::string& id = claim.id.str();
+        if (apart->attempt(repository.db, "rescue " + id, [&] { repository.upkeep.release(claim); })) {
+            rescue.refused.push_back(id);
+        } else {
+            ++rescue.claims;
+        }
+    }
+}
+
+BACKLITE_DECL void Liveness::count_crashes(store::sqlite::Repository& repository, store::sqlite::Isolation* apart,
+                                           const detail::OwnerRow& row, Rescue& rescue) {
+    const std::vector<store::sqlite::RecordView> records = lock_.read_records(row.slot, row.workers);
+    for (const store::sqlite::ForeignClaim& claim : repository.upkeep.claims_of(row.owner)) {
+        const store::sqlite::RecordView inside{static_cast<std::uint64_t>(claim.claim),
+                                               store::sqlite::hash_id(claim.id.str()),
+                                               store::sqlite::RecordState::inside};
+        if (std::find(records.begin(), records.end(), inside) == records.end()) continue;
+        (void)store::sqlite::attempt(apart, repository.db, "crash", claim.id.str(),
+                                     [&] { repository.upkeep.count_crash(claim); });
+        rescue.crashed.push_back(claim.id.str());
+    }
+}
+
+BACKLITE_DECL void Liveness::take_slot(const std::vector<detail::OwnerRow>& rows, const std::vector<Rescue>& rescues) {
+    if (slot_ != never_a_slot) lock_.unlock(std::exchange(slot_, never_a_slot));
+    const auto names = [](unsigned slot) { return [slot](const auto& row) { return row.slot == slot; }; };
+    for (unsigned slot = 0; slot < store::sqlite::OwnerLock::max_slots; ++slot) {
+        if (std::any_of(rows.begin(), rows.end(), names(slot))) continue;
+        if (std::any_of(rescues.begin(), rescues.end(), names(slot))) continue;
+        if (!lock_.try_lock(slot)) continue;
+        slot_ = slot;
+        return;
+    }
+    throw ConfigError(
+        detail::format("more than {} clients are started on one database", {store::sqlite::OwnerLock::max_slots}));
+}
+
+BACKLITE_DECL void Liveness::unlock(const std::vector<Rescue>& rescues) noexcept {
+    for (const Rescue& rescue : rescues) {
+        if (rescue.slot < store::sqlite::OwnerLock::max_slots) lock_.unlock(rescue.slot);
+    }
+}
+
+BACKLITE_DECL void Liveness::look_at(store::sqlite::ForeignClaim claim, Steady::time_point now,
+                                     std::vector<Sighting>& seen,
+                                     std::vector<store::sqlite::ForeignClaim>& hung) const {
+    Sighting sighting{claim.id, claim.claim, claim.lease, now, 1};
+    const Sighting* before = sighting_of(claim, seen.size());
+    if (before != nullptr && before->lease == claim.lease) {
+        sighting.since = before->since;
+        sighting.looks = before->looks + 1;
+        sighting.writable = before->writable;
+    }
+    const bool hangs = sighting.looks >= looks_needed && now - sighting.since >= release_after_ && sighting.writable;
+    seen.push_back(std::move(sighting));
+    if (hangs) hung.push_back(std::move(claim));
+}
+
+BACKLITE_DECL auto Liveness::sighting_of(const store::sqlite::ForeignClaim& claim, std::size_t place) const noexcept
+    -> const Sighting* {
+    const std::size_t count = sightings_.size();
+    for (std::size_t i = 0; i < count; ++i) {
+        const Sighting& sighting = sightings_[(place + i) % count];
+        if (sighting.claim == claim.claim && sighting.id == claim.id) return &sighting;
+    }
+    return nullptr;
+}
+
+BACKLITE_DECL void Liveness::report(const std::vector<Rescue>& rescues) const noexcept {
+    for (const Rescue& rescue : rescues) {
+        const auto listed = [](const std::vector<std::string>& ids) -> std::string {
+            try {
+                std::string text;
+                for (const std::string& id : ids) text.append(text.empty() ? "" : ",").append(id);
+                return text;
+            } catch (const std::bad_alloc&) {
+                return "(out of memory)";
+            }
+        };
+        if (!rescue.refused.empty()) {
+            log_(LogLevel::failure, "claims of a dead client cannot be taken back",
+                 {{"owner", rescue.owner}, {"tasks", listed(rescue.refused)}});
+        }
+        log_(LogLevel::warning, "rescued a dead client's claims",
+             {{"owner", rescue.owner}, {"claims", rescue.claims}, {"crashed", listed(rescue.crashed)}});
+    }
+}
+
+}  // namespace engine
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/engine/overdue_watch.hpp>.
+
+#include <backlite/engine/overdue_watch.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace engine {
+
+BACKLITE_DECL void OverdueWatch::look(const WorkerPool& pool, const core::QueueRegistry& queues,
+                                      const detail::SafeLogger& tell, Steady::time_point now) {
+    if (now < next_look_) return;
+    next_look_ = saturating_add(now, std::chrono::seconds{1});
+    std::vector<Overdue> overdue;
+    for (const core::RunningTask& task : pool.running()) {
+        const QueueConfig& queue = queues[task.queue].config();
+        if (task.signal->reason() != StopReason::timeout) continue;
+        if (now < saturating_add(saturating_add(task.started, queue.timeout), grace)) continue;
+        if (!told(task)) {
+            const auto running = std::chrono::duration_cast<std::chrono::seconds>(now - task.started);
+            tell(LogLevel::warning, "task ignores its timeout",
+                 {{"id", task.id.str()}, {"queue", queue.name}, {"running_s", running.count()}});
+        }
+        overdue.push_back({task.id, task.claim});
+    }
+    overdue_ = std::move(overdue);
+}
+
+BACKLITE_DECL bool OverdueWatch::told(const core::RunningTask& task) const noexcept {
+    for (const Overdue& known : overdue_) {
+        if (known.claim == task.claim && known.id == task.id) return true;
+    }
+    return false;
+}
+
+}  // namespace engine
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/engine/session.hpp>.
+
+#include <backlite/engine/session.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace engine {
+
+BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_stop)
+    : queues_(parts.queues),
+      end_orphan_(parts.end_orphan),
+      log_(parts.log ? std::make_shared<LogRelay>(parts.own, parts.config.logger) : nullptr),
+      liveness_(parts.writes, parts.writes.connection().file(), parts.config.num_workers, parts.config.release_after,
+                parts.clock, log_),
+      joined_(liveness_, parts.config.busy_timeout),
+      watch_(parts.writes.connection().file()),
+      runner_(parts.queues, parts.engine, parts.clock, parts.log),
+      timer_(parts.own, parts.config.num_workers, parts.clock),
+      dispatcher_({parts.config, parts.clock, log_, parts.queues, parts.writes, liveness_, pool_, timer_, watch_,
+                   parts.add_counts}),
+      observers_(make_observers(parts.config.num_workers)),
+      pool_(
+          parts.own, parts.config.num_workers, parts.clock,
+          [this](std::size_t worker, const detail::ClaimedTask& task, const std::shared_ptr<detail::StopSignal>& signal,
+                 detail::AttemptResult& resolved) { runner_.run(task, signal, *observers_[worker], resolved); },
+          [this] { dispatcher_.progress(); }, log_),
+      watch_thread_(platform::start_thread(parts.own, "backlite-watch", [this]() noexcept { watch(); })),
+      dispatcher_thread_(platform::start_thread(parts.own, "backlite-disp", [this]() noexcept { dispatcher_.run(); })),
+      hard_stop_(std::move(hard_stop), HardStop{*this}) {}
+
+BACKLITE_DECL bool Session::keep_worker(std::string_view queue, std::int64_t now) {
+    const std::size_t index = queues_.find(queue);
+    // A last chance may have to wait for others that have crashed: the claim's business.
+    if (index == queues_.size() || queues_[index].config().max_crashes < 2) return false;
+    return dispatcher_.none_due(now) && pool_.reserve();
+}
+
+BACKLITE_DECL void Session::hand_over(TaskId id, std::string_view queue, std::int64_t now, std::string payload) {
+    detail::ClaimedTask task;
+    task.id = std::move(id);
+    task.queue = queues_.find(queue);
+    task.claim = 1;
+    task.due = now;
+    task.payload = std::move(payload);
+    pool_.offer_reserved(std::move(task));
+}
+
+BACKLITE_DECL void Session::request_stop() {
+    advance(Stage::stopping);
+    pool_.hold();
+    dispatcher_.request_stop();
+}
+
+BACKLITE_DECL void Session::request_hard_stop() {
+    advance(Stage::hard);
+    request_stop();
+    pool_.each_running([](const detail::ClaimedTask&) { return true; },
+                       [this](const auto& signal) { timer_.fire(signal, StopReason::stopping); });
+}
+
+BACKLITE_DECL void Session::end_unwritten() {
+    advance(Stage::hard);
+    pool_.hold();
+    dispatcher_.abandon();
+    watch_.wake();
+}
+
+BACKLITE_DECL void Session::advance(Stage stage) noexcept {
+    Stage before = stage_.load();
+    while (before < stage && !stage_.compare_exchange_weak(before, stage)) {
+    }
+}
+
+BACKLITE_DECL void Session::WorkerObserver::left() noexcept {
+    if (session_.guard_.forked()) end_forked_child();
+    session_.liveness_.record(worker_).returned();
+    if (std::exchange(armed_, false)) session_.timer_.disarm(worker_);
+}
+
+BACKLITE_DECL void Session::WorkerObserver::end_forked_child() noexcept {
+    constexpr std::string_view message =
+        "backlite: a processor returned in a forked child; the child ends here (call exec or _exit in it)\n";
+    if (::write(STDERR_FILENO, message.data(), message.size()) < 0) {  // nobody to tell
+    }
+    ::_exit(1);
+}
+
+BACKLITE_DECL auto Session::make_observers(std::size_t workers) -> std::vector<std::unique_ptr<WorkerObserver>> {
+    std::vector<std::unique_ptr<WorkerObserver>> observers;
+    for (std::size_t i = 0; i < workers; ++i) observers.push_back(std::make_unique<WorkerObserver>(*this, i));
+    return observers;
+}
+
+BACKLITE_DECL void Session::watch() noexcept {
+    constexpr Duration rest{3};
+    bool resting = false;
+    bool hard = false;
+    while (!closing_) {
+        const platform::FileEvents::Event event = resting ? watch_.rest(rest) : watch_.wait();
+        if (!hard && stage_.load() == Stage::hard) {
+            hard = true;
+            request_hard_stop();
+        }
+        if (orphaned_.exchange(false)) {
+            const std::function<bool()> end = end_orphan_;
+            if (end()) return;
+        }
+        if (event.written) dispatcher_.hint();
+        resting = event.written;
+    }
+}
+
+}  // namespace engine
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,113 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/store/sqlite/cycle.hpp>.
+
+#include <backlite/store/sqlite/cycle.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+BACKLITE_DECL detail::AttemptResult shortened(detail::AttemptResult outcome) {
+    outcome.keep_payload = false;
+    if (outcome.resolution == detail::RowChange::retry) outcome.error.clear();
+    return outcome;
+}
+
+BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository,
+                                           const std::vector<store::EndedAttempt>& outcomes,
+                                           const store::CyclePlan& plan, const std::vector<store::QueueHead>& heads,
+                                           std::int64_t wall, store::sqlite::Isolation* apart) {
+    store::CycleResult result;
+    const auto attempt = [&](std::string_view part, std::string_view id, auto&& work) {
+        return store::sqlite::attempt(apart, repository.db, part, id, work);
+    };
+    // Row by row, where all at once was refused. How many were written.
+    const auto each_row = [&](std::string_view part, const std::vector<std::int64_t>& rows,
+                              std::optional<StorageError>& refused, auto&& work) {
+        int written = 0;
+        for (const std::int64_t row : rows) {
+            auto error = attempt(part, std::to_string(row), [&] { work(row); });
+            if (error) {
+                refused = std::move(error);
+            } else {
+                ++written;
+            }
+        }
+        return written;
+    };
+
+    if (!plan.mend.empty()) {
+        // Before the outcomes: those say when to run again by the clock as it is now.
+        result.refused_jump = attempt("jump", "", [&] {
+            result.mended = repository.upkeep.mend_claims(wall);
+            result.mend_next = plan.mend;
+            for (std::size_t i = 0; i < heads.size(); ++i) {
+                std::int64_t& next = result.mend_next[i];
+                if (next == store::never) continue;
+                const store::sqlite::Mended piece =
+                    repository.upkeep.mend(heads[i].name, wall, next, plan.jump_back.count(), upkeep_chunk);
+                result.mended += piece.tasks;
+                next = piece.next;
+            }
+        });
+    }
+    store::sqlite::Tallies tallies(heads.size());
+    for (std::size_t i = 0; i < outcomes.size(); ++i) {
+        const store::EndedAttempt& finished = outcomes[i];
+        bool held = false;
+        const auto write = [&](const detail::AttemptResult& outcome) {
+            return attempt("outcome", std::to_string(i), [&] { held = repository.outcomes.write(outcome); });
+        };
+        auto refused = write(finished.resolved);
+        if (refused && refused->code() == SQLITE_TOOBIG) {
+            refused = write(shortened(finished.resolved));
+            if (!refused) result.without_payload.push_back(i);
+        }
+        if (refused) {
+            result.refused_outcomes.push_back({i, std::move(*refused)});
+        } else if (held) {
+            tallies.count(finished.queue, heads[finished.queue].name, finished.due, finished.resolved);
+        } else {
+            result.lost_outcomes.push_back(i);
+        }
+    }
+    if (plan.count) {
+        result.refused_statistics = attempt("statistics", "", [&] {
+            repository.statistics.add(tallies.all());
+            repository.statistics.add(plan.added);
+        });
+    }
+    for (std::size_t i = 0; i < plan.leases.size(); ++i) {
+        const auto& lease = plan.leases[i];
+        bool held = true;
+        auto refused =
+            attempt("lease", std::to_string(i), [&] { held = repository.outcomes.extend(lease.first, lease.second); });
+        if (refused) result.refused_leases.push_back({i, std::move(*refused)});
+        if (!held) result.lost_leases.push_back(i);
+    }
+    if (plan.purge && apart == nullptr) {
+        result.purged = repository.upkeep.purge(plan.past, upkeep_chunk);
+    } else if (plan.purge) {
+        const auto rows = repository.upkeep.expired(plan.past, upkeep_chunk, plan.purge_past);
+        result.purged =
+            each_row("purge", rows, result.refused_purge, [&](std::int64_t row) { repository.upkeep.purge_row(row); });
+        result.purge_left = static_cast<int>(rows.size()) - result.purged;
+    }
+    if (plan.lapse && apart == nullptr) {
+        result.lapsed = repository.upkeep.release_ownerless(plan.lapse_until, upkeep_chunk);
+        result.lapse_left = repository.upkeep.oldest_ownerless().value_or(store::never) <= plan.lapse_until;
+    } else if (plan.lapse) {
+        result.lapsed = each_row("lapse", repository.upkeep.ownerless(plan.lapse_until), result.refused_lapse,
+                                 [&](std::int64_t row) { repository.upkeep.release_ownerless_row(row); });
+    }
+    result.heads = heads;
+    if (plan.claim.limit > 0) result.claimed = repository.claims.claim(plan.claim, result.heads, apart);
+    return result;
+}
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

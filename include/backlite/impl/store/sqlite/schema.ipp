@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/store/sqlite/schema.hpp>.
+
+#include <backlite/store/sqlite/schema.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+BACKLITE_DECL void Schema::install(Connection& connection, Duration busy_timeout) {
+    if (version(connection) >= current) return check_writer(connection);
+    const auto until = std::chrono::steady_clock::now() + busy_timeout;
+    while (!connection.try_begin()) {
+        if (std::chrono::steady_clock::now() >= until) {
+            throw BusyError(
+                detail::format("database \"{}\" stays locked: its tables cannot be installed", {connection.file()}),
+                SQLITE_BUSY);
+        }
+    }
+    try {
+        migrate(connection);
+        connection.commit();
+    } catch (...) {
+        connection.rollback();
+        throw;
+    }
+}
+
+BACKLITE_DECL void Schema::check_tables(Connection& connection) {
+    const std::int64_t found = version(connection);
+    if (found < current) {
+        throw StorageError(
+            detail::format("database \"{}\" has no backlite tables of version {}: call Client::install()",
+                           {connection.file(), current}),
+            SQLITE_ERROR);
+    }
+    check_writer(connection);
+}
+
+BACKLITE_DECL void Schema::check_writer(sqlite3* db, std::string_view file) {
+    Statement select("SELECT value FROM main.backlite_meta WHERE key = 'oldest_writer'");
+    Run run(db, select);
+    const std::int64_t needed = run.step() ? run.integer(0) : 0;
+    if (needed > version_number) {
+        throw StorageError(
+            detail::format("database \"{}\" was brought to schema version {} by a newer backlite: version {}.{}.{} or "
+                           "newer is needed to write to it",
+                           {file, version(db, file), needed / 1'000'000, needed / 1'000 % 1'000, needed % 1'000}),
+            SQLITE_ERROR);
+    }
+}
+
+BACKLITE_DECL std::int64_t Schema::version(sqlite3* db, std::string_view file) {
+    if (has_table(db, "backlite_meta")) {
+        Statement select("SELECT value FROM backlite_meta WHERE key = 'schema_version'");
+        Run run(db, select);
+        if (!run.step()) {
+            throw StorageError(
+                detail::format("database \"{}\": table backlite_meta is not ours: it has no schema_version", {file}),
+                SQLITE_ERROR);
+        }
+        return run.integer(0);
+    }
+    return has_table(db, "backlite_tasks") ? 1 : 0;
+}
+
+BACKLITE_DECL bool Schema::has_table(sqlite3* db, std::string_view name) {
+    Statement select("SELECT 1 FROM sqlite_schema WHERE name = ?1 COLLATE NOCASE AND type IN ('table', 'view')");
+    Run run(db, select, {name});
+    return run.step();
+}
+
+BACKLITE_DECL void Schema::migrate(Connection& connection) {
+    sqlite3* db = connection.handle();
+    const std::int64_t found = version(connection);  // again, now that nobody else can change it
+    if (found < 2) {
+        to_version_1(db);
+        check_columns(connection);
+        to_version_2(db);
+    }
+    if (found < 3) to_version_3(db);
+    if (found < 4) to_version_4(db);
+    check_writer(connection);
+}
+
+BACKLITE_DECL void Schema::to_version_1(sqlite3* db) {
+    execute(db, R"(CREATE TABLE IF NOT EXISTS backlite_tasks (
+        id text PRIMARY KEY,
+        created_at integer NOT NULL,
+        queue text NOT NULL,
+        task blob NOT NULL,
+        wait_until integer,
+        claimed_at integer,
+        last_executed_at integer,
+        attempts integer NOT NULL DEFAULT 0
+    ) STRICT)");
+    execute(db, R"(CREATE TABLE IF NOT EXISTS backlite_tasks_completed (
+        id text PRIMARY KEY NOT NULL,
+        created_at integer NOT NULL,
+        queue text NOT NULL,
+        last_executed_at integer,
+        attempts integer NOT NULL,
+        last_duration_micro integer,
+        succeeded integer,
+        task blob,
+        expires_at integer,
+        error text
+    ) STRICT)");
+    execute(db,
+            "CREATE INDEX IF NOT EXISTS backlite_tasks_wait_until ON backlite_tasks (wait_until) "
+            "WHERE wait_until IS NOT NULL");
+}
+
+BACKLITE_DECL void Schema::to_version_2(sqlite3* db) {
+    for (const char* sql : {
+             "ALTER TABLE backlite_tasks ADD COLUMN due integer "
+             "GENERATED ALWAYS AS (max(created_at, coalesce(wait_until, created_at))) VIRTUAL",
+             "ALTER TABLE backlite_tasks ADD COLUMN owner integer",
+             "ALTER TABLE backlite_tasks ADD COLUMN claim integer NOT NULL DEFAULT 0",
+             "ALTER TABLE backlite_tasks ADD COLUMN lease integer NOT NULL DEFAULT 0",
+             "ALTER TABLE backlite_tasks ADD COLUMN crashes integer NOT NULL DEFAULT 0",
+             "ALTER TABLE backlite_tasks ADD COLUMN error text",
+             // What can be claimed: only unclaimed rows, by queue and due time.
+             "CREATE INDEX backlite_tasks_due ON backlite_tasks (queue, due) WHERE claimed_at IS NULL",
+             // Claims by their holder, and claims of programs that do not say who they are: only rows in flight.
+             "CREATE INDEX backlite_tasks_owner ON backlite_tasks (owner) WHERE owner IS NOT NULL",
+             "CREATE INDEX backlite_tasks_ownerless ON backlite_tasks (claimed_at) "
+             "WHERE claimed_at IS NOT NULL AND owner IS NULL",
+             "CREATE INDEX backlite_tasks_completed_expires ON backlite_tasks_completed (expires_at) "
+             "WHERE expires_at IS NOT NULL",
+             "CREATE TABLE backlite_clients (owner integer PRIMARY KEY, slot integer NOT NULL UNIQUE, "
+             "workers integer NOT NULL, started_at integer NOT NULL, boot_id text NOT NULL, "
+             "version integer NOT NULL) STRICT",
+             "CREATE TABLE backlite_meta (key text PRIMARY KEY NOT NULL, value any NOT NULL) STRICT",
+         }) {
+        execute(db, sql);
+    }
+    Statement insert(
+        "INSERT INTO backlite_meta (key, value) VALUES "
+        "('schema_version', ?1), ('oldest_writer', ?2), ('last_owner', 0)");
+    Run(db, insert, {2, oldest_writer}).change();
+}
+
+BACKLITE_DECL void Schema::to_version_3(sqlite3* db) {
+    execute(db,
+            "CREATE TABLE backlite_stats (span integer NOT NULL, start integer NOT NULL, queue text NOT NULL, "
+            "added integer NOT NULL, started integer NOT NULL, succeeded integer NOT NULL, failed integer NOT NULL, "
+            "retried integer NOT NULL, wait_ms integer NOT NULL, run_us integer NOT NULL, "
+            "PRIMARY KEY (span, start, queue)) STRICT, WITHOUT ROWID");
+    execute(db, "UPDATE backlite_meta SET value = 3 WHERE key = 'schema_version'");
+}
+
+BACKLITE_DECL void Schema::to_version_4(sqlite3* db) {
+    execute(db,
+            "CREATE INDEX backlite_tasks_completed_failed ON backlite_tasks_completed "
+            "(min(coalesce(last_executed_at, created_at), 9223372036854775807 - max(coalesce(last_duration_micro, "
+            "0), 0) / 1000) + max(coalesce(last_duration_micro, 0), 0) / 1000, queue) "
+            "WHERE error IS NOT NULL");
+    execute(db, "UPDATE backlite_meta SET value = 4 WHERE key = 'schema_version'");
+}
+
+BACKLITE_DECL void Schema::check_columns(Connection& connection) {
+    static constexpr std::array<Column, 8> tasks{{{"id", "text"},
+                                                  {"created_at", "integer"},
+                                                  {"queue", "text"},
+                                                  {"task", "blob"},
+                                                  {"wait_until", "integer"},
+                                                  {"claimed_at", "integer"},
+                                                  {"last_executed_at", "integer"},
+                                                  {"attempts", "integer"}}};
+    static constexpr std::array<Column, 10> completed{{{"id", "text"},
+                                                       {"created_at", "integer"},
+                                                       {"queue", "text"},
+                                                       {"last_executed_at", "integer"},
+                                                       {"attempts", "integer"},
+                                                       {"last_duration_micro", "integer"},
+                                                       {"succeeded", "integer"},
+                                                       {"task", "blob"},
+                                                       {"expires_at", "integer"},
+                                                       {"error", "text"}}};
+    for (const Column& column : tasks) check_column(connection, "backlite_tasks", column);
+    for (const Column& column : completed) check_column(connection, "backlite_tasks_completed", column);
+}
+
+BACKLITE_DECL void Schema::check_column(Connection& connection, std::string_view table, const Column& column) {
+    Statement select(
+        "SELECT 1 FROM pragma_table_xinfo(?1) WHERE name = ?2 COLLATE NOCASE AND type = ?3 COLLATE NOCASE");
+    Run run(connection.handle(), select, {table, column.name, column.type});
+    if (!run.step()) {
+        throw StorageError(detail::format("database \"{}\": table {} is not ours: it has no column {} of type {}",
+                                          {connection.file(), table, column.name, column.type}),
+                           SQLITE_ERROR);
+    }
+}
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/store/sqlite/status_queries.hpp>.
+
+#include <backlite/store/sqlite/status_queries.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+BACKLITE_DECL TaskCounts StatusQueries::counts(std::int64_t now) {
+    TaskCounts result;
+    for (Run run(db_, counts_, {now}); run.step();) {
+        QueueCounts& counts = result.emplace_back();
+        counts.queue = run.bytes(0);
+        counts.waiting = static_cast<std::uint64_t>(run.integer(1));
+        counts.scheduled = static_cast<std::uint64_t>(run.integer(2));
+        counts.running = static_cast<std::uint64_t>(run.integer(3));
+        if (counts.waiting > 0) counts.oldest_due = from_ms(run.integer(4));
+    }
+    return result;
+}
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/store/sqlite/upkeep.hpp>.
+
+#include <backlite/store/sqlite/upkeep.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+BACKLITE_DECL std::int64_t Upkeep::next_owner() {
+    Run run(db_, next_owner_);
+    const std::int64_t owner = run.step() ? run.integer(0) : 0;
+    while (run.step()) {
+    }
+    return owner;
+}
+
+BACKLITE_DECL std::vector<detail::OwnerRow> Upkeep::owners() {
+    std::vector<detail::OwnerRow> rows;
+    Run run(db_, owners_);
+    while (run.step()) {
+        rows.push_back({run.integer(0), static_cast<unsigned>(run.integer(1)), static_cast<unsigned>(run.integer(2)),
+                        std::string{run.bytes(3)}});
+    }
+    return rows;
+}
+
+BACKLITE_DECL std::vector<std::int64_t> Upkeep::claim_holders() {
+    std::vector<std::int64_t> owners;
+    std::int64_t least = (std::numeric_limits<std::int64_t>::min)();  // a row of others may hold any number
+    for (;;) {
+        Run run(db_, next_holder_, {least});
+        if (!run.step()) return owners;
+        owners.push_back(run.integer(0));
+        if (owners.back() == (std::numeric_limits<std::int64_t>::max)()) return owners;
+        least = owners.back() + 1;
+    }
+}
+
+BACKLITE_DECL std::vector<ForeignClaim> Upkeep::claims_of(std::int64_t owner) {
+    std::vector<ForeignClaim> claims;
+    Run run(db_, claims_of_, {owner});
+    while (run.step()) {
+        claims.push_back({TaskId::from_text(std::string{run.bytes(0)}), run.integer(1), run.integer(2)});
+    }
+    return claims;
+}
+
+BACKLITE_DECL std::optional<std::int64_t> Upkeep::oldest_ownerless() {
+    Run run(db_, oldest_ownerless_);
+    if (!run.step()) return std::nullopt;
+    return run.integer(0);
+}
+
+BACKLITE_DECL Mended Upkeep::mend(std::string_view queue, std::int64_t now, std::int64_t from, std::int64_t jump,
+                                  int limit) {
+    std::int64_t to = never;
+    {
+        Run run(db_, last_of_piece_, {queue, (std::max)(now, from), limit - 1});
+        if (run.step()) to = run.integer(0);
+    }
+    const int tasks = Run(db_, mend_, {queue, now, (std::max)(now, from), to, jump, limit}).change();
+    return {tasks, tasks == limit ? from : to};  // tasks of the same time may be more than `limit`
+}
+
+BACKLITE_DECL void Upkeep::demand_tables() {
+    Run run(db_, tables_);
+    if (run.step() && run.integer(0) == tables) return;
+    throw CorruptError("a table of backlite was dropped or renamed", SQLITE_CORRUPT);
+}
+
+BACKLITE_DECL std::optional<std::int64_t> Upkeep::next_expiry() {
+    Run run(db_, next_expiry_);
+    if (!run.step()) return std::nullopt;
+    return run.integer(0);
+}
+
+BACKLITE_DECL std::vector<std::int64_t> Upkeep::rows(Statement& select, std::initializer_list<Value> values) {
+    std::vector<std::int64_t> found;
+    Run run(db_, select, values);
+    while (run.step()) found.push_back(run.integer(0));
+    return found;
+}
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of the dashboard, for a source file of its own: programs without one do not link it.
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#error "backlite: define BACKLITE_SEPARATE_COMPILATION in all source files of the program, or in none"
+#endif
+
+#include <backlite/impl/admin/database_view.ipp>
+#include <backlite/impl/admin/model.ipp>
+#include <backlite/impl/admin/processes.ipp>
+#include <backlite/impl/admin/queue_reads.ipp>
+#include <backlite/impl/admin/schema_features.ipp>
+#include <backlite/impl/admin/statistics_reads.ipp>
+#include <backlite/impl/admin/task_reads.ipp>
+#include <backlite/impl/ui/access.ipp>
+#include <backlite/impl/ui/chart.ipp>
+#include <backlite/impl/ui/history.ipp>
+#include <backlite/impl/ui/dashboard.ipp>
+#include <backlite/impl/ui/html.ipp>
+#include <backlite/impl/ui/json.ipp>
+#include <backlite/impl/ui/layout.ipp>
+#include <backlite/impl/ui/list_pages.ipp>
+#include <backlite/impl/ui/metrics.ipp>
+#include <backlite/impl/ui/mount.ipp>
+#include <backlite/impl/ui/overview_page.ipp>
+#include <backlite/impl/ui/pages.ipp>
+#include <backlite/impl/ui/payload.ipp>
+#include <backlite/impl/ui/request.ipp>
+#include <backlite/impl/ui/task_page.ipp>
+#include <backlite/impl/ui/text.ipp>
