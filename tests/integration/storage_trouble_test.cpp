@@ -609,34 +609,40 @@ TEST_CASE("fatal: an add that comes after a pause is not acknowledged into a log
 
 TEST_CASE(
     "fatal: a host that opens and closes its database file, whose locks go, while another program comes and goes") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    Process another([&](const Process::Inside& inside) {
-        inside.wait();
-        static_cast<void>(Look(file).tasks());
-        inside.say("looked");
-    });
-    Scene scene([&](ClientConfig& config) { config.database = file; });
-    {
-        Client client{scene.config};
-        for (int i = 0; i < 10; ++i) client.add(Work{"a", ""}).save();
-        { std::ifstream reading(file, std::ios::binary); }
-        another.next();
-        REQUIRE(another.await("looked"));
-        REQUIRE(another.join() == 0);
-        CHECK(eventually([&] {
-            try {
-                client.add(Work{"b", ""}).save();  // may be acknowledged for as long as a look counts
-                return false;
-            } catch (const StorageError&) {
-                return true;
-            }
-        }));
-        CHECK(scene.journal.count("fatal") == 1);
+    for (int round = 0; round < 4; ++round) {  // the moment that hurts is met three times of four
+        const TempFolder folder;
+        const std::string file = folder.file("q.db");
+        Process another([&](const Process::Inside& inside) {
+            inside.wait();
+            static_cast<void>(Look(file).tasks());  // its end deletes the log
+            Look(file).run(
+                "INSERT INTO backlite_tasks (id, created_at, queue, task) VALUES ('x', 1, 'other', x'7b7d')");
+            inside.say("wrote");
+        });
+        Scene scene([&](ClientConfig& config) { config.database = file; });
+        {
+            Client client{scene.config};
+            for (int i = 0; i < 10; ++i) client.add(Work{"a", ""}).save();
+            { std::ifstream reading(file, std::ios::binary); }
+            std::atomic<bool> refused{false};
+            std::jthread adding([&](const std::stop_token& stop) {
+                try {  // acknowledged, into the log that is gone, for as long as a look counts
+                    while (!stop.stop_requested()) client.add(Work{"b", ""}).save();
+                } catch (const StorageError&) {
+                    refused = true;
+                }
+            });
+            another.next();
+            REQUIRE(another.await("wrote"));
+            REQUIRE(another.join() == 0);
+            CHECK(eventually([&] { return refused.load(); }));
+            adding = {};
+            CHECK(scene.journal.count("fatal") == 1);
+        }
+        // The end of the client has not written its log over what others have made of the file since.
+        CHECK(Look(file).tasks("id = 'x'") == 1);
+        CHECK(Look(file).integrity() == "ok");
     }
-    // The end of the client has not written its log over what others may have made of the file since.
-    CHECK(Look(file).tasks() == 10);
-    CHECK(Look(file).integrity() == "ok");
 }
 
 TEST_CASE("fatal: a file that is deleted under a client that was not started") {

@@ -131,6 +131,10 @@ private:
     /// Waits in equal steps: SQLite's own handler waits longer each time, so that newcomers overtake those who waited.
     static int on_busy(void* self, int count) noexcept;
 
+    /// After each commit: a checkpoint once the log has grown long enough, but not of a log that others have deleted.
+    /// SQLite's own would write what is in it over what they have made of the database since.
+    static int on_commit(void* self, sqlite3* db, const char* name, int pages) noexcept;
+
     std::string pragma_text(const char* sql);
 
     std::int64_t pragma(Statement& statement) {
@@ -147,6 +151,7 @@ private:
     // constant after construction
     std::array<File, 3> files_{};  ///< database, log, shared memory
     Duration waits_{};
+    int checkpoint_pages_ = 0;  ///< the writer: how long its log becomes before a checkpoint
     // the thread that uses the connection
     std::chrono::steady_clock::time_point busy_since_{};
     Statement begin_{"BEGIN IMMEDIATE"};

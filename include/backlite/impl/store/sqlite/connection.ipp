@@ -144,6 +144,9 @@ BACKLITE_DECL void Connection::set_up(const ClientConfig& config, Role role) {
             execute(db, "PRAGMA wal_autocheckpoint=0");  // all our checkpoints run on the writer
             give_up_log();
             execute(db, "PRAGMA query_only=ON");
+        } else if (const std::string pages = pragma_text("PRAGMA wal_autocheckpoint"); pages != "0") {
+            checkpoint_pages_ = std::stoi(pages);  // SQLite's default, or what the host's function has set
+            sqlite3_wal_hook(db, &Connection::on_commit, this);
         }
         prepare_ends();
     } catch (const StorageError& error) {
@@ -177,6 +180,18 @@ BACKLITE_DECL int Connection::on_busy(void* self, int count) noexcept {
     if (now - connection->busy_since_ >= connection->waits_) return 0;
     sqlite3_sleep(1);
     return 1;
+}
+
+BACKLITE_DECL int Connection::on_commit(void* self, sqlite3* db, const char* name, int pages) noexcept {
+    const auto* connection = static_cast<const Connection*>(self);
+    if (pages < connection->checkpoint_pages_) return SQLITE_OK;
+    try {
+        if (connection->lost_file() != nullptr) return SQLITE_OK;
+    } catch (...) {  // it cannot be told now
+        return SQLITE_OK;
+    }
+    sqlite3_wal_checkpoint_v2(db, name, SQLITE_CHECKPOINT_PASSIVE, nullptr, nullptr);
+    return SQLITE_OK;
 }
 
 BACKLITE_DECL std::string Connection::pragma_text(const char* sql) {
