@@ -15,8 +15,8 @@
 #include <backlite/impl/admin/task_reads.ipp>
 #include <backlite/impl/ui/access.ipp>
 #include <backlite/impl/ui/chart.ipp>
-#include <backlite/impl/ui/history.ipp>
 #include <backlite/impl/ui/dashboard.ipp>
+#include <backlite/impl/ui/history.ipp>
 #include <backlite/impl/ui/html.ipp>
 #include <backlite/impl/ui/json.ipp>
 #include <backlite/impl/ui/layout.ipp>
