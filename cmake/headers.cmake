@@ -7,7 +7,7 @@ set(BACKLITE_HEADERS
     # 1: the user's words; rows, and a task's JSON
     config task outcome context status base/rows base/codec queue base/add_target
     # 2: the operating system
-    platform/random platform/fork platform/thread platform/file_events
+    platform/random platform/fork platform/thread platform/file_events platform/file_identity
     # 3: the store: what it is asked for; SQLite's: one file, one connection; tables, and every SQL statement; the one
     # write path; who is alive
     store/plan

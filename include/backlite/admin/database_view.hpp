@@ -21,14 +21,13 @@
 #include <SQLiteCpp/Exception.h>
 #include <fmt/format.h>
 #include <sqlite3.h>
-#include <sys/stat.h>
 
 #include <backlite/admin/queue_reads.hpp>
 #include <backlite/admin/schema_features.hpp>
 #include <backlite/admin/statistics_reads.hpp>
 #include <backlite/admin/task_reads.hpp>
 #include <backlite/error.hpp>
-#include <backlite/store/sqlite/database_file.hpp>
+#include <backlite/platform/file_identity.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 
 namespace backlite {
@@ -112,7 +111,7 @@ public:
     /// Changes with each commit of another connection.
     [[nodiscard]] std::int64_t data_version();
 
-    [[nodiscard]] store::sqlite::FileIdentity identity() const noexcept { return identity_; }
+    [[nodiscard]] platform::FileIdentity identity() const noexcept { return identity_; }
 
 private:
     static SQLite::Database open_database(const std::string& file, const std::function<SQLite::Database()>& open);
@@ -126,7 +125,7 @@ private:
         return run.step() ? run.integer(0) : 0;
     }
 
-    const store::sqlite::FileIdentity identity_;
+    const platform::FileIdentity identity_;
     SQLite::Database database_;
     Steady::time_point until_ = (Steady::time_point::max)();
     store::sqlite::Statement data_version_{"PRAGMA data_version"};

@@ -13,7 +13,7 @@
 #include <unistd.h>
 
 #include <backlite/admin/model.hpp>
-#include <backlite/store/sqlite/database_file.hpp>
+#include <backlite/platform/file_identity.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 
 namespace backlite {

@@ -7,6 +7,7 @@
 #include <backlite/base/format.hpp>
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
+#include <backlite/platform/file_identity.hpp>
 #include <backlite/store/sqlite/database_file.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 

@@ -40,13 +40,13 @@
 #include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
 #include <backlite/logger.hpp>
+#include <backlite/platform/file_identity.hpp>
 #include <backlite/platform/fork.hpp>
 #include <backlite/platform/thread.hpp>
 #include <backlite/queue.hpp>
 #include <backlite/status.hpp>
 #include <backlite/store/sqlite/add_statements.hpp>
 #include <backlite/store/sqlite/connection.hpp>
-#include <backlite/store/sqlite/database_file.hpp>
 #include <backlite/store/sqlite/group_commit.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 #include <backlite/store/sqlite/schema.hpp>
@@ -113,7 +113,7 @@ public:
     /// link: SQLite names the log after the database, and two logs damage the file (sqlite.org/howtocorrupt.html, 2.5).
     void check_own_file(sqlite3* db) const;
 
-    [[nodiscard]] store::sqlite::FileIdentity identity() const noexcept { return identity_; }
+    [[nodiscard]] platform::FileIdentity identity() const noexcept { return identity_; }
 
     /// Those of the process.
     [[nodiscard]] OpenTransactions& open_transactions() const noexcept { return open_transactions_; }
@@ -260,8 +260,8 @@ private:
     core::AddCounts add_counts_{};
     store::sqlite::GroupCommit writes_;
     const std::string file_ = writes_.connection().file();
-    const store::sqlite::FileIdentity identity_ = writes_.connection().identity();
-    const store::sqlite::FileIdentity log_identity_ = writes_.connection().log_identity();
+    const platform::FileIdentity identity_ = writes_.connection().identity();
+    const platform::FileIdentity log_identity_ = writes_.connection().log_identity();
 
     platform::ThreadList opening_{};  ///< those that open the read connection
     std::mutex reader_mutex_{};

@@ -19,7 +19,7 @@
 #include <backlite/base/format.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/logger.hpp>
-#include <backlite/store/sqlite/database_file.hpp>
+#include <backlite/platform/file_identity.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {

@@ -11,7 +11,7 @@
 
 #include <sqlite3.h>
 
-#include <backlite/store/sqlite/database_file.hpp>
+#include <backlite/platform/file_identity.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -27,24 +27,22 @@ public:
         return all;
     }
 
-    void add(store::sqlite::FileIdentity file, std::thread::id thread) {
+    void add(platform::FileIdentity file, std::thread::id thread) {
         const std::lock_guard lock(mutex_);
         first_ = new Entry{file, thread, first_.load()};
     }
 
-    void remove(store::sqlite::FileIdentity file, std::thread::id thread) noexcept;
+    void remove(platform::FileIdentity file, std::thread::id thread) noexcept;
 
-    [[nodiscard]] bool on_this_thread(store::sqlite::FileIdentity file);
+    [[nodiscard]] bool on_this_thread(platform::FileIdentity file);
 
 private:
     struct Entry {
-        store::sqlite::FileIdentity file;
+        platform::FileIdentity file;
         std::thread::id thread;
         std::atomic<Entry*> next;
 
-        [[nodiscard]] bool is(store::sqlite::FileIdentity f, std::thread::id t) const {
-            return file == f && thread == t;
-        }
+        [[nodiscard]] bool is(platform::FileIdentity f, std::thread::id t) const { return file == f && thread == t; }
     };
 
     OpenTransactions() = default;

@@ -42,6 +42,7 @@
 #include <backlite/impl/logger.ipp>
 #include <backlite/impl/outcome.ipp>
 #include <backlite/impl/platform/file_events.ipp>
+#include <backlite/impl/platform/file_identity.ipp>
 #include <backlite/impl/platform/fork.ipp>
 #include <backlite/impl/platform/random.ipp>
 #include <backlite/impl/platform/thread.ipp>

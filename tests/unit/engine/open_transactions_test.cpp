@@ -11,7 +11,7 @@
 namespace {
 
 using namespace backlite;
-using store::sqlite::FileIdentity;
+using platform::FileIdentity;
 
 const FileIdentity file{.device = 7, .inode = 1};
 const FileIdentity other_file{.device = 7, .inode = 2};

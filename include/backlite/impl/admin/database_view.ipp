@@ -26,7 +26,7 @@ BACKLITE_DECL UnavailableReason reason_of(const StorageError& error) noexcept {
 
 BACKLITE_DECL ReadConnection::ReadConnection(const std::string& file, const std::function<SQLite::Database()>& open,
                                              Duration busy_timeout)
-    : identity_(store::sqlite::identify(file)), database_(open_database(file, open)) {
+    : identity_(platform::identify(file)), database_(open_database(file, open)) {
     sqlite3* db = database_.getHandle();
     sqlite3_extended_result_codes(db, 1);
     sqlite3_busy_timeout(db, static_cast<int>(busy_timeout.count()));
@@ -47,8 +47,8 @@ BACKLITE_DECL SQLite::Database ReadConnection::open_database(const std::string& 
                                                              const std::function<SQLite::Database()>& open) {
     try {
         if (open) return open();
-        struct ::statx found {};
-        if (!store::sqlite::look_at(file, found) || !S_ISREG(found.stx_mode)) {
+        const std::optional<platform::FileFacts> found = platform::look_at(file);
+        if (!found || !found->regular) {
             throw FileError(UnavailableReason::missing, fmt::format("there is no database file \"{}\"", file));
         }
         // "./" keeps a name from being taken for anything but a file.
@@ -95,7 +95,7 @@ BACKLITE_DECL void Turns::leave() noexcept {
 
 BACKLITE_DECL std::string DatabaseView::version() {
     const std::lock_guard lock(watch_mutex_);
-    if (!watch_ || watch_->identity() != store::sqlite::identify(name_)) {
+    if (!watch_ || watch_->identity() != platform::identify(name_)) {
         watch_.reset();
         watch_ = std::make_unique<ReadConnection>(name_, open_, busy_timeout_);
         ++generation_;
@@ -109,7 +109,7 @@ BACKLITE_DECL std::string DatabaseView::version() {
 }
 
 BACKLITE_DECL std::unique_ptr<ReadConnection> DatabaseView::take() {
-    const store::sqlite::FileIdentity now = store::sqlite::identify(name_);
+    const platform::FileIdentity now = platform::identify(name_);
     {
         std::vector<std::unique_ptr<ReadConnection>> stale;  // closed after the mutex is free
         const std::lock_guard lock(mutex_);

@@ -24,7 +24,7 @@ BACKLITE_DECL std::optional<std::vector<Inside>> read_inside(int file, const Pro
 BACKLITE_DECL void find_living(const std::string& database, std::vector<Process>& processes) noexcept {
     if (processes.empty()) return;
     try {
-        const std::string side_file = store::sqlite::resolve(database) + "-backlite";
+        const std::string side_file = platform::resolve(database) + "-backlite";
         const int file = ::open(side_file.c_str(), O_RDONLY | O_NOFOLLOW | O_CLOEXEC);
         if (file < 0) {
             if (errno != ENOENT) return;

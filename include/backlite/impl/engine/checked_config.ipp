@@ -29,7 +29,7 @@ BACKLITE_DECL ClientConfig checked_config(ClientConfig config) {
     check_time(config.watch_interval, Duration::zero(), "watch_interval");
     demand(config.max_payload > 0, "max_payload", "above zero", config.max_payload);
     // Connections are opened later too, when the program may have changed its working folder.
-    if (!config.database.starts_with('/')) config.database = store::sqlite::resolve(".") + '/' + config.database;
+    if (!config.database.starts_with('/')) config.database = platform::resolve(".") + '/' + config.database;
     return config;
 }
 

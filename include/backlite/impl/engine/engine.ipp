@@ -115,8 +115,8 @@ BACKLITE_DECL void Engine::add_within(SQLite::Database& database, std::span<deta
 BACKLITE_DECL void Engine::check_own_file(sqlite3* db) const {
     const char* name = sqlite3_db_filename(db, "main");
     const std::string file{name == nullptr ? "" : name};
-    const bool own = !file.empty() && store::sqlite::identify(file) == identity_;
-    if (own && (file == file_ || store::sqlite::identify(file + "-wal") == log_identity_)) return;
+    const bool own = !file.empty() && platform::identify(file) == identity_;
+    if (own && (file == file_ || platform::identify(file + "-wal") == log_identity_)) return;
     throw ConfigError(detail::format(
         "tx: the connection is on \"{}\", the client on \"{}\"{}",
         {file, config_.database, own ? ", which is a hard link to the same file: SQLite keeps a log per name" : ""}));

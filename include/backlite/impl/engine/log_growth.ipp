@@ -9,7 +9,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace engine {
 
 BACKLITE_DECL std::string readers_of(const std::string& shm_file) {
-    using File = std::unique_ptr<std::FILE, store::sqlite::FromC>;
+    using File = std::unique_ptr<std::FILE, platform::FromC>;
     struct ::stat status {};
     if (::stat(shm_file.c_str(), &status) != 0) return "unknown";
     const std::string inode = ":" + std::to_string(status.st_ino);

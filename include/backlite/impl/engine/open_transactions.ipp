@@ -8,7 +8,7 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace engine {
 
-BACKLITE_DECL void OpenTransactions::remove(store::sqlite::FileIdentity file, std::thread::id thread) noexcept {
+BACKLITE_DECL void OpenTransactions::remove(platform::FileIdentity file, std::thread::id thread) noexcept {
     const std::lock_guard lock(mutex_);
     for (std::atomic<Entry*>* place = &first_; Entry* const entry = *place; place = &entry->next) {
         if (!entry->is(file, thread)) continue;
@@ -18,7 +18,7 @@ BACKLITE_DECL void OpenTransactions::remove(store::sqlite::FileIdentity file, st
     }
 }
 
-BACKLITE_DECL bool OpenTransactions::on_this_thread(store::sqlite::FileIdentity file) {
+BACKLITE_DECL bool OpenTransactions::on_this_thread(platform::FileIdentity file) {
     if (first_ == nullptr) return false;  // own ones are always seen
     const std::lock_guard lock(mutex_);
     const Entry* entry = first_;

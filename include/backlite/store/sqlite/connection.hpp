@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
 #include <utility>
 
@@ -17,6 +18,7 @@
 #include <backlite/base/format.hpp>
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
+#include <backlite/platform/file_identity.hpp>
 #include <backlite/store/sqlite/database_file.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 
@@ -63,10 +65,10 @@ public:
     [[nodiscard]] const std::string& file() const noexcept { return files_[0].name; }
 
     /// Which file that was when the connection was opened.
-    [[nodiscard]] FileIdentity identity() const noexcept { return files_[0].identity; }
+    [[nodiscard]] platform::FileIdentity identity() const noexcept { return files_[0].identity; }
 
     /// Which file its log was; zeros if it is no file.
-    [[nodiscard]] FileIdentity log_identity() const noexcept { return files_[1].identity; }
+    [[nodiscard]] platform::FileIdentity log_identity() const noexcept { return files_[1].identity; }
 
     /// The name of the first of database, log and shared memory that now leads elsewhere or nowhere; null if none does.
     /// SQLite makes log and shared memory when the first connection opens, deletes them when the last closes, and never
@@ -144,7 +146,7 @@ private:
 
     struct File {
         std::string name{};
-        FileIdentity identity{};
+        platform::FileIdentity identity{};
     };
 
     SQLite::Database database_;

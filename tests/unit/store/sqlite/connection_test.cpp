@@ -145,7 +145,7 @@ TEST_CASE("Connection: knows the file's name behind links") {
     fs::create_symlink(folder.file("app.db"), folder.file("link.db"));
     const Connection connection(quick_config(folder.file("link.db")), Role::writer);
     CHECK(connection.file() == folder.file("app.db"));
-    CHECK(connection.identity() == store::sqlite::identify(folder.file("app.db")));
+    CHECK(connection.identity() == platform::identify(folder.file("app.db")));
 }
 
 /// Whether the connection misses this file, and no other.

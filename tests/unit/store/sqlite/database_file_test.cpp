@@ -1,11 +1,9 @@
 // SPDX-License-Identifier: MIT
-#include <cstdint>
 #include <filesystem>
 #include <fstream>
 #include <string>
 
 #include <sys/mount.h>
-#include <sys/stat.h>
 
 #include <backlite/error.hpp>
 #include <backlite/store/sqlite/database_file.hpp>
@@ -20,7 +18,6 @@ using namespace backlite;
 using backlite_test::contains;
 using backlite_test::message_of;
 using backlite_test::TempFolder;
-using store::sqlite::FileIdentity;
 namespace fs = std::filesystem;
 
 void make(const std::string& file) { std::ofstream(file) << "content"; }
@@ -34,106 +31,12 @@ std::string refusal(const std::string& name) {
     return message_of<ConfigError>([&] { store::sqlite::check_place(name, false); });
 }
 
-TEST_CASE("identify: two names of one file are one identity") {
-    const TempFolder folder;
-    make(folder.file("a"));
-    make(folder.file("b"));
-    fs::create_hard_link(folder.file("a"), folder.file("hard"));
-    fs::create_symlink(folder.file("a"), folder.file("soft"));
-    const FileIdentity a = store::sqlite::identify(folder.file("a"));
-    CHECK(store::sqlite::identify(folder.file("hard")) == a);
-    CHECK(store::sqlite::identify(folder.file("soft")) == a);
-    CHECK(store::sqlite::identify(folder.file("b")) != a);
-}
-
-TEST_CASE("identify: a file that is not there has none") {
-    const TempFolder folder;
-    CHECK(store::sqlite::identify(folder.file("a")) == FileIdentity{});
-    CHECK_FALSE(store::sqlite::exists(folder.file("a")));
-    make(folder.file("a"));
-    CHECK(store::sqlite::exists(folder.file("a")));
-}
-
-TEST_CASE("resolve: is the absolute name behind links and dots") {
-    const TempFolder folder;
-    make(folder.file("a"));
-    fs::create_directory(folder.file("sub"));
-    fs::create_symlink(folder.file("a"), folder.file("sub/soft"));
-    CHECK(store::sqlite::resolve(folder.file("sub/soft")) == folder.file("a"));
-    CHECK(store::sqlite::resolve(folder.file("sub/../a")) == folder.file("a"));
-}
-
-TEST_CASE("resolve: a name that leads nowhere stays as it is") {
-    const TempFolder folder;
-    CHECK(store::sqlite::resolve(folder.file("a")) == folder.file("a"));
-}
-
-TEST_CASE("folder_of: is what stands before the last slash") {
-    CHECK(store::sqlite::folder_of("/var/lib/app.db") == "/var/lib");
-    CHECK(store::sqlite::folder_of("lib/app.db") == "lib");
-    CHECK(store::sqlite::folder_of("app.db") == ".");
-    CHECK(store::sqlite::folder_of("/app.db") == "/");
-    CHECK(store::sqlite::folder_of("lib/") == "lib");
-}
-
-TEST_CASE("look_at: an error that does not say that the file is gone is no absence") {
+TEST_CASE("check_place: what cannot be looked at is a StorageError, no absence") {
     const TempFolder folder;
     fs::create_symlink(folder.file("round"), folder.file("round"));  // a link to itself: the system gives up on it
-    struct ::statx found {};
     const std::string name = folder.file("round/app.db");
-    const std::string what = message_of<StorageError>([&] { (void)store::sqlite::look_at(name, found); });
-    CHECK(what.starts_with("cannot look at \"" + name + "\": "));
-    CHECK_THROWS_AS(store::sqlite::exists(name), StorageError);
-    CHECK_THROWS_AS(store::sqlite::identify(folder.file(std::string(300, 'x'))), StorageError);
     CHECK_THROWS_AS(store::sqlite::check_database_name(name), StorageError);
     CHECK_THROWS_AS(store::sqlite::check_place(name, true), StorageError);
-}
-
-TEST_CASE("look_at: a file in a folder's place says that what would be in it is not there") {
-    const TempFolder folder;
-    make(folder.file("a"));
-    CHECK_FALSE(store::sqlite::exists(folder.file("a/b")));
-}
-
-// The numbers are those of linux/magic.h and of the file systems' own sources.
-TEST_CASE("is_local_file_system: those that machines and containers have their disks on") {
-    for (const std::uint32_t type : {0xEF53U, 0x58465342U, 0x9123683EU, 0xF2F52010U, 0x2FC12FC1U, 0x01021994U,
-                                     0x858458F6U, 0x794C7630U, 0x24051905U, 0x4D44U}) {
-        CAPTURE(type);
-        CHECK(store::sqlite::is_local_file_system(type, ""));
-    }
-}
-
-TEST_CASE("is_local_file_system: neither those of a network nor those that nobody has heard of") {
-    // nfs, cifs, smb, smb2, 9p, ceph, lustre, afs, gfs2, ocfs2, beegfs, coda, vboxsf; none
-    for (const std::uint32_t type :
-         {0x6969U, 0xFF534D42U, 0x517BU, 0xFE534D42U, 0x01021997U, 0x00C36400U, 0x0BD00BD0U, 0x5346414FU, 0x01161970U,
-          0x7461636FU, 0x19830326U, 0x73757245U, 0x786F4256U, 0x12345678U}) {
-        CAPTURE(type);
-        CHECK_FALSE(store::sqlite::is_local_file_system(type, ""));
-    }
-}
-
-TEST_CASE("is_local_file_system: of those that run in user space, the kind of mount decides") {
-    constexpr std::uint32_t fuse = 0x65735546;
-    for (const char* mount : {"fuseblk", "fuse.fuse-overlayfs", "fuse.gocryptfs", "fuse.encfs"}) {
-        CAPTURE(mount);
-        CHECK(store::sqlite::is_local_file_system(fuse, mount));
-    }
-    for (const char* mount : {"fuse.sshfs", "fuse.glusterfs", "fuse.s3fs", "fuse.rclone", "virtiofs", "fuse", ""}) {
-        CAPTURE(mount);
-        CHECK_FALSE(store::sqlite::is_local_file_system(fuse, mount));
-    }
-}
-
-TEST_CASE("mount_type: is the kernel's name for the mount") {
-    struct ::statx found {};
-    REQUIRE(store::sqlite::look_at("/proc", found));
-    CHECK(store::sqlite::mount_type(found.stx_dev_major, found.stx_dev_minor) == "proc");
-}
-
-TEST_CASE("mount_type: of a device that is not mounted is empty") {
-    CHECK(store::sqlite::mount_type(4095, 77).empty());
 }
 
 TEST_CASE("check_place: takes a file that is there, one that is not yet, and a name that is no file's") {
@@ -174,20 +77,6 @@ TEST_CASE("check_place: a file that is mounted by itself is refused, a folder th
     const std::string with_folder = refusal(name);
     REQUIRE(::umount2(folder.file("container").c_str(), MNT_DETACH) == 0);
     CHECK(with_folder == "nothing thrown");
-}
-
-TEST_CASE("check_place: where the kernel does not tell mount points, a device of the file's own tells them") {
-    struct ::statx file {};
-    struct ::statx folder {};
-    file.stx_dev_major = folder.stx_dev_major = 8;
-    file.stx_dev_minor = folder.stx_dev_minor = 1;
-    CHECK_FALSE(store::sqlite::is_mounted_alone(file, folder));
-    file.stx_dev_minor = 2;
-    CHECK(store::sqlite::is_mounted_alone(file, folder));
-    file.stx_attributes_mask = 0x2000;
-    CHECK_FALSE(store::sqlite::is_mounted_alone(file, folder));
-    file.stx_attributes = 0x2000;
-    CHECK(store::sqlite::is_mounted_alone(file, folder));
 }
 
 // /proc stands for the many file systems that are not known to be local.

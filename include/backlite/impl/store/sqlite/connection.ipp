@@ -16,7 +16,7 @@ BACKLITE_DECL Connection::Connection(const ClientConfig& config, Role role) : da
     if (name == nullptr || *name == '\0') {
         throw ConfigError(detail::format("database \"{}\": the connection has no file", {config.database}));
     }
-    files_[0].name = resolve(name);
+    files_[0].name = platform::resolve(name);
     // Again: `open` may have chosen another name, and a link to nowhere another place.
     check_place(file(), config.trust_file_system);
     if (sqlite3_db_readonly(db, "main") != 0) {
@@ -26,12 +26,13 @@ BACKLITE_DECL Connection::Connection(const ClientConfig& config, Role role) : da
     set_up(config, role);
     files_[1].name = file() + "-wal";
     files_[2].name = file() + "-shm";
-    for (File& each : files_) each.identity = identify(each.name);
+    for (File& each : files_) each.identity = platform::identify(each.name);
 }
 
 BACKLITE_DECL const std::string* Connection::lost_file() const {
     for (const File& each : files_) {
-        if (each.identity != FileIdentity{} && identify(each.name) != each.identity) return &each.name;
+        if (each.identity == platform::FileIdentity{}) continue;  // it was none
+        if (platform::identify(each.name) != each.identity) return &each.name;
     }
     return nullptr;
 }
@@ -54,15 +55,14 @@ BACKLITE_DECL void Connection::commit() {
 
 BACKLITE_DECL SQLite::Database Connection::open(const ClientConfig& config) {
     check_database_name(config.database);
-    check_place(resolve(config.database), config.trust_file_system);
+    check_place(platform::resolve(config.database), config.trust_file_system);
     check_threads();
     if (sqlite3_libversion_number() < 3037000) {
         throw ConfigError(detail::format("SQLite {} is too old: 3.37 is needed", {sqlite3_libversion()}));
     }
     try {
         if (config.open) return config.open();
-        struct ::statx before {};
-        const bool created = !look_at(config.database, before);
+        const std::optional<platform::FileFacts> before = platform::look_at(config.database);
         // "./" keeps a name from being taken for anything but a file.
         const bool rooted = config.database.front() == '/';
         // Without a mutex of SQLite's own, which every call would lock: one thread at a time uses a connection
@@ -71,8 +71,8 @@ BACKLITE_DECL SQLite::Database Connection::open(const ClientConfig& config) {
             rooted ? config.database : "./" + config.database,
             SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE);
         // SQLite gives -wal and -shm the mode that the database has when they are made.
-        if (created) ::chmod(config.database.c_str(), S_IRUSR | S_IWUSR);
-        if (before.stx_size == 0) {
+        if (!before) ::chmod(config.database.c_str(), S_IRUSR | S_IWUSR);
+        if (!before || before->size == 0) {
             // Others may be making the same file at this moment, and whoever comes first says what it will be.
             sqlite3_busy_timeout(database.getHandle(), to_int(config.busy_timeout));
             execute(database.getHandle(), "PRAGMA auto_vacuum=INCREMENTAL");
