@@ -8,10 +8,11 @@ set(BACKLITE_HEADERS
     config task outcome context status base/rows base/codec queue base/add_target
     # 2: the operating system
     platform/random platform/fork platform/thread platform/file_events platform/file_identity
+    platform/process
     # 3: the store: what it is asked for; SQLite's: one file, one connection; tables, and every SQL statement; the one
     # write path; who is alive
-    store/plan
-    store/sqlite/database_file store/sqlite/statement store/sqlite/isolation store/sqlite/connection
+    store/plan store/trouble
+    store/sqlite/database_file store/sqlite/open_transactions store/sqlite/statement store/sqlite/isolation store/sqlite/connection
     store/sqlite/schema store/sqlite/claims store/sqlite/statistics store/sqlite/add_statements store/sqlite/transitions
     store/sqlite/upkeep store/sqlite/status_queries store/sqlite/repository store/sqlite/cycle
     store/sqlite/commit_window store/sqlite/operation store/sqlite/group_commit store/sqlite/owner_lock
@@ -21,7 +22,7 @@ set(BACKLITE_HEADERS
     admin/model admin/schema_features admin/statistics_reads admin/queue_reads admin/task_reads admin/database_view
     admin/processes
     # 5: threads
-    engine/open_transactions engine/log_relay engine/deadline_timer engine/worker_pool engine/overdue_watch
+    engine/log_relay engine/deadline_timer engine/worker_pool engine/overdue_watch
     engine/log_growth engine/wake_signals engine/session_end engine/liveness engine/checked_config
     engine/dispatcher engine/session engine/engine
     # 6: what hosts call, and the umbrella; nothing below the umbrella is reached from it

@@ -6,9 +6,8 @@
 #include <chrono>
 #include <utility>
 
-#include <sqlite3.h>
-
 #include <backlite/clock.hpp>
+#include <backlite/store/trouble.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -25,9 +24,9 @@ public:
           // Never so long that others see two chances to write pass without a lease of ours, and take us for hung.
           most_(std::clamp(release_after / 8, Duration{10}, Duration{500})) {}
 
-    /// `code`: SQLite's. True if it is to be told: one failure of a row is, a lock that others hold only after
+    /// True if it is to be told: one failure of a row is, a lock that others hold only after
     /// `busy_timeout`.
-    [[nodiscard]] bool failed(int code, Steady::time_point now) noexcept;
+    [[nodiscard]] bool failed(store::Trouble trouble, Steady::time_point now) noexcept;
 
     /// Ends the row. True if one of its failures was told.
     [[nodiscard]] bool recovered() noexcept {

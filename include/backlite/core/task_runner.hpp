@@ -15,8 +15,6 @@
 #include <string_view>
 #include <utility>
 
-#include <pthread.h>
-
 #include <fmt/format.h>
 
 #include <backlite/base/format.hpp>

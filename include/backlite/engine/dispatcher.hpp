@@ -13,8 +13,6 @@
 #include <utility>
 #include <vector>
 
-#include <sqlite3.h>
-
 #include <backlite/base/rows.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/clock.hpp>
@@ -41,6 +39,7 @@
 #include <backlite/store/sqlite/cycle.hpp>
 #include <backlite/store/sqlite/group_commit.hpp>
 #include <backlite/store/sqlite/isolation.hpp>
+#include <backlite/store/trouble.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -123,12 +122,13 @@ private:
             step();
             return true;
         } catch (const StorageError& error) {
-            note_failure(error.what(), error.extended_code());
-            if (error.code() == SQLITE_ERROR) demand_tables();
+            const store::Trouble trouble = store::trouble_of(error);
+            note_failure(error.what(), error.extended_code(), trouble);
+            if (trouble == store::Trouble::tables) demand_tables();
         } catch (const std::exception& error) {
-            note_failure(error.what(), 0);
+            note_failure(error.what());
         } catch (...) {
-            note_failure("an exception that is no std::exception", 0);
+            note_failure("an exception that is no std::exception");
         }
         return false;
     }
@@ -136,7 +136,7 @@ private:
     /// Tables that are gone do not come back: without them the client ends.
     void demand_tables() noexcept;
 
-    void note_failure(std::string_view what, int code) noexcept;
+    void note_failure(std::string_view what, int code = 0, store::Trouble trouble = store::Trouble::other) noexcept;
 
     /// A wall clock that is set back must not leave tasks waiting for a time that they were due at already.
     void watch_the_clocks() noexcept;

@@ -34,7 +34,6 @@
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/core/running_task.hpp>
 #include <backlite/engine/checked_config.hpp>
-#include <backlite/engine/open_transactions.hpp>
 #include <backlite/engine/session.hpp>
 #include <backlite/error.hpp>
 #include <backlite/fwd.hpp>
@@ -48,6 +47,7 @@
 #include <backlite/store/sqlite/add_statements.hpp>
 #include <backlite/store/sqlite/connection.hpp>
 #include <backlite/store/sqlite/group_commit.hpp>
+#include <backlite/store/sqlite/open_transactions.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 #include <backlite/store/sqlite/schema.hpp>
 #include <backlite/store/sqlite/statistics.hpp>
@@ -116,7 +116,7 @@ public:
     [[nodiscard]] platform::FileIdentity identity() const noexcept { return identity_; }
 
     /// Those of the process.
-    [[nodiscard]] OpenTransactions& open_transactions() const noexcept { return open_transactions_; }
+    [[nodiscard]] store::sqlite::OpenTransactions& open_transactions() const noexcept { return open_transactions_; }
 
     [[nodiscard]] TaskStatus status(const TaskId& id);
 
@@ -251,7 +251,7 @@ private:
     const detail::SafeLogger log_;
 
     const std::shared_ptr<platform::ThreadList> own_threads_ = std::make_shared<platform::ThreadList>();
-    OpenTransactions& open_transactions_ = OpenTransactions::instance();
+    store::sqlite::OpenTransactions& open_transactions_ = store::sqlite::OpenTransactions::instance();
     std::atomic<bool> ended_{false};
     core::IdGenerator ids_{};
     std::atomic<bool> foreign_writer_told_{false};

@@ -11,8 +11,6 @@
 #include <utility>
 #include <vector>
 
-#include <sqlite3.h>
-
 #include <backlite/base/format.hpp>
 #include <backlite/base/rows.hpp>
 #include <backlite/base/safe_logger.hpp>
@@ -23,6 +21,7 @@
 #include <backlite/store/sqlite/isolation.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 #include <backlite/store/sqlite/repository.hpp>
+#include <backlite/store/trouble.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {

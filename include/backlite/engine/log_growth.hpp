@@ -3,23 +3,18 @@
 // Notices that SQLite's log grows because a reader does not end, and names it as far as the kernel does.
 
 #include <algorithm>
-#include <array>
 #include <chrono>
 #include <cstdint>
-#include <cstdio>
-#include <memory>
+#include <optional>
 #include <string>
-#include <string_view>
 #include <utility>
 #include <vector>
-
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <backlite/base/format.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/logger.hpp>
 #include <backlite/platform/file_identity.hpp>
+#include <backlite/platform/process.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {

@@ -15,8 +15,6 @@
 #include <utility>
 #include <vector>
 
-#include <unistd.h>
-
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
@@ -34,6 +32,7 @@
 #include <backlite/logger.hpp>
 #include <backlite/platform/file_events.hpp>
 #include <backlite/platform/fork.hpp>
+#include <backlite/platform/process.hpp>
 #include <backlite/platform/thread.hpp>
 #include <backlite/store/sqlite/group_commit.hpp>
 

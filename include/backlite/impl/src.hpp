@@ -32,7 +32,6 @@
 #include <backlite/impl/engine/liveness.ipp>
 #include <backlite/impl/engine/log_growth.ipp>
 #include <backlite/impl/engine/log_relay.ipp>
-#include <backlite/impl/engine/open_transactions.ipp>
 #include <backlite/impl/engine/overdue_watch.ipp>
 #include <backlite/impl/engine/session.ipp>
 #include <backlite/impl/engine/session_end.ipp>
@@ -44,6 +43,7 @@
 #include <backlite/impl/platform/file_events.ipp>
 #include <backlite/impl/platform/file_identity.ipp>
 #include <backlite/impl/platform/fork.ipp>
+#include <backlite/impl/platform/process.ipp>
 #include <backlite/impl/platform/random.ipp>
 #include <backlite/impl/platform/thread.ipp>
 #include <backlite/impl/store/sqlite/add_statements.ipp>
@@ -54,6 +54,7 @@
 #include <backlite/impl/store/sqlite/database_file.ipp>
 #include <backlite/impl/store/sqlite/group_commit.ipp>
 #include <backlite/impl/store/sqlite/isolation.ipp>
+#include <backlite/impl/store/sqlite/open_transactions.ipp>
 #include <backlite/impl/store/sqlite/operation.ipp>
 #include <backlite/impl/store/sqlite/owner_lock.ipp>
 #include <backlite/impl/store/sqlite/schema.ipp>
@@ -62,4 +63,5 @@
 #include <backlite/impl/store/sqlite/status_queries.ipp>
 #include <backlite/impl/store/sqlite/transitions.ipp>
 #include <backlite/impl/store/sqlite/upkeep.ipp>
+#include <backlite/impl/store/trouble.ipp>
 #include <backlite/impl/transaction.ipp>

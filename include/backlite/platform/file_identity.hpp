@@ -50,6 +50,9 @@ struct FileFacts {
 /// Errors: StorageError if it cannot be told: a file that cannot be looked at may well be there.
 [[nodiscard]] std::optional<FileFacts> look_at(const std::string& file);
 
+/// The same; nullopt also if it cannot be told: then errno says why.
+[[nodiscard]] std::optional<FileFacts> glance_at(const std::string& file) noexcept;
+
 /// Zeros if there is no such file. Errors: as look_at.
 [[nodiscard]] inline FileIdentity identify(const std::string& file) {
     return look_at(file).value_or(FileFacts{}).identity;

@@ -68,6 +68,9 @@ using ForcedUnwind = __cxxabiv1::__forced_unwind;
 class ForcedUnwind {};
 #endif
 
+/// From now on pthread_cancel does not end this thread: inside of SQLite it would leave locks behind.
+inline void refuse_cancellation() noexcept { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr); }
+
 /// What a thread of the library does. One type for all, so that <thread> is instantiated once.
 struct ThreadBody {
     std::shared_ptr<ThreadList> own;  ///< shared: the last thread may outlive its engine by a moment

@@ -8,9 +8,9 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace core {
 
-BACKLITE_DECL bool RetryPause::failed(int code, Steady::time_point now) noexcept {
+BACKLITE_DECL bool RetryPause::failed(store::Trouble trouble, Steady::time_point now) noexcept {
     if (++failures_ == 1) since_ = now;
-    const bool busy = (code & 0xff) == SQLITE_BUSY;
+    const bool busy = trouble == store::Trouble::locked;
     // A lock is waited for anyhow before it is a failure: who rests longer and longer never gets it from one who
     // does not.
     const int doublings = busy ? 1 : (std::min)(failures_, 7);

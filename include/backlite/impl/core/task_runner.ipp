@@ -39,7 +39,7 @@ BACKLITE_DECL TaskRunner::Inside::~Inside() {
 
 BACKLITE_DECL void TaskRunner::Inside::leave() noexcept {
     over = true;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);  // a processor may have turned it on
+    platform::refuse_cancellation();  // a processor may have turned it on
     observer.left();
     // Not after its end, though the wall clock was set back meanwhile.
     std::int64_t& began = attempt.resolved.executed_at;

@@ -61,8 +61,8 @@ BACKLITE_DECL void Dispatcher::demand_tables() noexcept {
     }
 }
 
-BACKLITE_DECL void Dispatcher::note_failure(std::string_view what, int code) noexcept {
-    if (!pause_.failed(code, Steady::now())) return;
+BACKLITE_DECL void Dispatcher::note_failure(std::string_view what, int code, store::Trouble trouble) noexcept {
+    if (!pause_.failed(trouble, Steady::now())) return;
     parts_.tell(LogLevel::failure, "storage error: the dispatcher tries again",
                 {{"error", what}, {"code", code}, {"unwritten", unwritten_.size()}});
 }

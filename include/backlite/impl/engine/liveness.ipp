@@ -62,10 +62,8 @@ BACKLITE_DECL void Liveness::keep_room() const noexcept {
 BACKLITE_DECL std::vector<detail::OwnerRow> Liveness::read_others(store::sqlite::Repository& repository) const {
     std::vector<detail::OwnerRow> others = repository.upkeep.owners();
     if (std::erase_if(others, [&](const detail::OwnerRow& row) noexcept { return row.owner == owner_; }) == 0) {
-        throw StorageError(
-            detail::format("another client has taken this one for dead: \"{}\" was deleted or replaced under it",
-                           {lock_.path()}),
-            SQLITE_READONLY_DBMOVED);
+        store::throw_replaced(detail::format(
+            "another client has taken this one for dead: \"{}\" was deleted or replaced under it", {lock_.path()}));
     }
     return others;
 }

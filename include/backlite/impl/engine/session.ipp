@@ -82,9 +82,7 @@ BACKLITE_DECL void Session::WorkerObserver::left() noexcept {
 BACKLITE_DECL void Session::WorkerObserver::end_forked_child() noexcept {
     constexpr std::string_view message =
         "backlite: a processor returned in a forked child; the child ends here (call exec or _exit in it)\n";
-    if (::write(STDERR_FILENO, message.data(), message.size()) < 0) {  // nobody to tell
-    }
-    ::_exit(1);
+    platform::end_process(message);
 }
 
 BACKLITE_DECL auto Session::make_observers(std::size_t workers) -> std::vector<std::unique_ptr<WorkerObserver>> {

@@ -9,13 +9,16 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace platform {
 
 BACKLITE_DECL std::optional<FileFacts> look_at(const std::string& file) {
+    if (const std::optional<FileFacts> facts = glance_at(file)) return facts;
+    const int error = errno;
+    if (error == ENOENT || error == ENOTDIR) return std::nullopt;
+    throw StorageError(detail::format("cannot look at \"{}\": {}", {file, std::generic_category().message(error)}),
+                       cannot_open);
+}
+
+BACKLITE_DECL std::optional<FileFacts> glance_at(const std::string& file) noexcept {
     struct ::statx found {};
-    if (::statx(AT_FDCWD, file.c_str(), 0, STATX_BASIC_STATS, &found) != 0) {
-        const int error = errno;
-        if (error == ENOENT || error == ENOTDIR) return std::nullopt;
-        throw StorageError(detail::format("cannot look at \"{}\": {}", {file, std::generic_category().message(error)}),
-                           cannot_open);
-    }
+    if (::statx(AT_FDCWD, file.c_str(), 0, STATX_BASIC_STATS, &found) != 0) return std::nullopt;
     constexpr std::uint64_t mount_root = 0x2000;  // STATX_ATTR_MOUNT_ROOT, which not every C library names
     FileFacts facts{
         .identity = {std::uint64_t{found.stx_dev_major} << 32 | found.stx_dev_minor, found.stx_ino},

@@ -29,7 +29,7 @@ BACKLITE_DECL bool ThreadList::has_this_thread() const noexcept {
 }
 
 BACKLITE_DECL void ThreadBody::operator()() const {
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr);  // inside of SQLite it would leave locks behind
+    refuse_cancellation();
     pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
     const ThreadList::Scope scope(*own);
     body();

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The bodies of <backlite/engine/open_transactions.hpp>.
+// The bodies of <backlite/store/sqlite/open_transactions.hpp>.
 
-#include <backlite/engine/open_transactions.hpp>
+#include <backlite/store/sqlite/open_transactions.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace engine {
+namespace store {
+namespace sqlite {
 
 BACKLITE_DECL void OpenTransactions::remove(platform::FileIdentity file, std::thread::id thread) noexcept {
     const std::lock_guard lock(mutex_);
@@ -47,6 +48,7 @@ BACKLITE_DECL OpenTransactions& OpenTransactions::shared() {
     return *static_cast<OpenTransactions*>(known->pAppData);
 }
 
-}  // namespace engine
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -15,7 +15,8 @@
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace engine {
+namespace store {
+namespace sqlite {
 
 /// One for all modules of the process, of whatever version: a member is changed only with the name of the place.
 /// Threads: any.
@@ -57,10 +58,11 @@ private:
     std::atomic<Entry*> first_{nullptr};
 };
 
-}  // namespace engine
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
 
 #if !defined(BACKLITE_SEPARATE_COMPILATION)
-#include <backlite/impl/engine/open_transactions.ipp>
+#include <backlite/impl/store/sqlite/open_transactions.ipp>
 #endif

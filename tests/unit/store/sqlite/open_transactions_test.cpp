@@ -3,8 +3,8 @@
 
 #include <sqlite3.h>
 
-#include <backlite/engine/open_transactions.hpp>
-#include <backlite/store/sqlite/database_file.hpp>
+#include <backlite/platform/file_identity.hpp>
+#include <backlite/store/sqlite/open_transactions.hpp>
 
 #include <backlite_catch.hpp>
 
@@ -16,7 +16,7 @@ using platform::FileIdentity;
 const FileIdentity file{.device = 7, .inode = 1};
 const FileIdentity other_file{.device = 7, .inode = 2};
 
-engine::OpenTransactions& all() { return engine::OpenTransactions::instance(); }
+store::sqlite::OpenTransactions& all() { return store::sqlite::OpenTransactions::instance(); }
 
 /// In the list for the length of a scope.
 class Listed {
@@ -37,7 +37,7 @@ private:
 TEST_CASE("OpenTransactions: there is none at first") { CHECK_FALSE(all().on_this_thread(file)); }
 
 TEST_CASE("OpenTransactions: another module of the program is led to the same ones by SQLite") {
-    engine::OpenTransactions& own = all();
+    store::sqlite::OpenTransactions& own = all();
     const sqlite3_vfs* known = sqlite3_vfs_find("backlite-open-transactions-1");
     REQUIRE(known != nullptr);
     CHECK(known->pAppData == &own);

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// This process and the others of the machine: their numbers, names and locks.
+
+#include <array>
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include <unistd.h>
+
+#include <backlite/base/format.hpp>
+#include <backlite/platform/file_identity.hpp>
+#include <backlite/version.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace platform {
+
+[[nodiscard]] inline int own_pid() noexcept { return ::getpid(); }
+
+/// What ps calls a process, such as "sqlite3"; empty if there is none of that number.
+[[nodiscard]] std::string process_name(int pid);
+
+/// A lock that a process holds by fcntl(F_SETLK).
+struct ProcessLock {
+    std::string file{};  ///< "device:inode", where some file systems have another device than stat tells
+    int pid = 0;
+    bool shared = false;
+    long first = 0;  ///< the first byte
+    long last = 0;   ///< the last one
+};
+
+/// Those on all files of that inode number, as /proc/locks lists them for all users, but for locks without an end.
+/// Empty where it does not, as it leaves out other containers.
+[[nodiscard]] std::vector<ProcessLock> process_locks(std::uint64_t inode);
+
+/// Writes `message` to stderr and ends the process at once: nothing that exit() would run is run.
+[[noreturn]] void end_process(std::string_view message) noexcept;
+
+}  // namespace platform
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/platform/process.ipp>
+#endif
