@@ -58,10 +58,10 @@ public:
     /// Adds inside the transaction that is open on `database`, a connection to the client's own file. The tasks are in
     /// the file when and if that transaction commits, and as durable as its connection makes it; the client's
     /// dispatcher sees the commit by itself.
-    /// Errors, at `save`: ConfigError if no transaction is open or the file is another; BusyError at once if the
-    /// transaction is deferred and cannot become a write transaction; StorageError if the client has stopped itself or
-    /// the file needs a newer library by now. The host's own work in it survives an error, unless the message says that
-    /// SQLite rolled everything back.
+    /// Errors, at `save`: UsageError if no transaction is open; ConfigError if the file is another; BusyError at once
+    /// if the transaction is deferred and cannot become a write transaction; StorageError if the client has stopped
+    /// itself or the file needs a newer library by now. The host's own work in it survives an error, unless the message
+    /// says that SQLite rolled everything back.
     [[nodiscard]] AddOp& tx(SQLite::Database& database) & {
         database_ = &database;
         return *this;
@@ -99,8 +99,9 @@ public:
     /// Without `tx` they are on disk when it returns: safe from the death of the process, and with Durability::full
     /// from a power cut.
     /// Errors: EncodeError if one of the tasks could not be encoded or is larger than `max_payload`; ConfigError for a
-    /// time that is negative or too far off, or a second call; Cancelled; BusyError after `busy_timeout`; FullError and
-    /// StorageError, see `added()`; ForkError.
+    /// time that is negative or too far off; UsageError for a second call, and without `tx` on a thread that has a
+    /// Transaction open on the file; Cancelled; BusyError after `busy_timeout`; FullError and StorageError, see
+    /// `added()`; ForkError.
     /// Blocks until the write is committed.
     std::vector<TaskId> save();
 

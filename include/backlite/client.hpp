@@ -37,7 +37,8 @@ public:
 
     /// Registers the queue of `T`; `processor` takes `(const T&)` or `(Context&, const T&)` and returns nothing or an
     /// Outcome. It runs on several threads at once.
-    /// Errors: ConfigError if the name is taken, the configuration cannot work, or the client is started.
+    /// Errors: ConfigError if the name is taken or the configuration cannot work; UsageError while the client is
+    /// started.
     template <class T, class F>
     void register_queue(F processor) {
         register_queue(Queue<T>(std::move(processor)));
@@ -51,7 +52,7 @@ public:
     /// Starts the workers. Does nothing if they are started. Takes back the claims of clients that died.
     /// Once `hard_stop` is requested the client stops by itself: no new starts, and the stop tokens of tasks fire.
     /// If an earlier stop has only outcomes left to write, waits up to `busy_timeout` for it.
-    /// Errors: ConfigError while a stop is not over; FullError if the disk has no room for the side file; StorageError;
+    /// Errors: UsageError while a stop is not over; FullError if the disk has no room for the side file; StorageError;
     /// Error itself if the system has no thread to give. After each of them it can be called again.
     void start(std::stop_token hard_stop = {});
 

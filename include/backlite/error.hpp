@@ -44,19 +44,20 @@ private:
     std::string task_id_{};
 };
 
-/// A value or a call that cannot work: a bad configuration, a file in the wrong place, a second `save`.
-/// The message names the value.
+/// A value that cannot work: a bad configuration, a name that is taken, a file in the wrong place. The message names
+/// it.
 class ConfigError : public Error {
 public:
     /// `what`: the message.
     explicit ConfigError(const std::string& what) : Error(what) {}
 };
 
-/// A call at the wrong time: on the handle of a client that has ended, or inside `ClientConfig::open`.
-class UsageError : public Error {
+/// A call at the wrong time: a second `save`, a `start` while a stop is not over, a `commit` after the end, a call on
+/// the handle of a client that has ended. A ConfigError, since that is what most of these calls once threw: whoever
+/// tells the two apart catches UsageError first.
+class UsageError : public ConfigError {
 public:
-    /// `what`: the message.
-    explicit UsageError(const std::string& what) : Error(what) {}
+    using ConfigError::ConfigError;
 };
 
 /// A task could not be turned into JSON (its `to_json` threw, or a string is not UTF-8), or is too large.

@@ -33,9 +33,10 @@ class Statement;
 /// connection.
 class Transaction {
 public:
-    /// Errors: ConfigError if the connection is on another file than the client, or has a transaction open; BusyError
-    /// if others keep the write lock for the client's `busy_timeout`; StorageError, also if the client has stopped
-    /// itself. Blocks for `busy_timeout` at most: the connection's own busy timeout or handler does not count.
+    /// Errors: ConfigError if the connection is on another file than the client; UsageError if it has a transaction
+    /// open; BusyError if others keep the write lock for the client's `busy_timeout`; StorageError, also if the client
+    /// has stopped itself. Blocks for `busy_timeout` at most: the connection's own busy timeout or handler does not
+    /// count.
     Transaction(const ClientHandle& client, SQLite::Database& database);
     Transaction(const Transaction&) = delete;
     Transaction& operator=(const Transaction&) = delete;
@@ -45,7 +46,7 @@ public:
     [[nodiscard]] SQLite::Database& database() noexcept;
 
     /// Commits, and wakes the client's dispatcher.
-    /// Errors: StorageError; ConfigError if it has ended already. After an I/O error `added()` says unknown; otherwise
+    /// Errors: StorageError; UsageError if it has ended already. After an I/O error `added()` says unknown; otherwise
     /// nothing is committed, and the transaction is rolled back at the latest by the destructor.
     void commit();
 

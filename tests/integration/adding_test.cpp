@@ -128,6 +128,7 @@ using backlite::StorageError;
 using backlite::TaskId;
 using backlite::TaskStatus;
 using backlite::Transaction;
+using backlite::UsageError;
 using backlite::testing::ManualClock;
 using backlite_test::contains;
 using backlite_test::Events;
@@ -567,7 +568,7 @@ TEST_CASE("add: a second save throws and adds nothing") {
     Adding test;
     AddOp op = test.client.add(Email{"a"});
     (void)op.save();
-    CHECK_THROWS_AS((void)op.save(), ConfigError);
+    CHECK_THROWS_AS((void)op.save(), UsageError);
     CHECK(rows_in(test.file).size() == 1);
 }
 
@@ -575,7 +576,7 @@ TEST_CASE("add: a save after one that failed throws, whatever it failed of") {
     Adding test;
     AddOp op = test.client.add(Picky{false});
     CHECK_THROWS_AS((void)op.save(), EncodeError);
-    CHECK_THROWS_AS((void)op.save(), ConfigError);
+    CHECK_THROWS_AS((void)op.save(), UsageError);
 }
 
 TEST_CASE("add: an encoding error is thrown by save, names the queue, and nothing of that call is added") {
@@ -739,7 +740,7 @@ TEST_CASE("tx(db): a savepoint of the caller takes its tasks back, and no others
 TEST_CASE("tx(db): throws unless a transaction is open") {
     Adding test;
     SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
-    CHECK(contains(message_of<ConfigError>([&] { (void)test.client.add(Email{}).tx(db).save(); }), "no transaction"));
+    CHECK(contains(message_of<UsageError>([&] { (void)test.client.add(Email{}).tx(db).save(); }), "no transaction"));
     CHECK(rows_in(test.file).empty());
 }
 
@@ -953,8 +954,8 @@ TEST_CASE("Transaction: cannot be used after its end") {
     SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
     Transaction tx{test.client, db};
     tx.commit();
-    CHECK_THROWS_AS(tx.commit(), ConfigError);
-    CHECK_THROWS_AS((void)test.client.add(Email{}).tx(tx).save(), ConfigError);
+    CHECK_THROWS_AS(tx.commit(), UsageError);
+    CHECK_THROWS_AS((void)test.client.add(Email{}).tx(tx).save(), UsageError);
     CHECK(rows_in(test.file).empty());
 }
 
@@ -962,7 +963,7 @@ TEST_CASE("Transaction: refuses a connection with a transaction open, or on anot
     Adding test;
     SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
     db.exec("BEGIN");
-    CHECK_THROWS_AS((Transaction{test.client, db}), ConfigError);
+    CHECK_THROWS_AS((Transaction{test.client, db}), UsageError);
     CHECK(sqlite3_get_autocommit(db.getHandle()) == 0);
     SQLite::Database other(test.folder.file("other.db"), SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
     CHECK_THROWS_AS((Transaction{test.client, other}), ConfigError);
@@ -1006,7 +1007,7 @@ TEST_CASE("Transaction: waits as long as the client says, and leaves the connect
     holder.release();
     {
         Transaction tx{test.client, db};
-        CHECK_THROWS_AS(test.client.add(Email{}).save(), ConfigError);
+        CHECK_THROWS_AS(test.client.add(Email{}).save(), UsageError);
     }
 }
 
@@ -1062,7 +1063,7 @@ TEST_CASE("Transaction: add without tx on its thread throws at once instead of w
     SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
     {
         Transaction tx{test.client, db};
-        CHECK(contains(message_of<ConfigError>([&] { (void)test.client.add(Email{}).save(); }), "tx(transaction)"));
+        CHECK(contains(message_of<UsageError>([&] { (void)test.client.add(Email{}).save(); }), "tx(transaction)"));
         CHECK(test.client.add(Email{}).tx(tx).save().size() == 1);
     }
     CHECK(test.client.add(Email{}).save().size() == 1);
@@ -1082,7 +1083,7 @@ TEST_CASE("Transaction: any client of the process on that file counts as the sam
     Client elsewhere{{.database = test.folder.file("elsewhere.db")}};
     SQLite::Database db(test.file, SQLite::OPEN_READWRITE);
     Transaction tx{test.client, db};
-    CHECK_THROWS_AS((void)second.add(Email{}).save(), ConfigError);
+    CHECK_THROWS_AS((void)second.add(Email{}).save(), UsageError);
     CHECK(second.add(Email{}).tx(tx).save().size() == 1);
     CHECK(elsewhere.add(Email{}).save().size() == 1);
     tx.commit();

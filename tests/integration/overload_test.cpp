@@ -34,9 +34,9 @@ using namespace std::chrono_literals;
 using namespace backlite_test;
 using backlite::Client;
 using backlite::ClientConfig;
-using backlite::ConfigError;
 using backlite::Context;
 using backlite::Outcome;
+using backlite::UsageError;
 
 struct Work {
     int number = 0;
@@ -106,7 +106,7 @@ TEST_CASE("overload: four producers, four workers, and a storm of starts and sto
             for (int round = 0; !over; ++round) {
                 try {
                     client->start();
-                } catch (const ConfigError&) {  // it still stops
+                } catch (const UsageError&) {  // it still stops
                 }
                 if (round % 3 != 0) std::this_thread::sleep_for(std::chrono::milliseconds{round % 7});
                 (void)client->stop(std::chrono::milliseconds{round % 2});
@@ -137,7 +137,7 @@ TEST_CASE("overload: four producers, four workers, and a storm of starts and sto
             try {
                 client->start();
                 return true;
-            } catch (const ConfigError&) {
+            } catch (const UsageError&) {
                 return false;
             }
         }));

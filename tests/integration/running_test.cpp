@@ -56,6 +56,7 @@ using backlite::QueueConfig;
 using backlite::StopReason;
 using backlite::TaskId;
 using backlite::TaskStatus;
+using backlite::UsageError;
 using backlite::testing::ManualClock;
 using backlite_test::contains;
 using backlite_test::Events;
@@ -300,7 +301,7 @@ TEST_CASE("Client: queues are registered before start, or between stop and start
     test.client.register_queue<Plain>([&](const Plain& task) { seen.add(task.n); });
     test.client.start();
     const auto late = [&] { test.client.register_queue<Other>([&](const Other& task) { seen.add(task.n); }); };
-    CHECK(contains(message_of<ConfigError>(late), "\"other\""));
+    CHECK(contains(message_of<UsageError>(late), "\"other\""));
     (void)test.client.add(Other{{2}}).save();
     CHECK(test.client.stop(20s));
     late();

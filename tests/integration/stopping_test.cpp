@@ -60,6 +60,7 @@ using backlite::Outcome;
 using backlite::StopReason;
 using backlite::TaskId;
 using backlite::TaskStatus;
+using backlite::UsageError;
 
 // Decides, while one lives, whether the thread on which it lives can make another, and what happens right after.
 class ThreadMaking {
@@ -151,7 +152,7 @@ bool refuses_start(Client& client) {
     try {
         client.start();
         return false;
-    } catch (const ConfigError&) {
+    } catch (const UsageError&) {
         return true;
     }
 }
@@ -301,7 +302,7 @@ TEST_CASE("stop: start throws while tasks that ignored their token run, names th
     REQUIRE_FALSE(client.stop(0ms));
     CHECK_THROWS_WITH(client.start(),
                       Catch::Matchers::ContainsSubstring(id.str()) && Catch::Matchers::ContainsSubstring("\"job\""));
-    CHECK_THROWS_AS(client.register_queue<Other>([](const Other&) {}), ConfigError);
+    CHECK_THROWS_AS(client.register_queue<Other>([](const Other&) {}), UsageError);
     CHECK_FALSE(client.stop(0ms));
     CHECK(client.status(id) == TaskStatus::running);
 
@@ -321,7 +322,7 @@ TEST_CASE("stop: once the late tasks have ended, queues can be registered withou
         try {
             busy.client.register_queue<Other>([&](const Other&) { busy.journal.note("other"); });
             return true;
-        } catch (const ConfigError&) {
+        } catch (const UsageError&) {
             return false;
         }
     }));
@@ -375,7 +376,7 @@ TEST_CASE("stop: a task that fails during the patience has failed, and spends it
         try {
             client.start();
             return false;
-        } catch (const backlite::ConfigError&) {
+        } catch (const backlite::UsageError&) {
             return true;
         }
     }));
@@ -391,7 +392,7 @@ TEST_CASE("stop: false while outcomes are unwritten, which land once they can") 
     busy.gate.open();
     CHECK_FALSE(busy.client.stop(50ms));
     CHECK(busy.client.status(busy.id) == TaskStatus::running);
-    CHECK_THROWS_AS(busy.client.start(), ConfigError);
+    CHECK_THROWS_AS(busy.client.start(), UsageError);
     others.release();
     CHECK(eventually([&] { return busy.client.status(busy.id) == TaskStatus::succeeded; }));
     CHECK(start_at_last(busy.client));
@@ -642,7 +643,7 @@ TEST_CASE("start: right after a hard stop was requested it throws if a task stil
     add(client, "a");
     REQUIRE(journal.await("a"));
     source.request_stop();
-    CHECK_THROWS_AS(client.start(), ConfigError);
+    CHECK_THROWS_AS(client.start(), UsageError);
 }
 
 TEST_CASE("start: a hard stop that is requested while everything sleeps is carried out at once") {
@@ -703,7 +704,7 @@ TEST_CASE("start and stop: from many threads, any number of times, lose and doub
                 if ((round + i) % 2 == 0) {
                     try {
                         client.start();
-                    } catch (const ConfigError&) {  // it still stops
+                    } catch (const UsageError&) {  // it still stops
                     }
                 } else {
                     client.stop(std::chrono::milliseconds{round % 3});

@@ -789,7 +789,7 @@ private:
         std::optional<backlite::Transaction> transaction;
         if (ours) {
             transaction.emplace(client, host);
-            refused<backlite::ConfigError>([&] { return client.add(Job<1>{"o"}).save(); });
+            refused<backlite::UsageError>([&] { return client.add(Job<1>{"o"}).save(); });
         } else {
             host.exec(op.variant % 2 == 0 ? "BEGIN" : "BEGIN IMMEDIATE");
         }

@@ -512,7 +512,7 @@ private:
                 stubborn_ = true;
                 await_task([&] { return asked_.load(); });
                 CHECK_FALSE(stop(5ms));
-                CHECK_THROWS_AS(client_->start(), backlite::ConfigError);
+                CHECK_THROWS_AS(client_->start(), backlite::UsageError);
                 gate_.open();
                 stop_at_last();
                 break;

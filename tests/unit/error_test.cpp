@@ -17,10 +17,15 @@ using namespace backlite;
 TEST_CASE("Error: every one of the library's is caught as Error, and as std::runtime_error") {
     STATIC_REQUIRE(std::is_base_of_v<std::runtime_error, Error>);
     STATIC_REQUIRE(std::is_base_of_v<Error, ConfigError>);
+    STATIC_REQUIRE(std::is_base_of_v<Error, UsageError>);
     STATIC_REQUIRE(std::is_base_of_v<Error, EncodeError>);
     STATIC_REQUIRE(std::is_base_of_v<Error, StorageError>);
     STATIC_REQUIRE(std::is_base_of_v<Error, Cancelled>);
     STATIC_REQUIRE(std::is_base_of_v<Error, ForkError>);
+}
+
+TEST_CASE("UsageError: handlers of ConfigError catch it too") {
+    STATIC_REQUIRE(std::is_base_of_v<ConfigError, UsageError>);
 }
 
 TEST_CASE("StorageError: what can be told apart is caught as StorageError too") {

@@ -161,7 +161,7 @@ private:
     std::unique_lock<std::mutex> lock_reader();
 
     /// Whether this thread is to start a session; false if one is started. Waits at most `busy_timeout` for one that
-    /// has only outcomes left to write. Errors: ConfigError while one still stops.
+    /// has only outcomes left to write. Errors: UsageError while one still stops.
     bool begin_change();
 
     /// Takes down a session that has ended by itself. The lock is held at entry and at exit, not in between. False if

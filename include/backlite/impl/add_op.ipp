@@ -10,7 +10,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 BACKLITE_DECL std::vector<TaskId> AddOp::save() {
     target_->check_call("AddOp::save");
     if (std::exchange(saved_, true))
-        throw ConfigError("AddOp::save: called a second time; each call needs its own add()");
+        throw UsageError("AddOp::save: called a second time; each call needs its own add()");
     if (error_) std::rethrow_exception(error_);
     const TimePoint called = target_->clock().now();
     const std::int64_t now = to_ms(called);

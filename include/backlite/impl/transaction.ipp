@@ -18,7 +18,7 @@ BACKLITE_DECL Transaction::Transaction(const ClientHandle& client, SQLite::Datab
     sqlite3* db = database_.getHandle();
     engine_->check_own_file(db);
     engine_->check_usable();
-    if (sqlite3_get_autocommit(db) == 0) throw ConfigError("Transaction: one is open on this connection already");
+    if (sqlite3_get_autocommit(db) == 0) throw UsageError("Transaction: one is open on this connection already");
     store::sqlite::execute(db, store::sqlite::read_schema);
     store::sqlite::prepare_ahead(db, {rollback_.get()});
     engine_->open_transactions().add(engine_->identity(), thread_);
@@ -45,7 +45,7 @@ BACKLITE_DECL SQLite::Database& Transaction::database() noexcept { return databa
 
 BACKLITE_DECL void Transaction::commit() {
     engine_->check_fork("Transaction::commit");
-    if (!open_) throw ConfigError("Transaction::commit: it has ended already");
+    if (!open_) throw UsageError("Transaction::commit: it has ended already");
     sqlite3* db = database_.getHandle();
     if (sqlite3_exec(db, "COMMIT", nullptr, nullptr, nullptr) != SQLITE_OK) {
         const int code = store::sqlite::error_code(db);

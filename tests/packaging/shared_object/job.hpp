@@ -17,7 +17,7 @@ inline bool refuses_add(const backlite::Client& client) {
         return false;
     } catch (const backlite::BusyError&) {
         return false;
-    } catch (const backlite::ConfigError&) {
+    } catch (const backlite::UsageError&) {
         return true;
     }
 }

@@ -33,8 +33,8 @@ BACKLITE_DECL void Engine::register_queue(std::unique_ptr<detail::QueueBase> que
     std::unique_lock lock(mutex_);
     (void)clear_ended(lock);
     if (session_ || changing_) {
-        throw ConfigError(detail::format("queue \"{}\": queues are registered before start, or between stop and start",
-                                         {queue->config().name}));
+        throw UsageError(detail::format("queue \"{}\": queues are registered before start, or between stop and start",
+                                        {queue->config().name}));
     }
     queues_.add(std::move(queue));
 }
@@ -89,7 +89,7 @@ BACKLITE_DECL void Engine::shut_down() noexcept {
 BACKLITE_DECL void Engine::add(std::span<detail::NewTask> tasks, std::optional<std::int64_t> wait_until,
                                std::int64_t now, std::stop_token stop) {
     if (open_transactions_.on_this_thread(writes_.connection().identity())) {
-        throw ConfigError(
+        throw UsageError(
             "add() without tx() while this thread has a backlite::Transaction open on the same file: it would wait "
             "for itself; use tx(transaction)");
     }
@@ -105,7 +105,7 @@ BACKLITE_DECL void Engine::add_within(SQLite::Database& database, std::span<deta
                                       std::optional<std::int64_t> wait_until, std::int64_t now) {
     sqlite3* db = database.getHandle();
     check_own_file(db);
-    if (sqlite3_get_autocommit(db) != 0) throw ConfigError("tx(db): no transaction is open on this connection");
+    if (sqlite3_get_autocommit(db) != 0) throw UsageError("tx(db): no transaction is open on this connection");
     check_usable();
     check_types(tasks);
     name(tasks, now);
@@ -189,7 +189,7 @@ BACKLITE_DECL bool Engine::begin_change() {
             lock.lock();
             continue;
         }
-        throw ConfigError(detail::format(
+        throw UsageError(detail::format(
             "Client::start: the client is still stopping; {}{}",
             {running.empty() ? "no task runs, but outcomes are not yet written" : "running tasks: ", running}));
     }
