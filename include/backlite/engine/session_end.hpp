@@ -5,9 +5,9 @@
 #include <algorithm>
 #include <chrono>
 #include <condition_variable>
-#include <mutex>
 #include <optional>
 
+#include <backlite/base/guards.hpp>
 #include <backlite/clock.hpp>
 
 namespace backlite {
@@ -27,15 +27,14 @@ public:
 
     /// REQUIRES: it is over.
     [[nodiscard]] bool clean() const {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         return *clean_;
     }
 
 private:
-    mutable std::mutex mutex_{};
+    mutable detail::Mutex mutex_{};
     mutable std::condition_variable changed_{};
-    // guarded by mutex_
-    std::optional<bool> clean_{};  ///< nullopt: not over
+    std::optional<bool> clean_ BACKLITE_GUARDED_BY(mutex_){};  ///< nullopt: not over
 };
 
 }  // namespace engine

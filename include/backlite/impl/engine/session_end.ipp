@@ -9,18 +9,18 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace engine {
 
 BACKLITE_DECL void SessionEnd::end(bool clean) {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     clean_ = clean;
     changed_.notify_all();
 }
 
 BACKLITE_DECL bool SessionEnd::wait(Steady::time_point deadline) const {
-    std::unique_lock lock(mutex_);
+    detail::UniqueLock lock(mutex_);
     for (;;) {
         if (clean_) return true;
         const auto now = Steady::now();
         if (now >= deadline) return false;
-        changed_.wait_for(lock, (std::min)(deadline - now, Steady::duration(detail::longest_wait())));
+        changed_.wait_for(lock.native(), (std::min)(deadline - now, Steady::duration(detail::longest_wait())));
     }
 }
 
