@@ -4,8 +4,8 @@
 
 #include <chrono>
 #include <condition_variable>
-#include <mutex>
 
+#include <backlite/base/guards.hpp>
 #include <backlite/version.hpp>
 
 namespace backlite {
@@ -45,26 +45,25 @@ public:
 
     /// Until something is set, at most that long; not at all if something was set since the last `take`.
     void sleep(std::chrono::steady_clock::duration duration) {
-        std::unique_lock lock(mutex_);
-        if (!set_) changed_.wait_for(lock, duration);
+        detail::UniqueLock lock(mutex_);
+        if (!set_) changed_.wait_for(lock.native(), duration);
     }
 
 private:
     template <class Change>
     void set(Change&& change) {
         {
-            const std::lock_guard lock(mutex_);
+            const detail::LockGuard lock(mutex_);
             change(signals_);
             set_ = true;
         }
         changed_.notify_one();
     }
 
-    std::mutex mutex_{};
+    detail::Mutex mutex_{};
     std::condition_variable changed_{};
-    // guarded by mutex_
-    Signals signals_{};
-    bool set_ = false;
+    Signals signals_ BACKLITE_GUARDED_BY(mutex_){};
+    bool set_ BACKLITE_GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace engine

@@ -9,7 +9,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace engine {
 
 BACKLITE_DECL void WakeSignals::take(Signals& taken) {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     taken = {taken.refresh || signals_.refresh, taken.hint || signals_.hint, signals_.stop, signals_.abandon};
     signals_.refresh = signals_.hint = false;
     set_ = false;
