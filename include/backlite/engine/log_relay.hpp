@@ -5,7 +5,6 @@
 #include <condition_variable>
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <span>
 #include <string>
@@ -14,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <backlite/base/guards.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/logger.hpp>
@@ -52,7 +52,7 @@ private:
     [[nodiscard]] bool keep(LogLevel level, std::string_view message, std::span<const LogField> fields) noexcept;
 
     void drop() noexcept {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         ++dropped_;
     }
 
@@ -63,12 +63,11 @@ private:
     // constant after construction
     const detail::SafeLogger log_;
 
-    std::mutex mutex_{};
+    detail::Mutex mutex_{};
     std::condition_variable changed_{};
-    // guarded by mutex_
-    std::vector<Event> events_{};
-    std::size_t dropped_ = 0;
-    bool closing_ = false;
+    std::vector<Event> events_ BACKLITE_GUARDED_BY(mutex_){};
+    std::size_t dropped_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    bool closing_ BACKLITE_GUARDED_BY(mutex_) = false;
 
     std::jthread thread_;
 };

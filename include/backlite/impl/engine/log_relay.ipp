@@ -10,7 +10,7 @@ namespace engine {
 
 BACKLITE_DECL LogRelay::~LogRelay() {
     {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         closing_ = true;
     }
     changed_.notify_one();
@@ -21,7 +21,7 @@ BACKLITE_DECL bool LogRelay::keep(LogLevel level, std::string_view message, std:
     try {
         Event event{level, std::string{message}, {}};
         for (const LogField& field : fields) event.fields.emplace_back(field.key, field.value);
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         if (events_.size() >= most) return false;
         events_.push_back(std::move(event));
         return true;
@@ -31,7 +31,7 @@ BACKLITE_DECL bool LogRelay::keep(LogLevel level, std::string_view message, std:
 }
 
 BACKLITE_DECL void LogRelay::run() noexcept {
-    std::unique_lock lock(mutex_);
+    detail::UniqueLock lock(mutex_);
     for (;;) {
         if (!events_.empty()) {
             const std::vector<Event> events = std::exchange(events_, {});
@@ -46,7 +46,7 @@ BACKLITE_DECL void LogRelay::run() noexcept {
         } else if (closing_) {
             return;
         } else {
-            changed_.wait_for(lock, detail::longest_wait());
+            changed_.wait_for(lock.native(), detail::longest_wait());
         }
     }
 }
