@@ -7,12 +7,12 @@
 #include <condition_variable>
 #include <cstddef>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include <backlite/base/guards.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/context.hpp>
 #include <backlite/platform/thread.hpp>
@@ -32,7 +32,7 @@ public:
     /// Errors: Error if no thread can be started.
     DeadlineTimer(std::shared_ptr<platform::ThreadList> own, std::size_t workers, const Clock& clock)
         : own_(std::move(own)), clock_(clock), entries_(workers) {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         add_thread_locked();
     }
     DeadlineTimer(const DeadlineTimer&) = delete;
@@ -43,7 +43,7 @@ public:
     void arm(std::size_t worker, Steady::time_point deadline, std::shared_ptr<detail::StopSignal> signal);
 
     void disarm(std::size_t worker) noexcept {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         entries_[worker] = {};  // the thread may wake for nothing: cheaper than waking it now
     }
 
@@ -63,35 +63,35 @@ private:
     static constexpr Duration without_memory{100};  ///< until it is tried again
 
     bool enqueue(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         return enqueue_locked(signal, reason);
     }
 
     /// False without memory.
-    bool enqueue_locked(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept;
+    bool enqueue_locked(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept
+        BACKLITE_REQUIRES(mutex_);
 
-    void add_thread_locked();
+    void add_thread_locked() BACKLITE_REQUIRES(mutex_);
 
     void run() noexcept;
 
-    void collect_locked(Steady::time_point now);
+    void collect_locked(Steady::time_point now) BACKLITE_REQUIRES(mutex_);
 
     /// The lock is held at entry and at exit, not in between.
-    void fire_first(std::unique_lock<std::mutex>& lock) noexcept;
+    void fire_first(detail::UniqueLock& lock) noexcept BACKLITE_REQUIRES(mutex_);
 
     // constant after construction
     const std::shared_ptr<platform::ThreadList> own_;
     const Clock& clock_;
 
-    std::mutex mutex_{};
+    detail::Mutex mutex_{};
     std::condition_variable changed_{};
-    // guarded by mutex_
-    std::vector<Entry> entries_;
-    std::vector<Due> due_{};
-    Steady::time_point next_ = (Steady::time_point::max)();
-    std::size_t free_ = 0;  ///< threads that run no callback
-    bool closing_ = false;
-    std::vector<std::jthread> threads_{};
+    std::vector<Entry> entries_ BACKLITE_GUARDED_BY(mutex_);
+    std::vector<Due> due_ BACKLITE_GUARDED_BY(mutex_){};
+    Steady::time_point next_ BACKLITE_GUARDED_BY(mutex_) = (Steady::time_point::max)();
+    std::size_t free_ BACKLITE_GUARDED_BY(mutex_) = 0;  ///< threads that run no callback
+    bool closing_ BACKLITE_GUARDED_BY(mutex_) = false;
+    std::vector<std::jthread> threads_ BACKLITE_GUARDED_BY(mutex_){};
 };
 
 }  // namespace engine

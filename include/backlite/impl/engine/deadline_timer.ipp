@@ -11,7 +11,7 @@ namespace engine {
 BACKLITE_DECL DeadlineTimer::~DeadlineTimer() {
     std::vector<std::jthread> threads;
     {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         closing_ = true;
         threads = std::exchange(threads_, {});
     }
@@ -22,7 +22,7 @@ BACKLITE_DECL void DeadlineTimer::arm(std::size_t worker, Steady::time_point dea
                                       std::shared_ptr<detail::StopSignal> signal) {
     bool sooner = false;
     {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         entries_[worker] = {deadline, std::move(signal)};
         sooner = deadline < next_;
     }
@@ -55,7 +55,7 @@ BACKLITE_DECL void DeadlineTimer::add_thread_locked() {
 }
 
 BACKLITE_DECL void DeadlineTimer::run() noexcept {
-    std::unique_lock lock(mutex_);
+    detail::UniqueLock lock(mutex_);
     while (!closing_) {
         const auto now = clock_.steady_now();
         collect_locked(now);
@@ -64,7 +64,7 @@ BACKLITE_DECL void DeadlineTimer::run() noexcept {
             continue;
         }
         const auto cap = std::chrono::duration_cast<Steady::duration>(detail::longest_wait());
-        changed_.wait_for(lock, next_ - now < cap ? next_ - now : cap);
+        changed_.wait_for(lock.native(), next_ - now < cap ? next_ - now : cap);
     }
 }
 
@@ -82,7 +82,7 @@ BACKLITE_DECL void DeadlineTimer::collect_locked(Steady::time_point now) {
     }
 }
 
-BACKLITE_DECL void DeadlineTimer::fire_first(std::unique_lock<std::mutex>& lock) noexcept {
+BACKLITE_DECL void DeadlineTimer::fire_first(detail::UniqueLock& lock) noexcept {
     const Due due = std::move(due_.front());
     due_.erase(due_.begin());
     if (--free_ == 0) {
@@ -91,10 +91,10 @@ BACKLITE_DECL void DeadlineTimer::fire_first(std::unique_lock<std::mutex>& lock)
         } catch (...) {  // none to be had: the others wait for this callback after all
         }
     }
-    lock.unlock();
+    lock.unlock(mutex_);
     changed_.notify_one();
     due.signal->fire(due.reason);
-    lock.lock();
+    lock.lock(mutex_);
     ++free_;
 }
 
