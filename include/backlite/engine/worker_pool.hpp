@@ -11,7 +11,6 @@
 #include <functional>
 #include <iterator>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <string>
 #include <thread>
@@ -19,6 +18,7 @@
 #include <vector>
 
 #include <backlite/base/format.hpp>
+#include <backlite/base/guards.hpp>
 #include <backlite/base/rows.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/base/setback.hpp>
@@ -69,7 +69,7 @@ public:
 
     /// From now on no worker starts a task; those that run go on.
     void hold() noexcept {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         held_ = true;
     }
 
@@ -83,7 +83,7 @@ public:
     template <class Which>
     [[nodiscard]] std::vector<detail::ClaimedTask> withdraw(Which&& which) {
         std::vector<detail::ClaimedTask> taken;
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         taken.reserve(ready_count_locked());
         std::size_t kept = 0;
         for (std::size_t i = next_ready_; i < ready_.size(); ++i) {
@@ -112,7 +112,7 @@ public:
 
     /// Whether a task is inside its processor.
     [[nodiscard]] bool runs_any() const noexcept {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         return std::any_of(slots_.begin(), slots_.end(), [](const Slot& slot) { return slot.signal != nullptr; });
     }
 
@@ -123,7 +123,7 @@ public:
         for (const Slot& slot : slots_) {
             std::shared_ptr<detail::StopSignal> signal;
             {
-                const std::lock_guard lock(mutex_);
+                const detail::LockGuard lock(mutex_);
                 if (slot.signal && which(slot.task)) signal = slot.signal;
             }
             if (signal) each(signal);
@@ -159,21 +159,23 @@ private:
         }
     };
 
-    [[nodiscard]] std::size_t ready_count_locked() const noexcept { return ready_.size() - next_ready_; }
+    [[nodiscard]] std::size_t ready_count_locked() const noexcept BACKLITE_REQUIRES(mutex_) {
+        return ready_.size() - next_ready_;
+    }
 
     /// Room for so many more than are promised to the workers that are kept free, and to the next claims.
-    void make_room_locked(std::size_t more) {
+    void make_room_locked(std::size_t more) BACKLITE_REQUIRES(mutex_) {
         const std::size_t needed = ready_count_locked() + reserved_ + expected_ + more;
         if (needed > ready_.capacity()) ready_.reserve((std::max)(needed + next_ready_, 2 * ready_.capacity()));
     }
 
     /// What a worker needs before it takes a task: its signal, and room for the outcome. False without memory.
-    bool prepare_locked(std::shared_ptr<detail::StopSignal>& signal) noexcept;
+    bool prepare_locked(std::shared_ptr<detail::StopSignal>& signal) noexcept BACKLITE_REQUIRES(mutex_);
 
-    void add_locked(detail::ClaimedTask task, Steady::time_point now);
+    void add_locked(detail::ClaimedTask task, Steady::time_point now) BACKLITE_REQUIRES(mutex_);
 
     /// The task has left the pool.
-    void forget_locked(const detail::ClaimedTask& task) noexcept {
+    void forget_locked(const detail::ClaimedTask& task) noexcept BACKLITE_REQUIRES(mutex_) {
         if (task.crashes > 0) --crashed_;
         if (task.last_chance) --last_chances_;
     }
@@ -183,7 +185,7 @@ private:
     bool wake_one() noexcept;
 
     /// Sleeps until `wake_one` has chosen this worker, or the wait has been long enough.
-    void park(Slot& slot, std::unique_lock<std::mutex>& lock);
+    void park(Slot& slot, detail::UniqueLock& lock) BACKLITE_REQUIRES(mutex_);
 
     void close() noexcept;
 
@@ -196,7 +198,7 @@ private:
     void succeed(std::size_t worker, store::EndedAttempt finished) noexcept;
 
     /// Whether to call for progress.
-    [[nodiscard]] bool finish_locked(Slot& slot, store::EndedAttempt finished) noexcept;
+    [[nodiscard]] bool finish_locked(Slot& slot, store::EndedAttempt finished) noexcept BACKLITE_REQUIRES(mutex_);
 
     void run(std::size_t worker);
 
@@ -209,26 +211,28 @@ private:
     const std::function<void()> progress_;
     const detail::SafeLogger log_;
 
-    mutable std::mutex mutex_{};
-    // guarded by mutex_
-    std::vector<Slot> slots_;      ///< never moved: workers hold on to theirs
-    std::vector<Slot*> parked_{};  ///< those that sleep; whoever makes a task ready wakes one of them
-    std::vector<Ready> ready_{};   ///< in the order in which they start; those before `next_ready_` have started
-    std::size_t next_ready_ = 0;
-    std::int64_t ready_us_ = 0;
-    std::size_t ready_bytes_ = 0;
-    std::vector<store::EndedAttempt> finished_{};
-    std::size_t idle_ = slots_.size();
-    std::size_t reserved_ = 0;      ///< of the idle ones
-    std::size_t expected_ = 0;      ///< tasks that there is room for, and that may be offered
-    std::size_t crashed_ = 0;       ///< running or ready tasks that have crashed a process
-    std::size_t last_chances_ = 0;  ///< running or ready tasks that may crash only once more
-    std::size_t low_water_ = 0;
-    Steady::time_point first_finished_{};
-    bool told_first_ = false;
-    bool told_low_ = false;
-    bool held_ = false;
-    bool closing_ = false;
+    mutable detail::Mutex mutex_{};
+    std::vector<Slot> slots_;  ///< never moved: workers hold on to theirs; what is in them is guarded by mutex_
+    /// Those that sleep; whoever makes a task ready wakes one of them.
+    std::vector<Slot*> parked_ BACKLITE_GUARDED_BY(mutex_){};
+    /// In the order in which they start; those before `next_ready_` have started.
+    std::vector<Ready> ready_ BACKLITE_GUARDED_BY(mutex_){};
+    std::size_t next_ready_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    std::int64_t ready_us_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    std::size_t ready_bytes_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    std::vector<store::EndedAttempt> finished_ BACKLITE_GUARDED_BY(mutex_){};
+    std::size_t idle_ BACKLITE_GUARDED_BY(mutex_) = slots_.size();
+    std::size_t reserved_ BACKLITE_GUARDED_BY(mutex_) = 0;  ///< of the idle ones
+    std::size_t expected_ BACKLITE_GUARDED_BY(mutex_) = 0;  ///< tasks that there is room for, and that may be offered
+    std::size_t crashed_ BACKLITE_GUARDED_BY(mutex_) = 0;   ///< running or ready tasks that have crashed a process
+    /// Running or ready tasks that may crash only once more.
+    std::size_t last_chances_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    std::size_t low_water_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    Steady::time_point first_finished_ BACKLITE_GUARDED_BY(mutex_){};
+    bool told_first_ BACKLITE_GUARDED_BY(mutex_) = false;
+    bool told_low_ BACKLITE_GUARDED_BY(mutex_) = false;
+    bool held_ BACKLITE_GUARDED_BY(mutex_) = false;
+    bool closing_ BACKLITE_GUARDED_BY(mutex_) = false;
 
     std::vector<std::jthread> threads_{};
 };

@@ -27,7 +27,7 @@ BACKLITE_DECL WorkerPool::WorkerPool(std::shared_ptr<platform::ThreadList> own, 
 }
 
 BACKLITE_DECL bool WorkerPool::reserve() {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     if (held_ || reserved_ + ready_count_locked() >= idle_) return false;
     make_room_locked(1);
     ++reserved_;
@@ -37,7 +37,7 @@ BACKLITE_DECL bool WorkerPool::reserve() {
 BACKLITE_DECL void WorkerPool::offer_reserved(detail::ClaimedTask task) {
     bool held = false;
     {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         --reserved_;
         add_locked(std::move(task), clock_.steady_now());
         held = held_;
@@ -48,14 +48,14 @@ BACKLITE_DECL void WorkerPool::offer_reserved(detail::ClaimedTask task) {
 
 BACKLITE_DECL void WorkerPool::cancel_reservation() {
     {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         --reserved_;
     }
     progress_();
 }
 
 BACKLITE_DECL void WorkerPool::make_room(std::size_t tasks) {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     make_room_locked(tasks);
     expected_ = (std::max)(expected_, tasks);
 }
@@ -63,7 +63,7 @@ BACKLITE_DECL void WorkerPool::make_room(std::size_t tasks) {
 BACKLITE_DECL void WorkerPool::offer(std::vector<detail::ClaimedTask> tasks) {
     if (tasks.empty()) return;
     {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         const auto now = clock_.steady_now();
         for (detail::ClaimedTask& task : tasks) add_locked(std::move(task), now);
         expected_ = 0;
@@ -81,7 +81,7 @@ BACKLITE_DECL std::vector<store::EndedAttempt> WorkerPool::take_finished() {
 
 BACKLITE_DECL void WorkerPool::take_finished(std::vector<store::EndedAttempt>& all) {
     all.reserve(slots_.size());  // it may become the place for what runs
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     if (all.empty()) {
         (std::swap)(all, finished_);
     } else {
@@ -93,7 +93,7 @@ BACKLITE_DECL void WorkerPool::take_finished(std::vector<store::EndedAttempt>& a
 }
 
 BACKLITE_DECL auto WorkerPool::load() const -> Load {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     const std::size_t idle = idle_ - (std::min)(idle_, reserved_);
     Load load{.idle = idle,
               .running = slots_.size() - idle,
@@ -111,7 +111,7 @@ BACKLITE_DECL auto WorkerPool::load() const -> Load {
 
 BACKLITE_DECL std::vector<core::RunningTask> WorkerPool::running() const {
     std::vector<core::RunningTask> tasks;
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     for (const Slot& slot : slots_) {
         if (!slot.signal) continue;
         tasks.push_back({slot.task.id, slot.task.claim, slot.task.queue, slot.task.crashes, slot.started, slot.signal});
@@ -121,7 +121,7 @@ BACKLITE_DECL std::vector<core::RunningTask> WorkerPool::running() const {
 
 BACKLITE_DECL std::vector<std::pair<TaskId, std::int64_t>> WorkerPool::claims() const {
     std::vector<std::pair<TaskId, std::int64_t>> claims;
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     for (const Slot& slot : slots_) {
         if (slot.signal) claims.emplace_back(slot.task.id, slot.task.claim);
     }
@@ -156,7 +156,7 @@ BACKLITE_DECL void WorkerPool::add_locked(detail::ClaimedTask task, Steady::time
 BACKLITE_DECL bool WorkerPool::wake_one() noexcept {
     Slot* slot = nullptr;
     {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         if (parked_.empty()) return false;
         slot = parked_.back();
         parked_.pop_back();
@@ -166,16 +166,16 @@ BACKLITE_DECL bool WorkerPool::wake_one() noexcept {
     return true;
 }
 
-BACKLITE_DECL void WorkerPool::park(Slot& slot, std::unique_lock<std::mutex>& lock) {
+BACKLITE_DECL void WorkerPool::park(Slot& slot, detail::UniqueLock& lock) {
     parked_.push_back(&slot);
     slot.parked = true;
-    slot.wake.wait_for(lock, detail::longest_wait(), [&slot] { return !slot.parked; });
+    slot.wake.wait_for(lock.native(), detail::longest_wait(), [&slot] { return !slot.parked; });
     if (std::exchange(slot.parked, false)) std::erase(parked_, &slot);
 }
 
 BACKLITE_DECL void WorkerPool::close() noexcept {
     {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         closing_ = true;
     }
     while (wake_one()) {
@@ -185,7 +185,7 @@ BACKLITE_DECL void WorkerPool::close() noexcept {
 
 BACKLITE_DECL void WorkerPool::succeed(std::size_t worker, store::EndedAttempt finished) noexcept {
     Slot& slot = slots_[worker];
-    std::unique_lock lock(mutex_);
+    detail::UniqueLock lock(mutex_);
     const bool tell = finish_locked(slot, std::move(finished));
     lock.unlock();
     if (tell) progress_();
@@ -202,7 +202,7 @@ BACKLITE_DECL void WorkerPool::succeed(std::size_t worker, store::EndedAttempt f
             }
             lock.lock();
         }
-        slot.wake.wait_for(lock, without_memory);
+        slot.wake.wait_for(lock.native(), without_memory);
     }
 }
 
@@ -223,9 +223,9 @@ BACKLITE_DECL bool WorkerPool::finish_locked(Slot& slot, store::EndedAttempt fin
 BACKLITE_DECL void WorkerPool::run(std::size_t worker) {
     Slot& slot = slots_[worker];
     std::shared_ptr<detail::StopSignal> signal;
-    std::unique_lock(mutex_).unlock();  // now `before` is set, if it is to be
-    slot.before = {};                   // joins
-    std::unique_lock lock(mutex_);
+    { const detail::LockGuard lock(mutex_); }  // now `before` is set, if it is to be
+    slot.before = {};                          // joins
+    detail::UniqueLock lock(mutex_);
     for (;;) {
         if (ready_count_locked() == 0 || held_) {
             if (closing_) return;
@@ -233,7 +233,7 @@ BACKLITE_DECL void WorkerPool::run(std::size_t worker) {
             continue;
         }
         if (!prepare_locked(signal)) {
-            slot.wake.wait_for(lock, without_memory);
+            slot.wake.wait_for(lock.native(), without_memory);
             continue;
         }
         slot.task = std::move(ready_[next_ready_++].task);
