@@ -5,12 +5,12 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 #include <span>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include <backlite/base/guards.hpp>
 #include <backlite/base/rows.hpp>
 #include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/statistics.hpp>
@@ -28,12 +28,12 @@ public:
 
     /// Whether the last count is long enough ago.
     [[nodiscard]] bool due(Steady::time_point now) const {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         return due_locked(now);
     }
     /// The same, and something is there to be counted.
     [[nodiscard]] bool overdue(Steady::time_point now) const {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         return !waiting_.empty() && due_locked(now);
     }
 
@@ -61,7 +61,7 @@ public:
 private:
     static constexpr std::chrono::seconds pause{1};
 
-    [[nodiscard]] bool due_locked(Steady::time_point now) const {
+    [[nodiscard]] bool due_locked(Steady::time_point now) const BACKLITE_REQUIRES(mutex_) {
         return counted_ == Steady::time_point{} || now - counted_ >= pause;
     }
 
@@ -69,10 +69,9 @@ private:
 
     void add(std::string_view queue, std::int64_t minute, std::int64_t count) noexcept;
 
-    mutable std::mutex mutex_{};
-    // guarded by mutex_
-    std::vector<store::Tally> waiting_{};
-    Steady::time_point counted_{};
+    mutable detail::Mutex mutex_{};
+    std::vector<store::Tally> waiting_ BACKLITE_GUARDED_BY(mutex_){};
+    Steady::time_point counted_ BACKLITE_GUARDED_BY(mutex_){};
 };
 
 }  // namespace core

@@ -14,13 +14,13 @@ BACKLITE_DECL void AddCounts::added(std::span<const detail::NewTask> tasks, std:
 }
 
 BACKLITE_DECL std::vector<store::Tally> AddCounts::take(Steady::time_point now) {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     counted_ = now;
     return std::exchange(waiting_, {});
 }
 
 BACKLITE_DECL void AddCounts::add(std::string_view queue, std::int64_t minute, std::int64_t count) noexcept {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     const auto same = std::find_if(waiting_.rbegin(), waiting_.rend(), [&](const store::Tally& tally) {
         return tally.minute == minute && tally.queue == queue;
     });
