@@ -4,9 +4,9 @@
 
 #include <chrono>
 #include <cstdint>
-#include <mutex>
 
 #include <backlite/base/format.hpp>
+#include <backlite/base/guards.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/id.hpp>
 #include <backlite/platform/random.hpp>
@@ -22,32 +22,33 @@ namespace core {
 class IdGenerator {
 public:
     [[nodiscard]] TaskId next(std::int64_t now_ms) {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         return next_locked(now_ms);
     }
 
     /// Calls `take` with `count` ids in increasing order, under one lock.
     template <class Take>
     void next_many(std::int64_t now_ms, std::size_t count, Take&& take) {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         for (std::size_t i = 0; i < count; ++i) take(i, next_locked(now_ms));
     }
 
 private:
     static constexpr std::uint64_t low_mask = (std::uint64_t{1} << 62) - 1;
 
-    TaskId next_locked(std::int64_t now_ms);
+    TaskId next_locked(std::int64_t now_ms) BACKLITE_REQUIRES(mutex_);
 
-    std::uint64_t random() noexcept { return platform::random_of(random_state_ += platform::random_step); }
+    std::uint64_t random() noexcept BACKLITE_REQUIRES(mutex_) {
+        return platform::random_of(random_state_ += platform::random_step);
+    }
 
     static std::string text_of(std::uint64_t ms, std::uint64_t high, std::uint64_t low);
 
-    std::mutex mutex_{};
-    // guarded by mutex_
-    std::uint64_t random_state_ = platform::random_seed();
-    std::uint64_t ms_ = 0;
-    std::uint64_t high_ = 0;
-    std::uint64_t low_ = 0;
+    detail::Mutex mutex_{};
+    std::uint64_t random_state_ BACKLITE_GUARDED_BY(mutex_) = platform::random_seed();
+    std::uint64_t ms_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    std::uint64_t high_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    std::uint64_t low_ BACKLITE_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace core
