@@ -7,11 +7,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
-#include <mutex>
 #include <string_view>
 #include <utility>
 #include <vector>
 
+#include <backlite/base/guards.hpp>
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/claims.hpp>
@@ -49,7 +49,7 @@ public:
     /// this client or by others, of whose commits there were `foreign` so far. False if that is not known. Threads:
     /// any.
     [[nodiscard]] bool none_due(std::int64_t now, std::uint64_t foreign) {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         return now < interest_ && now < earliest_lowered_ && seen_ == foreign;
     }
 
@@ -95,12 +95,11 @@ private:
     std::vector<store::QueueHead> heads_;
 
     std::atomic<bool> stray_added_{false};
-    std::mutex mutex_{};
-    // guarded by mutex_
-    std::vector<std::int64_t> lowered_;
-    std::int64_t earliest_lowered_ = store::never;
-    std::int64_t interest_ = nothing;
-    std::uint64_t seen_ = 0;
+    detail::Mutex mutex_{};
+    std::vector<std::int64_t> lowered_ BACKLITE_GUARDED_BY(mutex_);
+    std::int64_t earliest_lowered_ BACKLITE_GUARDED_BY(mutex_) = store::never;
+    std::int64_t interest_ BACKLITE_GUARDED_BY(mutex_) = nothing;
+    std::uint64_t seen_ BACKLITE_GUARDED_BY(mutex_) = 0;
 };
 
 }  // namespace core

@@ -14,21 +14,21 @@ BACKLITE_DECL bool Agenda::lower(std::string_view queue, std::int64_t due) {
         stray_added_.store(true, std::memory_order_relaxed);
         return false;
     }
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     lowered_[index] = (std::min)(lowered_[index], due);
     earliest_lowered_ = (std::min)(earliest_lowered_, due);
     return due < interest_;
 }
 
 BACKLITE_DECL bool Agenda::doze(std::int64_t interest, std::uint64_t seen) {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     interest_ = interest;
     seen_ = seen;
     return earliest_lowered_ >= interest;
 }
 
 BACKLITE_DECL void Agenda::merge() {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     interest_ = nothing;
     if (std::exchange(earliest_lowered_, store::never) == store::never) return;
     for (std::size_t i = 0; i < heads_.size(); ++i) {
