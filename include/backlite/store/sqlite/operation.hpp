@@ -9,11 +9,11 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <mutex>
 #include <stop_token>
 #include <thread>
 #include <utility>
 
+#include <backlite/base/guards.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
 #include <backlite/store/sqlite/repository.hpp>
@@ -46,7 +46,7 @@ public:
     Operation& operator=(const Operation&) = delete;
     /// REQUIRES: done.
     ~Operation() {
-        const std::lock_guard lock(door_);  // whoever told it is still in there
+        const detail::LockGuard lock(door_);  // whoever told it is still in there
     }
 
     void run(Repository& repository) { call_(work_, repository); }
@@ -63,8 +63,8 @@ public:
 
     /// As a leader, waits until somebody tells it to go on, or until `time`.
     void gather_until(Steady::time_point time) {
-        std::unique_lock lock(door_);
-        changed_.wait_until(lock, time, [this] { return state() != State::gathers; });
+        detail::UniqueLock lock(door_);
+        changed_.wait_until(lock.native(), time, [this] { return state() != State::gathers; });
     }
 
     const Kind kind;
@@ -82,7 +82,7 @@ private:
     void (*const call_)(void*, Repository&);
     std::atomic<State> state_{State::waiting};
 
-    std::mutex door_{};
+    detail::Mutex door_{};
     std::condition_variable changed_{};
 };
 

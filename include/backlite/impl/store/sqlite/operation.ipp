@@ -18,7 +18,7 @@ BACKLITE_DECL Operation::Operation(Kind a_kind, void* work, void (*call)(void*, 
       call_(call) {}
 
 BACKLITE_DECL void Operation::tell(State state) noexcept {
-    const std::lock_guard lock(door_);
+    const detail::LockGuard lock(door_);
     set(state);
     changed_.notify_one();
 }
@@ -26,8 +26,8 @@ BACKLITE_DECL void Operation::tell(State state) noexcept {
 BACKLITE_DECL void Operation::sleep(Steady::time_point time) {
     // Most waits are over within a commit: yielding a few times is cheaper than a sleep and a wake-up.
     for (int i = 0; i < 8 && (state() == State::waiting || state() == State::taken); ++i) std::this_thread::yield();
-    std::unique_lock lock(door_);
-    changed_.wait_until(lock, time, [this] { return state() != State::waiting && state() != State::taken; });
+    detail::UniqueLock lock(door_);
+    changed_.wait_until(lock.native(), time, [this] { return state() != State::waiting && state() != State::taken; });
 }
 
 BACKLITE_DECL void OperationList::push_back(Operation& operation) noexcept {
