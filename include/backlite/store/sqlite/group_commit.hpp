@@ -11,7 +11,6 @@
 #include <exception>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <stop_token>
 #include <thread>
@@ -21,6 +20,7 @@
 #include <sqlite3.h>
 
 #include <backlite/base/format.hpp>
+#include <backlite/base/guards.hpp>
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
 #include <backlite/store/sqlite/commit_window.hpp>
@@ -112,7 +112,7 @@ public:
 
     /// Errors: StorageError if the file cannot be used any more, the same that every operation would get.
     void check_usable() {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         if (fatal_) throw *fatal_;
     }
 
@@ -153,7 +153,7 @@ private:
 
     void enter(Operation& operation);
 
-    void take_lead_locked(Operation& operation) {
+    void take_lead_locked(Operation& operation) BACKLITE_REQUIRES(mutex_) {
         led_ = true;
         operation.set(State::leads);
     }
@@ -162,7 +162,7 @@ private:
 
     /// Takes the operation out of the queue if its patience is over, or all hope. Time counts only once the file was
     /// found locked: waiting for this process's own writes is no reason to give up.
-    bool gives_up_locked(Operation& operation);
+    bool gives_up_locked(Operation& operation) BACKLITE_REQUIRES(mutex_);
 
     /// Commits what waits until the leader's own operation is done.
     void lead(Operation& own);
@@ -170,18 +170,19 @@ private:
     /// One transaction, or one slice of waiting for another process's lock. After it the leader may give up, and
     /// everybody who waits may too. Whether its own operation is done, and the lead given up. The lock is held at entry
     /// and at exit, not in between.
-    [[nodiscard]] bool lead_round(Operation& own, Found& found, std::unique_lock<std::mutex>& lock);
+    [[nodiscard]] bool lead_round(Operation& own, Found& found, detail::UniqueLock& lock) BACKLITE_REQUIRES(mutex_);
 
     /// Runs what waits, in the order in which it came, and what arrives meanwhile. The lock is not held at entry and at
     /// exit. False if one failed: nothing of the others is in the file then.
-    [[nodiscard]] bool run_all(OperationList& batch, Operation& own, bool writes, std::unique_lock<std::mutex>& lock);
+    [[nodiscard]] bool run_all(OperationList& batch, Operation& own, bool writes, detail::UniqueLock& lock)
+        BACKLITE_EXCLUDES(mutex_);
 
     /// Moves what waits to the end of the batch; false if that is nothing.
-    bool take_locked(OperationList& batch, bool writes);
+    bool take_locked(OperationList& batch, bool writes) BACKLITE_REQUIRES(mutex_);
 
     /// Waits for the next operation if one is expected before the commit, but not long. The lock is held at entry and
     /// at exit.
-    void gather(Operation& own, std::unique_lock<std::mutex>& lock);
+    void gather(Operation& own, detail::UniqueLock& lock) BACKLITE_REQUIRES(mutex_);
 
     /// False if it failed; then the transaction is no more.
     bool run(Operation& operation, bool writes) noexcept;
@@ -191,10 +192,10 @@ private:
     Steady::duration commit(const OperationList& batch, bool writes) noexcept;
 
     /// They have waited longest.
-    void put_back_locked(OperationList& left) noexcept;
+    void put_back_locked(OperationList& left) noexcept BACKLITE_REQUIRES(mutex_);
 
     /// The end of a lead: the first who waits leads now, or whoever comes next.
-    void hand_over_locked(Found& found);
+    void hand_over_locked(Found& found) BACKLITE_REQUIRES(mutex_);
 
     /// Whether others have committed, and whether the file is still ours to write; false if that cannot be told now.
     /// REQUIRES: to lead.
@@ -244,16 +245,17 @@ private:
     Steady::time_point files_checked_{};
 
     std::atomic<std::uint64_t> entered_{0};  ///< operations that have ever come; changed under mutex_
-    std::mutex mutex_{};
-    // guarded by mutex_
-    bool led_ = false;
-    OperationList waiting_{};  ///< in the order in which they came
-    CommitWindow gathering_{};
-    std::size_t taken_ = 0;          ///< how many operations the transaction holds so far
-    Operation* gatherer_ = nullptr;  ///< the leader's own, while it sleeps until the transaction is complete
-    std::uint64_t refusals_ = 0;
-    std::optional<StorageError> unseen_{};  ///< the reason of the last refusal, if it was not a lock
-    std::optional<StorageError> fatal_{};
+    detail::Mutex mutex_{};
+    bool led_ BACKLITE_GUARDED_BY(mutex_) = false;
+    OperationList waiting_ BACKLITE_GUARDED_BY(mutex_){};  ///< in the order in which they came
+    CommitWindow gathering_ BACKLITE_GUARDED_BY(mutex_){};
+    std::size_t taken_ BACKLITE_GUARDED_BY(mutex_) = 0;  ///< how many operations the transaction holds so far
+    /// The leader's own, while it sleeps until the transaction is complete.
+    Operation* gatherer_ BACKLITE_GUARDED_BY(mutex_) = nullptr;
+    std::uint64_t refusals_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    /// The reason of the last refusal, if it was not a lock.
+    std::optional<StorageError> unseen_ BACKLITE_GUARDED_BY(mutex_){};
+    std::optional<StorageError> fatal_ BACKLITE_GUARDED_BY(mutex_){};
 };
 
 }  // namespace sqlite

@@ -11,7 +11,7 @@ namespace sqlite {
 
 BACKLITE_DECL void GroupCommit::look() {
     {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         if (led_ || fatal_) return;
         led_ = true;
     }
@@ -21,14 +21,14 @@ BACKLITE_DECL void GroupCommit::look() {
     } catch (...) {
         note_fatal(std::current_exception(), found);  // anything else: the next look will tell
     }
-    std::unique_lock lock(mutex_);
+    detail::UniqueLock lock(mutex_);
     hand_over_locked(found);
     lock.unlock();
     report(found);
 }
 
 BACKLITE_DECL void GroupCommit::enter(Operation& operation) {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     if (fatal_) throw *fatal_;
     operation.refusals = refusals_;
     waiting_.push_back(operation);
@@ -47,7 +47,7 @@ BACKLITE_DECL void GroupCommit::wait(Operation& operation) {
     if (operation.patience.stop.stop_possible()) pause = (std::min)(pause, Connection::busy_slice);
     auto until = now + pause;
     {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         if (operation.state() == State::waiting && !led_) {  // the first of two
             if (now >= gathering_.until()) {
                 gathering_.missed();
@@ -58,17 +58,17 @@ BACKLITE_DECL void GroupCommit::wait(Operation& operation) {
     }
     operation.sleep(until);
     if (operation.state() != State::waiting) return;
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     if (operation.state() == State::waiting) (void)gives_up_locked(operation);
 }
 
 BACKLITE_DECL bool GroupCommit::gives_up_locked(Operation& operation) {
     if (fatal_) {
-        operation.error = thrown_by([&] { throw *fatal_; });
+        operation.error = thrown_by([&fatal = *fatal_] { throw fatal; });
     } else if (operation.patience.stop.stop_requested()) {
         operation.error = thrown_by([] { throw Cancelled("cancelled by the caller's stop token"); });
     } else if (refusals_ > operation.refusals && Steady::now() >= operation.deadline && unseen_) {
-        operation.error = thrown_by([&] { throw *unseen_; });
+        operation.error = thrown_by([&unseen = *unseen_] { throw unseen; });
     } else if (refusals_ > operation.refusals && Steady::now() >= operation.deadline) {
         operation.error = thrown_by([&] {
             throw BusyError(detail::format("database \"{}\" stayed locked by another connection for {} ms",
@@ -85,7 +85,7 @@ BACKLITE_DECL bool GroupCommit::gives_up_locked(Operation& operation) {
 
 BACKLITE_DECL void GroupCommit::lead(Operation& own) {
     Found found;
-    std::unique_lock lock(mutex_);
+    detail::UniqueLock lock(mutex_);
     for (;;) {
         if (gives_up_locked(own)) {
             hand_over_locked(found);
@@ -97,18 +97,18 @@ BACKLITE_DECL void GroupCommit::lead(Operation& own) {
     report(found);
 }
 
-BACKLITE_DECL bool GroupCommit::lead_round(Operation& own, Found& found, std::unique_lock<std::mutex>& lock) {
+BACKLITE_DECL bool GroupCommit::lead_round(Operation& own, Found& found, detail::UniqueLock& lock) {
     bool writes = false;
     for (const Operation* o = waiting_.first(); o != nullptr && !writes; o = o->next) {
         writes = o->kind == Operation::Kind::write;
     }
-    lock.unlock();
+    lock.unlock(mutex_);
     try {
         if ((writes && !connection_.try_begin()) || !look_around(found)) {
             connection_.rollback();
             // A folder that cannot be looked at tells nobody when it can; looked at again as often as a lock.
             if (found.unseen) std::this_thread::sleep_for(Connection::busy_slice);
-            lock.lock();
+            lock.lock(mutex_);
             ++refusals_;
             unseen_ = std::exchange(found.unseen, std::nullopt);
             return false;
@@ -118,7 +118,7 @@ BACKLITE_DECL bool GroupCommit::lead_round(Operation& own, Found& found, std::un
         own.error = std::current_exception();
         note_fatal(own.error, found);
         connection_.rollback();
-        lock.lock();
+        lock.lock(mutex_);
         waiting_.remove(own);
         own.set(State::done);
         hand_over_locked(found);
@@ -133,7 +133,7 @@ BACKLITE_DECL bool GroupCommit::lead_round(Operation& own, Found& found, std::un
         note_fatal(operation->error, found);
         (operation->committed || operation->error ? over : left).push_back(*operation);
     }
-    lock.lock();
+    lock.lock(mutex_);
     put_back_locked(left);
     if (took > Steady::duration::zero()) gathering_.committed(took);
     const bool done = own.committed || own.error;
@@ -143,33 +143,32 @@ BACKLITE_DECL bool GroupCommit::lead_round(Operation& own, Found& found, std::un
     // they are being woken; otherwise this one stays until they are awake, so that the next transaction holds them.
     const bool at_once = gathering_.target() > 0;
     if (done && at_once) hand_over_locked(found);
-    lock.unlock();
+    lock.unlock(mutex_);
     while (Operation* const operation = over.pop_front()) {
         if (operation != &own) operation->tell(State::done);
     }
-    lock.lock();
+    lock.lock(mutex_);
     if (done && !at_once) hand_over_locked(found);
     return done;
 }
 
-BACKLITE_DECL bool GroupCommit::run_all(OperationList& batch, Operation& own, bool writes,
-                                        std::unique_lock<std::mutex>& lock) {
+BACKLITE_DECL bool GroupCommit::run_all(OperationList& batch, Operation& own, bool writes, detail::UniqueLock& lock) {
     const Operation* ran = nullptr;  // the last that did
-    lock.lock();
+    lock.lock(mutex_);
     if (gathering_.target() > 0 && Steady::now() >= gathering_.until()) gathering_.end();
     while (take_locked(batch, writes)) {
         taken_ = batch.size();
-        lock.unlock();
+        lock.unlock(mutex_);
         for (Operation* next = ran == nullptr ? batch.first() : ran->next; next != nullptr; next = next->next) {
             if (!run(*next, writes)) return false;
             ran = next;
         }
-        lock.lock();
+        lock.lock(mutex_);
         if (!writes || batch.last()->alone) break;
         if (waiting_.empty()) gather(own, lock);
     }
     gathering_.end();
-    lock.unlock();
+    lock.unlock(mutex_);
     return true;
 }
 
@@ -186,20 +185,21 @@ BACKLITE_DECL bool GroupCommit::take_locked(OperationList& batch, bool writes) {
     return batch.size() > before;
 }
 
-BACKLITE_DECL void GroupCommit::gather(Operation& own, std::unique_lock<std::mutex>& lock) {
+BACKLITE_DECL void GroupCommit::gather(Operation& own, detail::UniqueLock& lock) {
     if (gathering_.target() == 0) return;
     if (gathering_.complete(taken_)) return gathering_.hit();
     const std::uint64_t entered = entered_.load(std::memory_order_relaxed);
     const auto end = (std::min)(Steady::now() + awake, gathering_.until());
-    lock.unlock();  // whoever enters must not meet this thread there
+    lock.unlock(mutex_);  // whoever enters must not meet this thread there
     while (entered_.load(std::memory_order_relaxed) == entered && Steady::now() < end) std::this_thread::yield();
-    lock.lock();
+    lock.lock(mutex_);
     if (!waiting_.empty()) return;
     own.set(State::gathers);
     gatherer_ = &own;
-    lock.unlock();
-    own.gather_until(gathering_.until());
-    lock.lock();
+    const auto until = gathering_.until();
+    lock.unlock(mutex_);
+    own.gather_until(until);
+    lock.lock(mutex_);
     gatherer_ = nullptr;
     own.set(State::leads);
     if (!gathering_.complete(taken_ + waiting_.size())) gathering_.missed();
