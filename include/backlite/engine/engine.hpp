@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
-#include <mutex>
 #include <new>
 #include <optional>
 #include <span>
@@ -24,6 +23,7 @@
 
 #include <backlite/base/add_target.hpp>
 #include <backlite/base/format.hpp>
+#include <backlite/base/guards.hpp>
 #include <backlite/base/rows.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/clock.hpp>
@@ -129,7 +129,7 @@ public:
 
     /// Others have committed: look at the file. Never blocks on SQLite.
     void refresh() {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         if (session_) session_->dispatcher().refresh();
     }
 
@@ -158,7 +158,7 @@ private:
 
     /// Opens the read connection when it is needed first, without the lock: ClientConfig::open is the host's, and may
     /// ask this client itself, or wait for a thread that does. Of two that are opened at once, one is closed again.
-    std::unique_lock<std::mutex> lock_reader();
+    void need_reader(detail::UniqueLock& lock) BACKLITE_REQUIRES(reader_mutex_);
 
     /// Whether this thread is to start a session; false if one is started. Waits at most `busy_timeout` for one that
     /// has only outcomes left to write. Errors: UsageError while one still stops.
@@ -166,9 +166,9 @@ private:
 
     /// Takes down a session that has ended by itself. The lock is held at entry and at exit, not in between. False if
     /// there is none, or this thread is one of its own.
-    [[nodiscard]] bool clear_ended(std::unique_lock<std::mutex>& lock);
+    [[nodiscard]] bool clear_ended(detail::UniqueLock& lock) BACKLITE_REQUIRES(mutex_);
 
-    [[nodiscard]] std::string running_locked() const;
+    [[nodiscard]] std::string running_locked() const BACKLITE_REQUIRES(mutex_);
 
     /// The session, once no other thread is changing it; null if there is none.
     std::shared_ptr<Session> session_to_stop();
@@ -264,18 +264,16 @@ private:
     const platform::FileIdentity log_identity_ = writes_.connection().log_identity();
 
     platform::ThreadList opening_{};  ///< those that open the read connection
-    std::mutex reader_mutex_{};
-    // guarded by reader_mutex_
-    std::unique_ptr<Reader> reader_{};
+    detail::Mutex reader_mutex_{};
+    std::unique_ptr<Reader> reader_ BACKLITE_GUARDED_BY(reader_mutex_){};
 
-    std::mutex mutex_{};
+    detail::Mutex mutex_{};
     std::condition_variable changed_{};
-    // guarded by mutex_
-    bool changing_ = false;
-    bool stop_asked_ = false;
-    bool fatal_ = false;
-    std::shared_ptr<Session> session_{};
-    std::shared_ptr<Engine> orphan_{};  ///< this, while the session is to end it
+    bool changing_ BACKLITE_GUARDED_BY(mutex_) = false;
+    bool stop_asked_ BACKLITE_GUARDED_BY(mutex_) = false;
+    bool fatal_ BACKLITE_GUARDED_BY(mutex_) = false;
+    std::shared_ptr<Session> session_ BACKLITE_GUARDED_BY(mutex_){};
+    std::shared_ptr<Engine> orphan_ BACKLITE_GUARDED_BY(mutex_){};  ///< this, while the session is to end it
 };
 
 }  // namespace engine

@@ -30,7 +30,7 @@ BACKLITE_DECL void Engine::install() {
 
 BACKLITE_DECL void Engine::register_queue(std::unique_ptr<detail::QueueBase> queue) {
     check_fork("Client::register_queue");
-    std::unique_lock lock(mutex_);
+    detail::UniqueLock lock(mutex_);
     (void)clear_ended(lock);
     if (session_ || changing_) {
         throw UsageError(detail::format("queue \"{}\": queues are registered before start, or between stop and start",
@@ -50,7 +50,7 @@ BACKLITE_DECL void Engine::start(std::stop_token hard_stop) {
         SessionParts{own_threads_, weak_from_this(), [this]() noexcept { return end_orphan(); }, config_, *clock_, log_,
                      queues_, writes_, add_counts_},
         std::move(hard_stop));
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     session_ = std::move(session);
     // What came while the session was not yet to be found:
     session_->dispatcher().refresh();
@@ -124,13 +124,15 @@ BACKLITE_DECL void Engine::check_own_file(sqlite3* db) const {
 
 BACKLITE_DECL TaskStatus Engine::status(const TaskId& id) {
     check_call("Client::status");
-    const auto lock = lock_reader();
+    detail::UniqueLock lock(reader_mutex_);
+    need_reader(lock);
     return reader_->reads.status(id);
 }
 
 BACKLITE_DECL TaskCounts Engine::counts() {
     check_call("Client::counts");
-    const auto lock = lock_reader();
+    detail::UniqueLock lock(reader_mutex_);
+    need_reader(lock);
     return reader_->reads.counts(to_ms(clock_->now()));
 }
 
@@ -144,33 +146,30 @@ BACKLITE_DECL void Engine::foreign_commit() noexcept {
 
 BACKLITE_DECL Engine::ChangeScope::~ChangeScope() {
     std::shared_ptr<Engine> orphan;  // goes after the lock; the caller has another
-    const std::lock_guard lock(engine_.mutex_);
+    const detail::LockGuard lock(engine_.mutex_);
     engine_.changing_ = false;
     engine_.changed_.notify_all();
     if (!engine_.session_) orphan = std::move(engine_.orphan_);
 }
 
-BACKLITE_DECL std::unique_lock<std::mutex> Engine::lock_reader() {
-    std::unique_lock lock(reader_mutex_);
-    if (!reader_) {
-        lock.unlock();
-        if (opening_.has_this_thread()) {
-            throw UsageError("Client: asked inside ClientConfig::open, which opens the connection to ask by");
-        }
-        const platform::ThreadList::Scope opening(opening_);
-        auto opened = std::make_unique<Reader>(config_);
-        lock.lock();
-        if (!reader_) reader_ = std::move(opened);
+BACKLITE_DECL void Engine::need_reader(detail::UniqueLock& lock) {
+    if (reader_) return;
+    lock.unlock(reader_mutex_);
+    if (opening_.has_this_thread()) {
+        throw UsageError("Client: asked inside ClientConfig::open, which opens the connection to ask by");
     }
-    return lock;
+    const platform::ThreadList::Scope opening(opening_);
+    auto opened = std::make_unique<Reader>(config_);
+    lock.lock(reader_mutex_);
+    if (!reader_) reader_ = std::move(opened);
 }
 
 BACKLITE_DECL bool Engine::begin_change() {
-    std::unique_lock lock(mutex_);
+    detail::UniqueLock lock(mutex_);
     for (bool patient = !on_own_thread();;) {
         if (changing_) {
             if (on_own_thread()) return false;
-            changed_.wait_for(lock, detail::longest_wait());
+            changed_.wait_for(lock.native(), detail::longest_wait());
             continue;
         }
         if (!session_) {
@@ -195,12 +194,12 @@ BACKLITE_DECL bool Engine::begin_change() {
     }
 }
 
-BACKLITE_DECL bool Engine::clear_ended(std::unique_lock<std::mutex>& lock) {
+BACKLITE_DECL bool Engine::clear_ended(detail::UniqueLock& lock) {
     if (!session_ || on_own_thread() || !session_->ending().wait({})) return false;
     std::shared_ptr<Session> ended = std::exchange(session_, nullptr);
-    lock.unlock();
+    lock.unlock(mutex_);
     ended.reset();  // joins its threads
-    lock.lock();
+    lock.lock(mutex_);
     return true;
 }
 
@@ -214,14 +213,14 @@ BACKLITE_DECL std::string Engine::running_locked() const {
 }
 
 BACKLITE_DECL std::shared_ptr<Session> Engine::session_to_stop() {
-    std::unique_lock lock(mutex_);
-    while (changing_) changed_.wait_for(lock, detail::longest_wait());
+    detail::UniqueLock lock(mutex_);
+    while (changing_) changed_.wait_for(lock.native(), detail::longest_wait());
     return session_;
 }
 
 BACKLITE_DECL bool Engine::request_stop() {
     // Under the lock instead of on a copy: the last holder of a session joins its threads, of which this is one.
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     if (session_) session_->request_stop();
     stop_asked_ = changing_;  // for the session that is not yet to be found
     return !session_ && !changing_;
@@ -230,7 +229,7 @@ BACKLITE_DECL bool Engine::request_stop() {
 BACKLITE_DECL void Engine::take_down(std::shared_ptr<Session>& session) {
     std::shared_ptr<Engine> orphan;
     {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         if (session_ == session) session_.reset();
         // The caller's own handle goes when the caller is done with it, outside of the lock.
         orphan = std::move(orphan_);
@@ -255,7 +254,7 @@ BACKLITE_DECL void Engine::end_session(std::shared_ptr<Session>& session) noexce
 }
 
 BACKLITE_DECL bool Engine::leave_to_session() noexcept {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     if (!session_ && !changing_) return false;
     orphan_ = shared_from_this();
     if (session_) session_->orphan();
@@ -266,7 +265,7 @@ BACKLITE_DECL bool Engine::end_orphan() noexcept {
     std::shared_ptr<Engine> self;  // goes last
     std::shared_ptr<Session> session;
     {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         if (!session_) return false;
         session = session_;
         self = std::move(orphan_);
@@ -281,7 +280,7 @@ BACKLITE_DECL bool Engine::end_orphan() noexcept {
 BACKLITE_DECL void Engine::end() noexcept {
     count_adds();
     core::QueueRegistry queues;
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     (std::swap)(queues, queues_);
     ended_ = true;
 }
@@ -308,7 +307,7 @@ BACKLITE_DECL void Engine::count_adds() noexcept {
 }
 
 BACKLITE_DECL void Engine::check_types(std::span<const detail::NewTask> tasks) {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     std::string_view last{};
     for (const detail::NewTask& task : tasks) {
         if (task.queue.data() == last.data()) continue;
@@ -324,7 +323,7 @@ BACKLITE_DECL void Engine::check_types(std::span<const detail::NewTask> tasks) {
 BACKLITE_DECL Engine::Adding::~Adding() {
     if (unannounced_) --engine_.unannounced_;
     if (!worker_kept_) return;
-    const std::lock_guard lock(engine_.mutex_);
+    const detail::LockGuard lock(engine_.mutex_);
     engine_.session_->keep_no_longer();
 }
 
@@ -344,7 +343,7 @@ BACKLITE_DECL void Engine::Adding::committed() {
     } else {
         engine_.add_counts_.added(tasks_, now_);
     }
-    const std::lock_guard lock(engine_.mutex_);
+    const detail::LockGuard lock(engine_.mutex_);
     Session* const session = engine_.session_.get();
     if (session == nullptr) return;
     if (std::exchange(worker_kept_, false)) {
@@ -370,7 +369,7 @@ BACKLITE_DECL void Engine::Adding::count(store::sqlite::Statistics& statistics) 
 
 BACKLITE_DECL bool Engine::Adding::keep_worker() {
     if (tasks_.size() > 1 || wait_until_) return false;
-    const std::lock_guard lock(engine_.mutex_);
+    const detail::LockGuard lock(engine_.mutex_);
     if (!engine_.session_) return false;
     if (std::exchange(worker_kept_, false)) engine_.session_->keep_no_longer();
     // What others of this client have inserted, and not told yet, may be due before this one.
@@ -382,7 +381,7 @@ BACKLITE_DECL bool Engine::Adding::keep_worker() {
 
 BACKLITE_DECL void Engine::on_fatal(const StorageError& error) noexcept {
     {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         fatal_ = true;
         if (session_) session_->end_unwritten();
     }
