@@ -123,7 +123,27 @@ TEST_CASE("Connection: a reader cannot write, and never makes a checkpoint") {
     Connection reader(quick_config(folder.file("app.db")), Role::reader);
     CHECK_THROWS(execute(reader.handle(), "CREATE TABLE t (n)"));
     CHECK(query(reader.handle(), "PRAGMA wal_autocheckpoint") == "0");
-    CHECK(query(writer.handle(), "PRAGMA wal_autocheckpoint") == "1000");
+}
+
+TEST_CASE("Connection: the writer makes a checkpoint once its log has 1,000 pages, or as many as the host wants") {
+    const auto pages_after = [](int written, const std::string& pragma) {  // of the database's file
+        const TempFolder folder;
+        ClientConfig config = quick_config(folder.file("app.db"));
+        config.open = [&] {
+            SQLite::Database database = host(config.database);
+            database.exec(pragma);
+            return database;
+        };
+        Connection writer(config, Role::writer);
+        execute(writer.handle(), "CREATE TABLE t (b)");
+        execute(writer.handle(), "INSERT INTO t VALUES (zeroblob(4096 * " + std::to_string(written) + "))");
+        return fs::file_size(config.database) / 4096;
+    };
+    CHECK(pages_after(900, "") < 100);
+    CHECK(pages_after(1'000, "") >= 1'000);
+    CHECK(pages_after(10, "PRAGMA wal_autocheckpoint=20") < 5);
+    CHECK(pages_after(20, "PRAGMA wal_autocheckpoint=20") >= 20);
+    CHECK(pages_after(1'000, "PRAGMA wal_autocheckpoint=0") < 5);
 }
 
 TEST_CASE("Connection: tells extended error codes") {
