@@ -2,20 +2,15 @@
 #pragma once
 // Transaction: a write transaction on the host's own connection, in which tasks can be added.
 
-#include <chrono>
 #include <memory>
 #include <string>
 #include <thread>
 #include <utility>
 
 #include <backlite/add_op.hpp>
-#include <backlite/base/format.hpp>
 #include <backlite/client_handle.hpp>
-#include <backlite/config.hpp>
-#include <backlite/error.hpp>
 #include <backlite/fwd.hpp>
 
-struct sqlite3;
 namespace SQLite {
 class Database;
 }
@@ -24,7 +19,7 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 
 namespace store::sqlite {
-class Statement;
+class HostTransaction;
 }
 
 /// Begins a write transaction and rolls it back unless `commit` was called. While it is open, no other connection can
@@ -55,18 +50,12 @@ public:
     void rollback() noexcept;
 
 private:
-    /// BEGIN IMMEDIATE would run the host's busy handler, for as long as that likes. SQLite asks none when a
-    /// transaction that reads already wants to write, so that is what happens here: a statement that deletes nothing
-    /// takes the lock, or fails at once.
-    void begin(sqlite3* db) const;
-
     void end() noexcept;
 
     const std::shared_ptr<engine::Engine> engine_;
     SQLite::Database& database_;
     const std::thread::id thread_ = std::this_thread::get_id();
-    std::unique_ptr<store::sqlite::Statement> rollback_;
-    bool open_ = false;
+    std::unique_ptr<store::sqlite::HostTransaction> open_;  ///< null once it has ended
 };
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -18,9 +18,6 @@
 #include <utility>
 #include <vector>
 
-#include <SQLiteCpp/Database.h>
-#include <sqlite3.h>
-
 #include <backlite/base/add_target.hpp>
 #include <backlite/base/format.hpp>
 #include <backlite/base/guards.hpp>
@@ -47,6 +44,7 @@
 #include <backlite/store/sqlite/add_statements.hpp>
 #include <backlite/store/sqlite/connection.hpp>
 #include <backlite/store/sqlite/group_commit.hpp>
+#include <backlite/store/sqlite/host_transaction.hpp>
 #include <backlite/store/sqlite/open_transactions.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 #include <backlite/store/sqlite/schema.hpp>
@@ -111,7 +109,7 @@ public:
 
     /// Errors: ConfigError if the connection's main file is not this client's, or has been opened through another hard
     /// link: SQLite names the log after the database, and two logs damage the file (sqlite.org/howtocorrupt.html, 2.5).
-    void check_own_file(sqlite3* db) const;
+    void check_own_file(SQLite::Database& database) const;
 
     [[nodiscard]] platform::FileIdentity identity() const noexcept { return identity_; }
 

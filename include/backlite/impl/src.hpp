@@ -53,6 +53,7 @@
 #include <backlite/impl/store/sqlite/cycle.ipp>
 #include <backlite/impl/store/sqlite/database_file.ipp>
 #include <backlite/impl/store/sqlite/group_commit.ipp>
+#include <backlite/impl/store/sqlite/host_transaction.ipp>
 #include <backlite/impl/store/sqlite/isolation.ipp>
 #include <backlite/impl/store/sqlite/open_transactions.ipp>
 #include <backlite/impl/store/sqlite/operation.ipp>

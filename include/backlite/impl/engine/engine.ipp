@@ -103,18 +103,18 @@ BACKLITE_DECL void Engine::add(std::span<detail::NewTask> tasks, std::optional<s
 
 BACKLITE_DECL void Engine::add_within(SQLite::Database& database, std::span<detail::NewTask> tasks,
                                       std::optional<std::int64_t> wait_until, std::int64_t now) {
-    sqlite3* db = database.getHandle();
-    check_own_file(db);
-    if (sqlite3_get_autocommit(db) != 0) throw UsageError("tx(db): no transaction is open on this connection");
+    check_own_file(database);
+    if (!store::sqlite::in_transaction(database)) {
+        throw UsageError("tx(db): no transaction is open on this connection");
+    }
     check_usable();
     check_types(tasks);
     name(tasks, now);
-    store::sqlite::add_within(db, file_, tasks, now, wait_until);
+    store::sqlite::add_within(store::sqlite::handle_of(database), file_, tasks, now, wait_until);
 }
 
-BACKLITE_DECL void Engine::check_own_file(sqlite3* db) const {
-    const char* name = sqlite3_db_filename(db, "main");
-    const std::string file{name == nullptr ? "" : name};
+BACKLITE_DECL void Engine::check_own_file(SQLite::Database& database) const {
+    const std::string file = store::sqlite::main_file(database);
     const bool own = !file.empty() && platform::identify(file) == identity_;
     if (own && (file == file_ || platform::identify(file + "-wal") == log_identity_)) return;
     throw ConfigError(detail::format(
@@ -137,9 +137,10 @@ BACKLITE_DECL TaskCounts Engine::counts() {
 }
 
 BACKLITE_DECL void Engine::foreign_commit() noexcept {
-    if (store::sqlite::has_wal_reset_bug(sqlite3_libversion_number()) && !foreign_writer_told_.exchange(true)) {
+    const char* const version = store::sqlite::version_with_wal_reset_bug();
+    if (version != nullptr && !foreign_writer_told_.exchange(true)) {
         log_(LogLevel::warning, "several connections write to the file, and this SQLite has the WAL-reset bug",
-             {{"sqlite", sqlite3_libversion()}, {"mended_in", "3.44.6, 3.50.7, 3.51.3"}});
+             {{"sqlite", version}, {"mended_in", "3.44.6, 3.50.7, 3.51.3"}});
     }
     refresh();
 }

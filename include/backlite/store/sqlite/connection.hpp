@@ -42,6 +42,11 @@ enum class Role {
     return !mended;
 }
 
+/// The version of this SQLite if it has the bug; null if not.
+[[nodiscard]] inline const char* version_with_wal_reset_bug() noexcept {
+    return has_wal_reset_bug(sqlite3_libversion_number()) ? sqlite3_libversion() : nullptr;
+}
+
 /// A SQLite connection with the settings that the library relies on.
 /// Threads: one at a time. Statements on it must be finalised before it goes.
 class Connection {
