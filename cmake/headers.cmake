@@ -12,7 +12,8 @@ set(BACKLITE_HEADERS
     # 3: the store: what it is asked for; SQLite's: one file, one connection; tables, and every SQL statement; the one
     # write path; who is alive
     store/plan store/trouble
-    store/sqlite/database_file store/sqlite/open_transactions store/sqlite/statement store/sqlite/host_transaction store/sqlite/isolation store/sqlite/connection
+    store/sqlite/database_file store/sqlite/open_transactions store/sqlite/statement store/sqlite/host_transaction
+    store/sqlite/isolation store/sqlite/connection
     store/sqlite/schema store/sqlite/claims store/sqlite/statistics store/sqlite/add_statements store/sqlite/transitions
     store/sqlite/upkeep store/sqlite/status_queries store/sqlite/repository store/sqlite/cycle
     store/sqlite/commit_window store/sqlite/operation store/sqlite/group_commit store/sqlite/owner_lock

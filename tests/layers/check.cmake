@@ -1,4 +1,5 @@
-# Checks the order of the layers in ROOT/include/backlite against the list in ROOT/cmake/headers.cmake.
+# Checks the order of the layers in ROOT/include/backlite against the list in ROOT/cmake/headers.cmake, and that only
+# platform/ and store/ know of the operating system and of SQLite.
 #     cmake -D ROOT=. -P tests/layers/check.cmake
 cmake_minimum_required(VERSION 3.25)
 include(${ROOT}/cmake/headers.cmake)
@@ -27,6 +28,11 @@ foreach(file IN LISTS found)
     endif()
 endforeach()
 
+set(below "^(impl/)?(platform|store)/")
+set(foreign
+    "^(sqlite3|SQLiteCpp/.+|unistd|fcntl|poll|pthread|signal|sched|dirent|netdb|(sys|linux|netinet|arpa)/.+)\\.h$")
+set(not_yet "^(impl/)?(admin|ui)/")  # floors that still know of them
+
 # A file may include what stands before `header` in the list; its bodies may include the header itself too.
 function(check_file file header own_place)
     set(name ${file})
@@ -39,11 +45,18 @@ function(check_file file header own_place)
     foreach(line IN LISTS includes)
         if(NOT line MATCHES "include[ \t]*<([^>]+)>")
             fault("${name} includes by a relative path: ${line}")
-        elseif(CMAKE_MATCH_1 STREQUAL "backlite/impl/${header}.ipp")
+            continue()
+        endif()
+        set(what ${CMAKE_MATCH_1})
+        if(what MATCHES "${foreign}")
+            if(NOT name MATCHES "${below}" AND NOT name MATCHES "${not_yet}")
+                fault("${name} includes ${what}, which is the business of platform/ and store/")
+            endif()
+        elseif(what STREQUAL "backlite/impl/${header}.ipp")
             if(NOT header IN_LIST bodies)
                 fault("${name} includes bodies that do not exist")
             endif()
-        elseif(CMAKE_MATCH_1 MATCHES "^backlite/(.+)\\.[hi]pp$")
+        elseif(what MATCHES "^backlite/(.+)\\.[hi]pp$")
             set(included ${CMAKE_MATCH_1})
             list(FIND BACKLITE_HEADERS ${included} place)
             if(place EQUAL -1)

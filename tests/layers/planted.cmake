@@ -79,3 +79,13 @@ expect_found("cmake/headers.cmake lists ${highest}, which does not exist")
 fresh_copy()
 file(WRITE ${WORK}/include/backlite/${highest}.hpp "// nothing else\n")
 expect_found("${highest}.hpp does not begin with its licence and #pragma once")
+
+foreach(foreign IN ITEMS sqlite3.h SQLiteCpp/Database.h sys/stat.h unistd.h)
+    fresh_copy()
+    file(APPEND ${WORK}/include/backlite/engine/engine.hpp "#include <${foreign}>\n")
+    expect_found("engine/engine.hpp includes ${foreign}, which is the business of platform/ and store/")
+endforeach()
+
+fresh_copy()
+file(APPEND ${WORK}/include/backlite/impl/transaction.ipp "#include <sqlite3.h>\n")
+expect_found("impl/transaction.ipp includes sqlite3.h, which is the business of platform/ and store/")
