@@ -130,8 +130,6 @@ private:
     ForkHooks::Entry entry_{};
 };
 
-// ---- ForkHooks ------------------------------------------------------------------------------------------------------
-
 }  // namespace platform
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

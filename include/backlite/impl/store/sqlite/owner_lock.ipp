@@ -136,6 +136,10 @@ BACKLITE_DECL bool OwnerLock::try_lock(unsigned slot) {
     return true;
 }
 
+BACKLITE_DECL void OwnerLock::unlock(unsigned slot) noexcept {
+    if (slot < max_slots && !guard_.forked()) static_cast<void>(set_lock(slot, F_UNLCK));
+}
+
 BACKLITE_DECL bool OwnerLock::held_by_other(unsigned slot) const {
     check_slot("OwnerLock::held_by_other", slot);
     struct ::flock probe {};
