@@ -3,25 +3,26 @@
 # The FILE_SET of the library and the test "layers" both read it.
 set(BACKLITE_HEADERS
     # 0: no dependency on the rest
-    version fwd base/format base/guards error clock logger id base/safe_logger base/setback
+    version fwd base/hash base/format base/guards error clock logger id base/safe_logger base/setback
     # 1: the user's words; rows, and a task's JSON
     config task outcome context status base/rows base/codec queue base/add_target
     # 2: the operating system
     platform/random platform/fork platform/thread platform/file_events platform/file_identity
-    platform/process
-    # 3: the store: what it is asked for; SQLite's: one file, one connection; tables, and every SQL statement; the one
-    # write path; who is alive
-    store/plan store/trouble
+    platform/process platform/socket
+    # 3: the store: what it is asked for, and what it shows; SQLite's: one file, one connection; tables, and every SQL
+    # statement; the one write path; who is alive; what those read who only look
+    store/plan store/trouble store/model store/unavailable
     store/sqlite/database_file store/sqlite/open_transactions store/sqlite/statement store/sqlite/host_transaction
     store/sqlite/isolation store/sqlite/connection
     store/sqlite/schema store/sqlite/claims store/sqlite/statistics store/sqlite/add_statements store/sqlite/transitions
     store/sqlite/upkeep store/sqlite/status_queries store/sqlite/repository store/sqlite/cycle
     store/sqlite/commit_window store/sqlite/operation store/sqlite/group_commit store/sqlite/owner_lock
+    store/sqlite/views/schema_features store/sqlite/views/statistics_reads store/sqlite/views/queue_reads
+    store/sqlite/views/task_reads store/sqlite/views/read_connection store/sqlite/views/side_files
     # 4: decisions, without a thread of their own; beside them what the dashboard asks a file
     core/id_generator core/queue_registry core/agenda core/running_task core/pool_load core/claim_policy core/look_schedule core/clock_watch core/retry_pause
     core/add_counts core/set_apart core/task_runner
-    admin/model admin/schema_features admin/statistics_reads admin/queue_reads admin/task_reads admin/database_view
-    admin/processes
+    admin/database_view
     # 5: threads
     engine/log_relay engine/deadline_timer engine/worker_pool engine/overdue_watch
     engine/log_growth engine/wake_signals engine/session_end engine/liveness engine/checked_config

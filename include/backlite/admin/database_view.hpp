@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// File: the database that a dashboard shows, through connections of its own that only read.
+// DatabaseView: the database that a dashboard shows, by its name, to many at once.
 
 #include <algorithm>
 #include <chrono>
@@ -10,129 +10,27 @@
 #include <functional>
 #include <memory>
 #include <mutex>
-#include <optional>
 #include <random>
-#include <stdexcept>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include <SQLiteCpp/Database.h>
-#include <SQLiteCpp/Exception.h>
 #include <fmt/format.h>
-#include <sqlite3.h>
 
-#include <backlite/admin/queue_reads.hpp>
-#include <backlite/admin/schema_features.hpp>
-#include <backlite/admin/statistics_reads.hpp>
-#include <backlite/admin/task_reads.hpp>
-#include <backlite/error.hpp>
+#include <backlite/clock.hpp>
+#include <backlite/config.hpp>
 #include <backlite/platform/file_identity.hpp>
-#include <backlite/store/sqlite/statement.hpp>
+#include <backlite/store/sqlite/views/read_connection.hpp>
+#include <backlite/store/unavailable.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace admin {
 
-/// Why a file cannot be shown.
-enum class UnavailableReason {
-    missing,         ///< there is no such file, or it is no regular file
-    not_a_database,  ///< not SQLite's, or encrypted, or damaged
-    no_tables,       ///< a database without backlite's tables
-    foreign_tables,  ///< its tables lack columns that this library and Go's need: another program's, or far newer
-    cannot_open,     ///< no right to read it, or its folder forbids the side files of WAL mode
-    locked,          ///< another program kept it locked
-    too_slow,        ///< the deadline passed
-    busy,            ///< it passed while others looked
-    other,           ///< SQLite or memory failed
-};
-
-/// Thrown inside the dashboard only. The text is for the log: it may name paths.
-class FileError : public std::runtime_error {
-public:
-    FileError(UnavailableReason kind, const std::string& what) : std::runtime_error(what), kind_(kind) {}
-    [[nodiscard]] UnavailableReason kind() const noexcept { return kind_; }
-
-private:
-    UnavailableReason kind_;
-};
-
-[[nodiscard]] UnavailableReason reason_of(const StorageError& error) noexcept;
-
-/// Every SQL statement of the dashboard, on one connection.
-struct Queries {
-    Queries(sqlite3* db, const SchemaFeatures& found, const Bounds& bounds = {})
-        : shape(found), statistics(db, found), queues(db, found, statistics, bounds), tasks(db, found, bounds) {}
-    const SchemaFeatures shape;
-    StatisticsReads statistics;
-    QueueReads queues;
-    TaskReads tasks;
-};
-
-/// One connection that only reads, and what is prepared on it. Threads: one at a time.
-class ReadConnection {
-public:
-    using Steady = std::chrono::steady_clock;
-
-    /// Errors: FileError, StorageError.
-    ReadConnection(const std::string& file, const std::function<SQLite::Database()>& open, Duration busy_timeout);
-    ReadConnection(const ReadConnection&) = delete;
-    ReadConnection& operator=(const ReadConnection&) = delete;
-    ~ReadConnection() { sqlite3_progress_handler(database_.getHandle(), 0, nullptr, nullptr); }
-
-    /// Runs `look(Store&)` on one state of the file, which no commit changes meanwhile.
-    /// Errors: FileError, StorageError (SQLITE_INTERRUPT once the time is up).
-    template <class Look>
-    auto read(Duration patience, Look&& look) {
-        sqlite3* db = database_.getHandle();
-        until_ = Steady::now() + patience;
-        store::sqlite::execute(db, "BEGIN");
-        const struct End {
-            sqlite3* db;
-            ReadConnection& reader;
-            ~End() {
-                reader.until_ = (Steady::time_point::max)();  // the end must not be stopped
-                sqlite3_exec(db, "ROLLBACK", nullptr, nullptr, nullptr);
-            }
-        } end{db, *this};
-        // A schema that changed under the statements changes what they can be.
-        const std::int64_t schema = schema_version();
-        if (!store_ || schema != schema_) {
-            store_.reset();
-            const std::optional<SchemaFeatures> shape = shape_of(db);
-            if (!shape) throw FileError(UnavailableReason::no_tables, "the database has no table backlite_tasks");
-            if (!shape->readable) throw FileError(UnavailableReason::foreign_tables, "backlite's tables lack columns");
-            store_ = std::make_unique<Queries>(db, *shape);
-            schema_ = schema;
-        }
-        return std::forward<Look>(look)(*store_);
-    }
-
-    /// Changes with each commit of another connection.
-    [[nodiscard]] std::int64_t data_version();
-
-    [[nodiscard]] platform::FileIdentity identity() const noexcept { return identity_; }
-
-private:
-    static SQLite::Database open_database(const std::string& file, const std::function<SQLite::Database()>& open);
-
-    static int on_progress(void* self) noexcept {
-        return Steady::now() > static_cast<ReadConnection*>(self)->until_ ? 1 : 0;
-    }
-
-    std::int64_t schema_version() {
-        store::sqlite::Run run(database_.getHandle(), schema_version_);
-        return run.step() ? run.integer(0) : 0;
-    }
-
-    const platform::FileIdentity identity_;
-    SQLite::Database database_;
-    Steady::time_point until_ = (Steady::time_point::max)();
-    store::sqlite::Statement data_version_{"PRAGMA data_version"};
-    store::sqlite::Statement schema_version_{"PRAGMA schema_version"};
-    std::int64_t schema_ = 0;
-    std::unique_ptr<Queries> store_{};  // its statements go before the database
-};
+using store::FileError;
+using store::UnavailableReason;
+using store::sqlite::Queries;
+using store::sqlite::ReadConnection;
 
 /// Lets in a few at once; the others wait in the order in which they came. Threads: any.
 class Turns {
@@ -169,7 +67,7 @@ public:
     DatabaseView(std::string name, std::function<SQLite::Database()> open, Duration busy_timeout)
         : name_(std::move(name)), open_(std::move(open)), busy_timeout_(busy_timeout) {}
 
-    /// Runs `look(Store&)`; see Reader::read. Waits for its turn first, no longer than `patience`.
+    /// Runs `look(Queries&)`; see ReadConnection::read. Waits for its turn first, no longer than `patience`.
     template <class Look>
     auto read(Duration patience, Look&& look, For whom = For::people) {
         Turns& turns = whom == For::people ? people_ : monitors_;

@@ -17,17 +17,16 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <sys/stat.h>
 
 #include <backlite/admin/database_view.hpp>
-#include <backlite/admin/processes.hpp>
+#include <backlite/base/hash.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/client.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
 #include <backlite/logger.hpp>
 #include <backlite/platform/random.hpp>
-#include <backlite/store/sqlite/owner_lock.hpp>
+#include <backlite/store/sqlite/views/side_files.hpp>
 #include <backlite/ui/access.hpp>
 #include <backlite/ui/excuse.hpp>
 #include <backlite/ui/json.hpp>
@@ -158,7 +157,7 @@ private:
     Response live(Call& call, Make&& make) {
         const std::string version =
             fmt::format("{}.{:x}", file_.version(),
-                        store::sqlite::hash_id(call.request.target + (call.json ? "j" : "h") + call.view.base));
+                        backlite::detail::fnv1a(call.request.target + (call.json ? "j" : "h") + call.view.base));
         if (const std::string_view tag = current_tag(call.request.headers, version, call.view.now); !tag.empty()) {
             return not_modified(tag);
         }
@@ -188,7 +187,7 @@ private:
     }
 
     /// A page that says what can be said without telling about the machine; the log says the rest.
-    Response troubled(const Call& call, admin::UnavailableReason kind, std::string_view what);
+    Response troubled(const Call& call, UnavailableReason kind, std::string_view what);
 
     // ---- what is no page
     // ----------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@
 
 #include <string_view>
 
-#include <backlite/admin/database_view.hpp>
+#include <backlite/ui/models.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -17,28 +17,27 @@ struct Excuse {
 };
 
 /// The sentences about that trouble.
-[[nodiscard]] constexpr Excuse excuse_for(admin::UnavailableReason kind) noexcept {
+[[nodiscard]] constexpr Excuse excuse_for(UnavailableReason kind) noexcept {
     switch (kind) {
-        case admin::UnavailableReason::missing:
+        case UnavailableReason::missing:
             return {"There is no database file of this name.", "It is shown as soon as a program has made it."};
-        case admin::UnavailableReason::not_a_database:
+        case UnavailableReason::not_a_database:
             return {"The file is no database that can be read.",
                     "It may be another kind of file, encrypted, or damaged."};
-        case admin::UnavailableReason::no_tables:
+        case UnavailableReason::no_tables:
             return {"The database has no backlite tables yet.", "They are made when a client opens it."};
-        case admin::UnavailableReason::foreign_tables:
+        case UnavailableReason::foreign_tables:
             return {"The tables in this database cannot be understood.",
                     "They are another program's, or of a version that this dashboard does not know."};
-        case admin::UnavailableReason::cannot_open:
+        case UnavailableReason::cannot_open:
             return {"The database cannot be opened.",
                     "The right to read it is missing, or its folder forbids the files that SQLite keeps beside it."};
-        case admin::UnavailableReason::locked:
+        case UnavailableReason::locked:
             return {"Another program keeps the database locked.", "It is shown as soon as the lock is gone."};
-        case admin::UnavailableReason::too_slow:
-            return {"Looking took too long and was stopped.", "A narrower filter helps."};
-        case admin::UnavailableReason::busy:
+        case UnavailableReason::too_slow: return {"Looking took too long and was stopped.", "A narrower filter helps."};
+        case UnavailableReason::busy:
             return {"Too many people are looking at once.", "It is shown as soon as some are done."};
-        case admin::UnavailableReason::other: break;
+        case UnavailableReason::other: break;
     }
     return {"Something went wrong.", ""};
 }

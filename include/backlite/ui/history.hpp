@@ -12,9 +12,9 @@
 
 #include <fmt/format.h>
 
-#include <backlite/admin/queue_reads.hpp>
-#include <backlite/admin/statistics_reads.hpp>
 #include <backlite/clock.hpp>
+#include <backlite/store/sqlite/views/queue_reads.hpp>
+#include <backlite/store/sqlite/views/statistics_reads.hpp>
 #include <backlite/ui/chart.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>
@@ -25,11 +25,13 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
+inline constexpr std::int64_t minute_ms = 60'000;
+
 /// How a period is called in the address, on the page, and how it is cut into steps.
 struct NamedPeriod {
     std::string_view key{};   ///< in the address
     std::string_view name{};  ///< on the page, after "the last"
-    admin::Period period{};   ///< how long it is, in how many steps
+    Period period{};          ///< how long it is, in how many steps
 };
 
 inline constexpr NamedPeriod periods[] = {

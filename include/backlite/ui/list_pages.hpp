@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-#include <backlite/admin/task_reads.hpp>
+#include <backlite/store/sqlite/views/task_reads.hpp>
 #include <backlite/ui/access.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>

@@ -10,9 +10,8 @@
 #include <string_view>
 
 #include <fmt/format.h>
-#include <sqlite3.h>
 
-#include <backlite/store/sqlite/owner_lock.hpp>
+#include <backlite/base/hash.hpp>
 #include <backlite/ui/models.hpp>
 #include <backlite/ui/text.hpp>
 #include <backlite/version.hpp>
@@ -25,13 +24,8 @@ namespace ui {
 /// long one the beginning, and a number made of the whole.
 [[nodiscard]] std::string label_value(std::string_view name);
 
-struct FileSizes {
-    std::int64_t database = 0;
-    std::optional<std::int64_t> wal{};
-};
-
 /// A number that is bounded is no sample of the metric that it belongs to: it stands in another, with `_at_least`.
-[[nodiscard]] std::string metrics_text(const Overview& overview, const FileSizes& sizes, std::int64_t now);
+[[nodiscard]] std::string metrics_text(const Metrics& metrics, std::int64_t now);
 
 }  // namespace ui
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -4,7 +4,6 @@
 // will do. On servers of other shapes a handler fills a ui::Request, calls Dashboard::handle, and sends the
 // ui::Response.
 
-#include <cerrno>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -21,12 +20,9 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <netdb.h>
-#include <sys/socket.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 #include <backlite/error.hpp>
+#include <backlite/platform/socket.hpp>
 #include <backlite/ui/access.hpp>
 #include <backlite/ui/dashboard.hpp>
 #include <backlite/ui/request.hpp>
@@ -87,9 +83,6 @@ void mount(Server& server, Dashboard& dashboard, std::string base = {}) {
 }
 
 namespace detail {
-
-/// What the system says when an address is bound; empty if it says nothing against it.
-[[nodiscard]] std::string why_not_bound(const std::string& host, int port);
 
 /// Threads for connections, of which each has one to itself while it is served: `Queue` is the server's interface of
 /// that. There are as many threads as were ever needed at once, up to a bound; at the bound no connection is taken up
@@ -210,9 +203,8 @@ int bind(Server& server, const Dashboard& dashboard, const std::string& host, in
     }
     const auto listening = std::make_shared<int>(-1);
     server.set_socket_options([listening](auto socket) {
-        const int yes = 1;
-        ::setsockopt(socket, SOL_SOCKET, SO_REUSEADDR, &yes, sizeof yes);
         *listening = static_cast<int>(socket);
+        platform::reuse_address(*listening);
     });
     int bound = port;
     if (port == 0) {
@@ -223,10 +215,10 @@ int bind(Server& server, const Dashboard& dashboard, const std::string& host, in
     if (bound > 0) {
         // cpp-httplib 0.11 lets five connections wait; the kernel drops the others, and they try again after a second,
         // then three, seven, fifteen. Whether this helps or not, the server listens.
-        static_cast<void>(::listen(*listening, SOMAXCONN));
+        platform::wait_for_many(*listening);
         return bound;
     }
-    const std::string why = detail::why_not_bound(host, port);
+    const std::string why = platform::why_not_bound(host, port);
     throw ConfigError(
         fmt::format("cannot listen on {} port {}: {}", host, port, why.empty() ? "the server refused" : why));
 }
@@ -234,7 +226,3 @@ int bind(Server& server, const Dashboard& dashboard, const std::string& host, in
 }  // namespace ui
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
-
-#if !defined(BACKLITE_SEPARATE_COMPILATION)
-#include <backlite/impl/ui/mount.ipp>
-#endif

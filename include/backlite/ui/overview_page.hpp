@@ -12,7 +12,7 @@
 
 #include <fmt/format.h>
 
-#include <backlite/admin/queue_reads.hpp>
+#include <backlite/store/sqlite/views/queue_reads.hpp>
 #include <backlite/ui/history.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>

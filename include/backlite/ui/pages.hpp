@@ -15,11 +15,11 @@
 #include <vector>
 
 #include <backlite/admin/database_view.hpp>
-#include <backlite/admin/processes.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/logger.hpp>
 #include <backlite/store/sqlite/schema.hpp>
+#include <backlite/store/sqlite/views/side_files.hpp>
 #include <backlite/ui/access.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/json.hpp>

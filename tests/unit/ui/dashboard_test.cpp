@@ -750,7 +750,7 @@ TEST_CASE("Dashboard: a bounded number is marked on the page and in JSON, and is
     CHECK(json["queues"][0]["waiting"] == nlohmann::json{{"number", 1'000}, {"at_least", true}});
     CHECK(json["queues"][0]["scheduled"] == nlohmann::json{{"number", 7}, {"at_least", false}});
     CHECK(json["finished_at_least"] == true);
-    const std::string metrics = metrics_text(overview, {}, now);
+    const std::string metrics = metrics_text({overview}, now);
     CHECK(holds(metrics, "backlite_queue_tasks{queue=\"mail\",state=\"scheduled\"} 7\n"));
     CHECK(holds(metrics, "backlite_queue_tasks_at_least{queue=\"mail\",state=\"waiting\"} 1000\n"));
     CHECK(holds(metrics, "backlite_queue_tasks_at_least{queue=\"mail\",state=\"claimed\"} 9\n"));

@@ -8,59 +8,6 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace admin {
 
-BACKLITE_DECL UnavailableReason reason_of(const StorageError& error) noexcept {
-    switch (error.code()) {
-        case SQLITE_BUSY:
-        case SQLITE_LOCKED:
-        case SQLITE_PROTOCOL: return UnavailableReason::locked;
-        case SQLITE_CORRUPT:
-        case SQLITE_NOTADB: return UnavailableReason::not_a_database;
-        case SQLITE_CANTOPEN:
-        case SQLITE_PERM:
-        case SQLITE_AUTH:
-        case SQLITE_READONLY: return UnavailableReason::cannot_open;
-        case SQLITE_INTERRUPT: return UnavailableReason::too_slow;
-        default: return UnavailableReason::other;
-    }
-}
-
-BACKLITE_DECL ReadConnection::ReadConnection(const std::string& file, const std::function<SQLite::Database()>& open,
-                                             Duration busy_timeout)
-    : identity_(platform::identify(file)), database_(open_database(file, open)) {
-    sqlite3* db = database_.getHandle();
-    sqlite3_extended_result_codes(db, 1);
-    sqlite3_busy_timeout(db, static_cast<int>(busy_timeout.count()));
-    sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
-    sqlite3_db_config(db, SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr);  // the end of a last one would write
-    store::sqlite::execute(db, "PRAGMA trusted_schema=OFF");
-    store::sqlite::execute(db, "PRAGMA query_only=ON");  // a connection that the host opened may be able to write
-    sqlite3_progress_handler(db, 2'000, &ReadConnection::on_progress, this);
-}
-
-BACKLITE_DECL std::int64_t ReadConnection::data_version() {
-    until_ = (Steady::time_point::max)();
-    store::sqlite::Run run(database_.getHandle(), data_version_);
-    return run.step() ? run.integer(0) : 0;
-}
-
-BACKLITE_DECL SQLite::Database ReadConnection::open_database(const std::string& file,
-                                                             const std::function<SQLite::Database()>& open) {
-    try {
-        if (open) return open();
-        const std::optional<platform::FileFacts> found = platform::look_at(file);
-        if (!found || !found->regular) {
-            throw FileError(UnavailableReason::missing, fmt::format("there is no database file \"{}\"", file));
-        }
-        // "./" keeps a name from being taken for anything but a file.
-        return SQLite::Database(file.front() == '/' ? file : "./" + file,
-                                SQLite::OPEN_READONLY | SQLITE_OPEN_PRIVATECACHE);
-    } catch (const SQLite::Exception& error) {
-        store::sqlite::throw_sqlite(
-            error.getExtendedErrorCode() != 0 ? error.getExtendedErrorCode() : error.getErrorCode(),
-            fmt::format("database \"{}\" cannot be opened: {}", file, error.what()));
-    }
-}
-
 BACKLITE_DECL bool Turns::enter(Duration patience) {
     const auto end = std::chrono::steady_clock::now() + patience;
     std::unique_lock lock(mutex_);

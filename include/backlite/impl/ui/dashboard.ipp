@@ -224,11 +224,11 @@ BACKLITE_DECL Response Dashboard::route(Call& call) {
     } catch (const admin::FileError& trouble) {
         return troubled(call, trouble.kind(), trouble.what());
     } catch (const StorageError& error) {
-        return troubled(call, admin::reason_of(error), error.what());
+        return troubled(call, store::sqlite::reason_of(error), error.what());
     } catch (const std::exception& error) {
-        return troubled(call, admin::UnavailableReason::other, error.what());
+        return troubled(call, UnavailableReason::other, error.what());
     } catch (...) {
-        return troubled(call, admin::UnavailableReason::other, "an exception of an unknown type");
+        return troubled(call, UnavailableReason::other, "an exception of an unknown type");
     }
 }
 
@@ -282,7 +282,7 @@ BACKLITE_DECL Response Dashboard::message(const Call& call, int status, std::str
     return respond(call, page);
 }
 
-BACKLITE_DECL Response Dashboard::troubled(const Call& call, admin::UnavailableReason kind, std::string_view what) {
+BACKLITE_DECL Response Dashboard::troubled(const Call& call, UnavailableReason kind, std::string_view what) {
     const std::uint64_t number = ++troubles_;
     log_(LogLevel::warning, "dashboard cannot show the file",
          {{"number", fmt::to_string(number)}, {"error", std::string{what}}});
@@ -296,7 +296,7 @@ BACKLITE_DECL Response Dashboard::troubled(const Call& call, admin::UnavailableR
 
 BACKLITE_DECL std::string Dashboard::asset_tag() {
     static const std::uint64_t hash =
-        store::sqlite::hash_id(stylesheet) ^ store::sqlite::hash_id(script) * 3 ^ store::sqlite::hash_id(icon) * 5;
+        backlite::detail::fnv1a(stylesheet) ^ backlite::detail::fnv1a(script) * 3 ^ backlite::detail::fnv1a(icon) * 5;
     return fmt::format("{:016x}", hash);
 }
 
@@ -357,19 +357,20 @@ BACKLITE_DECL Response Dashboard::metrics(Call& call) {
     const std::lock_guard lock(metrics_mutex_);
     const auto now = std::chrono::steady_clock::now();
     if (metrics_.empty() || now - metrics_made_ > std::chrono::seconds{1}) {
-        FileSizes sizes;
-        const Overview overview = file_.read(
+        Metrics found = file_.read(
             config_.deadline,
             [&](admin::Queries& store) {
-                sizes.database = store.queues.bytes();
+                Metrics read;
+                read.database_bytes = store.queues.bytes();
                 std::vector<Process> processes = store.queues.processes();
-                find_living(file_.name(), processes);
-                return store.queues.overview(call.view.now, {}, {}, std::move(processes));
+                store::sqlite::find_living(file_.name(), processes);
+                read.overview = store.queues.overview(call.view.now, {}, {}, std::move(processes));
+                return read;
             },
             admin::DatabaseView::For::monitors);
-        struct stat status {};
-        if (::stat((file_.name() + "-wal").c_str(), &status) == 0) sizes.wal = status.st_size;
-        metrics_ = metrics_text(overview, sizes, call.view.now);
+        found.log_bytes = store::sqlite::log_bytes(file_.name());
+        found.sqlite_version = store::sqlite::library_version();
+        metrics_ = metrics_text(found, call.view.now);
         metrics_made_ = now;
     }
     return with(200, "text/plain; version=0.0.4; charset=utf-8", metrics_);

@@ -115,13 +115,13 @@ BACKLITE_DECL void put_charts(Html& html, const View& view, const Overview& over
     } else if (overview.finished_cut) {
         html.put(R"(<p class="hint">Of the finished tasks only the {} that were written last were looked at: more may )"
                  R"(have finished in this period.</p>)",
-                 grouped(static_cast<std::uint64_t>(admin::Bounds{}.finished)));
+                 grouped(static_cast<std::uint64_t>(Bounds{}.finished)));
     }
 }
 
 BACKLITE_DECL std::string day_text(std::int64_t from, std::int64_t zone) {
     constexpr std::string_view names[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    const std::int64_t here = from + zone * admin::StatisticsReads::minute;
+    const std::int64_t here = from + zone * minute_ms;
     const std::chrono::weekday day{std::chrono::floor<std::chrono::days>(from_ms(here))};
     return fmt::format("{} {}", names[day.c_encoding()], utc_text(here).substr(0, 10));
 }
@@ -156,8 +156,7 @@ BACKLITE_DECL void put_days(Html& html, const View& view, const Overview& overvi
         html.put("</tr>");
     }
     const Day& first = overview.days.back();
-    const bool cut =
-        first.counted_from > (std::max)(first.from, overview.counted_from + 30 * admin::StatisticsReads::minute);
+    const bool cut = first.counted_from > (std::max)(first.from, overview.counted_from + 30 * minute_ms);
     html.put(
         R"(</tbody></table><p class="hint">Days are those of {}. Failed are tasks that failed for good, retried are )"
         R"(failed attempts that another follows.{}</p>)",

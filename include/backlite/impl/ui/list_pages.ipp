@@ -268,7 +268,7 @@ BACKLITE_DECL void put_looked_at(Html& html, const TaskList& list, std::string_v
     if (list.rows_cut) {
         html.put(R"(<p class="hint">This file has no indexes of this library: only its first {} unfinished tasks were )"
                  R"(looked at.</p>)",
-                 grouped(static_cast<std::uint64_t>(admin::Bounds{}.unindexed)));
+                 grouped(static_cast<std::uint64_t>(Bounds{}.unindexed)));
     }
 }
 

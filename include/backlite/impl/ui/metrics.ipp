@@ -12,7 +12,7 @@ BACKLITE_DECL std::string label_value(std::string_view name) {
     constexpr std::size_t longest = 100;
     std::string text = name.size() <= longest
                            ? visible_name(name)
-                           : fmt::format("{}…{:016x}", visible_name(cut(name, longest)), store::sqlite::hash_id(name));
+                           : fmt::format("{}…{:016x}", visible_name(cut(name, longest)), backlite::detail::fnv1a(name));
     std::string value;
     for (const char c : text) {
         if (c == '\\' || c == '"') value += '\\';
@@ -21,7 +21,8 @@ BACKLITE_DECL std::string label_value(std::string_view name) {
     return value;
 }
 
-BACKLITE_DECL std::string metrics_text(const Overview& overview, const FileSizes& sizes, std::int64_t now) {
+BACKLITE_DECL std::string metrics_text(const Metrics& metrics, std::int64_t now) {
+    const Overview& overview = metrics.overview;
     std::string text;
     const auto head = [&](std::string_view name, std::string_view help) {
         text += fmt::format("# HELP backlite_{} {}\n# TYPE backlite_{} gauge\n", name, help, name);
@@ -81,14 +82,14 @@ BACKLITE_DECL std::string metrics_text(const Overview& overview, const FileSizes
     head("workers", "Workers of those clients.");
     text += fmt::format("backlite_workers {}\n", workers);
     head("db_bytes", "Size of the database.");
-    text += fmt::format("backlite_db_bytes {}\n", sizes.database);
-    if (sizes.wal) {
+    text += fmt::format("backlite_db_bytes {}\n", metrics.database_bytes);
+    if (metrics.log_bytes) {
         head("wal_bytes", "Size of its write-ahead log.");
-        text += fmt::format("backlite_wal_bytes {}\n", *sizes.wal);
+        text += fmt::format("backlite_wal_bytes {}\n", *metrics.log_bytes);
     }
     head("build_info", "Versions.");
     text += fmt::format("backlite_build_info{{version=\"{}.{}.{}\",sqlite=\"{}\"}} 1\n", BACKLITE_VERSION_MAJOR,
-                        BACKLITE_VERSION_MINOR, BACKLITE_VERSION_PATCH, sqlite3_libversion());
+                        BACKLITE_VERSION_MINOR, BACKLITE_VERSION_PATCH, metrics.sqlite_version);
     return text;
 }
 

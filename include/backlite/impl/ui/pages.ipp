@@ -238,7 +238,7 @@ BACKLITE_DECL std::optional<Count> Pages::happened(const Filter& filter, const V
 
 BACKLITE_DECL std::vector<Process> Pages::processes(admin::Queries& store) const {
     std::vector<Process> found = store.queues.processes();
-    find_living(file_, found);
+    store::sqlite::find_living(file_, found);
     return found;
 }
 

@@ -7,12 +7,14 @@
 #endif
 
 #include <backlite/impl/admin/database_view.ipp>
-#include <backlite/impl/admin/model.ipp>
-#include <backlite/impl/admin/processes.ipp>
-#include <backlite/impl/admin/queue_reads.ipp>
-#include <backlite/impl/admin/schema_features.ipp>
-#include <backlite/impl/admin/statistics_reads.ipp>
-#include <backlite/impl/admin/task_reads.ipp>
+#include <backlite/impl/platform/socket.ipp>
+#include <backlite/impl/store/model.ipp>
+#include <backlite/impl/store/sqlite/views/queue_reads.ipp>
+#include <backlite/impl/store/sqlite/views/read_connection.ipp>
+#include <backlite/impl/store/sqlite/views/schema_features.ipp>
+#include <backlite/impl/store/sqlite/views/side_files.ipp>
+#include <backlite/impl/store/sqlite/views/statistics_reads.ipp>
+#include <backlite/impl/store/sqlite/views/task_reads.ipp>
 #include <backlite/impl/ui/access.ipp>
 #include <backlite/impl/ui/chart.ipp>
 #include <backlite/impl/ui/dashboard.ipp>
@@ -22,7 +24,6 @@
 #include <backlite/impl/ui/layout.ipp>
 #include <backlite/impl/ui/list_pages.ipp>
 #include <backlite/impl/ui/metrics.ipp>
-#include <backlite/impl/ui/mount.ipp>
 #include <backlite/impl/ui/overview_page.ipp>
 #include <backlite/impl/ui/pages.ipp>
 #include <backlite/impl/ui/payload.ipp>

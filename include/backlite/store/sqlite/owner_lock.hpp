@@ -27,6 +27,7 @@
 #include <sqlite3.h>
 
 #include <backlite/base/format.hpp>
+#include <backlite/base/hash.hpp>
 #include <backlite/error.hpp>
 #include <backlite/platform/fork.hpp>
 #include <backlite/platform/random.hpp>
@@ -52,15 +53,8 @@ struct RecordView {
     friend bool operator==(const RecordView&, const RecordView&) = default;
 };
 
-/// FNV-1a, 64 bits, of an id's text (draft-eastlake-fnv). Stored: never change how it is made.
-[[nodiscard]] constexpr std::uint64_t hash_id(std::string_view id) noexcept {
-    std::uint64_t hash = 0xcbf2'9ce4'8422'2325U;
-    for (const char c : id) {
-        hash ^= static_cast<unsigned char>(c);
-        hash *= 0x0000'0100'0000'01b3U;
-    }
-    return hash;
-}
+/// What records hold of a task's id. Stored: never change how it is made.
+[[nodiscard]] constexpr std::uint64_t hash_id(std::string_view id) noexcept { return backlite::detail::fnv1a(id); }
 
 /// One worker's record in the side file. It is written with plain stores into a shared mapping, so that it costs no
 /// system call and is complete up to the last store when the process is killed.

@@ -15,21 +15,16 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
-#include <backlite/admin/model.hpp>
-#include <backlite/admin/schema_features.hpp>
-#include <backlite/admin/statistics_reads.hpp>
+#include <backlite/store/model.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 #include <backlite/store/sqlite/statement.hpp>
+#include <backlite/store/sqlite/views/schema_features.hpp>
+#include <backlite/store/sqlite/views/statistics_reads.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace admin {
-
-/// What an overview covers: `period_ms` of finished tasks, and as much of tasks to come, each in `steps` buckets.
-struct Period {
-    std::int64_t period_ms = 3'600'000;
-    std::size_t steps = 60;
-};
+namespace store {
+namespace sqlite {
 
 /// Counts are exact as far as `Bounds` reaches, and say where they stop.
 /// Threads: those of its connection, one at a time. Errors: StorageError; SQLITE_INTERRUPT when the time is up.
@@ -67,7 +62,7 @@ public:
 
     /// Bytes of the database's pages.
     [[nodiscard]] std::int64_t bytes() {
-        store::sqlite::Run run(db_, bytes_);
+        Run run(db_, bytes_);
         return run.step() ? run.integer(0) : 0;
     }
 
@@ -79,9 +74,9 @@ private:
         std::optional<std::string> last;
         for (;;) {
             const std::string before = last.value_or("");  // outlives the run that it is bound to
-            store::sqlite::Run first(db_, first_queue_);
-            store::sqlite::Run next(db_, next_queue_, {before});
-            store::sqlite::Run& run = last ? next : first;
+            Run first(db_, first_queue_);
+            Run next(db_, next_queue_, {before});
+            Run& run = last ? next : first;
             if (!run.step()) return true;
             last = std::string{run.bytes(0)};
             if (!each(*last)) return false;
@@ -132,7 +127,7 @@ private:
     Count count(const std::string& queue, std::int64_t least, std::int64_t most, std::int64_t bound);
 
     std::optional<std::int64_t> first_due(const std::string& queue, std::int64_t least, std::int64_t most) {
-        store::sqlite::Run run(db_, head_, {queue, least, most});
+        Run run(db_, head_, {queue, least, most});
         return run.step() ? std::optional{run.integer(0)} : std::nullopt;
     }
 
@@ -164,10 +159,10 @@ private:
     const Bounds bounds_;
     StatisticsReads& statistics_;
     const std::string unclaimed_ = unclaimed_rows(shape_, bounds_);
-    store::sqlite::Statement first_queue_{
+    Statement first_queue_{
         "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_due WHERE claimed_at IS NULL ORDER BY queue LIMIT "
         "1"};
-    store::sqlite::Statement next_queue_{
+    Statement next_queue_{
         "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_due WHERE claimed_at IS NULL AND queue > ?1 "
         "ORDER BY queue LIMIT 1"};
     Query all_queues_{fmt::format("SELECT DISTINCT queue FROM {} ORDER BY queue", unclaimed_)};
@@ -187,18 +182,19 @@ private:
     Query claimed_{fmt::format("SELECT queue, owner, claim, id FROM {} LIMIT ?1", claimed_rows(shape_, bounds_))};
     Query rows_{fmt::format("SELECT queue, claimed_at IS NOT NULL, due, attempts FROM {}", first_rows(bounds_))};
     // typeof() is answered from a row's header: an error behind a large payload is not read.
-    store::sqlite::Statement finished_{
+    Statement finished_{
         "SELECT queue, last_executed_at, last_duration_micro, typeof(error) = 'null' FROM backlite_tasks_completed "
         "ORDER BY rowid DESC LIMIT ?1"};
-    store::sqlite::Statement clients_{
+    Statement clients_{
         "SELECT owner, slot, workers, started_at, version FROM backlite_clients ORDER BY owner LIMIT 4096"};
-    store::sqlite::Statement bytes_{"SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"};
+    Statement bytes_{"SELECT page_count * page_size FROM pragma_page_count, pragma_page_size"};
 };
 
-}  // namespace admin
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
 
 #if !defined(BACKLITE_SEPARATE_COMPILATION)
-#include <backlite/impl/admin/queue_reads.ipp>
+#include <backlite/impl/store/sqlite/views/queue_reads.ipp>
 #endif

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// What the pages show, as plain values between SQL on one side and HTML, JSON and metrics on the other.
+// What those who look at a file are shown, as plain values between SQL on one side and HTML, JSON and metrics on the
+// other.
 // Times are milliseconds since the epoch. Texts are as the rows hold them, any bytes, cut to a bound.
 
 #include <cstddef>
@@ -14,7 +15,7 @@
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace admin {
+namespace store {
 
 /// A count that stops where going on would cost too much.
 struct Count {
@@ -108,6 +109,12 @@ struct Day {
     Counted counted{};
 };
 
+/// What an overview covers: `period_ms` of finished tasks, and as much of tasks to come, each in `steps` buckets.
+struct Period {
+    std::int64_t period_ms = 3'600'000;
+    std::size_t steps = 60;
+};
+
 struct Overview {
     std::vector<QueueSummary> queues{};
     bool of_one = false;       ///< of one queue, which is the only one in `queues`; all numbers are its own
@@ -127,6 +134,14 @@ struct Overview {
     bool rows_cut = false;                      ///< only the first rows of a file without our indexes were looked at
     std::vector<Day> days{};                    ///< newest first; none where the statistics are not there
     std::optional<std::int64_t> next_change{};  ///< when time alone changes what is shown
+};
+
+/// What is measured of a file.
+struct Metrics {
+    Overview overview{};
+    std::int64_t database_bytes = 0;
+    std::optional<std::int64_t> log_bytes{};  ///< of the write-ahead log; nullopt: there is none
+    std::string_view sqlite_version{};
 };
 
 /// A task in a list. Which fields hold anything depends on its state.
@@ -214,10 +229,21 @@ struct Filter {
     bool any_order = false;  ///< look through all rows, also where the order of time says that there can be none
 };
 
-}  // namespace admin
+/// How far counts and looks go. Tests set other bounds, so that they need fewer rows.
+struct Bounds {
+    std::int64_t counted = 100'000;      ///< unclaimed rows that are counted for a page, of all queues together
+    std::int64_t retries = 20'000;       ///< unclaimed rows that are looked at for retries, likewise
+    std::int64_t to_come = 200'000;      ///< due times that are put into a chart
+    std::int64_t claimed = 100'000;      ///< claimed rows
+    std::int64_t finished = 200'000;     ///< finished rows that are looked at where there are no statistics
+    std::int64_t unindexed = 1'000'000;  ///< rows of a table without this library's indexes
+    std::int64_t looked_at = 100'000;    ///< rows that a filter passes over for one page
+};
+
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
 
 #if !defined(BACKLITE_SEPARATE_COMPILATION)
-#include <backlite/impl/admin/model.ipp>
+#include <backlite/impl/store/model.ipp>
 #endif

@@ -1,24 +1,27 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Whether the processes that a file names are alive, and what their workers are inside of, without becoming one of
-// them.
+// What the files beside a database tell: whether the processes that it names are alive, and what their workers are
+// inside of, without becoming one of them; and how large the log is.
 
 #include <cerrno>
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include <fcntl.h>
+#include <sys/stat.h>
 #include <sys/types.h>
 #include <unistd.h>
 
-#include <backlite/admin/model.hpp>
 #include <backlite/platform/file_identity.hpp>
+#include <backlite/store/model.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace admin {
+namespace store {
+namespace sqlite {
 
 /// What the workers of a living process are inside of, from its records in the side file. They are the process's own:
 /// it wrote them anew when it took the lock, which it holds.
@@ -29,10 +32,14 @@ namespace admin {
 /// those belong to descriptors.
 void find_living(const std::string& database, std::vector<Process>& processes) noexcept;
 
-}  // namespace admin
+/// Bytes of the write-ahead log; nullopt if there is none, or if that cannot be told. Errors: std::bad_alloc.
+[[nodiscard]] std::optional<std::int64_t> log_bytes(const std::string& database);
+
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
 
 #if !defined(BACKLITE_SEPARATE_COMPILATION)
-#include <backlite/impl/admin/processes.ipp>
+#include <backlite/impl/store/sqlite/views/side_files.ipp>
 #endif

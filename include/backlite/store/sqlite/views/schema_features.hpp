@@ -12,11 +12,13 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
+#include <backlite/store/model.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace admin {
+namespace store {
+namespace sqlite {
 
 /// A file is judged by what is there, not by its version, so that a newer file is shown as far as it is understood.
 struct SchemaFeatures {
@@ -34,20 +36,9 @@ struct SchemaFeatures {
 /// A statement whose text is made when the file's shape is known.
 struct Query {
     explicit Query(std::string text) : sql(std::move(text)) {}
-    operator store::sqlite::Statement&() noexcept { return statement; }  // NOLINT(google-explicit-constructor): as one
+    operator Statement&() noexcept { return statement; }  // NOLINT(google-explicit-constructor): as one
     const std::string sql;
-    store::sqlite::Statement statement{sql.c_str()};
-};
-
-/// How far counts and looks go. Tests set other bounds, so that they need fewer rows.
-struct Bounds {
-    std::int64_t counted = 100'000;      ///< unclaimed rows that are counted for a page, of all queues together
-    std::int64_t retries = 20'000;       ///< unclaimed rows that are looked at for retries, likewise
-    std::int64_t to_come = 200'000;      ///< due times that are put into a chart
-    std::int64_t claimed = 100'000;      ///< claimed rows
-    std::int64_t finished = 200'000;     ///< finished rows that are looked at where there are no statistics
-    std::int64_t unindexed = 1'000'000;  ///< rows of a table without this library's indexes
-    std::int64_t looked_at = 100'000;    ///< rows that a filter passes over for one page
+    Statement statement{sql.c_str()};
 };
 
 /// When a task of such a table may start.
@@ -70,10 +61,11 @@ inline constexpr const char* finished_time =
 /// Whether a table without our indexes has more rows than are looked at.
 [[nodiscard]] bool has_more_rows(sqlite3* db, const SchemaFeatures& shape, const Bounds& bounds);
 
-}  // namespace admin
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
 
 #if !defined(BACKLITE_SEPARATE_COMPILATION)
-#include <backlite/impl/admin/schema_features.ipp>
+#include <backlite/impl/store/sqlite/views/schema_features.ipp>
 #endif

@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The bodies of <backlite/admin/queue_reads.hpp>.
+// The bodies of <backlite/store/sqlite/views/queue_reads.hpp>.
 
-#include <backlite/admin/queue_reads.hpp>
+#include <backlite/store/sqlite/views/queue_reads.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace admin {
+namespace store {
+namespace sqlite {
 
 BACKLITE_DECL Overview QueueReads::overview(std::int64_t now, Period period, const std::string& only,
                                             std::vector<Process> processes) {
@@ -42,7 +43,7 @@ BACKLITE_DECL std::vector<std::string> QueueReads::names(bool& more) {
     more = false;
     if (!shape_.ours) {
         more = has_more_rows(db_, shape_, bounds_);
-        for (store::sqlite::Run run(db_, all_queues_); run.step();) {
+        for (Run run(db_, all_queues_); run.step();) {
             more = more || found.size() == most_queues;
             if (found.size() == most_queues) break;
             found.emplace_back(run.bytes(0));
@@ -60,7 +61,7 @@ BACKLITE_DECL std::vector<std::string> QueueReads::names(bool& more) {
 BACKLITE_DECL std::optional<std::int64_t> QueueReads::oldest_due(std::int64_t now) {
     std::optional<std::int64_t> oldest;
     if (!shape_.ours) {
-        store::sqlite::Run run(db_, oldest_, {now});
+        Run run(db_, oldest_, {now});
         if (run.step()) oldest = run.optional_integer(0);
         return oldest;
     }
@@ -78,7 +79,7 @@ BACKLITE_DECL Count QueueReads::unclaimed(const std::vector<std::string>& queues
     Count sum;
     if (!shape_.ours) {
         const std::string only = queues.size() == 1 ? queues.front() : std::string{};
-        store::sqlite::Run run(db_, count_rows_, {only, least, most});
+        Run run(db_, count_rows_, {only, least, most});
         if (run.step()) sum.number = static_cast<std::uint64_t>(run.integer(0));
         sum.more = has_more_rows(db_, shape_, bounds_);
         return sum;
@@ -95,7 +96,7 @@ BACKLITE_DECL Count QueueReads::unclaimed(const std::vector<std::string>& queues
 BACKLITE_DECL std::vector<Process> QueueReads::processes() {
     std::vector<Process> found;
     if (!shape_.clients) return found;
-    for (store::sqlite::Run run(db_, clients_); run.step();) {
+    for (Run run(db_, clients_); run.step();) {
         Process process;
         process.owner = run.integer(0);
         process.slot = static_cast<unsigned>(run.integer(1));
@@ -109,7 +110,7 @@ BACKLITE_DECL std::vector<Process> QueueReads::processes() {
 
 BACKLITE_DECL Count QueueReads::count(const std::string& queue, std::int64_t least, std::int64_t most,
                                       std::int64_t bound) {
-    store::sqlite::Run run(db_, count_, {queue, least, most, bound + 1});
+    Run run(db_, count_, {queue, least, most, bound + 1});
     const std::int64_t found = run.step() ? run.integer(0) : 0;
     return {static_cast<std::uint64_t>((std::min)(found, bound)), found > bound};
 }
@@ -132,7 +133,7 @@ BACKLITE_DECL void QueueReads::count_unclaimed(Queues& queues, std::int64_t now,
         return Looked{found, static_cast<std::int64_t>(found.number)};
     });
     count_all(std::move(retries), 10, bounds_.retries, [&](const Open& one, std::int64_t bound) {
-        store::sqlite::Run run(db_, retrying_, {*one.queue, one.least, bound});
+        Run run(db_, retrying_, {*one.queue, one.least, bound});
         if (!run.step()) return Looked{};
         return Looked{{static_cast<std::uint64_t>(run.integer(0)), run.integer(1) == bound}, run.integer(1)};
     });
@@ -141,7 +142,7 @@ BACKLITE_DECL void QueueReads::count_unclaimed(Queues& queues, std::int64_t now,
 BACKLITE_DECL void QueueReads::count_claimed(Queues& queues, Overview& view) {
     std::int64_t seen = 0;
     bool more = false;
-    for (store::sqlite::Run run(db_, claimed_, {bounds_.claimed + 1}); run.step();) {
+    for (Run run(db_, claimed_, {bounds_.claimed + 1}); run.step();) {
         more = ++seen > bounds_.claimed;
         if (more) break;
         QueueSummary* queue = find(queues, std::string{run.bytes(0)}, view);
@@ -149,7 +150,7 @@ BACKLITE_DECL void QueueReads::count_claimed(Queues& queues, Overview& view) {
         ++queue->claimed.number;
         const std::optional<bool> entered =
             is_entered(view.processes, run.optional_integer(1),
-                       {static_cast<std::uint64_t>(run.integer(2)), store::sqlite::hash_id(run.bytes(3))});
+                       {static_cast<std::uint64_t>(run.integer(2)), hash_id(run.bytes(3))});
         if (!entered) queue->running = std::nullopt;
         if (queue->running && *entered) ++*queue->running;
     }
@@ -166,7 +167,7 @@ BACKLITE_DECL void QueueReads::count_to_come(const Queues& queues, std::int64_t 
     std::int64_t seen = 0;
     for (const auto& [name, queue] : queues) {
         if (!queue.next_due || *queue.next_due >= end) continue;
-        for (store::sqlite::Run run(db_, due_times_, {name, now + 1, end - 1}); run.step();) {
+        for (Run run(db_, due_times_, {name, now + 1, end - 1}); run.step();) {
             if (seen++ == bounds_.to_come) {
                 view.due_cut = true;
                 return;
@@ -179,7 +180,7 @@ BACKLITE_DECL void QueueReads::count_to_come(const Queues& queues, std::int64_t 
 
 BACKLITE_DECL void QueueReads::count_rows(Queues& queues, std::int64_t now, Overview& view) {
     const std::int64_t end = now + view.step_ms * static_cast<std::int64_t>(view.buckets.size());
-    for (store::sqlite::Run run(db_, rows_); run.step();) {
+    for (Run run(db_, rows_); run.step();) {
         QueueSummary* queue = find(queues, std::string{run.bytes(0)}, view);
         if (queue == nullptr) continue;
         if (run.integer(1) != 0) {
@@ -255,7 +256,7 @@ BACKLITE_DECL void QueueReads::look_at_finished(Queues& queues, Overview& view) 
     const std::int64_t end = view.from + view.step_ms * static_cast<std::int64_t>(view.buckets.size());
     view.covered_from = view.from;
     std::int64_t looked_at = 0;
-    for (store::sqlite::Run run(db_, finished_, {bounds_.finished + 1}); run.step();) {
+    for (Run run(db_, finished_, {bounds_.finished + 1}); run.step();) {
         if (looked_at++ == bounds_.finished) {
             view.finished_cut = true;
             return;
@@ -289,6 +290,7 @@ BACKLITE_DECL QueueSummary* QueueReads::find(Queues& queues, std::string name, O
     return &queues[std::move(name)];
 }
 
-}  // namespace admin
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

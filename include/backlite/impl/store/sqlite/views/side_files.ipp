@@ -1,22 +1,23 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The bodies of <backlite/admin/processes.hpp>.
+// The bodies of <backlite/store/sqlite/views/side_files.hpp>.
 
-#include <backlite/admin/processes.hpp>
+#include <backlite/store/sqlite/views/side_files.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace admin {
+namespace store {
+namespace sqlite {
 
 BACKLITE_DECL std::optional<std::vector<Inside>> read_inside(int file, const Process& process) {
-    if (process.workers < 1 || process.workers > store::sqlite::OwnerLock::max_workers) return std::nullopt;
+    if (process.workers < 1 || process.workers > OwnerLock::max_workers) return std::nullopt;
     const auto workers = static_cast<unsigned>(process.workers);
-    std::string region(store::sqlite::OwnerLock::size_of(workers), '\0');
-    const ssize_t size = ::pread(file, region.data(), region.size(), store::sqlite::OwnerLock::offset_of(process.slot));
+    std::string region(OwnerLock::size_of(workers), '\0');
+    const ssize_t size = ::pread(file, region.data(), region.size(), OwnerLock::offset_of(process.slot));
     if (size != static_cast<ssize_t>(region.size())) return std::nullopt;
     std::vector<Inside> inside;
-    for (const store::sqlite::RecordView& record : store::sqlite::OwnerLock::records_in(region, workers)) {
-        if (record.state == store::sqlite::RecordState::inside) inside.push_back({record.claim, record.id_hash});
+    for (const RecordView& record : OwnerLock::records_in(region, workers)) {
+        if (record.state == RecordState::inside) inside.push_back({record.claim, record.id_hash});
     }
     return inside;
 }
@@ -36,11 +37,11 @@ BACKLITE_DECL void find_living(const std::string& database, std::vector<Process>
             ~Close() { ::close(file); }
         } close{file};
         for (Process& process : processes) {
-            if (process.slot >= store::sqlite::OwnerLock::max_slots) continue;
+            if (process.slot >= OwnerLock::max_slots) continue;
             struct ::flock probe {};
             probe.l_type = F_WRLCK;
             probe.l_whence = SEEK_SET;
-            probe.l_start = store::sqlite::OwnerLock::offset_of(process.slot);
+            probe.l_start = OwnerLock::offset_of(process.slot);
             probe.l_len = 1;
             if (::fcntl(file, F_OFD_GETLK, &probe) == 0) process.alive = probe.l_type != F_UNLCK;
             if (process.alive == true) process.inside = read_inside(file, process);
@@ -49,6 +50,13 @@ BACKLITE_DECL void find_living(const std::string& database, std::vector<Process>
     }
 }
 
-}  // namespace admin
+BACKLITE_DECL std::optional<std::int64_t> log_bytes(const std::string& database) {
+    struct stat status {};
+    if (::stat((database + "-wal").c_str(), &status) != 0) return std::nullopt;
+    return status.st_size;
+}
+
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

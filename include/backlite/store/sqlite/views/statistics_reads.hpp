@@ -14,13 +14,14 @@
 
 #include <sqlite3.h>
 
-#include <backlite/admin/model.hpp>
-#include <backlite/admin/schema_features.hpp>
+#include <backlite/store/model.hpp>
 #include <backlite/store/sqlite/statement.hpp>
+#include <backlite/store/sqlite/views/schema_features.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace admin {
+namespace store {
+namespace sqlite {
 
 /// Rows of all queues are looked at up to a bound. Rows of one queue are asked for one by one, so that it does not
 /// matter how many other queues there are.
@@ -51,14 +52,14 @@ public:
         if (!queue.empty()) {
             const std::int64_t width = span * minute;
             for (std::int64_t at = last - last % width; at >= from; at -= width) {
-                store::sqlite::Run run(db_, of_queue_, {span, at / minute, queue});
+                Run run(db_, of_queue_, {span, at / minute, queue});
                 if (run.step()) each(at, std::string_view{queue}, counted(run));
             }
             return from;
         }
         std::int64_t looked_at = 0;
         std::int64_t covered_from = from;
-        for (store::sqlite::Run run(db_, of_all_, {span, from / minute, most_rows}); run.step();) {
+        for (Run run(db_, of_all_, {span, from / minute, most_rows}); run.step();) {
             const std::int64_t at = limited(run.integer(0)) * minute;
             if (++looked_at == most_rows) covered_from = (std::max)(from, at + span * minute);
             if (at >= from) each(at, run.bytes(8), counted(run));
@@ -78,7 +79,7 @@ public:
     /// Adds names of queues that were counted within the last day, as far as they are among the last 2,000 rows.
     void add_names(std::int64_t now, std::set<std::string>& names) {
         if (!shape_.counts) return;
-        for (store::sqlite::Run run(db_, names_, {now / minute - 24 * 60}); run.step();) names.emplace(run.bytes(0));
+        for (Run run(db_, names_, {now / minute - 24 * 60}); run.step();) names.emplace(run.bytes(0));
     }
 
 private:
@@ -88,26 +89,27 @@ private:
         return (std::clamp)(minutes, std::int64_t{0}, highest / minute - 60);
     }
 
-    static Counted counted(store::sqlite::Run& run);
+    static Counted counted(Run& run);
 
     sqlite3* db_;
     const SchemaFeatures shape_;
-    store::sqlite::Statement first_{"SELECT start FROM backlite_stats WHERE span = ?1 ORDER BY start LIMIT 1"};
-    store::sqlite::Statement of_all_{
+    Statement first_{"SELECT start FROM backlite_stats WHERE span = ?1 ORDER BY start LIMIT 1"};
+    Statement of_all_{
         "SELECT start, added, started, succeeded, failed, retried, wait_ms, run_us, queue FROM backlite_stats "
         "WHERE span = ?1 AND start >= ?2 ORDER BY start DESC, queue DESC LIMIT ?3"};
-    store::sqlite::Statement of_queue_{
+    Statement of_queue_{
         "SELECT start, added, started, succeeded, failed, retried, wait_ms, run_us FROM backlite_stats "
         "WHERE span = ?1 AND start = ?2 AND queue = ?3"};
-    store::sqlite::Statement names_{
+    Statement names_{
         "SELECT DISTINCT queue FROM (SELECT queue FROM backlite_stats WHERE span = 30 AND start >= ?1 "
         "ORDER BY start DESC, queue DESC LIMIT 2000)"};
 };
 
-}  // namespace admin
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
 
 #if !defined(BACKLITE_SEPARATE_COMPILATION)
-#include <backlite/impl/admin/statistics_reads.ipp>
+#include <backlite/impl/store/sqlite/views/statistics_reads.ipp>
 #endif

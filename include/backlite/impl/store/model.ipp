@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The bodies of <backlite/admin/model.hpp>.
+// The bodies of <backlite/store/model.hpp>.
 
-#include <backlite/admin/model.hpp>
+#include <backlite/store/model.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace admin {
+namespace store {
 
 BACKLITE_DECL std::optional<bool> is_entered(const std::vector<Process>& processes, std::optional<std::int64_t> owner,
                                              const Inside& task) noexcept {
@@ -35,6 +35,6 @@ BACKLITE_DECL Counted& Counted::operator+=(const Counted& other) noexcept {
     return *this;
 }
 
-}  // namespace admin
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -17,14 +17,15 @@
 #include <fmt/format.h>
 #include <sqlite3.h>
 
-#include <backlite/admin/model.hpp>
-#include <backlite/admin/schema_features.hpp>
+#include <backlite/store/model.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 #include <backlite/store/sqlite/statement.hpp>
+#include <backlite/store/sqlite/views/schema_features.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace admin {
+namespace store {
+namespace sqlite {
 
 /// Lists go on after a row, never after a number of rows. A filter that has to look at rows one by one looks at a
 /// bounded number of them for each page, for a bounded time, and says how far it came; the next page goes on there.
@@ -124,23 +125,23 @@ private:
 
     Count count_failed(const Filter& filter);
 
-    TaskList scan(store::sqlite::Statement& statement, const Filter& filter, std::optional<std::int64_t> state,
-                  std::int64_t now, std::int64_t first, std::size_t limit, bool in_order);
+    TaskList scan(Statement& statement, const Filter& filter, std::optional<std::int64_t> state, std::int64_t now,
+                  std::int64_t first, std::size_t limit, bool in_order);
 
     /// Goes through rows of row, whether it is one of those that are looked for, time, queue. `by_time`: in the order
     /// of the last two. The lines that it returns hold their row only.
-    TaskList look(store::sqlite::Run& run, const Looking& looking, bool by_time);
+    TaskList look(Run& run, const Looking& looking, bool by_time);
 
     static std::string like_pattern(std::string_view text);
 
-    std::optional<std::int64_t> read_detail(store::sqlite::Statement& statement, const std::string& id,
-                                            std::int64_t bound, TaskDetail& detail);
+    std::optional<std::int64_t> read_detail(Statement& statement, const std::string& id, std::int64_t bound,
+                                            TaskDetail& detail);
 
     TaskLine unfinished_line(std::int64_t row, std::int64_t now);
 
     TaskLine finished_line(std::int64_t row);
 
-    static void read_common(store::sqlite::Run& run, TaskLine& line);
+    static void read_common(Run& run, TaskLine& line);
 
     static std::string detail_sql(const char* table, const char* wait_until, const char* expires_at, const char* error);
 
@@ -182,12 +183,12 @@ private:
         "BLOB), 1, 300), created_at, last_executed_at, attempts, substr(CAST({} AS BLOB), 1, 300), {}, claimed_at, {}, "
         "{}, {} FROM backlite_tasks WHERE rowid = ?1",
         error_, due_, shape_.ours ? "owner" : "NULL", shape_.ours ? "crashes" : "0", shape_.ours ? "claim" : "0")};
-    store::sqlite::Statement payload_{
+    Statement payload_{
         "SELECT length(task), CASE WHEN length(task) <= ?2 THEN task END FROM backlite_tasks WHERE rowid = ?1"};
-    store::sqlite::Statement finished_payload_{
+    Statement finished_payload_{
         "SELECT length(task), CASE WHEN length(task) <= ?2 THEN task END FROM backlite_tasks_completed WHERE rowid = "
         "?1"};
-    store::sqlite::Statement finished_line_{
+    Statement finished_line_{
         "SELECT substr(CAST(id AS BLOB), 1, 500), coalesce(length(CAST(id AS BLOB)) > 500, 1), substr(CAST(queue AS "
         "BLOB), 1, 300), created_at, last_executed_at, attempts, substr(CAST(error AS BLOB), 1, 300), "
         "last_duration_micro, error IS NULL FROM backlite_tasks_completed WHERE rowid = ?1"};
@@ -201,23 +202,24 @@ private:
         "SELECT count(*) FROM (SELECT 1 FROM backlite_tasks_completed INDEXED BY backlite_tasks_completed_failed WHERE "
         "error IS NOT NULL AND {} BETWEEN ?2 AND ?3 AND (?1 = '' OR queue = ?1) LIMIT ?4)",
         finished_time)};
-    store::sqlite::Statement first_row_{"SELECT min(rowid) FROM backlite_tasks_completed"};
-    store::sqlite::Statement last_row_{"SELECT max(rowid) FROM backlite_tasks_completed"};
+    Statement first_row_{"SELECT min(rowid) FROM backlite_tasks_completed"};
+    Statement last_row_{"SELECT max(rowid) FROM backlite_tasks_completed"};
     Query sample_{
         fmt::format("SELECT min(time) FROM (SELECT {} AS time FROM backlite_tasks_completed WHERE rowid >= ?1 "
                     "ORDER BY rowid LIMIT 8)",
                     finished_time)};
-    store::sqlite::Statement ids_{"SELECT rowid FROM backlite_tasks WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3"};
-    store::sqlite::Statement finished_ids_{
+    Statement ids_{"SELECT rowid FROM backlite_tasks WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3"};
+    Statement finished_ids_{
         "SELECT rowid FROM backlite_tasks_completed WHERE id >= ?1 AND id < ?2 ORDER BY id LIMIT ?3"};
     Query detail_{detail_sql("backlite_tasks", "wait_until", "NULL", error_.c_str())};
     Query finished_detail_{detail_sql("backlite_tasks_completed", "NULL", "expires_at", "error")};
 };
 
-}  // namespace admin
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
 
 #if !defined(BACKLITE_SEPARATE_COMPILATION)
-#include <backlite/impl/admin/task_reads.ipp>
+#include <backlite/impl/store/sqlite/views/task_reads.ipp>
 #endif

@@ -1,24 +1,23 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The bodies of <backlite/admin/schema_features.hpp>.
+// The bodies of <backlite/store/sqlite/views/schema_features.hpp>.
 
-#include <backlite/admin/schema_features.hpp>
+#include <backlite/store/sqlite/views/schema_features.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace admin {
+namespace store {
+namespace sqlite {
 
 BACKLITE_DECL std::optional<SchemaFeatures> shape_of(sqlite3* db) {
-    using store::sqlite::Run;
-    using store::sqlite::Statement;
     const auto has = [db](std::string_view type, std::string_view name) {
-        store::sqlite::Statement select("SELECT 1 FROM sqlite_schema WHERE type = ?1 AND name = ?2 COLLATE NOCASE");
-        return store::sqlite::Run(db, select, {type, name}).step();
+        Statement select("SELECT 1 FROM sqlite_schema WHERE type = ?1 AND name = ?2 COLLATE NOCASE");
+        return Run(db, select, {type, name}).step();
     };
     const auto columns = [db](std::string_view table, std::initializer_list<std::string_view> names) {
-        store::sqlite::Statement select("SELECT 1 FROM pragma_table_xinfo(?1) WHERE name = ?2 COLLATE NOCASE");
+        Statement select("SELECT 1 FROM pragma_table_xinfo(?1) WHERE name = ?2 COLLATE NOCASE");
         for (const std::string_view name : names) {
-            if (!store::sqlite::Run(db, select, {table, name}).step()) return false;
+            if (!Run(db, select, {table, name}).step()) return false;
         }
         return true;
     };
@@ -41,8 +40,8 @@ BACKLITE_DECL std::optional<SchemaFeatures> shape_of(sqlite3* db) {
                                               "retried", "wait_ms", "run_us"});
     shape.schema_version = 1;
     if (has("table", "backlite_meta") && columns("backlite_meta", {"key", "value"})) {
-        store::sqlite::Statement select("SELECT value FROM backlite_meta WHERE key = 'schema_version'");
-        store::sqlite::Run run(db, select);
+        Statement select("SELECT value FROM backlite_meta WHERE key = 'schema_version'");
+        Run run(db, select);
         if (run.step()) shape.schema_version = run.integer(0);
     }
     return shape;
@@ -76,22 +75,21 @@ BACKLITE_DECL std::string unclaimed_rows(const SchemaFeatures& shape, const Boun
 
 BACKLITE_DECL bool has_more_rows(sqlite3* db, const SchemaFeatures& shape, const Bounds& bounds) {
     if (shape.ours) return false;
-    using store::sqlite::Run;
-    using store::sqlite::Statement;
-    store::sqlite::Statement least("SELECT min(rowid) FROM backlite_tasks");
-    store::sqlite::Statement most("SELECT max(rowid) FROM backlite_tasks");
-    store::sqlite::Run first(db, least);
-    store::sqlite::Run last(db, most);
+    Statement least("SELECT min(rowid) FROM backlite_tasks");
+    Statement most("SELECT max(rowid) FROM backlite_tasks");
+    Run first(db, least);
+    Run last(db, most);
     if (!first.step() || !last.step() || first.is_null(0)) return false;
     // In most files this is all: the numbers of the rows cannot hold more.
     if (static_cast<double>(last.integer(0)) - static_cast<double>(first.integer(0)) <
         static_cast<double>(bounds.unindexed)) {
         return false;
     }
-    store::sqlite::Statement beyond("SELECT 1 FROM backlite_tasks ORDER BY rowid LIMIT 1 OFFSET ?1");
-    return store::sqlite::Run(db, beyond, {bounds.unindexed}).step();
+    Statement beyond("SELECT 1 FROM backlite_tasks ORDER BY rowid LIMIT 1 OFFSET ?1");
+    return Run(db, beyond, {bounds.unindexed}).step();
 }
 
-}  // namespace admin
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

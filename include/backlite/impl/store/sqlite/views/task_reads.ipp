@@ -1,12 +1,13 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The bodies of <backlite/admin/task_reads.hpp>.
+// The bodies of <backlite/store/sqlite/views/task_reads.hpp>.
 
-#include <backlite/admin/task_reads.hpp>
+#include <backlite/store/sqlite/views/task_reads.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace admin {
+namespace store {
+namespace sqlite {
 
 BACKLITE_DECL TaskList TaskReads::claimed(const std::string& queue, const std::optional<Cursor>& after,
                                           std::size_t limit, const std::vector<Process>& processes) {
@@ -14,14 +15,13 @@ BACKLITE_DECL TaskList TaskReads::claimed(const std::string& queue, const std::o
     TaskList list;
     list.running = 0;
     bool more = false;
-    for (store::sqlite::Run run(db_, claimed_, {bounds_.claimed + 1}); run.step();) {
+    for (Run run(db_, claimed_, {bounds_.claimed + 1}); run.step();) {
         more = static_cast<std::int64_t>(++list.looked_at) > bounds_.claimed;
         if (more) break;
         if (!queue.empty() && run.bytes(2) != queue) continue;
         all.emplace_back(run.integer(0), run.integer(1));
-        const std::optional<bool> entered =
-            is_entered(processes, run.optional_integer(3),
-                       {static_cast<std::uint64_t>(run.integer(4)), store::sqlite::hash_id(run.bytes(5))});
+        const std::optional<bool> entered = is_entered(
+            processes, run.optional_integer(3), {static_cast<std::uint64_t>(run.integer(4)), hash_id(run.bytes(5))});
         if (!entered) list.running = std::nullopt;
         if (list.running && *entered) ++*list.running;
     }
@@ -79,7 +79,7 @@ BACKLITE_DECL TaskList TaskReads::retrying(const std::vector<std::string>& queue
 BACKLITE_DECL void TaskReads::read_payloads(std::vector<TaskLine>& lines, std::int64_t bound) {
     for (TaskLine& line : lines) {
         const bool finished = line.state == State::succeeded || line.state == State::failed;
-        store::sqlite::Run run(db_, finished ? finished_payload_ : payload_, {line.row, bound});
+        Run run(db_, finished ? finished_payload_ : payload_, {line.row, bound});
         if (!run.step() || run.is_null(0)) continue;
         line.payload_size = static_cast<std::uint64_t>(run.integer(0));
         line.payload = run.bytes(1);
@@ -91,12 +91,12 @@ BACKLITE_DECL TaskList TaskReads::finished(const Filter& filter, const std::opti
     TaskList list;
     if (filter.state == State::failed && shape_.failed) {
         Looking looking{filter, limit};
-        store::sqlite::Run run(db_, failed_scan_,
-                               {after ? after->row : highest, filter.queue, nullptr, filter.since.value_or(lowest),
-                                filter.until.value_or(highest), looking.pattern, filter.in_payload, filter.in_error,
-                                nullptr, bounds_.looked_at + 1, after.has_value(), after ? after->key : 0,
-                                after ? std::string_view{after->queue} : std::string_view{},
-                                (std::min)(after ? after->key : highest, filter.until.value_or(highest))});
+        Run run(db_, failed_scan_,
+                {after ? after->row : highest, filter.queue, nullptr, filter.since.value_or(lowest),
+                 filter.until.value_or(highest), looking.pattern, filter.in_payload, filter.in_error, nullptr,
+                 bounds_.looked_at + 1, after.has_value(), after ? after->key : 0,
+                 after ? std::string_view{after->queue} : std::string_view{},
+                 (std::min)(after ? after->key : highest, filter.until.value_or(highest))});
         list = look(run, looking, true);
         if (filter.text.empty()) list.total = count_failed(filter);
     } else {
@@ -129,12 +129,12 @@ BACKLITE_DECL std::vector<TaskLine> TaskReads::by_id(const std::string& prefix, 
     const std::string end = prefix + "\xf4\x8f\xbf\xbf";  // U+10FFFF: behind every id that begins so
     std::vector<TaskLine> lines;
     std::vector<std::int64_t> rows;
-    for (store::sqlite::Run run(db_, ids_, {prefix, end, static_cast<std::int64_t>(limit)}); run.step();) {
+    for (Run run(db_, ids_, {prefix, end, static_cast<std::int64_t>(limit)}); run.step();) {
         rows.push_back(run.integer(0));
     }
     for (const std::int64_t row : rows) lines.push_back(unfinished_line(row, now));
     rows.clear();
-    for (store::sqlite::Run run(db_, finished_ids_, {prefix, end, static_cast<std::int64_t>(limit)}); run.step();) {
+    for (Run run(db_, finished_ids_, {prefix, end, static_cast<std::int64_t>(limit)}); run.step();) {
         rows.push_back(run.integer(0));
     }
     for (const std::int64_t row : rows) lines.push_back(finished_line(row));
@@ -177,7 +177,7 @@ BACKLITE_DECL void TaskReads::show_first(std::vector<Key>& keys, std::size_t lim
 BACKLITE_DECL void TaskReads::collect(DueRows& rows, const std::string& queue, std::int64_t least, std::int64_t most,
                                       const std::optional<Cursor>& after, std::size_t count, std::vector<Key>& keys) {
     std::size_t taken = 0;
-    const auto take = [&](store::sqlite::Run& run) {
+    const auto take = [&](Run& run) {
         for (; taken < count && run.step(); ++taken) {
             keys.emplace_back(run.integer(0), queue, run.integer(1), run.integer(2));
         }
@@ -185,7 +185,7 @@ BACKLITE_DECL void TaskReads::collect(DueRows& rows, const std::string& queue, s
     if (after && after->key >= least) {
         const int order = queue.compare(after->queue);
         if (order == 0 && after->key <= most) {
-            store::sqlite::Run same(db_, rows.same, {queue, after->key, after->row});
+            Run same(db_, rows.same, {queue, after->key, after->row});
             take(same);
         }
         least = after->key;
@@ -194,7 +194,7 @@ BACKLITE_DECL void TaskReads::collect(DueRows& rows, const std::string& queue, s
             ++least;
         }
     }
-    store::sqlite::Run later(db_, rows.between, {queue, least, most});
+    Run later(db_, rows.between, {queue, least, most});
     take(later);
 }
 
@@ -205,9 +205,9 @@ BACKLITE_DECL TaskList TaskReads::look_through(const std::vector<std::string>& q
     const std::string behind = after ? after->queue : std::string{};
     TaskList list;
     Cursor last;
-    for (store::sqlite::Run run(db_, first_due_,
-                                {only, least, most, retries, !after, after ? after->key : 0, behind,
-                                 after ? after->row : 0, static_cast<std::int64_t>(limit) + 1});
+    for (Run run(db_, first_due_,
+                 {only, least, most, retries, !after, after ? after->key : 0, behind, after ? after->row : 0,
+                  static_cast<std::int64_t>(limit) + 1});
          run.step();) {
         if (list.lines.size() == limit) {
             list.next = last;
@@ -225,14 +225,14 @@ BACKLITE_DECL std::int64_t TaskReads::seek(std::int64_t time) {
     std::int64_t least = 0;
     std::int64_t most = 0;
     {
-        store::sqlite::Run first(db_, first_row_);
-        store::sqlite::Run last(db_, last_row_);
+        Run first(db_, first_row_);
+        Run last(db_, last_row_);
         if (!first.step() || !last.step() || first.is_null(0)) return highest;
         least = first.integer(0);
         most = last.integer(0);
     }
     const auto is_later = [&](std::int64_t row) {  // also all of those behind it: one row may have any time
-        store::sqlite::Run run(db_, sample_, {row});
+        Run run(db_, sample_, {row});
         return run.step() && !run.is_null(0) && run.integer(0) > time;
     };
     if (!is_later(most)) return highest;
@@ -249,25 +249,23 @@ BACKLITE_DECL std::int64_t TaskReads::seek(std::int64_t time) {
 }
 
 BACKLITE_DECL Count TaskReads::count_failed(const Filter& filter) {
-    store::sqlite::Run run(
-        db_, failed_count_,
-        {filter.queue, filter.since.value_or(lowest), filter.until.value_or(highest), bounds_.looked_at + 1});
+    Run run(db_, failed_count_,
+            {filter.queue, filter.since.value_or(lowest), filter.until.value_or(highest), bounds_.looked_at + 1});
     const std::int64_t found = run.step() ? run.integer(0) : 0;
     return {static_cast<std::uint64_t>((std::min)(found, bounds_.looked_at)), found > bounds_.looked_at};
 }
 
-BACKLITE_DECL TaskList TaskReads::scan(store::sqlite::Statement& statement, const Filter& filter,
-                                       std::optional<std::int64_t> state, std::int64_t now, std::int64_t first,
-                                       std::size_t limit, bool in_order) {
+BACKLITE_DECL TaskList TaskReads::scan(Statement& statement, const Filter& filter, std::optional<std::int64_t> state,
+                                       std::int64_t now, std::int64_t first, std::size_t limit, bool in_order) {
     Looking looking{filter, limit};
     if (in_order && filter.since) looking.since = saturating_add(*filter.since, -order_slack);
-    store::sqlite::Run run(db_, statement,
-                           {first, filter.queue, state, filter.since.value_or(lowest), filter.until.value_or(highest),
-                            looking.pattern, filter.in_payload, filter.in_error, now, bounds_.looked_at + 1});
+    Run run(db_, statement,
+            {first, filter.queue, state, filter.since.value_or(lowest), filter.until.value_or(highest), looking.pattern,
+             filter.in_payload, filter.in_error, now, bounds_.looked_at + 1});
     return look(run, looking, false);
 }
 
-BACKLITE_DECL TaskList TaskReads::look(store::sqlite::Run& run, const Looking& looking, bool by_time) {
+BACKLITE_DECL TaskList TaskReads::look(Run& run, const Looking& looking, bool by_time) {
     TaskList list;
     Cursor last;
     int before = 0;
@@ -304,10 +302,9 @@ BACKLITE_DECL std::string TaskReads::like_pattern(std::string_view text) {
     return pattern + '%';
 }
 
-BACKLITE_DECL std::optional<std::int64_t> TaskReads::read_detail(store::sqlite::Statement& statement,
-                                                                 const std::string& id, std::int64_t bound,
-                                                                 TaskDetail& detail) {
-    store::sqlite::Run run(db_, statement, {id, bound});
+BACKLITE_DECL std::optional<std::int64_t> TaskReads::read_detail(Statement& statement, const std::string& id,
+                                                                 std::int64_t bound, TaskDetail& detail) {
+    Run run(db_, statement, {id, bound});
     if (!run.step()) return std::nullopt;
     detail.wait_until = run.optional_integer(1);
     detail.expires_at = run.optional_integer(2);
@@ -321,7 +318,7 @@ BACKLITE_DECL std::optional<std::int64_t> TaskReads::read_detail(store::sqlite::
 
 BACKLITE_DECL TaskLine TaskReads::unfinished_line(std::int64_t row, std::int64_t now) {
     TaskLine line;
-    store::sqlite::Run run(db_, unfinished_line_, {row});
+    Run run(db_, unfinished_line_, {row});
     if (!run.step()) return line;  // cannot be: the row was found in this transaction
     read_common(run, line);
     line.row = row;
@@ -336,7 +333,7 @@ BACKLITE_DECL TaskLine TaskReads::unfinished_line(std::int64_t row, std::int64_t
 
 BACKLITE_DECL TaskLine TaskReads::finished_line(std::int64_t row) {
     TaskLine line;
-    store::sqlite::Run run(db_, finished_line_, {row});
+    Run run(db_, finished_line_, {row});
     if (!run.step()) return line;
     read_common(run, line);
     line.row = row;
@@ -345,7 +342,7 @@ BACKLITE_DECL TaskLine TaskReads::finished_line(std::int64_t row) {
     return line;
 }
 
-BACKLITE_DECL void TaskReads::read_common(store::sqlite::Run& run, TaskLine& line) {
+BACKLITE_DECL void TaskReads::read_common(Run& run, TaskLine& line) {
     line.id = run.bytes(0);
     line.id_cut = run.integer(1) != 0;
     line.queue = run.bytes(2);
@@ -384,6 +381,7 @@ BACKLITE_DECL std::string TaskReads::failed_sql() {
                         .c_str());
 }
 
-}  // namespace admin
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -1,16 +1,17 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The bodies of <backlite/admin/statistics_reads.hpp>.
+// The bodies of <backlite/store/sqlite/views/statistics_reads.hpp>.
 
-#include <backlite/admin/statistics_reads.hpp>
+#include <backlite/store/sqlite/views/statistics_reads.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace admin {
+namespace store {
+namespace sqlite {
 
 BACKLITE_DECL std::optional<std::int64_t> StatisticsReads::begin(std::int64_t span) {
     if (!shape_.counts) return std::nullopt;
-    store::sqlite::Run first(db_, first_, {span});
+    Run first(db_, first_, {span});
     if (!first.step()) return std::nullopt;
     return limited(first.integer(0)) * minute;
 }
@@ -53,7 +54,7 @@ BACKLITE_DECL std::vector<Day> StatisticsReads::days(std::int64_t now, std::int6
     return found;
 }
 
-BACKLITE_DECL Counted StatisticsReads::counted(store::sqlite::Run& run) {
+BACKLITE_DECL Counted StatisticsReads::counted(Run& run) {
     const auto number = [&run](int column) {  // bounded: sums of what a damaged file may hold do not overflow
         return (std::clamp)(run.integer(column), std::int64_t{0}, std::int64_t{1} << 46);
     };
@@ -70,6 +71,7 @@ BACKLITE_DECL Counted StatisticsReads::counted(store::sqlite::Run& run) {
     return row;
 }
 
-}  // namespace admin
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -13,7 +13,7 @@
 #include <SQLiteCpp/Database.h>
 #include <fmt/format.h>
 
-#include <backlite/admin/database_view.hpp>
+#include <backlite/store/sqlite/views/read_connection.hpp>
 
 #include <backlite_catch.hpp>
 #include <dashboard_rig.hpp>
@@ -29,6 +29,10 @@ using backlite_test::FinishedRow;
 using backlite_test::TaskRow;
 using backlite_test::TempFolder;
 using backlite_test::TestDatabase;
+using store::sqlite::Queries;
+using store::sqlite::ReadConnection;
+using store::sqlite::reason_of;
+using store::sqlite::shape_of;
 
 constexpr std::int64_t now = 10'000'000;
 
@@ -69,14 +73,12 @@ public:
     }
 
     /// The same SQL with other bounds.
-    admin::Queries store(const admin::Bounds& bounds) {
-        return admin::Queries(db->getHandle(), *admin::shape_of(db->getHandle()), bounds);
-    }
+    Queries store(const Bounds& bounds) { return Queries(db->getHandle(), *shape_of(db->getHandle()), bounds); }
 
     TempFolder folder{};
     ClientConfig config = backlite_test::quick_config(folder.file("app.db"));
     std::optional<SQLite::Database> db{};
-    std::optional<admin::ReadConnection> reader{};
+    std::optional<ReadConnection> reader{};
 };
 
 std::string ids(const std::vector<TaskLine>& lines) {
@@ -111,7 +113,7 @@ TEST_CASE("ui reads: the overview counts each queue, in files of both kinds") {
         shop.finish({.id = "6", .queue = "c", .executed_at = now - 60'000, .duration_us = 2'000'000, .error = "no"});
         shop.finish({.id = "7", .queue = "a", .executed_at = now - 60'000, .duration_us = 4'000'000});
         shop.finish({.id = "8", .queue = "a", .executed_at = now - 9'000'000, .duration_us = 4'000'000});
-        const Overview view = shop.look([](admin::Queries& store) { return store.queues.overview(now, {}); });
+        const Overview view = shop.look([](Queries& store) { return store.queues.overview(now, {}); });
         REQUIRE(view.queues.size() == 3);
         const QueueSummary& a = view.queues[0];
         CHECK(a.name == "a");
@@ -150,7 +152,7 @@ TEST_CASE("ui reads: the overview takes what was added and finished from the sta
         "(1, 107, 'a', 3, 3, 1, 1, 1, 600, 5000), (1, 165, 'a', 4, 6, 2, 1, 3, 60, 60), "
         "(1, 166, 'a', 1, 0, 0, 0, 0, 0, 0), (1, 166, 'gone', 1, 1, 1, 0, 0, 0, 7), "
         "(30, 150, 'a', 5, 6, 2, 1, 3, 60, 60), (30, 90, 'a', 3, 3, 1, 1, 1, 600, 5000)");
-    const Overview view = shop.look([](admin::Queries& store) { return store.queues.overview(now, {}); });
+    const Overview view = shop.look([](Queries& store) { return store.queues.overview(now, {}); });
     CHECK(view.counted);
     CHECK(view.covered_from == view.from);
     REQUIRE(view.buckets.size() == 60);
@@ -172,7 +174,7 @@ TEST_CASE("ui reads: the overview takes what was added and finished from the sta
     CHECK(view.queues[0].total_duration_us == 5'060);
     CHECK(view.queues[2].name == "gone");
 
-    const Overview day = shop.look([](admin::Queries& store) { return store.queues.overview(now, {86'400'000, 48}); });
+    const Overview day = shop.look([](Queries& store) { return store.queues.overview(now, {86'400'000, 48}); });
     CHECK(day.buckets[47].added == 5);
     CHECK(day.buckets[45].added == 3);
     CHECK(day.covered_from == 90 * 60'000);
@@ -188,9 +190,7 @@ TEST_CASE("ui reads: the overview of one queue is of that queue alone, in files 
             shop.add(fmt::format("{}3", queue), queue, now - 7, "NULL", "9999999");
             shop.finish({.id = fmt::format("{}4", queue), .queue = queue, .executed_at = now - 60'000});
         }
-        const auto look = [&] {
-            return shop.look([](admin::Queries& store) { return store.queues.overview(now, {}, "b"); });
-        };
+        const auto look = [&] { return shop.look([](Queries& store) { return store.queues.overview(now, {}, "b"); }); };
         const Overview view = look();
         CHECK(view.of_one);
         REQUIRE(view.queues.size() == 1);
@@ -228,7 +228,7 @@ TEST_CASE("ui reads: days are counted by the clock of a zone, newest first, as f
     }
     const auto days = [&](std::int64_t zone, const std::string& queue) {
         std::string text;
-        for (const Day& found : shop.look([&](admin::Queries& s) { return s.statistics.days(late, zone, queue); })) {
+        for (const Day& found : shop.look([&](Queries& s) { return s.statistics.days(late, zone, queue); })) {
             text += fmt::format("{}{}:{} ", found.from / 60'000 - 18 * day, found.counted_from > found.from ? "+" : "",
                                 found.counted.added);
         }
@@ -239,11 +239,11 @@ TEST_CASE("ui reads: days are counted by the clock of a zone, newest first, as f
     CHECK(days(120, "a") == "2760:3 1320:1 -120+:1 ");
     CHECK(days(-660, "a") == "2100:3 660+:2 ");
     CHECK(days(0, "nobody") == "2880:0 1440:0 0+:0 ");
-    const Day today = shop.look([&](admin::Queries& s) { return s.statistics.days(late, 0, "a"); }).front();
+    const Day today = shop.look([&](Queries& s) { return s.statistics.days(late, 0, "a"); }).front();
     CHECK(today.counted.attempts == 24);
     CHECK(today.counted.wait_ms == 12);
     CHECK(today.counted.duration_us == 14);
-    CHECK(Shop(false).look([&](admin::Queries& s) { return s.statistics.days(late, 0, ""); }).empty());
+    CHECK(Shop(false).look([&](Queries& s) { return s.statistics.days(late, 0, ""); }).empty());
 }
 
 TEST_CASE("ui reads: statistics of nonsense do not overflow") {
@@ -256,16 +256,16 @@ TEST_CASE("ui reads: statistics of nonsense do not overflow") {
                             "{1}, {1}, {1}",
                             start, number));
         }
-        const Overview view = shop.look([](admin::Queries& store) { return store.queues.overview(now, {}); });
+        const Overview view = shop.look([](Queries& store) { return store.queues.overview(now, {}); });
         CHECK(view.counted);
         CHECK(view.queues.size() == 1);
-        CHECK(shop.look([](admin::Queries& store) { return store.statistics.days(now, 840, "a").size(); }) <= 7);
+        CHECK(shop.look([](Queries& store) { return store.statistics.days(now, 840, "a").size(); }) <= 7);
     }
 }
 
 TEST_CASE("ui reads: the overview says when time alone will change it") {
     Shop shop;
-    const Overview view = shop.look([](admin::Queries& store) { return store.queues.overview(now, {}); });
+    const Overview view = shop.look([](Queries& store) { return store.queues.overview(now, {}); });
     CHECK(view.next_change == now - now % 60'000 + 60'000);
 }
 
@@ -282,7 +282,7 @@ TEST_CASE("ui reads: upcoming tasks go by due time, queue and row, and pages nei
         for (const std::size_t limit : {1U, 3U, 5U, 100U}) {
             CAPTURE(limit);
             const std::string pages = all_pages([&](const std::optional<Cursor>& after) {
-                return shop.look([&](admin::Queries& store) {
+                return shop.look([&](Queries& store) {
                     bool more = false;
                     return store.tasks.upcoming(store.queues.names(more), std::nullopt, now, after, limit);
                 });
@@ -298,7 +298,7 @@ TEST_CASE("ui reads: upcoming tasks go by due time, queue and row, and pages nei
         }
         const auto of = [&](const char* queue, std::optional<State> state) {
             return shop.look(
-                [&](admin::Queries& store) { return ids(store.tasks.upcoming({queue}, state, now, {}, 100).lines); });
+                [&](Queries& store) { return ids(store.tasks.upcoming({queue}, state, now, {}, 100).lines); });
         };
         CHECK(of("b", State::scheduled) == "later");
         CHECK(of("b", State::waiting) == "b0 b1 b2 b3 b4 b5 b6");
@@ -321,9 +321,7 @@ TEST_CASE("ui reads: retries are found among what is scheduled, page by page") {
             CAPTURE(limit);
             std::string got;
             for (const char c : all_pages([&](const std::optional<Cursor>& after) {
-                     return shop.look([&](admin::Queries& s) {
-                         return s.tasks.retrying({"a", "b"}, now, after, limit);
-                     });
+                     return shop.look([&](Queries& s) { return s.tasks.retrying({"a", "b"}, now, after, limit); });
                  })) {
                 if (c != '|' && (c != ' ' || (!got.empty() && got.back() != ' '))) got += c;
             }
@@ -338,9 +336,9 @@ TEST_CASE("ui reads: a look for retries stops at its bound, and the next goes on
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) INSERT INTO backlite_tasks "
         "(id, created_at, queue, task, wait_until, attempts) SELECT i, 1, iif(i % 2, 'a', 'b'), x'7b7d', 20000000 + i, "
         "i = 11999 OR i = 2 FROM n");
-    admin::Bounds bounds;
+    Bounds bounds;
     bounds.retries = 10'000;
-    admin::Queries store = shop.store(bounds);
+    Queries store = shop.store(bounds);
     const auto look = [&](const std::optional<Cursor>& after) {
         return store.tasks.retrying({"a", "b"}, now, after, 10);
     };
@@ -363,7 +361,7 @@ TEST_CASE("ui reads: due times at both ends of their range can be paged through"
     shop.add("high2", "a", 1, "9223372036854775807");
     shop.add("high3", "b", 1, "9223372036854775807");
     CHECK(all_pages([&](const std::optional<Cursor>& after) {
-              return shop.look([&](admin::Queries& store) {
+              return shop.look([&](Queries& store) {
                   return store.tasks.upcoming({"a", "b"}, std::nullopt, now, after, 1);
               });
           }) == "low | high1 | high2 | high3");
@@ -377,10 +375,9 @@ TEST_CASE("ui reads: running tasks go by claim, the longest first") {
         shop.add("other", "b", 1, "NULL", "9");
         shop.add("waits", "b", 1);
         CHECK(all_pages([&](const std::optional<Cursor>& after) {
-                  return shop.look([&](admin::Queries& store) { return store.tasks.claimed("", after, 3, {}); });
+                  return shop.look([&](Queries& store) { return store.tasks.claimed("", after, 3, {}); });
               }) == "1 2 3 | other");
-        CHECK(shop.look([](admin::Queries& store) { return ids(store.tasks.claimed("b", {}, 10, {}).lines); }) ==
-              "other");
+        CHECK(shop.look([](Queries& store) { return ids(store.tasks.claimed("b", {}, 10, {}).lines); }) == "other");
     }
 }
 
@@ -395,7 +392,7 @@ TEST_CASE("ui reads: finished tasks go by their end, newest first, and by outcom
         }
         const auto pages = [&](const Filter& filter, std::size_t limit) {
             return all_pages([&](const std::optional<Cursor>& after) {
-                return shop.look([&](admin::Queries& store) { return store.tasks.finished(filter, after, limit); });
+                return shop.look([&](Queries& store) { return store.tasks.finished(filter, after, limit); });
             });
         };
         Filter filter;
@@ -418,7 +415,7 @@ TEST_CASE("ui reads: text is found in ids, errors and payloads, signs of pattern
         filter.text = text;
         filter.in_payload = in_payload;
         filter.in_error = in_error;
-        return shop.look([&](admin::Queries& store) { return ids(store.tasks.finished(filter, {}, 10).lines); });
+        return shop.look([&](Queries& store) { return ids(store.tasks.finished(filter, {}, 10).lines); });
     };
     CHECK(found("hre") == "three");
     CHECK(found("ada") == "one");
@@ -444,8 +441,7 @@ TEST_CASE("ui reads: unfinished tasks are narrowed by state, time and text") {
             filter.state = state;
             filter.since = since;
             filter.text = text;
-            return shop.look(
-                [&](admin::Queries& store) { return ids(store.tasks.unfinished(filter, now, {}, 10).lines); });
+            return shop.look([&](Queries& store) { return ids(store.tasks.unfinished(filter, now, {}, 10).lines); });
         };
         CHECK(found({}, {}, "") == "runs comes waits");
         CHECK(found(State::waiting, {}, "") == "waits");
@@ -453,8 +449,8 @@ TEST_CASE("ui reads: unfinished tasks are narrowed by state, time and text") {
         CHECK(found(State::claimed, {}, "") == "runs");
         CHECK(found({}, now, "") == "comes");
         CHECK(found({}, {}, "wai") == "waits");
-        CHECK(shop.look([](admin::Queries& store) { return ids(store.tasks.by_id("r", now, 10)); }) == "runs");
-        CHECK(shop.look([](admin::Queries& store) { return ids(store.tasks.by_id("", now, 2)); }) == "comes runs");
+        CHECK(shop.look([](Queries& store) { return ids(store.tasks.by_id("r", now, 10)); }) == "runs");
+        CHECK(shop.look([](Queries& store) { return ids(store.tasks.by_id("", now, 2)); }) == "comes runs");
     }
 }
 
@@ -477,7 +473,7 @@ TEST_CASE("ui reads: tens of thousands of tasks are counted exactly, whatever ot
         add_many(*shop.db, 24'000, "s", "'q' || (i % 2)", "1", "20000000 + i", "NULL", "i % 12 = 0");
         add_many(*shop.db, 300, "o", "'r' || i", "1");
         add_many(*shop.db, 11, "c", "'z'", "1", "NULL", "5");
-        const Overview view = shop.look([](admin::Queries& store) { return store.queues.overview(now, {}); });
+        const Overview view = shop.look([](Queries& store) { return store.queues.overview(now, {}); });
         CHECK_FALSE(view.more_queues);
         REQUIRE(view.queues.size() == 303);
         for (const std::size_t i : {0U, 1U}) {
@@ -487,7 +483,7 @@ TEST_CASE("ui reads: tens of thousands of tasks are counted exactly, whatever ot
         }
         CHECK(view.queues[302].claimed == Count{11, false});
         if (!ours) CHECK(view.queues[0].retrying == Count{2'000, false});
-        CHECK(shop.look([](admin::Queries& s) { return s.queues.unclaimed({"q0"}, now, State::waiting, 10'000); }) ==
+        CHECK(shop.look([](Queries& s) { return s.queues.unclaimed({"q0"}, now, State::waiting, 10'000); }) ==
               (ours ? Count{10'000, true} : Count{15'000, false}));
     }
 }
@@ -497,7 +493,7 @@ TEST_CASE("ui reads: a count that stops says so, and stops at the same number wh
     add_many(*shop.db, 5'000, "b", "'b'", "i");
     add_many(*shop.db, 40, "s", "'s'", "i");
     add_many(*shop.db, 5'000, "r", "'r'", "1", "20000000 + i", "NULL", "i <= 5 OR i > 100");
-    admin::Bounds bounds;
+    Bounds bounds;
     bounds.counted = 5'500;
     bounds.retries = 1'000;
     const auto count = [&] {
@@ -527,7 +523,7 @@ TEST_CASE("ui reads: of a file without our indexes every row is looked at, and w
     add_many(*shop.db, 5, "z", "'z'", "1", "NULL", "NULL");
     add_many(*shop.db, 3, "c", "'z'", "1", "NULL", "7");
     shop.add("last", "z", now, "20000000", "NULL", 1);
-    shop.look([](admin::Queries& store) {
+    shop.look([](Queries& store) {
         const Overview view = store.queues.overview(now, {});
         REQUIRE(view.queues.size() == 2);
         CHECK(view.queues[0].waiting == Count{12'000, false});
@@ -543,9 +539,9 @@ TEST_CASE("ui reads: of a file without our indexes every row is looked at, and w
         CHECK(ids(store.tasks.retrying({"a", "z"}, now, {}, 9).lines) == "last");
         CHECK(ids(store.tasks.claimed("", {}, 9, {}).lines) == "c1 c2 c3");
     });
-    admin::Bounds bounds;
+    Bounds bounds;
     bounds.unindexed = 12'000;
-    admin::Queries store = shop.store(bounds);
+    Queries store = shop.store(bounds);
     const Overview view = store.queues.overview(now, {});
     CHECK(view.rows_cut);
     CHECK(view.more_queues);
@@ -568,11 +564,11 @@ TEST_CASE("ui reads: what finished is counted in whatever order its rows were wr
         const bool lately = i % 10 == 0 && i < 1'000;
         shop.finish({.id = fmt::to_string(i), .executed_at = lately ? now - 60'000 : 1});
     }
-    const Overview view = shop.look([](admin::Queries& store) { return store.queues.overview(now, {}); });
+    const Overview view = shop.look([](Queries& store) { return store.queues.overview(now, {}); });
     REQUIRE(view.queues.size() == 1);
     CHECK(view.queues[0].succeeded == 100);
     CHECK_FALSE(view.finished_cut);
-    admin::Bounds bounds;
+    Bounds bounds;
     bounds.finished = 2'100;
     const Overview cut = shop.store(bounds).queues.overview(now, {});
     REQUIRE(cut.queues.size() == 1);
@@ -590,9 +586,9 @@ TEST_CASE("ui reads: a window of time is sought in the order of the rows, and wh
         second));
     shop.db->exec("UPDATE backlite_tasks_completed SET last_executed_at = 12000000 WHERE id = 'r3'");
     shop.db->exec("UPDATE backlite_tasks_completed SET last_executed_at = 90000000 WHERE id = 'r9000'");
-    admin::Bounds bounds;
+    Bounds bounds;
     bounds.looked_at = 5'000;
-    admin::Queries store = shop.store(bounds);
+    Queries store = shop.store(bounds);
     Filter filter;
     filter.since = 12'000'000;
     filter.until = 12'009'999;
@@ -639,7 +635,7 @@ TEST_CASE("ui reads: failed tasks go by their end, in whatever order their rows 
         shop.finish({.id = "good", .executed_at = 5'000});
         const auto pages = [&](const Filter& filter, std::size_t limit) {
             return all_pages([&](const std::optional<Cursor>& after) {
-                return shop.look([&](admin::Queries& store) { return store.tasks.finished(filter, after, limit); });
+                return shop.look([&](Queries& store) { return store.tasks.finished(filter, after, limit); });
             });
         };
         Filter filter;
@@ -654,7 +650,7 @@ TEST_CASE("ui reads: failed tasks go by their end, in whatever order their rows 
         filter.since = ours ? 6'000 : 1'000;
         filter.until = ours ? 7'999 : 2'999;
         CHECK(pages(filter, 10) == (ours ? "2 4" : "4 2"));
-        const TaskList list = shop.look([&](admin::Queries& store) { return store.tasks.finished(filter, {}, 10); });
+        const TaskList list = shop.look([&](Queries& store) { return store.tasks.finished(filter, {}, 10); });
         CHECK(list.total == (ours ? std::optional{Count{2, false}} : std::nullopt));
         CHECK_FALSE(list.by_order);
     }
@@ -677,7 +673,7 @@ TEST_CASE("ui reads: a failed task of any time stands in the list of failed task
     std::size_t lines = 0;
     std::optional<Cursor> after;
     do {
-        const TaskList list = shop.look([&](admin::Queries& store) { return store.tasks.finished(filter, after, 1); });
+        const TaskList list = shop.look([&](Queries& store) { return store.tasks.finished(filter, after, 1); });
         CHECK(list.total == Count{12, false});
         lines += list.lines.size();
         after = list.next;
@@ -692,7 +688,7 @@ TEST_CASE("ui reads: what succeeded or failed in a window is summed from the sta
         "(1, 61, 'b', 0, 0, 5, 6, 0, 0, 0), (1, 90, 'a', 0, 0, 7, 8, 0, 0, 0), (30, 30, 'a', 0, 0, 1, 2, 0, 0, 0), "
         "(30, 60, 'a', 0, 0, 3, 4, 0, 0, 0), (30, 60, 'b', 0, 0, 5, 6, 0, 0, 0), (30, 90, 'a', 0, 0, 7, 8, 0, 0, 0)");
     const auto failed = [&](std::int64_t from, std::int64_t until, const char* queue) {
-        return shop.look([&](admin::Queries& store) {
+        return shop.look([&](Queries& store) {
             return store.statistics.finished(from * 60'000, until * 60'000 - 1, now, queue, true);
         });
     };
@@ -701,7 +697,7 @@ TEST_CASE("ui reads: what succeeded or failed in a window is summed from the sta
     CHECK(failed(60, 90, "b") == Count{6, false});
     CHECK(failed(59, 91, "a") == Count{14, false});
     CHECK(failed(60, 999, "") == Count{18, false});
-    CHECK(shop.look([](admin::Queries& store) { return store.statistics.finished(0, now, now, "", false); }) ==
+    CHECK(shop.look([](Queries& store) { return store.statistics.finished(0, now, now, "", false); }) ==
           Count{16, false});
     CHECK_FALSE(failed(0, 20, ""));
 }
@@ -731,9 +727,9 @@ TEST_CASE("ui reads: a look that filters stops at its bound, says how far it cam
         "backlite_tasks_completed "
         "(id, created_at, queue, last_executed_at, attempts, last_duration_micro, succeeded) SELECT 'r' || i, 1, 'a', "
         "50000 + i, 1, 1, 1 FROM n");
-    admin::Bounds bounds;
+    Bounds bounds;
     bounds.looked_at = 10'000;
-    admin::Queries store = shop.store(bounds);
+    Queries store = shop.store(bounds);
     Filter filter;
     filter.text = "needle";
     std::optional<Cursor> after;
@@ -761,7 +757,7 @@ TEST_CASE("ui reads: one task with the beginning of what it carries") {
         "UPDATE backlite_tasks SET crashes = 1, error = 'old', last_executed_at = 7, owner = 4, claimed_at = 9");
     shop.finish({.id = "done", .payload = std::string(100, 'x'), .error = std::string(50, 'e'), .expires_at = 77});
     const auto task = [&](const std::string& id) {
-        return shop.look([&](admin::Queries& store) { return store.tasks.task(id, now, 10); });
+        return shop.look([&](Queries& store) { return store.tasks.task(id, now, 10); });
     };
     CHECK_FALSE(task("nobody"));
     const std::optional<TaskDetail> waits = task("waits");
@@ -786,13 +782,13 @@ TEST_CASE("ui reads: one task with the beginning of what it carries") {
 TEST_CASE("ui reads: a file whose schema changes under the reader is read anew") {
     Shop shop(false);
     shop.add("1", "a", 5);
-    CHECK_FALSE(shop.look([](admin::Queries& store) { return store.shape.ours; }));
+    CHECK_FALSE(shop.look([](Queries& store) { return store.shape.ours; }));
     {
         store::sqlite::Connection connection(shop.config, store::sqlite::Role::writer);
         store::sqlite::Schema::install(connection, shop.config.busy_timeout);
     }
-    CHECK(shop.look([](admin::Queries& store) { return store.shape.ours; }));
-    CHECK(shop.look([](admin::Queries& store) { return store.queues.overview(now, {}).queues.size(); }) == 1);
+    CHECK(shop.look([](Queries& store) { return store.shape.ours; }));
+    CHECK(shop.look([](Queries& store) { return store.queues.overview(now, {}).queues.size(); }) == 1);
 }
 
 TEST_CASE("ui reads: a look ends when its time is up") {
@@ -801,13 +797,12 @@ TEST_CASE("ui reads: a look ends when its time is up") {
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) INSERT INTO backlite_tasks "
         "(id, created_at, queue, task) SELECT i, 1, 'a', x'7b7d' FROM n");
     try {
-        shop.reader->read(Duration{-1},
-                          [](admin::Queries& store) { return store.queues.overview(now, {}).queues.size(); });
+        shop.reader->read(Duration{-1}, [](Queries& store) { return store.queues.overview(now, {}).queues.size(); });
         FAIL("it was not stopped");
     } catch (const StorageError& error) {
-        CHECK(admin::reason_of(error) == admin::UnavailableReason::too_slow);
+        CHECK(reason_of(error) == UnavailableReason::too_slow);
     }
-    CHECK(shop.look([](admin::Queries& store) { return store.queues.overview(now, {}).queues.size(); }) == 1);
+    CHECK(shop.look([](Queries& store) { return store.queues.overview(now, {}).queues.size(); }) == 1);
 }
 
 // ---- cost -----------------------------------------------------------------------------------------------------------
@@ -845,13 +840,13 @@ std::map<std::string, std::int64_t> costs(int rows) {
                     "UNION ALL SELECT 30, 150 - i / 2000 * 30, 'q' || i, 1, 1, 1, 1, 1, 1, 1 FROM n",
                     rows));
     shop.db->exec("COMMIT");
-    admin::Bounds bounds;
+    Bounds bounds;
     bounds.counted = 20'000;
     bounds.retries = 10'000;
     bounds.to_come = 20'000;
     bounds.finished = 10'000;
     bounds.looked_at = 10'000;
-    admin::Queries store = shop.store(bounds);
+    Queries store = shop.store(bounds);
     const auto steps = [&](const auto& work) {
         sqlite3* db = store.queues.handle();
         work(store);  // prepares the statements
@@ -865,24 +860,23 @@ std::map<std::string, std::int64_t> costs(int rows) {
     Filter text;
     text.text = "nowhere";
     std::map<std::string, std::int64_t> result;
-    result["overview"] = steps([](admin::Queries& s) { return s.queues.overview(now, {}).queues.size(); });
-    result["overview of a week"] = steps([](admin::Queries& s) {
+    result["overview"] = steps([](Queries& s) { return s.queues.overview(now, {}).queues.size(); });
+    result["overview of a week"] = steps([](Queries& s) {
         return s.queues.overview(now, {604'800'000, 56}).queues.size();
     });
-    result["overview of one queue"] =
-        steps([](admin::Queries& s) { return s.queues.overview(now, {}, "q1").queues.size(); });
-    result["overview of one queue of a week"] = steps([](admin::Queries& s) {
+    result["overview of one queue"] = steps([](Queries& s) { return s.queues.overview(now, {}, "q1").queues.size(); });
+    result["overview of one queue of a week"] = steps([](Queries& s) {
         return s.queues.overview(now, {604'800'000, 56}, "q1").queues.size();
     });
-    result["days"] = steps([](admin::Queries& s) { return s.statistics.days(now, 0, "").size(); });
-    result["days of one queue"] = steps([](admin::Queries& s) { return s.statistics.days(now, 0, "q1").size(); });
-    result["a week's counts of one queue"] = steps([](admin::Queries& s) {
+    result["days"] = steps([](Queries& s) { return s.statistics.days(now, 0, "").size(); });
+    result["days of one queue"] = steps([](Queries& s) { return s.statistics.days(now, 0, "q1").size(); });
+    result["a week's counts of one queue"] = steps([](Queries& s) {
         return s.statistics.read(30, now - 604'800'000, now, "q1",
                                  [](std::int64_t, std::string_view, const Counted&) {});
     });
-    result["running"] = steps([](admin::Queries& s) { return s.tasks.claimed("", {}, 50, {}).lines.size(); });
+    result["running"] = steps([](Queries& s) { return s.tasks.claimed("", {}, 50, {}).lines.size(); });
     const auto upcoming = [](std::optional<Cursor> after, std::optional<State> state) {
-        return [after, state](admin::Queries& s) {
+        return [after, state](Queries& s) {
             bool more = false;
             TaskList list = s.tasks.upcoming(s.queues.names(more), state, now, after, 50);
             s.tasks.read_payloads(list.lines, 16'384);
@@ -892,30 +886,28 @@ std::map<std::string, std::int64_t> costs(int rows) {
     result["upcoming"] = steps(upcoming({}, {}));
     result["upcoming, middle"] = steps(upcoming(middle, {}));
     result["scheduled"] = steps(upcoming({}, State::scheduled));
-    result["retrying, none there"] = steps([](admin::Queries& s) {
+    result["retrying, none there"] = steps([](Queries& s) {
         bool more = false;
         return s.tasks.retrying(s.queues.names(more), now, {}, 50).looked_at;
     });
-    result["succeeded"] = steps([](admin::Queries& s) { return s.tasks.finished({}, {}, 50).lines.size(); });
-    result["succeeded, middle"] =
-        steps([&](admin::Queries& s) { return s.tasks.finished({}, middle, 50).lines.size(); });
+    result["succeeded"] = steps([](Queries& s) { return s.tasks.finished({}, {}, 50).lines.size(); });
+    result["succeeded, middle"] = steps([&](Queries& s) { return s.tasks.finished({}, middle, 50).lines.size(); });
     Filter window = text;
     window.since = now - rows / 2;
     window.until = now - rows / 2 + 20;
-    result["search in a window"] = steps([&](admin::Queries& s) { return s.tasks.finished(window, {}, 50).looked_at; });
-    result["failed, none there"] =
-        steps([&](admin::Queries& s) { return s.tasks.finished(failed, {}, 50).lines.size(); });
-    result["search"] = steps([&](admin::Queries& s) {
+    result["search in a window"] = steps([&](Queries& s) { return s.tasks.finished(window, {}, 50).looked_at; });
+    result["failed, none there"] = steps([&](Queries& s) { return s.tasks.finished(failed, {}, 50).lines.size(); });
+    result["search"] = steps([&](Queries& s) {
         return s.tasks.finished(text, {}, 50).looked_at + s.tasks.unfinished(text, now, {}, 50).looked_at;
     });
-    result["names"] = steps([](admin::Queries& s) {
+    result["names"] = steps([](Queries& s) {
         std::set<std::string> names;
         s.statistics.add_names(now, names);
         return names.size();
     });
-    result["by id"] = steps([](admin::Queries& s) { return s.tasks.by_id("d1", now, 20).size(); });
-    result["task"] = steps([](admin::Queries& s) { return s.tasks.task("d7", now, 1'000)->payload_size; });
-    result["oldest due"] = steps([](admin::Queries& s) { return s.queues.oldest_due(now).value_or(0); });
+    result["by id"] = steps([](Queries& s) { return s.tasks.by_id("d1", now, 20).size(); });
+    result["task"] = steps([](Queries& s) { return s.tasks.task("d7", now, 1'000)->payload_size; });
+    result["oldest due"] = steps([](Queries& s) { return s.queues.oldest_due(now).value_or(0); });
     return result;
 }
 
