@@ -31,6 +31,7 @@ using store::FileError;
 using store::UnavailableReason;
 using store::sqlite::Queries;
 using store::sqlite::ReadConnection;
+using store::sqlite::reason_of;
 
 /// Lets in a few at once; the others wait in the order in which they came. Threads: any.
 class Turns {

@@ -117,6 +117,7 @@ struct Period {
 
 struct Overview {
     std::vector<QueueSummary> queues{};
+    bool newer_file = false;   ///< a newer library made the file: it may hold what is not understood
     bool of_one = false;       ///< of one queue, which is the only one in `queues`; all numbers are its own
     bool more_queues = false;  ///< there are queues that are not in `queues`
     std::vector<Process> processes{};
@@ -200,9 +201,22 @@ struct TaskList {
     std::optional<Count> total{};             ///< of the list, where it is known
     std::optional<std::uint64_t> running{};   ///< of a list of claimed tasks; nullopt: not known
     std::optional<Count> happened{};          ///< how many the statistics counted in the window, kept or not
+    bool ids_only = false;                    ///< a text was not looked for in payloads and errors
     std::vector<std::string> queues{};        ///< names to choose from
+    bool more_queues = false;                 ///< there are queues that were not looked through
     std::optional<std::int64_t> next_change{};
     std::vector<Process> processes{};
+};
+
+/// What a search found. Parts that were not looked through are nullopt.
+struct Found {
+    std::vector<TaskLine> by_id{};
+    std::optional<TaskList> unfinished{};
+    std::optional<TaskList> finished{};
+    std::vector<std::string> queues{};
+    std::vector<std::string> named{};  ///< queues with the text in their name
+    bool ids_only = false;             ///< payloads and errors were not searched
+    std::string fault{};               ///< what in the question could not be understood
 };
 
 struct TaskDetail {

@@ -19,6 +19,7 @@
 #include <fmt/format.h>
 
 #include <backlite/admin/database_view.hpp>
+#include <backlite/admin/page_reads.hpp>
 #include <backlite/base/hash.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/client.hpp>
@@ -26,7 +27,6 @@
 #include <backlite/error.hpp>
 #include <backlite/logger.hpp>
 #include <backlite/platform/random.hpp>
-#include <backlite/store/sqlite/views/side_files.hpp>
 #include <backlite/ui/access.hpp>
 #include <backlite/ui/excuse.hpp>
 #include <backlite/ui/json.hpp>
@@ -106,6 +106,13 @@ private:
         bool json = false;
     };
 
+    /// What is sent, in the one of its two forms that was asked for.
+    struct Page {
+        Head head{};
+        Html html{};
+        Json json{};
+    };
+
     static DashboardConfig checked(DashboardConfig config);
 
     static std::string random_token() {
@@ -151,20 +158,44 @@ private:
 
     Response route(Call& call);
 
+    /// Calls `ask(PageReads&)` on one state of the file.
+    template <class Ask>
+    auto look(const Call& call, Ask&& ask, admin::DatabaseView::For whom = admin::DatabaseView::For::people) {
+        return file_.read(
+            config_.deadline,
+            [&](admin::Queries& queries) {
+                admin::PageReads reads(queries, file_.name(), call.view.now);
+                return std::forward<Ask>(ask)(reads);
+            },
+            whom);
+    }
+
     /// A page that a program may ask for again and again: 304 as long as nothing has changed. The tag holds the file's
-    /// version, and until when the page stays true if nobody commits.
-    template <class Make>
-    Response live(Call& call, Make&& make) {
+    /// version, and until when the page stays true if nobody commits. `read(PageReads&)` gives a Sheet, of whose model
+    /// `html(View, model)` or `json(View, model)` makes what is sent.
+    template <class Read, class ToHtml, class ToJson>
+    Response live(Call& call, Read&& read, ToHtml&& html, ToJson&& json) {
         const std::string version =
             fmt::format("{}.{:x}", file_.version(),
                         backlite::detail::fnv1a(call.request.target + (call.json ? "j" : "h") + call.view.base));
         if (const std::string_view tag = current_tag(call.request.headers, version, call.view.now); !tag.empty()) {
             return not_modified(tag);
         }
-        const Page page = file_.read(config_.deadline, std::forward<Make>(make));
+        const Page page = look(call, [&](admin::PageReads& reads) {
+            auto sheet = read(reads);
+            Page made{std::move(sheet.head)};
+            if (!sheet.model) {
+                put_fault(call, made);
+            } else if (call.json) {
+                made.json = json(call.view, *sheet.model);
+            } else {
+                made.html = html(call.view, *sheet.model);
+            }
+            return made;
+        });
         Response response = respond(call, page);
-        if (page.status == 200) {
-            const std::string tag = fmt::format("{}.{}", version, page.valid_until);
+        if (page.head.status == 200) {
+            const std::string tag = fmt::format("{}.{}", version, page.head.valid_until);
             if (only_header(call.request.headers, "If-None-Match") == "*") return not_modified(tag);
             response.headers.emplace_back("ETag", '"' + tag + '"');
         }
@@ -176,6 +207,9 @@ private:
     /// The tag among those of the request that stands for the page as it is; empty if there is none. They are compared
     /// weakly (RFC 9110, 13.1.2): a proxy that compresses makes them weak.
     static std::string_view current_tag(const Headers& headers, std::string_view version, std::int64_t now);
+
+    /// Makes the page say that there is no model.
+    static void put_fault(const Call& call, Page& page);
 
     static Response respond(const Call& call, const Page& page);
 

@@ -13,8 +13,6 @@
 #include <fmt/format.h>
 
 #include <backlite/clock.hpp>
-#include <backlite/store/sqlite/views/queue_reads.hpp>
-#include <backlite/store/sqlite/views/statistics_reads.hpp>
 #include <backlite/ui/chart.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>
@@ -39,6 +37,11 @@ inline constexpr NamedPeriod periods[] = {
 
 /// The one of that key; null if there is none.
 [[nodiscard]] const NamedPeriod* find_period(std::string_view key) noexcept;
+
+/// The one that an overview covers: an hour unless the address names another; nullptr if that is none of ours.
+[[nodiscard]] inline const NamedPeriod* period_of(const View& view) noexcept {
+    return find_period(view.get("period").empty() ? "hour" : view.get("period"));
+}
 
 namespace detail {
 

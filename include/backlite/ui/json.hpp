@@ -82,18 +82,25 @@ void add_counted(Json& json, const Counted& counted);
     return line_json(line, line.payload_size, line.error.empty() ? Json() : Json(line.error));
 }
 
-}  // namespace detail
-
-[[nodiscard]] Json overview_json(const Overview& overview, std::int64_t now);
-
 /// `first`: the address of the list's beginning.
 [[nodiscard]] Json list_json(const TaskList& list, const Link& first);
 
-[[nodiscard]] Json found_json(const Found& found, const Link& first);
+}  // namespace detail
+
+[[nodiscard]] Json overview_json(const View& view, const Overview& overview);
+
+[[nodiscard]] Json running_json(const View& view, const TaskList& list);
+
+[[nodiscard]] Json upcoming_json(const View& view, const TaskList& list);
+
+/// `state`: succeeded or failed.
+[[nodiscard]] Json finished_json(const View& view, const TaskList& list, State state);
+
+[[nodiscard]] Json search_json(const View& view, const Found& found);
 
 /// The payload is text, as it is stored: a JSON parser in between would round large integers. What is no UTF-8 comes as
 /// `payload_hex`.
-[[nodiscard]] Json task_json(const TaskDetail& task, const Shown& payload, const Shown& error);
+[[nodiscard]] Json task_json(const View& view, const ShownTask& shown);
 
 }  // namespace ui
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -12,8 +12,8 @@
 
 #include <fmt/format.h>
 
-#include <backlite/store/sqlite/views/task_reads.hpp>
 #include <backlite/ui/access.hpp>
+#include <backlite/ui/history.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>
 #include <backlite/ui/models.hpp>
@@ -109,26 +109,14 @@ void put_nothing_upcoming(Html& html, std::string_view state, std::string_view w
 
 }  // namespace detail
 
-[[nodiscard]] Html upcoming_page(const View& view, const TaskList& list, bool more_queues);
+[[nodiscard]] Html upcoming_page(const View& view, const TaskList& list);
 
 /// How many there are in a list of finished tasks, as far as that is known: those that are kept, and those that were
 /// counted as they finished. `window`: what the list is narrowed to, if the address names a period.
 void put_sum(Html& html, const View& view, const TaskList& list, std::string_view window, std::string_view verb);
 
-/// `window`: what the list is narrowed to, if the address names a period.
-[[nodiscard]] Html finished_page(const View& view, const TaskList& list, bool failed, std::string_view window,
-                                 bool text_is_redacted);
-
-/// What a search found. Parts that were not looked through are nullopt.
-struct Found {
-    std::vector<TaskLine> by_id{};
-    std::optional<TaskList> unfinished{};
-    std::optional<TaskList> finished{};
-    std::vector<std::string> queues{};
-    std::vector<std::string> named{};  ///< queues with the text in their name
-    bool text_is_redacted = false;     ///< payloads and errors were not searched
-    std::string fault{};               ///< what in the form could not be understood
-};
+/// `state`: succeeded or failed.
+[[nodiscard]] Html finished_page(const View& view, const TaskList& list, State state);
 
 [[nodiscard]] Html search_page(const View& view, const Found& found);
 

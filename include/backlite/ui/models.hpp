@@ -17,6 +17,7 @@ using store::Cursor;
 using store::Day;
 using store::Filter;
 using store::finished_at;
+using store::Found;
 using store::Inside;
 using store::is_entered;
 using store::Metrics;

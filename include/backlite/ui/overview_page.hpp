@@ -12,7 +12,6 @@
 
 #include <fmt/format.h>
 
-#include <backlite/store/sqlite/views/queue_reads.hpp>
 #include <backlite/ui/history.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>
@@ -60,12 +59,16 @@ void put_queues(Html& html, const View& view, const Overview& overview, const Na
 
 void put_processes(Html& html, const View& view, const Overview& overview);
 
+/// All of the page but what is said of the file itself.
+[[nodiscard]] Html overview_body(const View& view, const Overview& overview, const NamedPeriod& period);
+
 /// Whether there is nothing to say about the one queue of this overview.
 [[nodiscard]] bool is_unknown(const Overview& overview);
 
 }  // namespace detail
 
-[[nodiscard]] Html overview_page(const View& view, const Overview& overview, const NamedPeriod& period);
+/// REQUIRES: `period_of(view)` is there.
+[[nodiscard]] Html overview_page(const View& view, const Overview& overview);
 
 }  // namespace ui
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Pages: what each address shows, made from one state of the file.
+// Pages: what each address shows, read from one state of the file.
 
 #include <algorithm>
 #include <cstddef>
@@ -8,18 +8,15 @@
 #include <exception>
 #include <functional>
 #include <optional>
-#include <set>
 #include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
 
-#include <backlite/admin/database_view.hpp>
+#include <backlite/admin/page_reads.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/logger.hpp>
-#include <backlite/store/sqlite/schema.hpp>
-#include <backlite/store/sqlite/views/side_files.hpp>
 #include <backlite/ui/access.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/json.hpp>
@@ -43,14 +40,22 @@ using Redact = std::function<std::string(Secret what, std::string_view queue, st
 /// Whether payloads are shown at all.
 enum class Payloads { show, hide };
 
-/// What an answer is made of, in the one of its two forms that was asked for.
-struct Page {
+/// What the frame around a page says, and how long it stays true.
+struct Head {
     int status = 200;
     std::string heading{};
     std::string_view nav{};
-    Html html{};
-    Json json{};
     std::int64_t valid_until = 0;  ///< it stays true until then if nobody commits
+    // Where there is no model:
+    std::string_view fault{};
+    std::string_view advice{};  ///< for people
+};
+
+/// What an answer is made of, whatever its form.
+template <class Model>
+struct Sheet {
+    Head head{};
+    std::optional<Model> model{};  ///< nullopt: `head.fault` says why
 };
 
 struct PageOptions {
@@ -59,36 +64,35 @@ struct PageOptions {
     Redact redact{};
 };
 
+/// Reads the model of each page, as the address asks and as far as it may be seen. What it looks like say the functions
+/// that make HTML of it (overview_page, running_page and so on) and JSON (overview_json and so on).
 /// Threads: any, at once. Errors: StorageError.
 class Pages {
 public:
     static constexpr std::int64_t shown_bytes = 16'384;        ///< of a payload or an error on a page
     static constexpr std::int64_t listed_bytes = 72;           ///< of a payload in a list
-    static constexpr std::int64_t most_counted = 10'000;       ///< of what waits, above a list of it
     static constexpr std::int64_t searched_bytes = 1'048'576;  ///< a payload that an excerpt is made of
     static constexpr std::int64_t redactable =
         8 * 1'024 * 1'024;  ///< what is larger is not handed to `redact`, but hidden
 
-    /// `file`: the database's name, for asking who is alive.
-    Pages(PageOptions options, std::string file, backlite::detail::SafeLogger log)
-        : options_(std::move(options)), file_(std::move(file)), log_(std::move(log)) {}
+    Pages(PageOptions options, backlite::detail::SafeLogger log) : options_(std::move(options)), log_(std::move(log)) {}
 
-    [[nodiscard]] Page overview(const View& view, bool json, admin::Queries& store) const;
+    [[nodiscard]] Sheet<Overview> overview(const View& view, admin::PageReads& reads) const;
 
-    [[nodiscard]] Page running(const View& view, bool json, admin::Queries& store) const;
+    [[nodiscard]] Sheet<TaskList> running(const View& view, admin::PageReads& reads) const;
 
-    [[nodiscard]] Page upcoming(const View& view, bool json, admin::Queries& store) const;
+    [[nodiscard]] Sheet<TaskList> upcoming(const View& view, admin::PageReads& reads) const;
 
-    [[nodiscard]] Page finished(const View& view, bool json, admin::Queries& store, State state) const;
+    /// `state`: succeeded or failed.
+    [[nodiscard]] Sheet<TaskList> finished(const View& view, admin::PageReads& reads, State state) const;
 
-    [[nodiscard]] Page search(const View& view, bool json, admin::Queries& store) const;
+    [[nodiscard]] Sheet<Found> search(const View& view, admin::PageReads& reads) const;
 
-    [[nodiscard]] Page task(const View& view, bool json, admin::Queries& store, const std::string& id) const;
+    [[nodiscard]] Sheet<ShownTask> task(const View& view, admin::PageReads& reads, const std::string& id) const;
 
     /// A payload for itself, up to `bound` bytes; How::absent if there is none, or no such task.
-    [[nodiscard]] Shown payload(admin::Queries& store, const std::string& id, std::int64_t now,
-                                std::int64_t bound) const {
-        const std::optional<TaskDetail> task = store.tasks.task(id, now, options_.redact ? redactable + 1 : bound);
+    [[nodiscard]] Shown payload(admin::PageReads& reads, const std::string& id, std::int64_t bound) const {
+        const std::optional<TaskDetail> task = reads.task(id, options_.redact ? redactable + 1 : bound);
         return task ? shown(*task, Secret::payload, bound) : Shown{};
     }
 
@@ -97,14 +101,15 @@ private:
     static constexpr std::int64_t a_while = 15'000;  // processes may die without a commit
     static constexpr std::int64_t an_hour = 3'600'000;
 
-    static Page made(std::string heading, std::string_view nav, std::int64_t valid_until);
+    template <class Model>
+    static Sheet<Model> not_understood() {
+        return {{400, "Not understood", "", 0, "Something in the address cannot be understood.", ""}, std::nullopt};
+    }
 
-    static Page not_understood();
-
-    /// Some queues that have `text` in their name, whatever the case of its ASCII letters: of those with unclaimed
-    /// tasks, and those that were counted lately.
-    static std::vector<std::string> queues_named(const std::string& text, const std::vector<std::string>& names,
-                                                 std::int64_t now, admin::Queries& store);
+    /// `searched`: a text is looked for, so that more of each payload is needed to show where it is.
+    admin::Extent extent(const std::optional<Cursor>& after, std::string_view searched = {}) const {
+        return {after, options_.page_size, searched.empty() || hides_text() ? shown_bytes : searched_bytes};
+    }
 
     static bool read_state(std::string_view state, Filter& filter, bool& unfinished, bool& finished);
 
@@ -116,30 +121,19 @@ private:
         return view.now + (view.get("period").empty() ? an_hour : a_while);
     }
 
-    /// How many tasks were counted as they finished so in the window of a list; nullopt if it has none, or if that is
-    /// not known.
-    static std::optional<Count> happened(const Filter& filter, const View& view, admin::Queries& store);
-
-    std::vector<Process> processes(admin::Queries& store) const;
-
-    static std::optional<bool> entered(const TaskLine& line, const std::vector<Process>& processes) {
-        if (line.id_cut) return std::nullopt;
-        return is_entered(processes, line.owner, {line.claim, store::sqlite::hash_id(line.id)});
-    }
-
     static std::string_view nav_of(State state);
 
-    /// Adds to lines what a list shows beside them. `part`: the text that they were found by.
-    void finish(std::vector<TaskLine>& lines, admin::Queries& store, const std::vector<Process>& processes,
-                std::string_view part = {}) const;
+    /// Leaves in lines what may be seen. `part`: the text that they were found by.
+    void hide(std::vector<TaskLine>& lines, std::string_view part = {}) const;
 
     bool hides_text() const noexcept { return options_.redact || options_.payloads == Payloads::hide; }
 
     /// Lists show the beginning of an error; a redaction needs to see the whole, so they show nothing of it then.
     void hide_errors(std::vector<TaskLine>& lines) const;
 
-    /// Adds the beginnings of payloads, as they may be seen, in one line; of one that holds `part`, what is around it.
-    void add_payloads(std::vector<TaskLine>& lines, admin::Queries& store, std::string_view part) const;
+    /// Leaves the beginnings of payloads, as they may be seen, in one line; of one that holds `part`, what is around
+    /// it.
+    void cut_payloads(std::vector<TaskLine>& lines, std::string_view part) const;
 
     /// The part of a task that may be seen, at most `bound` bytes of it.
     Shown shown(const TaskDetail& task, Secret what, std::int64_t bound) const;
@@ -152,7 +146,6 @@ private:
     static PayloadKind kind_of_beginning(std::string_view text);
 
     const PageOptions options_;
-    const std::string file_;
     const backlite::detail::SafeLogger log_;
 };
 

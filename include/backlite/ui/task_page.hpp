@@ -49,7 +49,17 @@ void put_text(Html& html, const View& view, const TaskDetail& task, std::string_
 
 }  // namespace detail
 
-[[nodiscard]] Html task_page(const View& view, const TaskDetail& task, const Shown& payload, const Shown& error);
+/// A task with what may be seen of it.
+struct ShownTask {
+    TaskDetail task{};
+    Shown payload{};
+    Shown error{};
+};
+
+/// A payload is made readable up to this many bytes.
+inline constexpr std::size_t readable_bytes = 32'768;
+
+[[nodiscard]] Html task_page(const View& view, const ShownTask& shown);
 
 /// A page with one message.
 [[nodiscard]] Html message_page(std::string_view message, std::string_view advice);

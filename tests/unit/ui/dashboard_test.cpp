@@ -741,12 +741,12 @@ TEST_CASE("Dashboard: a bounded number is marked on the page and in JSON, and is
     View view;
     view.target = &target;
     view.now = now;
-    const std::string page = overview_page(view, overview, *find_period("hour")).str();
+    const std::string page = overview_page(view, overview).str();
     CHECK(holds(page, "<b>1,000+</b>"));
     CHECK(holds(page, "<b>9+</b>"));
     CHECK(holds(page, "<b>5+</b>"));
     CHECK(holds(page, "<b>7</b>"));
-    const auto json = nlohmann::json::parse(overview_json(overview, now).text());
+    const auto json = nlohmann::json::parse(overview_json(view, overview).text());
     CHECK(json["queues"][0]["waiting"] == nlohmann::json{{"number", 1'000}, {"at_least", true}});
     CHECK(json["queues"][0]["scheduled"] == nlohmann::json{{"number", 7}, {"at_least", false}});
     CHECK(json["finished_at_least"] == true);

@@ -14,7 +14,7 @@ BACKLITE_DECL Dashboard::Dashboard(std::string file, DashboardConfig config)
       clock_(config_.clock ? config_.clock : std::make_shared<Clock>()),
       log_(config_.logger),
       file_(std::move(file), config_.open, config_.busy_timeout),
-      pages_({config_.page_size, config_.payloads, config_.redact}, file_.name(), log_) {
+      pages_({config_.page_size, config_.payloads, config_.redact}, log_) {
     if (file_.name().empty()) throw ConfigError("Dashboard: the file's name is empty");
     if (file_.name().find('\0') != std::string::npos) throw ConfigError("Dashboard: the file's name holds a NUL");
 }
@@ -196,35 +196,41 @@ BACKLITE_DECL Response Dashboard::route(Call& call) {
     const std::vector<std::string>& path = call.target.path;
     const std::string_view first = path.empty() ? std::string_view{} : std::string_view{path[0]};
     const View& view = call.view;
-    const bool json = call.json;
+    const auto task_of = [&](const std::string& id) {
+        return live(
+            call, [&](admin::PageReads& reads) { return pages_.task(view, reads, id); }, task_page, task_json);
+    };
+    const auto finished_as = [&](State state) {
+        return live(
+            call, [&](admin::PageReads& reads) { return pages_.finished(view, reads, state); },
+            [&](const View& at, const TaskList& list) { return finished_page(at, list, state); },
+            [&](const View& at, const TaskList& list) { return finished_json(at, list, state); });
+    };
+    const auto page_of = [&](auto read, auto html, auto json) {
+        return live(
+            call, [&](admin::PageReads& reads) { return (pages_.*read)(view, reads); }, html, json);
+    };
     try {
-        if (path.empty()) return live(call, [&](admin::Queries& store) { return pages_.overview(view, json, store); });
+        if (path.empty()) return page_of(&Pages::overview, overview_page, overview_json);
         if (path.size() == 2) {
             if (first == "assets") return asset(call, path[1]);
             const std::string id{Link::read_part(path[1])};
-            if (first == "task")
-                return live(call, [&](admin::Queries& store) { return pages_.task(view, json, store, id); });
+            if (first == "task") return task_of(id);
             if (first == "payload") return payload(call, id);
         }
         if (path.size() != 1) return missing(call);
-        const auto done = [&](State state) {
-            return live(call, [&](admin::Queries& store) { return pages_.finished(view, json, store, state); });
-        };
-        if (first == "running")
-            return live(call, [&](admin::Queries& store) { return pages_.running(view, json, store); });
-        if (first == "upcoming")
-            return live(call, [&](admin::Queries& store) { return pages_.upcoming(view, json, store); });
-        if (first == "succeeded") return done(State::succeeded);
-        if (first == "failed") return done(State::failed);
-        if (first == "search")
-            return live(call, [&](admin::Queries& store) { return pages_.search(view, json, store); });
+        if (first == "running") return page_of(&Pages::running, running_page, running_json);
+        if (first == "upcoming") return page_of(&Pages::upcoming, upcoming_page, upcoming_json);
+        if (first == "succeeded") return finished_as(State::succeeded);
+        if (first == "failed") return finished_as(State::failed);
+        if (first == "search") return page_of(&Pages::search, search_page, search_json);
         if (first == "health") return health(call);
         if (first == "metrics") return metrics(call);
         return missing(call);
     } catch (const admin::FileError& trouble) {
         return troubled(call, trouble.kind(), trouble.what());
     } catch (const StorageError& error) {
-        return troubled(call, store::sqlite::reason_of(error), error.what());
+        return troubled(call, admin::reason_of(error), error.what());
     } catch (const std::exception& error) {
         return troubled(call, UnavailableReason::other, error.what());
     } catch (...) {
@@ -261,9 +267,9 @@ BACKLITE_DECL std::string_view Dashboard::current_tag(const Headers& headers, st
 }
 
 BACKLITE_DECL Response Dashboard::respond(const Call& call, const Page& page) {
-    Response response = call.json
-                            ? with(page.status, json_type, page.json.text())
-                            : with(page.status, html_type, whole_page(call.view, page.heading, page.nav, page.html));
+    Response response = call.json ? with(page.head.status, json_type, page.json.text())
+                                  : with(page.head.status, html_type,
+                                         whole_page(call.view, page.head.heading, page.head.nav, page.html));
     response.headers.emplace_back("Vary", "Accept");
     return response;
 }
@@ -271,15 +277,21 @@ BACKLITE_DECL Response Dashboard::respond(const Call& call, const Page& page) {
 BACKLITE_DECL Response Dashboard::message(const Call& call, int status, std::string heading, std::string_view text,
                                           std::string_view advice) {
     Page page;
-    page.status = status;
-    page.heading = std::move(heading);
-    if (call.json) {
-        page.json = {{"error", text}};
-    } else {
-        page.html = message_page(text, advice);
-        if (status == 503) page.html.put(R"(<p><a href="">Try again</a></p>)");
-    }
+    page.head.status = status;
+    page.head.heading = std::move(heading);
+    page.head.fault = text;
+    page.head.advice = advice;
+    put_fault(call, page);
+    if (status == 503 && !call.json) page.html.put(R"(<p><a href="">Try again</a></p>)");
     return respond(call, page);
+}
+
+BACKLITE_DECL void Dashboard::put_fault(const Call& call, Page& page) {
+    if (call.json) {
+        page.json = {{"error", page.head.fault}};
+    } else {
+        page.html = message_page(page.head.fault, page.head.advice);
+    }
 }
 
 BACKLITE_DECL Response Dashboard::troubled(const Call& call, UnavailableReason kind, std::string_view what) {
@@ -320,8 +332,7 @@ BACKLITE_DECL Response Dashboard::asset(const Call& call, std::string_view name)
 
 BACKLITE_DECL Response Dashboard::payload(Call& call, const std::string& id) {
     constexpr std::int64_t most = std::int64_t{64} * 1'024 * 1'024;
-    const Shown shown = file_.read(
-        config_.deadline, [&](admin::Queries& store) { return pages_.payload(store, id, call.view.now, most); });
+    const Shown shown = look(call, [&](admin::PageReads& reads) { return pages_.payload(reads, id, most); });
     if (shown.how == Shown::How::absent) return message(call, 404, "Not found", "There is no such payload.", "");
     if (shown.how == Shown::How::hidden) return message(call, 403, "Hidden", "This payload is hidden here.", "");
     if (shown.kind != PayloadKind::binary) return with(200, text_type, shown.text);
@@ -338,9 +349,8 @@ BACKLITE_DECL Response Dashboard::health(Call& call) {
         if (call.json) return with(400, json_type, Json{{"error", fault}}.text());
         return plain(400, std::string{fault} + "\n");
     }
-    const std::optional<std::int64_t> oldest = file_.read(
-        config_.deadline, [&](admin::Queries& store) { return store.queues.oldest_due(call.view.now); },
-        admin::DatabaseView::For::monitors);
+    const std::optional<std::int64_t> oldest = look(
+        call, [](admin::PageReads& reads) { return reads.oldest_due(); }, admin::DatabaseView::For::monitors);
     const std::int64_t age_ms =
         oldest ? std::chrono::duration_cast<Duration>(span_between(*oldest, call.view.now)).count() : 0;
     const bool well = age_ms / 1'000 <= *given;
@@ -357,19 +367,8 @@ BACKLITE_DECL Response Dashboard::metrics(Call& call) {
     const std::lock_guard lock(metrics_mutex_);
     const auto now = std::chrono::steady_clock::now();
     if (metrics_.empty() || now - metrics_made_ > std::chrono::seconds{1}) {
-        Metrics found = file_.read(
-            config_.deadline,
-            [&](admin::Queries& store) {
-                Metrics read;
-                read.database_bytes = store.queues.bytes();
-                std::vector<Process> processes = store.queues.processes();
-                store::sqlite::find_living(file_.name(), processes);
-                read.overview = store.queues.overview(call.view.now, {}, {}, std::move(processes));
-                return read;
-            },
-            admin::DatabaseView::For::monitors);
-        found.log_bytes = store::sqlite::log_bytes(file_.name());
-        found.sqlite_version = store::sqlite::library_version();
+        const Metrics found = look(
+            call, [](admin::PageReads& reads) { return reads.metrics(); }, admin::DatabaseView::For::monitors);
         metrics_ = metrics_text(found, call.view.now);
         metrics_made_ = now;
     }

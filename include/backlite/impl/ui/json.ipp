@@ -78,6 +78,21 @@ BACKLITE_DECL Json line_json(const TaskLine& line, const Json& payload_bytes, co
     return json;
 }
 
+BACKLITE_DECL Json list_json(const TaskList& list, const Link& first) {
+    Json tasks = Json::array();
+    for (const TaskLine& line : list.lines) tasks.push_back(line_json(line));
+    Json json{{"tasks", tasks}, {"next", list.next ? Json(next_page(first, *list.next).str()) : Json()}};
+    json.set("total", list.total ? count_json(*list.total) : Json());
+    if (list.happened) json.set("happened", count_json(*list.happened));
+    json.set("gave_up", list.gave_up);
+    if (list.gave_up) {
+        json.set("looked_at", list.looked_at);
+        json.set("looked_to", Json(list.looked_to));
+    }
+    json.set("complete", !list.by_order && !list.rows_cut);
+    return json;
+}
+
 }  // namespace detail
 }  // namespace ui
 }  // namespace BACKLITE_VERSION_NAMESPACE
@@ -87,7 +102,7 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
-BACKLITE_DECL Json overview_json(const Overview& overview, std::int64_t now) {
+BACKLITE_DECL Json overview_json(const View& view, const Overview& overview) {
     Json queues = Json::array();
     for (const QueueSummary& queue : overview.queues) {
         Json json{{"queue", cut(queue.name, 300)},
@@ -139,7 +154,7 @@ BACKLITE_DECL Json overview_json(const Overview& overview, std::int64_t now) {
         detail::add_counted(json, day.counted);
         days.push_back(json);
     }
-    return {{"now", now},
+    return {{"now", view.now},
             {"queues", queues},
             {"more_queues", overview.more_queues},
             {"processes", processes},
@@ -155,22 +170,22 @@ BACKLITE_DECL Json overview_json(const Overview& overview, std::int64_t now) {
             {"days", days}};
 }
 
-BACKLITE_DECL Json list_json(const TaskList& list, const Link& first) {
-    Json tasks = Json::array();
-    for (const TaskLine& line : list.lines) tasks.push_back(detail::line_json(line));
-    Json json{{"tasks", tasks}, {"next", list.next ? Json(next_page(first, *list.next).str()) : Json()}};
-    json.set("total", list.total ? detail::count_json(*list.total) : Json());
-    if (list.happened) json.set("happened", detail::count_json(*list.happened));
-    json.set("gave_up", list.gave_up);
-    if (list.gave_up) {
-        json.set("looked_at", list.looked_at);
-        json.set("looked_to", Json(list.looked_to));
-    }
-    json.set("complete", !list.by_order && !list.rows_cut);
-    return json;
+BACKLITE_DECL Json running_json(const View& view, const TaskList& list) {
+    return detail::list_json(list, same_list(view, Link(view.base, "/running")));
 }
 
-BACKLITE_DECL Json found_json(const Found& found, const Link& first) {
+BACKLITE_DECL Json upcoming_json(const View& view, const TaskList& list) {
+    return detail::list_json(list, same_list(view, Link(view.base, "/upcoming")));
+}
+
+BACKLITE_DECL Json finished_json(const View& view, const TaskList& list, State state) {
+    const Link address = state == State::failed ? Link(view.base, "/failed") : Link(view.base, "/succeeded");
+    return detail::list_json(list, same_list(view, address));
+}
+
+BACKLITE_DECL Json search_json(const View& view, const Found& found) {
+    if (!found.fault.empty()) return {{"error", found.fault}};
+    const Link first = same_list(view, Link(view.base, "/search"));
     Json by_id = Json::array();
     for (const TaskLine& line : found.by_id) by_id.push_back(detail::line_json(line));
     Json named = Json::array();
@@ -179,14 +194,17 @@ BACKLITE_DECL Json found_json(const Found& found, const Link& first) {
     const auto part = [&](const std::optional<TaskList>& list, const char* name) {
         if (!list) return;
         Link here = first;
-        json.set(name, list_json(*list, here.param("part", name)));
+        json.set(name, detail::list_json(*list, here.param("part", name)));
     };
     part(found.unfinished, "unfinished");
     part(found.finished, "finished");
     return json;
 }
 
-BACKLITE_DECL Json task_json(const TaskDetail& task, const Shown& payload, const Shown& error) {
+BACKLITE_DECL Json task_json(const View&, const ShownTask& shown) {
+    const TaskDetail& task = shown.task;
+    const Shown& payload = shown.payload;
+    const Shown& error = shown.error;
     Json json =
         detail::line_json(task.line, task.payload_size, error.how == Shown::How::absent ? Json() : Json(error.text));
     json.set("wait_until", Json(task.wait_until));

@@ -100,7 +100,10 @@ BACKLITE_DECL Html breakable(std::string_view name) {
 BACKLITE_DECL Html queue_link(std::string_view queue, const Link& link) {
     Html html;
     const Html shown = breakable(short_name(queue, 60));
-    if (queue.size() > 200 || queue.empty()) return html.put(R"(<span class="queue">{}</span>)", shown), html;
+    if (queue.size() > 200 || queue.empty()) {
+        html.put(R"(<span class="queue">{}</span>)", shown);
+        return html;
+    }
     if (queue.size() > 60) {
         html.put(R"(<a class="queue" href="{}" title="{}">{}</a>)", link, visible_name(queue), shown);
         return html;
@@ -119,7 +122,8 @@ BACKLITE_DECL std::string short_id(std::string_view id) {
 BACKLITE_DECL Html task_link(const View& view, const TaskLine& line) {
     Html html;
     if (line.id_cut || line.id.empty()) {
-        return html.put("<code>{}</code>", short_id(line.id)), html;
+        html.put("<code>{}</code>", short_id(line.id));
+        return html;
     }
     html.put(R"(<a class="id" data-open href="{}"><code>{}</code></a>)", Link(view.base, "/task/").part(line.id),
              short_id(line.id));

@@ -349,10 +349,10 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
-BACKLITE_DECL Html upcoming_page(const View& view, const TaskList& list, bool more_queues) {
+BACKLITE_DECL Html upcoming_page(const View& view, const TaskList& list) {
     Html html;
     detail::put_filter(html, view, Link(view.base, "/upcoming"), list.queues, true);
-    if (more_queues) {
+    if (list.more_queues) {
         html.put(
             R"(<p class="hint">There are more queues than are looked through at once: these are the first {} by name. )"
             R"(Name a queue to see its tasks.</p>)",
@@ -370,7 +370,8 @@ BACKLITE_DECL Html upcoming_page(const View& view, const TaskList& list, bool mo
     std::optional<Link> next;
     if (list.next) next = next_page(first, *list.next);
     detail::put_pages(html, first, next, view.get("after").empty(), list.gave_up, "Due first", "Due later");
-    return html.put("</section>"), html;
+    html.put("</section>");
+    return html;
 }
 
 BACKLITE_DECL void put_sum(Html& html, const View& view, const TaskList& list, std::string_view window,
@@ -391,9 +392,11 @@ BACKLITE_DECL void put_sum(Html& html, const View& view, const TaskList& list, s
     html.put("</p>");
 }
 
-BACKLITE_DECL Html finished_page(const View& view, const TaskList& list, bool failed, std::string_view window,
-                                 bool text_is_redacted) {
+BACKLITE_DECL Html finished_page(const View& view, const TaskList& list, State state) {
     Html html;
+    const bool failed = state == State::failed;
+    const NamedPeriod* period = find_period(view.get("period"));
+    const std::string window = period == nullptr ? std::string{} : fmt::format("in the last {}", period->name);
     const Link action = failed ? Link(view.base, "/failed") : Link(view.base, "/succeeded");
     html.put(R"(<form class="filter wide" action="{}"><label>Text or id <input type="search" name="q" value="{}" )"
              R"(maxlength="200"></label>)",
@@ -401,7 +404,7 @@ BACKLITE_DECL Html finished_page(const View& view, const TaskList& list, bool fa
     detail::put_queue_field(html, view, list.queues);
     detail::put_window_fields(html, view);
     detail::put_form_end(html, view, action);
-    if (text_is_redacted && !view.get("q").empty())
+    if (list.ids_only && !view.get("q").empty())
         html.put(R"(<p class="hint">Payloads and error texts are hidden here, so only ids are searched.</p>)");
     const Link first = same_list(view, action);
     if (list.happened || !list.lines.empty()) put_sum(html, view, list, window, failed ? "failed" : "succeeded");
@@ -422,7 +425,8 @@ BACKLITE_DECL Html finished_page(const View& view, const TaskList& list, bool fa
     std::optional<Link> next;
     if (list.next) next = next_page(first, *list.next);
     detail::put_pages(html, first, next, view.get("after").empty(), list.gave_up, "Newest", "Older");
-    return html.put("</section>"), html;
+    html.put("</section>");
+    return html;
 }
 
 BACKLITE_DECL Html search_page(const View& view, const Found& found) {
@@ -439,7 +443,7 @@ BACKLITE_DECL Html search_page(const View& view, const Found& found) {
         html.put(R"(<p class="empty">{}</p>)", found.fault);
         return html;
     }
-    if (found.text_is_redacted && !view.get("q").empty()) {
+    if (found.ids_only && !view.get("q").empty()) {
         html.put(R"(<p class="hint">Payloads and error texts are hidden here, so only ids are searched.</p>)");
     }
     const Link again = same_list(view, Link(view.base, "/search"));

@@ -251,46 +251,50 @@ BACKLITE_DECL bool is_unknown(const Overview& overview) {
     return counted + queue.waiting.number + queue.scheduled.number + queue.claimed.number == 0;
 }
 
-}  // namespace detail
-}  // namespace ui
-}  // namespace BACKLITE_VERSION_NAMESPACE
-}  // namespace backlite
-
-namespace backlite {
-inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace ui {
-
-BACKLITE_DECL Html overview_page(const View& view, const Overview& overview, const NamedPeriod& period) {
+BACKLITE_DECL Html overview_body(const View& view, const Overview& overview, const NamedPeriod& period) {
     Html html;
     const std::string_view queue = overview.of_one ? view.get("queue") : std::string_view{};
     if (overview.of_one) {
         html.put(R"(<p class="back"><a href="{}">« All queues</a></p>)",
-                 Link(view.base, "/").param("period", detail::other_period(period)));
+                 Link(view.base, "/").param("period", other_period(period)));
     }
-    detail::put_tiles(html, view, overview, period);
+    put_tiles(html, view, overview, period);
     html.put(R"(<div class="switch" role="group" aria-label="Period">)");
     for (const NamedPeriod& other : periods) {
-        Link link = about_queue(view, queue, detail::other_period(other));
+        Link link = about_queue(view, queue, other_period(other));
         if (!overview.of_one) link.param("sort", cut(view.get("sort"), 20));
         html.put(R"(<a href="{}" aria-current="{}">Last {}</a>)", link, other.key == period.key ? "true" : "false",
                  other.name);
     }
     html.put("</div>");
-    if (overview.of_one && detail::is_unknown(overview)) {
+    if (overview.of_one && is_unknown(overview)) {
         html.put(
             R"(<p class="empty">Nothing is known of a queue of this name: none of its tasks waits or runs, and none )"
             R"(was counted lately. It appears with the first task that is added to it.</p>)");
         return html;
     }
-    detail::put_charts(html, view, overview, period);
+    put_charts(html, view, overview, period);
     Html rest;
-    detail::put_days(rest, view, overview);
+    put_days(rest, view, overview);
     if (!overview.of_one) {
-        detail::put_processes(rest, view, overview);
+        put_processes(rest, view, overview);
         constexpr std::size_t most_bytes = 55'600;  // the frame of the page, and the row that goes beyond, come on top
-        detail::put_queues(html, view, overview, period, most_bytes - (std::min)(most_bytes, rest.str().size()));
+        put_queues(html, view, overview, period, most_bytes - (std::min)(most_bytes, rest.str().size()));
     }
-    return html.put("{}", rest), html;
+    html.put("{}", rest);
+    return html;
+}
+
+}  // namespace detail
+
+BACKLITE_DECL Html overview_page(const View& view, const Overview& overview) {
+    Html html;
+    if (overview.newer_file) {
+        html.put(
+            R"(<p class="hint">This file was made by a newer backlite; some of what it holds may not be shown.</p>)");
+    }
+    html.put("{}", detail::overview_body(view, overview, *period_of(view)));
+    return html;
 }
 
 }  // namespace ui

@@ -8,191 +8,101 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
-BACKLITE_DECL Page Pages::overview(const View& view, bool json, admin::Queries& store) const {
-    const NamedPeriod* period = find_period(view.get("period").empty() ? "hour" : view.get("period"));
+BACKLITE_DECL Sheet<Overview> Pages::overview(const View& view, admin::PageReads& reads) const {
+    const NamedPeriod* period = period_of(view);
     const std::string queue{view.get("queue")};
-    if (period == nullptr || queue.size() > 1'000) return not_understood();
-    Overview found = store.queues.overview(view.now, period->period, queue, processes(store));
-    found.days = store.statistics.days(view.now, view.zone(), queue);
+    if (period == nullptr || queue.size() > 1'000) return not_understood<Overview>();
+    Overview found = reads.overview(period->period, queue, view.zone());
     const bool claims = std::any_of(found.queues.begin(), found.queues.end(),
                                     [](const QueueSummary& one) { return one.claimed.number > 0; });
-    Page page = made(queue.empty() ? "Overview" : "Queue " + short_name(queue, 60), "Overview",
-                     (std::min)(found.next_change.value_or(view.now), view.now + (claims ? a_moment : a_while)));
-    if (json) {
-        page.json = overview_json(found, view.now);
-        return page;
+    const std::int64_t until = view.now + (claims ? a_moment : a_while);
+    return {{200, queue.empty() ? "Overview" : "Queue " + short_name(queue, 60), "Overview",
+             (std::min)(found.next_change.value_or(view.now), until)},
+            std::move(found)};
+}
+
+BACKLITE_DECL Sheet<TaskList> Pages::running(const View& view, admin::PageReads& reads) const {
+    std::optional<Cursor> after;
+    if (!read_cursor(*view.target, after)) return not_understood<TaskList>();
+    TaskList list = reads.running(std::string{view.get("queue")}, extent(after));
+    hide(list.lines);
+    const std::int64_t until = view.now + (list.lines.empty() ? a_while : a_moment);
+    return {{200, "Running", "Running", until}, std::move(list)};
+}
+
+BACKLITE_DECL Sheet<TaskList> Pages::upcoming(const View& view, admin::PageReads& reads) const {
+    std::optional<Cursor> after;
+    admin::Upcoming which = admin::Upcoming::all;
+    const std::string_view state = view.get("state");
+    if (state == "waiting") which = admin::Upcoming::waiting;
+    if (state == "scheduled") which = admin::Upcoming::scheduled;
+    if (state == "retrying") which = admin::Upcoming::retrying;
+    if (!read_cursor(*view.target, after) || (which == admin::Upcoming::all && !state.empty())) {
+        return not_understood<TaskList>();
     }
-    if (store.shape.schema_version > store::sqlite::Schema::current) {
-        page.html.put(
-            R"(<p class="hint">This file was made by a newer backlite; some of what it holds may not be shown.</p>)");
-    }
-    page.html.put("{}", overview_page(view, found, *period));
-    return page;
+    TaskList list = reads.upcoming(std::string{view.get("queue")}, which, extent(after));
+    hide(list.lines);
+    const std::int64_t until = (std::min)(list.next_change.value_or(view.now + an_hour), view.now + an_hour);
+    return {{200, "Upcoming", "Upcoming", until}, std::move(list)};
 }
 
-BACKLITE_DECL Page Pages::running(const View& view, bool json, admin::Queries& store) const {
+BACKLITE_DECL Sheet<TaskList> Pages::finished(const View& view, admin::PageReads& reads, State state) const {
     std::optional<Cursor> after;
-    if (!read_cursor(*view.target, after)) return not_understood();
-    const std::vector<Process> all = processes(store);
-    TaskList list = store.tasks.claimed(std::string{view.get("queue")}, after, options_.page_size, all);
-    finish(list.lines, store, all);
-    Page page = made("Running", "Running", view.now + (list.lines.empty() ? a_while : a_moment));
-    if (json) return page.json = list_json(list, same_list(view, Link(view.base, "/running"))), page;
-    bool more = false;
-    list.queues = store.queues.names(more);
-    list.processes = all;
-    page.html = running_page(view, list);
-    return page;
-}
-
-BACKLITE_DECL Page Pages::upcoming(const View& view, bool json, admin::Queries& store) const {
-    std::optional<Cursor> after;
-    std::optional<State> state;
-    const bool retries = view.get("state") == "retrying";
-    if (view.get("state") == "waiting") state = State::waiting;
-    if (view.get("state") == "scheduled") state = State::scheduled;
-    if (!read_cursor(*view.target, after) || (!state && !retries && !view.get("state").empty()))
-        return not_understood();
-    bool more = false;
-    std::vector<std::string> names = store.queues.names(more);
-    const std::string queue{view.get("queue")};
-    const std::vector<std::string>& queues = queue.empty() ? names : std::vector{queue};
-    TaskList list = retries ? store.tasks.retrying(queues, view.now, after, options_.page_size)
-                            : store.tasks.upcoming(queues, state, view.now, after, options_.page_size);
-    if (!retries) list.total = store.queues.unclaimed(queues, view.now, state, most_counted);
-    if (list.total && more && queue.empty()) list.total->more = true;
-    finish(list.lines, store, {});
-    list.queues = std::move(names);
-    Page page =
-        made("Upcoming", "Upcoming", (std::min)(list.next_change.value_or(view.now + an_hour), view.now + an_hour));
-    if (json) return page.json = list_json(list, same_list(view, Link(view.base, "/upcoming"))), page;
-    page.html = upcoming_page(view, list, more && queue.empty());
-    return page;
-}
-
-BACKLITE_DECL Page Pages::finished(const View& view, bool json, admin::Queries& store, State state) const {
-    std::optional<Cursor> after;
-    const bool failed = state == State::failed;
     Filter filter;
     filter.state = state;
-    if (!read_cursor(*view.target, after) || !read_filter(view, filter)) return not_understood();
-    TaskList list = store.tasks.finished(filter, after, options_.page_size);
-    list.happened = happened(filter, view, store);
-    finish(list.lines, store, {}, filter.text);
-    Page page = made(failed ? "Failed" : "Succeeded", failed ? "Failed" : "Succeeded", valid_until(view));
-    const Link first = same_list(view, failed ? Link(view.base, "/failed") : Link(view.base, "/succeeded"));
-    if (json) return page.json = list_json(list, first), page;
-    bool more = false;
-    list.queues = store.queues.names(more);
-    const NamedPeriod* period = find_period(view.get("period"));
-    page.html =
-        finished_page(view, list, failed,
-                      period == nullptr ? std::string{} : fmt::format("in the last {}", period->name), hides_text());
-    return page;
+    if (!read_cursor(*view.target, after) || !read_filter(view, filter)) return not_understood<TaskList>();
+    TaskList list = reads.finished(filter, extent(after, filter.text));
+    list.ids_only = hides_text();
+    hide(list.lines, filter.text);
+    const std::string_view name = state == State::failed ? "Failed" : "Succeeded";
+    return {{200, std::string{name}, name, valid_until(view)}, std::move(list)};
 }
 
-BACKLITE_DECL Page Pages::search(const View& view, bool json, admin::Queries& store) const {
-    Found found;
+BACKLITE_DECL Sheet<Found> Pages::search(const View& view, admin::PageReads& reads) const {
     Filter filter;
     std::optional<Cursor> after;
-    found.text_is_redacted = hides_text();
     const std::string_view part = view.get("part");
     bool ok = read_cursor(*view.target, after) && (part.empty() || part == "unfinished" || part == "finished");
-    bool unfinished = part != "finished";
-    bool finished = part != "unfinished";
-    if (!view.get("ended").empty()) unfinished = false;
-    ok = read_state(view.get("state"), filter, unfinished, finished) && ok;
+    admin::PageReads::Parts parts;
+    parts.unfinished = part != "finished" && view.get("ended").empty();
+    parts.finished = part != "unfinished";
+    ok = read_state(view.get("state"), filter, parts.unfinished, parts.finished) && ok;
     ok = read_filter(view, filter) && ok;
-    Page page = made("Search", "", unfinished ? view.now + a_while : valid_until(view));
-    bool more = false;
-    found.queues = store.queues.names(more);
+    Head head{200, "Search", "", parts.unfinished ? view.now + a_while : valid_until(view)};
+    Found found;
     if (!ok) {
-        page.status = 400;
+        head.status = 400;
+        found.queues = reads.queues();
         found.fault =
             "Something in this search cannot be understood: a text may have 200 bytes, a time looks like "
             "2026-03-01T08:15.";
-        if (json) return page.json = {{"error", found.fault}}, page;
-        page.html = search_page(view, found);
-        return page;
+        return {std::move(head), std::move(found)};
     }
     const bool narrowed = filter.state || !filter.queue.empty() || filter.since || filter.until || !part.empty();
-    const std::vector<Process> all = processes(store);
-    if (!filter.text.empty() && !narrowed) {
-        found.by_id = store.tasks.by_id(filter.text, view.now, 20);
-        finish(found.by_id, store, all, filter.text);
-    }
-    if (!filter.text.empty() && !after) found.named = queues_named(filter.text, found.queues, view.now, store);
-    if (unfinished) {
-        found.unfinished = store.tasks.unfinished(filter, view.now, after, options_.page_size);
-        finish(found.unfinished->lines, store, all, filter.text);
-    }
-    if (finished) {
-        found.finished = store.tasks.finished(filter, after, options_.page_size);
-        finish(found.finished->lines, store, all, filter.text);
-    }
-    if (json) return page.json = found_json(found, same_list(view, Link(view.base, "/search"))), page;
-    page.html = search_page(view, found);
-    return page;
+    parts.by_id = !filter.text.empty() && !narrowed;
+    found = reads.search(filter, parts, extent(after, filter.text));
+    found.ids_only = hides_text();
+    hide(found.by_id, filter.text);
+    if (found.unfinished) hide(found.unfinished->lines, filter.text);
+    if (found.finished) hide(found.finished->lines, filter.text);
+    return {std::move(head), std::move(found)};
 }
 
-BACKLITE_DECL Page Pages::task(const View& view, bool json, admin::Queries& store, const std::string& id) const {
-    const std::int64_t bound = options_.redact ? redactable + 1 : shown_bytes;
-    std::optional<TaskDetail> task = store.tasks.task(id, view.now, bound);
+BACKLITE_DECL Sheet<ShownTask> Pages::task(const View& view, admin::PageReads& reads, const std::string& id) const {
+    std::optional<TaskDetail> task = reads.task(id, options_.redact ? redactable + 1 : shown_bytes);
     if (!task) {
-        Page page = made("Not found", "", 0);
-        page.status = 404;
-        if (json) return page.json = {{"error", "There is no such task."}}, page;
-        page.html = message_page(
-            "There is no such task.",
-            "It was never added, or it has finished and was not kept: its queue's retention decides that.");
-        return page;
+        return {{404, "Not found", "", 0, "There is no such task.",
+                 "It was never added, or it has finished and was not kept: its queue's retention decides that."},
+                std::nullopt};
     }
-    const Shown payload = shown(*task, Secret::payload, shown_bytes);
-    const Shown error = shown(*task, Secret::error, shown_bytes);
-    const bool claimed = task->line.state == State::claimed;
-    if (claimed) task->line.entered = entered(task->line, processes(store));
-    Page page = made("Task " + short_name(id, 60), nav_of(task->line.state),
-                     claimed                     ? view.now + a_moment
-                     : task->line.due > view.now ? task->line.due
-                                                 : view.now + an_hour);
-    if (json) return page.json = task_json(*task, payload, error), page;
-    Shown readable = payload;
-    if (payload.how == Shown::How::whole || payload.how == Shown::How::cut) {
-        readable.text = readable_payload(payload.text, payload.kind, static_cast<std::size_t>(2 * shown_bytes));
-    }
-    page.html = task_page(view, *task, readable, error);
-    return page;
-}
-
-BACKLITE_DECL Page Pages::made(std::string heading, std::string_view nav, std::int64_t valid_until) {
-    Page page;
-    page.heading = std::move(heading);
-    page.nav = nav;
-    page.valid_until = valid_until;
-    return page;
-}
-
-BACKLITE_DECL Page Pages::not_understood() {
-    Page page = made("Not understood", "", 0);
-    page.status = 400;
-    page.json = {{"error", "Something in the address cannot be understood."}};
-    page.html = message_page("Something in the address cannot be understood.", "");
-    return page;
-}
-
-BACKLITE_DECL std::vector<std::string> Pages::queues_named(const std::string& text,
-                                                           const std::vector<std::string>& names, std::int64_t now,
-                                                           admin::Queries& store) {
-    constexpr std::size_t most = 8;
-    std::set<std::string> all(names.begin(), names.end());
-    store.statistics.add_names(now, all);
-    if (store.queues.has(text)) all.insert(text);
-    const std::string part = detail::lower(text);
-    std::vector<std::string> found;
-    for (const std::string& name : all) {
-        if (found.size() < most && detail::lower(name).find(part) != std::string::npos) found.push_back(name);
-    }
-    return found;
+    const TaskLine& line = task->line;
+    Head head{200, "Task " + short_name(id, 60), nav_of(line.state),
+              line.state == State::claimed ? view.now + a_moment
+              : line.due > view.now        ? line.due
+                                           : view.now + an_hour};
+    Shown payload = shown(*task, Secret::payload, shown_bytes);
+    Shown error = shown(*task, Secret::error, shown_bytes);
+    return {std::move(head), ShownTask{std::move(*task), std::move(payload), std::move(error)}};
 }
 
 BACKLITE_DECL bool Pages::read_state(std::string_view state, Filter& filter, bool& unfinished, bool& finished) {
@@ -230,18 +140,6 @@ BACKLITE_DECL bool Pages::read_filter(const View& view, Filter& filter) const {
            filter.queue.size() <= 1'000;
 }
 
-BACKLITE_DECL std::optional<Count> Pages::happened(const Filter& filter, const View& view, admin::Queries& store) {
-    if (!filter.since || !filter.text.empty()) return std::nullopt;
-    const std::int64_t until = (std::min)(filter.until.value_or(view.now), view.now);
-    return store.statistics.finished(*filter.since, until, view.now, filter.queue, *filter.state == State::failed);
-}
-
-BACKLITE_DECL std::vector<Process> Pages::processes(admin::Queries& store) const {
-    std::vector<Process> found = store.queues.processes();
-    store::sqlite::find_living(file_, found);
-    return found;
-}
-
 BACKLITE_DECL std::string_view Pages::nav_of(State state) {
     switch (state) {
         case State::claimed: return "Running";
@@ -253,13 +151,9 @@ BACKLITE_DECL std::string_view Pages::nav_of(State state) {
     return "Upcoming";
 }
 
-BACKLITE_DECL void Pages::finish(std::vector<TaskLine>& lines, admin::Queries& store,
-                                 const std::vector<Process>& processes, std::string_view part) const {
-    for (TaskLine& line : lines) {
-        if (line.state == State::claimed) line.entered = entered(line, processes);
-    }
+BACKLITE_DECL void Pages::hide(std::vector<TaskLine>& lines, std::string_view part) const {
     hide_errors(lines);
-    add_payloads(lines, store, part);
+    cut_payloads(lines, part);
 }
 
 BACKLITE_DECL void Pages::hide_errors(std::vector<TaskLine>& lines) const {
@@ -269,10 +163,8 @@ BACKLITE_DECL void Pages::hide_errors(std::vector<TaskLine>& lines) const {
     }
 }
 
-BACKLITE_DECL void Pages::add_payloads(std::vector<TaskLine>& lines, admin::Queries& store,
-                                       std::string_view part) const {
+BACKLITE_DECL void Pages::cut_payloads(std::vector<TaskLine>& lines, std::string_view part) const {
     const bool searched = !part.empty() && !hides_text();
-    store.tasks.read_payloads(lines, searched ? searched_bytes : shown_bytes);
     for (TaskLine& line : lines) {
         if (!line.payload_size) continue;
         const std::size_t at = searched ? detail::lower(line.payload).find(detail::lower(part)) : std::string::npos;

@@ -7,6 +7,7 @@
 #endif
 
 #include <backlite/impl/admin/database_view.ipp>
+#include <backlite/impl/admin/page_reads.ipp>
 #include <backlite/impl/platform/socket.ipp>
 #include <backlite/impl/store/model.ipp>
 #include <backlite/impl/store/sqlite/views/queue_reads.ipp>

@@ -93,7 +93,12 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
-BACKLITE_DECL Html task_page(const View& view, const TaskDetail& task, const Shown& payload, const Shown& error) {
+BACKLITE_DECL Html task_page(const View& view, const ShownTask& shown) {
+    const TaskDetail& task = shown.task;
+    Shown payload = shown.payload;
+    if (payload.how == Shown::How::whole || payload.how == Shown::How::cut) {
+        payload.text = readable_payload(payload.text, payload.kind, readable_bytes);
+    }
     const TaskLine& line = task.line;
     Html html;
     html.put(R"(<p class="back"><a href="{}">« {}</a></p>)",
@@ -109,8 +114,8 @@ BACKLITE_DECL Html task_page(const View& view, const TaskDetail& task, const Sho
         html.put(R"(<div><span>Took</span><b>{}</b></div>)", span_text(std::chrono::microseconds{*line.duration_us}));
     html.put("</div>");
     detail::put_text(html, view, task,
-                     line.state == State::failed && line.attempts < 2 ? "Error" : "Error of the last attempt", error,
-                     task.error_size, false);
+                     line.state == State::failed && line.attempts < 2 ? "Error" : "Error of the last attempt",
+                     shown.error, task.error_size, false);
     detail::put_timeline(html, view, task);
     detail::put_text(html, view, task, "Payload", payload, task.payload_size, true);
     return html;
