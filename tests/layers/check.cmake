@@ -31,7 +31,6 @@ endforeach()
 set(below "^(impl/)?(platform|store)/")
 set(foreign
     "^(sqlite3|SQLiteCpp/.+|unistd|fcntl|poll|pthread|signal|sched|dirent|netdb|(sys|linux|netinet|arpa)/.+)\\.h$")
-set(not_yet "^(impl/)?(admin|ui)/")  # floors that still know of them
 
 # A file may include what stands before `header` in the list; its bodies may include the header itself too.
 function(check_file file header own_place)
@@ -49,7 +48,7 @@ function(check_file file header own_place)
         endif()
         set(what ${CMAKE_MATCH_1})
         if(what MATCHES "${foreign}")
-            if(NOT name MATCHES "${below}" AND NOT name MATCHES "${not_yet}")
+            if(NOT name MATCHES "${below}")
                 fault("${name} includes ${what}, which is the business of platform/ and store/")
             endif()
         elseif(what STREQUAL "backlite/impl/${header}.ipp")
