@@ -32,7 +32,7 @@ TEST_CASE("process_locks: lists a lock on the file with its bytes, its kind and 
     REQUIRE(fd >= 0);
     const auto inode = platform::identify(folder.file("a")).inode;
     CHECK(platform::process_locks(inode).empty());
-    for (const short type : {F_RDLCK, F_WRLCK}) {
+    for (const auto type : {static_cast<short>(F_RDLCK), static_cast<short>(F_WRLCK)}) {
         struct ::flock lock {};
         lock.l_type = type;
         lock.l_start = 120;
