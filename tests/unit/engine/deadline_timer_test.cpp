@@ -55,13 +55,18 @@ public:
 
 std::shared_ptr<detail::StopSignal> new_signal() { return std::make_shared<detail::StopSignal>(); }
 
+/// Several fire on as many threads, so one may be a moment behind the last of a look.
+bool fires(const std::shared_ptr<detail::StopSignal>& signal) {
+    return eventually([&] { return signal->reason() == StopReason::timeout && signal->token().stop_requested(); });
+}
+
 TEST_CASE("DeadlineTimer: fires a signal once its deadline has come, with the reason") {
     Shop shop;
     const auto signal = new_signal();
     shop.arm(0, 10s, signal);
     shop.clock.advance(10s);
     REQUIRE(shop.look());
-    CHECK(signal->reason() == StopReason::timeout);
+    CHECK(fires(signal));
     CHECK(signal->token().stop_requested());
 }
 
@@ -128,7 +133,7 @@ TEST_CASE("DeadlineTimer: disarming one worker leaves the others") {
     shop.clock.advance(10s);
     REQUIRE(shop.look());
     CHECK(first->reason() == StopReason::none);
-    CHECK(second->reason() == StopReason::timeout);
+    CHECK(fires(second));
 }
 
 TEST_CASE("DeadlineTimer: arming a worker anew forgets its task before") {
@@ -144,7 +149,7 @@ TEST_CASE("DeadlineTimer: arming a worker anew forgets its task before") {
     shop.clock.advance(10s);
     REQUIRE(shop.look());
     CHECK(before->reason() == StopReason::none);
-    CHECK(after->reason() == StopReason::timeout);
+    CHECK(fires(after));
 }
 
 TEST_CASE("DeadlineTimer: of several deadlines those fire that have come") {
@@ -157,8 +162,8 @@ TEST_CASE("DeadlineTimer: of several deadlines those fire that have come") {
     shop.arm(2, 20s, second);
     shop.clock.advance(20s);
     REQUIRE(shop.look());
-    CHECK(eventually([&] { return first->reason() == StopReason::timeout; }));  // each on a thread of its own
-    CHECK(eventually([&] { return second->reason() == StopReason::timeout; }));
+    CHECK(fires(first));
+    CHECK(fires(second));
     CHECK(third->reason() == StopReason::none);
 }
 
@@ -195,7 +200,7 @@ TEST_CASE("DeadlineTimer: a stop callback may use the timer, on a thread of the 
     shop.clock.advance(10s);
     REQUIRE(shop.look());
     REQUIRE(shop.look());
-    CHECK(next->reason() == StopReason::timeout);
+    CHECK(fires(next));
     CHECK(listed);
 }
 
