@@ -34,6 +34,8 @@ class HostTransaction {
 public:
     /// Begins nothing yet, but prepares the end, so that it works without memory. Errors: StorageError.
     explicit HostTransaction(SQLite::Database& database);
+    HostTransaction(const HostTransaction&) = delete;
+    HostTransaction& operator=(const HostTransaction&) = delete;
 
     /// Takes the write lock. `file`: for the message. Blocks for `patience` at most: the connection's own busy timeout
     /// or handler does not count. Errors: BusyError after that; StorageError. Then `roll_back` must follow.
