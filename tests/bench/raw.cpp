@@ -8,7 +8,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include <backlite/id.hpp>
+#include <backlite/core/id_generator.hpp>
 
 #include "stopwatch.hpp"
 #include "workload.hpp"

@@ -260,6 +260,7 @@ private:
     std::vector<store::EndedAttempt> unwritten_{};
     Steady::time_point next_probe_{};
     Steady::time_point next_observation_{};
+    Steady::time_point planned_{};  ///< when the cycle that runs was planned
     Steady::time_point next_lease_{};
     Steady::time_point next_purge_{};
     Steady::time_point next_strays_ = Steady::now() + std::chrono::seconds{1};  ///< other clients may be starting too

@@ -233,6 +233,7 @@ BACKLITE_DECL store::CyclePlan Dispatcher::make_plan(const WorkerPool::Load& loa
     store::CyclePlan plan;
     const auto now = parts_.clock.steady_now();
     const std::int64_t wall = to_ms(parts_.clock.now());
+    planned_ = now;
     if (now >= next_lease_) {
         plan.leases = parts_.pool.claims();
         for (const store::EndedAttempt& refused : apart_.outcomes()) {
@@ -311,7 +312,7 @@ BACKLITE_DECL void Dispatcher::settle(const store::CyclePlan& plan, store::Cycle
                       finished.resolved.wait ? finished.resolved.wait_until : (std::min)(finished.due, wall));
         }
     }
-    if (!plan.leases.empty()) next_lease_ = saturating_add(parts_.clock.steady_now(), lease_interval());
+    if (!plan.leases.empty()) next_lease_ = saturating_add(planned_, lease_interval());
     for (const store::Refusal& refused : result.refused_leases) {
         apart_.tell_lease(plan.leases[refused.index].first, refused.error, real);
     }
