@@ -63,6 +63,8 @@ public:
 
     Connection(const Connection&) = delete;
     Connection& operator=(const Connection&) = delete;
+    /// Writes its log into the database if it is the last one, but not a log that others have deleted.
+    ~Connection();
 
     [[nodiscard]] sqlite3* handle() noexcept { return database_.getHandle(); }
 

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <filesystem>
 #include <fstream>
+#include <memory>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -144,6 +145,20 @@ TEST_CASE("Connection: the writer makes a checkpoint once its log has 1,000 page
     CHECK(pages_after(10, "PRAGMA wal_autocheckpoint=20") < 5);
     CHECK(pages_after(20, "PRAGMA wal_autocheckpoint=20") >= 20);
     CHECK(pages_after(1'000, "PRAGMA wal_autocheckpoint=0") < 5);
+}
+
+TEST_CASE("Connection: a log that others have deleted is never written into the database") {
+    const TempFolder folder;
+    const ClientConfig config = quick_config(folder.file("app.db"));
+    const auto size = [&] { return fs::file_size(config.database); };
+    auto writer = std::make_unique<Connection>(config, Role::writer);
+    execute(writer->handle(), "CREATE TABLE t (b)");
+    const auto before = size();
+    for (const std::string suffix : {"-wal", "-shm"}) REQUIRE(fs::remove(config.database + suffix));
+    execute(writer->handle(), "INSERT INTO t VALUES (zeroblob(4096 * 1500))");  // enough for a checkpoint
+    CHECK(size() == before);
+    writer.reset();
+    CHECK(size() == before);
 }
 
 TEST_CASE("Connection: tells extended error codes") {

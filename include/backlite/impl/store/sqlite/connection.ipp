@@ -29,6 +29,14 @@ BACKLITE_DECL Connection::Connection(const ClientConfig& config, Role role) : da
     for (File& each : files_) each.identity = platform::identify(each.name);
 }
 
+BACKLITE_DECL Connection::~Connection() {
+    try {
+        if (lost_file() != nullptr) give_up_log();
+    } catch (...) {  // it cannot be told: the log that stays is read by whoever opens the file next
+        give_up_log();
+    }
+}
+
 BACKLITE_DECL const std::string* Connection::lost_file() const {
     for (const File& each : files_) {
         if (each.identity == platform::FileIdentity{}) continue;  // it was none
