@@ -17,8 +17,8 @@
 #define BACKLITE_VERSION_JOIN(major, minor, patch, mode) v##major##_##minor##_##patch##mode
 #define BACKLITE_VERSION_NAME(major, minor, patch, mode) BACKLITE_VERSION_JOIN(major, minor, patch, mode)
 // With BACKLITE_SEPARATE_COMPILATION, defined in each source file of a program, the headers declare, and one source
-// file that includes <backlite/impl/src.hpp> compiles the bodies. The namespace tells the modes apart, so that a
-// program that mixes them does not link.
+// file that includes <backlite/impl/src.hpp> compiles the bodies. The namespace tells the modes apart, so that files of
+// both which pass types of the library to each other do not link.
 #if defined(BACKLITE_SEPARATE_COMPILATION)
 #define BACKLITE_DECL
 #if defined(_GLIBCXX_DEBUG)

@@ -280,7 +280,6 @@ BACKLITE_DECL bool GroupCommit::look_around(Found& found) {
         const std::string* const lost = connection_.lost_file();
         files_checked_ = now;
         if (lost == nullptr) return true;
-        connection_.give_up_log();
         const bool main = *lost == connection_.file();
         found.fatal.emplace(detail::format("database \"{}\"{} was moved, replaced or deleted",
                                            {connection_.file(), main ? "" : ": its file \"" + *lost + '"'}),
