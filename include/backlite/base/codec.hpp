@@ -68,15 +68,47 @@ private:
 /// The text of what was thrown. REQUIRES: inside a handler.
 [[nodiscard]] std::string current_error();
 
+/// The JSON in a payload. Errors: std::runtime_error or nlohmann's, saying why it cannot be read.
+template <class Json>
+[[nodiscard]] Json parse_payload(std::string_view payload) {
+    if (json_depth(payload) > max_json_depth) {
+        throw std::runtime_error(format("its JSON nests deeper than {}", {max_json_depth}));
+    }
+    return Json::parse(payload);
+}
+
+/// The payload that holds a value. Errors: std::runtime_error or nlohmann's, saying why it cannot be written.
+template <class Json>
+[[nodiscard]] std::string dump_payload(const Json& json) {
+    std::string text = json.dump();
+    const JsonShape shape = json_shape(text);
+    if (shape.depth > max_json_depth) {
+        throw std::runtime_error(format("its JSON nests deeper than {}", {max_json_depth}));
+    }
+    if (shape.has_null && has_no_number(json)) {
+        throw std::runtime_error("a number in it is NaN or infinite, which JSON does not have");
+    }
+    return text;
+}
+
+#if defined(BACKLITE_SEPARATE_COMPILATION)
+// nlohmann_json's parser and writer are half of what a file with a task compiles.
+extern template class TakesApart<nlohmann::json>;
+extern template nlohmann::json parse_payload<nlohmann::json>(std::string_view);
+extern template std::string dump_payload<nlohmann::json>(const nlohmann::json&);
+extern template class TakesApart<nlohmann::ordered_json>;
+extern template nlohmann::ordered_json parse_payload<nlohmann::ordered_json>(std::string_view);
+extern template std::string dump_payload<nlohmann::ordered_json>(const nlohmann::ordered_json&);
+#endif
+
+[[noreturn]] void throw_encode_error(const std::string& queue, const std::string& why);
+
 /// The task that a payload holds.
 /// Errors: std::runtime_error saying why it cannot be read, or what `from_json` throws.
 template <class T>
 [[nodiscard]] T decode(std::string_view payload) {
-    if (json_depth(payload) > max_json_depth) {
-        throw std::runtime_error(format("its JSON nests deeper than {}", {max_json_depth}));
-    }
     T task{};
-    auto json = JsonOf<T>::parse(payload);
+    auto json = parse_payload<JsonOf<T>>(payload);
     const TakesApart<JsonOf<T>> apart(json);
     if constexpr (!Fieldless<T>) json.get_to(task);
     return task;
@@ -90,23 +122,15 @@ template <class T>
     if constexpr (Fieldless<T>) {
         return "{}";
     } else {
-        std::string text;
         std::string why;
         try {
             JsonOf<T> json(task);
             const TakesApart<JsonOf<T>> apart(json);
-            text = json.dump();
-            const JsonShape shape = json_shape(text);
-            if (shape.depth > max_json_depth) {
-                why = format("its JSON nests deeper than {}", {max_json_depth});
-            } else if (shape.has_null && has_no_number(json)) {
-                why = "a number in it is NaN or infinite, which JSON does not have";
-            }
+            return dump_payload(json);
         } catch (...) {
             why = current_error();
         }
-        if (why.empty()) return text;
-        throw EncodeError(format("queue \"{}\": a task cannot be encoded: {}", {queue, why}), queue);
+        throw_encode_error(queue, why);
     }
 }
 

@@ -32,9 +32,7 @@ public:
     Piece(long long number) noexcept : Piece(fmt::format_int(number)) {}
     Piece(unsigned long long number) noexcept : Piece(fmt::format_int(number)) {}
     /// The shortest text that reads back as the same number, whatever the locale.
-    Piece(double number)
-        : text_(number_,
-                static_cast<std::size_t>(fmt::vformat_to(number_, "{}", fmt::make_format_args(number)) - number_)) {}
+    Piece(double number) noexcept;
     // NOLINTEND(google-explicit-constructor)
     Piece(const Piece&) = delete;
     Piece& operator=(const Piece&) = delete;

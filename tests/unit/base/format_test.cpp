@@ -30,8 +30,8 @@ TEST_CASE("format: numbers read as fmt writes them") {
     const auto most = (std::numeric_limits<std::uint64_t>::max)();
     CHECK(format("{} {} {} {}", {-1, 4'000'000'000U, least, most}) ==
           fmt::format("{} {} {} {}", -1, 4'000'000'000U, least, most));
-    for (const double number : {0.5, -1.0, 0.1, 100'000.0, 1e300, 0.123456789, std::numeric_limits<double>::quiet_NaN(),
-                                std::numeric_limits<double>::infinity()}) {
+    for (const double number : {0.5, -1.0, 0.1, 100'000.0, 1e300, 0.123456789, -2.2250738585072014e-308, 1e15, 123456.5,
+                                std::numeric_limits<double>::quiet_NaN(), std::numeric_limits<double>::infinity()}) {
         CHECK(format("{}", {number}) == fmt::format("{}", number));
     }
 }

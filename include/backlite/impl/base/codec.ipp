@@ -46,6 +46,19 @@ BACKLITE_DECL std::string current_error() {
     }
 }
 
+BACKLITE_DECL void throw_encode_error(const std::string& queue, const std::string& why) {
+    throw EncodeError(format("queue \"{}\": a task cannot be encoded: {}", {queue, why}), queue);
+}
+
+#if defined(BACKLITE_SEPARATE_COMPILATION)
+template class TakesApart<nlohmann::json>;
+template nlohmann::json parse_payload<nlohmann::json>(std::string_view);
+template std::string dump_payload<nlohmann::json>(const nlohmann::json&);
+template class TakesApart<nlohmann::ordered_json>;
+template nlohmann::ordered_json parse_payload<nlohmann::ordered_json>(std::string_view);
+template std::string dump_payload<nlohmann::ordered_json>(const nlohmann::ordered_json&);
+#endif
+
 }  // namespace detail
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
