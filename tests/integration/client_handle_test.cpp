@@ -182,9 +182,8 @@ TEST_CASE("ClientHandle: a thread of the host may stop the client by it while th
     }
 }
 
-TEST_CASE("Client: destroyed in a callback that another client runs on its worker, it does not wait for itself") {
-    const TempFolder folder;
-    Journal journal;
+TEST_CASE_METHOD(
+    Story, "Client: destroyed in a callback that another client runs on its worker, it does not wait for itself") {
     auto outer = std::make_unique<Client>(quick(folder.file("outer.db"), 1));
     Client inner{quick(folder.file("inner.db"), 1)};
     const ClientHandle handle = *outer;
@@ -205,10 +204,8 @@ TEST_CASE("Client: destroyed in a callback that another client runs on its worke
     CHECK(eventually([&] { return ended(handle); }));
 }
 
-TEST_CASE("Client: destroyed in a stop callback of its own stop, that call still returns") {
-    const TempFolder folder;
-    Journal journal;
-    auto client = std::make_unique<Client>(quick(folder.file("q.db"), 1));
+TEST_CASE_METHOD(Story, "Client: destroyed in a stop callback of its own stop, that call still returns") {
+    auto client = std::make_unique<Client>(quick(file, 1));
     const ClientHandle handle = *client;
     client->register_queue<Job>([&](Context& context, const Job&) {
         const std::stop_callback callback(context.stop_token(), [&] { client.reset(); });

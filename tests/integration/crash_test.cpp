@@ -102,9 +102,8 @@ void rescue_only(const std::string& file) {
     CHECK(client.stop(1h));
 }
 
-TEST_CASE("crash: a process killed inside a processor counts one, spends no attempt, and the task runs again") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
+TEST_CASE_METHOD(Story,
+                 "crash: a process killed inside a processor counts one, spends no attempt, and the task runs again") {
     Process worker([&](const Process::Inside& parent) {
         parent.wait();
         run_until_killed(file, 1, parent, [&](const Work&) {
@@ -122,7 +121,6 @@ TEST_CASE("crash: a process killed inside a processor counts one, spends no atte
     CHECK(look.tasks("claimed_at IS NULL AND owner IS NULL AND crashes = 1 AND attempts = 0 AND claim = 1") == 1);
     CHECK(look.number("SELECT count(*) FROM backlite_clients") == 0);
 
-    Journal journal;
     Client client{quick(file)};
     client.register_queue<Work>(
         [&](Context& context, const Work&) { journal.note(fmt::format("attempt {}", context.attempt())); });
@@ -225,10 +223,7 @@ TEST_CASE("crash: what a death costs is at most the tasks inside and the outcome
     CHECK(ran <= tasks / 2 + 1 + 1024);  // two batches of the most that is claimed ahead
 }
 
-TEST_CASE("crash: snoozes and give-backs spend neither attempts nor crashes") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    Journal journal;
+TEST_CASE_METHOD(Story, "crash: snoozes and give-backs spend neither attempts nor crashes") {
     Client client{quick(file)};
     client.register_queue<Work>([&](Context& context, const Work& work) -> Outcome {
         journal.note(fmt::format("{} {}", work.name, context.attempt()));
@@ -348,12 +343,9 @@ TEST_CASE("crash: a poison task beside three long ones: it fails, and they all s
     CHECK(look.completed("json_extract(CAST(task AS text), '$.name') = 'poison' AND error LIKE '%died 3 times%'") == 1);
 }
 
-TEST_CASE("crash: a task one crash short of its bound runs beside no other crashed task") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
+TEST_CASE_METHOD(Story, "crash: a task one crash short of its bound runs beside no other crashed task") {
     set_up(file, {{"last A"}, {"last B"}, {"crashed"}, {"fresh"}});
     note_crashes(file);
-    Journal journal;
     std::array<Gate, 3> gates;
     Client client{quick(file, 8)};
     const OpensAtEnd opens_a(gates[0]);

@@ -177,14 +177,9 @@ TEST_CASE("fork: a client that was never started refuses its calls in the child 
     CHECK(client.counts().empty());
 }
 
-TEST_CASE("fork: the destructor in the child returns, and the parent's tasks, locks and file are unharmed") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    Journal journal;
+TEST_CASE_METHOD(Story,
+                 "fork: the destructor in the child returns, and the parent's tasks, locks and file are unharmed") {
     Gate gate;
-    auto log = std::make_shared<LogBook>();
-    ClientConfig config = quick(file);
-    config.logger = log;
     auto client = std::make_unique<Client>(config);
     const OpensAtEnd opens(gate);
     client->register_queue<Work>([&](const Work& work) {
@@ -217,9 +212,7 @@ TEST_CASE("fork: the destructor in the child returns, and the parent's tasks, lo
     CHECK(Look(file).integrity() == "ok");
 }
 
-TEST_CASE("fork: a child that lives on does not keep its dead parent's claims") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
+TEST_CASE_METHOD(Story, "fork: a child that lives on does not keep its dead parent's claims") {
     Process worker([&](const Process::Inside& parent) {
         parent.wait();
         Client client{quick(file, 1)};
@@ -246,7 +239,6 @@ TEST_CASE("fork: a child that lives on does not keep its dead parent's claims") 
     worker.kill();
     REQUIRE(::kill(grandchild, 0) == 0);
 
-    Journal journal;
     Client client{quick(file)};
     client.register_queue<Work>([&](const Work& work) { journal.note(work.name); });
     client.start();
@@ -255,10 +247,7 @@ TEST_CASE("fork: a child that lives on does not keep its dead parent's claims") 
     CHECK(client.stop(1h));
 }
 
-TEST_CASE("fork: a child that comes back out of the processor ends, and the task is its parent's alone") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    Journal journal;
+TEST_CASE_METHOD(Story, "fork: a child that comes back out of the processor ends, and the task is its parent's alone") {
     Client client{quick(file)};
     client.register_queue<Work>([&](const Work& work) {
         const pid_t child = ::fork();

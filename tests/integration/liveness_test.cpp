@@ -89,10 +89,7 @@ void set_up(const std::string& file, const std::vector<Work>& tasks = {}) {
 
 // ---- the number of a claim ------------------------------------------------------------------------------------------
 
-TEST_CASE("claim: its number rises with each claim of the row and is never lowered") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    Journal journal;
+TEST_CASE_METHOD(Story, "claim: its number rises with each claim of the row and is never lowered") {
     Look look((set_up(file, {{"a"}}), file));
     std::vector<std::int64_t> numbers;
     Client client{quick(file)};
@@ -160,13 +157,10 @@ TEST_CASE("claim: whatever a worker returns whose claim was taken changes nothin
     }
 }
 
-TEST_CASE("claim: a worker that lost it is told at its next lease, and only that one") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    Journal journal;
+TEST_CASE_METHOD(Story, "claim: a worker that lost it is told at its next lease, and only that one") {
     Gate gate;
     auto clock = std::make_shared<ManualClock>();
-    ClientConfig config = quick(file, 3);
+    config.num_workers = 3;
     config.clock = clock;
     config.release_after = 30s;
     Client client{config};
@@ -281,9 +275,7 @@ auto holds(const std::string& file, std::chrono::milliseconds release_after = 10
     };
 }
 
-TEST_CASE("rescue: a client that starts takes back what the dead hold before its first claim") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
+TEST_CASE_METHOD(Story, "rescue: a client that starts takes back what the dead hold before its first claim") {
     Process dies(holds(file));
     set_up(file, {{"held"}});
     dies.next();
@@ -291,7 +283,6 @@ TEST_CASE("rescue: a client that starts takes back what the dead hold before its
     dies.kill();
     set_up(file, {{"younger"}});
 
-    Journal journal;
     Client client{quick(file, 1)};
     client.register_queue<Work>([&](const Work& work) { journal.note(work.name); });
     client.start();
@@ -354,17 +345,14 @@ TEST_CASE("rescue: three living clients give a dead one's claim back once, and c
     CHECK(log->count({"rescued"}) == 1);
 }
 
-TEST_CASE("rescue: a frozen owner's claim is not taken before release_after, is after it, and the owner is told") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
+TEST_CASE_METHOD(
+    Story, "rescue: a frozen owner's claim is not taken before release_after, is after it, and the owner is told") {
     Process owner(holds(file, 600ms));
     set_up(file, {{"held"}});
     owner.next();
     REQUIRE(owner.await("inside"));
 
-    Journal journal;
     auto clock = std::make_shared<ManualClock>(std::chrono::system_clock::now());
-    ClientConfig config = quick(file);
     config.clock = clock;
     config.release_after = 600ms;
     Client client{config};
@@ -399,16 +387,12 @@ TEST_CASE("rescue: a frozen owner's claim is not taken before release_after, is 
     CHECK(journal.count("taken") == 1);
 }
 
-TEST_CASE("rescue: an observer that was frozen itself gives the living time to show themselves") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
+TEST_CASE_METHOD(Story, "rescue: an observer that was frozen itself gives the living time to show themselves") {
     Process owner(holds(file));
     set_up(file, {{"held"}});
     owner.next();
     REQUIRE(owner.await("inside"));
-    Journal journal;
     auto clock = std::make_shared<ManualClock>(std::chrono::system_clock::now());
-    ClientConfig config = quick(file);
     config.clock = clock;
     Client client{config};
     Rounds<PingA> rounds(client);
@@ -426,7 +410,7 @@ TEST_CASE("rescue: an observer that was frozen itself gives the living time to s
     CHECK(owner.await("token fired: stopping"));
 }
 
-TEST_CASE("rescue: a lease that nobody could write is no sign of a hung owner") {
+TEST_CASE_METHOD(Story, "rescue: a lease that nobody could write is no sign of a hung owner") {
     class CountingClock final : public backlite::Clock {
     public:
         [[nodiscard]] backlite::TimePoint now() const noexcept override { return clock_.now(); }
@@ -448,13 +432,9 @@ TEST_CASE("rescue: a lease that nobody could write is no sign of a hung owner") 
         ManualClock clock_{};
         mutable std::atomic<int> reads_{0};
     };
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    Journal journal;
     Gate gate;
     const auto owner_clock = std::make_shared<ManualClock>();
     const auto observer_clock = std::make_shared<CountingClock>();
-    ClientConfig config = quick(file);
     config.release_after = 40s;
     config.clock = owner_clock;
     Client owner{config};
@@ -488,13 +468,9 @@ TEST_CASE("rescue: a lease that nobody could write is no sign of a hung owner") 
     CHECK(look.tasks("claim = 1") == 1);
 }
 
-TEST_CASE("lease: a living client keeps its claim twenty times release_after") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    Journal journal;
+TEST_CASE_METHOD(Story, "lease: a living client keeps its claim twenty times release_after") {
     Gate gate;
     auto clock = std::make_shared<ManualClock>();
-    ClientConfig config = quick(file);
     config.clock = clock;
     config.release_after = 10s;
     Client owner{config};
@@ -525,13 +501,9 @@ TEST_CASE("lease: a living client keeps its claim twenty times release_after") {
     CHECK(Look(file).tasks("queue = 'work'") == 0);
 }
 
-TEST_CASE("lease: a client that could not stop in time keeps extending those of the tasks that run on") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    Journal journal;
+TEST_CASE_METHOD(Story, "lease: a client that could not stop in time keeps extending those of the tasks that run on") {
     Gate gate;
     auto clock = std::make_shared<ManualClock>();
-    ClientConfig config = quick(file);
     config.clock = clock;
     config.release_after = 10s;
     Client owner{config};
@@ -561,16 +533,11 @@ TEST_CASE("lease: a client that could not stop in time keeps extending those of 
     CHECK(journal.entries().size() == 1);
 }
 
-TEST_CASE("lease: one that could not be written while the file was locked is written as soon as it is free") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    Journal journal;
+TEST_CASE_METHOD(Story,
+                 "lease: one that could not be written while the file was locked is written as soon as it is free") {
     Gate gate;
     auto clock = std::make_shared<ManualClock>();
-    auto log = std::make_shared<LogBook>();
-    ClientConfig config = quick(file);
     config.clock = clock;
-    config.logger = log;
     config.release_after = 30s;
     config.busy_timeout = 0ms;  // a locked file is worth a log line at once
     Client client{config};
@@ -596,17 +563,13 @@ TEST_CASE("lease: one that could not be written while the file was locked is wri
 
 // ---- claims without an owner ----------------------------------------------------------------------------------------
 
-TEST_CASE("ownerless: a claim that does not say whose it is lapses at claimed_at plus release_after") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
+TEST_CASE_METHOD(Story, "ownerless: a claim that does not say whose it is lapses at claimed_at plus release_after") {
     set_up(file, {{"held"}});
     auto clock = std::make_shared<ManualClock>(std::chrono::system_clock::now());
     const std::int64_t now = backlite::to_ms(clock->now());
     Look look(file);
     // As Go backlite claims.
     look.run(fmt::format("UPDATE backlite_tasks SET claimed_at = {}, attempts = 1", now));
-    Journal journal;
-    ClientConfig config = quick(file);
     config.clock = clock;
     Client client{config};
     Rounds<PingA> rounds(client);
@@ -621,20 +584,17 @@ TEST_CASE("ownerless: a claim that does not say whose it is lapses at claimed_at
     CHECK(journal.await("attempt 2"));
 }
 
-TEST_CASE("ownerless: what has lapsed is taken at start, and claims that appear later when they fall due") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
+TEST_CASE_METHOD(Story,
+                 "ownerless: what has lapsed is taken at start, and claims that appear later when they fall due") {
     set_up(file, {{"old"}, {"new"}});
     auto clock = std::make_shared<ManualClock>(std::chrono::system_clock::now());
     const std::int64_t now = backlite::to_ms(clock->now());
-    ClientConfig config = quick(file);
     config.clock = clock;
     Look look(file);
     look.run(fmt::format("UPDATE backlite_tasks SET claimed_at = {}", now - config.release_after.count()));
     look.run(
         "UPDATE backlite_tasks SET wait_until = 9999999999999, claimed_at = NULL WHERE CAST(task AS text) LIKE "
         "'%new%'");
-    Journal journal;
     Client client{config};
     Rounds<PingA> rounds(client);
     client.register_queue<Work>([&](const Work& work) { journal.note(work.name); });
@@ -666,16 +626,12 @@ TEST_CASE("ownerless: claims that lapse in several transactions are told of once
     CHECK(Look(file).tasks("claimed_at IS NULL") == 1200);
 }
 
-TEST_CASE("ownerless: a claim from a time that is still to come lapses release_after from the start") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
+TEST_CASE_METHOD(Story, "ownerless: a claim from a time that is still to come lapses release_after from the start") {
     set_up(file, {{"held"}});
     auto clock = std::make_shared<ManualClock>(std::chrono::system_clock::now());
-    ClientConfig config = quick(file);
     config.clock = clock;
     Look look(file);
     look.run("UPDATE backlite_tasks SET claimed_at = 4102444800000");
-    Journal journal;
     Client client{config};
     Rounds<PingA> rounds(client);
     client.register_queue<Work>([&](const Work& work) { journal.note(work.name); });
@@ -689,13 +645,10 @@ TEST_CASE("ownerless: a claim from a time that is still to come lapses release_a
 
 // ---- the side file --------------------------------------------------------------------------------------------------
 
-TEST_CASE("side file: its deletion under a running client is noticed when another client starts") {
+TEST_CASE_METHOD(Story, "side file: its deletion under a running client is noticed when another client starts") {
     // The other one sees nobody's locks, so it takes the first for dead and its claims with it. The first cannot be
     // rescued any more, so it must not go on.
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    Journal journal;
-    ClientConfig config = quick(file, 1);
+    config.num_workers = 1;
     config.on_fatal = [&](const backlite::Error& error) { journal.note(error.what()); };
     Client first{config};
     first.register_queue<Work>([&](Context& context, const Work& work) {

@@ -194,10 +194,7 @@ TEST_CASE("overload: quick tasks claimed behind a slow one run elsewhere once an
     CHECK(best < 500ms);
 }
 
-TEST_CASE("overload: while another client lives, slow tasks are claimed for free workers only") {
-    const TempFolder folder;
-    const std::string file = folder.file("q.db");
-    Journal journal;
+TEST_CASE_METHOD(Story, "overload: while another client lives, slow tasks are claimed for free workers only") {
     std::array<Gate, 2> gates;
     Client one{quick(file, 1)};
     Client two{quick(file, 1)};
@@ -225,11 +222,9 @@ TEST_CASE("overload: while another client lives, slow tasks are claimed for free
     CHECK(journal.entries().size() == 6);
 }
 
-TEST_CASE("overload: of large tasks no more than 16 MiB are claimed ahead") {
-    const TempFolder folder;
-    ClientConfig config = quick(folder.file("q.db"), 1);
+TEST_CASE_METHOD(Story, "overload: of large tasks no more than 16 MiB are claimed ahead") {
+    config.num_workers = 1;
     config.clock = std::make_shared<backlite::testing::ManualClock>();  // so each task counts as quick
-    Journal journal;
     Gate gate;
     Client client{config};
     const OpensAtEnd opens(gate);

@@ -38,6 +38,7 @@
 
 #include <events.hpp>
 #include <patience.hpp>
+#include <temp_folder.hpp>
 
 namespace backlite_test {
 
@@ -352,6 +353,19 @@ private:
     config.durability = backlite::Durability::process;
     return config;
 }
+
+/// What a story about a client begins with. Declared before the client, so that it outlives what the client still runs.
+struct Story {
+    Story() { config.logger = log; }
+    Story(const Story&) = delete;
+    Story& operator=(const Story&) = delete;
+
+    TempFolder folder{};
+    const std::string file = folder.file("q.db");
+    Journal journal{};
+    std::shared_ptr<LogBook> log = std::make_shared<LogBook>();
+    backlite::ClientConfig config = quick(file);
+};
 
 /// Stops a process outside of its write transactions: one that holds the write lock would hold everybody up.
 inline void freeze_at_rest(Process& process, const std::string& file) {

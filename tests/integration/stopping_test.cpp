@@ -200,11 +200,9 @@ namespace {
 
 // ---- stop -----------------------------------------------------------------------------------------------------------
 
-TEST_CASE("stop: claims that no worker has started go back as if they had never been taken") {
-    const TempFolder folder;
-    Journal journal;
+TEST_CASE_METHOD(Story, "stop: claims that no worker has started go back as if they had never been taken") {
     Gate gate;
-    Client client{quick(folder.file("q.db"), 1)};
+    Client client{quick(file, 1)};
     const OpensAtEnd opens(gate);
     client.register_queue<Job>([&](const Job& job) {
         journal.note(job.name);
@@ -215,7 +213,7 @@ TEST_CASE("stop: claims that no worker has started go back as if they had never 
     client.add(jobs).save();
     client.start();
     REQUIRE(journal.await("slow"));
-    Look look(folder.file("q.db"));
+    Look look(file);
     REQUIRE(eventually([&] { return look.tasks("claimed_at IS NOT NULL") > 1; }));
 
     std::optional<bool> stopped;
@@ -231,13 +229,8 @@ TEST_CASE("stop: claims that no worker has started go back as if they had never 
     CHECK(look.completed("succeeded = 1") == 21);
 }
 
-TEST_CASE("stop: waits for running tasks and returns as soon as they have ended") {
-    const TempFolder folder;
-    Journal journal;
+TEST_CASE_METHOD(Story, "stop: waits for running tasks and returns as soon as they have ended") {
     Gate gate;
-    auto log = std::make_shared<LogBook>();
-    ClientConfig config = quick(folder.file("q.db"));
-    config.logger = log;
     Client client{config};
     const OpensAtEnd opens(gate);
     client.register_queue<Job>([&](Context& context, const Job&) {
@@ -261,10 +254,8 @@ TEST_CASE("stop: waits for running tasks and returns as soon as they have ended"
     CHECK(log->count({"task dispatcher stopping"}) == 1);
 }
 
-TEST_CASE("stop: after its patience it fires the tokens, and says that the tasks were late") {
-    const TempFolder folder;
-    Journal journal;
-    Client client{quick(folder.file("q.db"))};
+TEST_CASE_METHOD(Story, "stop: after its patience it fires the tokens, and says that the tasks were late") {
+    Client client{quick(file)};
     client.register_queue<Job>([&](Context& context, const Job&) {
         journal.note("inside");
         if (fires(context.stop_token())) journal.note(std::string{to_string(context.stop_reason())});
@@ -286,11 +277,10 @@ TEST_CASE("stop: gives tasks that ignore their token one second more, then retur
     CHECK(watch.elapsed() < 20s);
 }
 
-TEST_CASE("stop: start throws while tasks that ignored their token run, names them, and works once they have ended") {
-    const TempFolder folder;
-    Journal journal;
+TEST_CASE_METHOD(
+    Story, "stop: start throws while tasks that ignored their token run, names them, and works once they have ended") {
     Gate gate;
-    Client client{quick(folder.file("q.db"))};
+    Client client{quick(file)};
     const OpensAtEnd opens(gate);
     client.register_queue<Job>([&](const Job& job) {
         journal.note(job.name);
@@ -331,10 +321,9 @@ TEST_CASE("stop: once the late tasks have ended, queues can be registered withou
     CHECK(busy.journal.await("other"));
 }
 
-TEST_CASE("stop: a task that throws or retries because of it gives its claim back, with no attempt spent") {
-    const TempFolder folder;
-    Journal journal;
-    Client client{quick(folder.file("q.db"), 3)};
+TEST_CASE_METHOD(Story,
+                 "stop: a task that throws or retries because of it gives its claim back, with no attempt spent") {
+    Client client{quick(file, 3)};
     client.register_queue<Job>([&](Context& context, const Job& job) -> Outcome {
         journal.note("inside");
         fires(context.stop_token());
@@ -352,15 +341,13 @@ TEST_CASE("stop: a task that throws or retries because of it gives its claim bac
     CHECK(client.status(throws) == TaskStatus::pending);
     CHECK(client.status(retries) == TaskStatus::pending);
     CHECK(client.status(returns) == TaskStatus::succeeded);
-    Look look(folder.file("q.db"));
+    Look look(file);
     CHECK(look.tasks("claimed_at IS NULL AND attempts = 0 AND wait_until IS NULL AND crashes = 0") == 2);
 }
 
-TEST_CASE("stop: a task that fails during the patience has failed, and spends its attempt") {
-    const TempFolder folder;
-    Journal journal;
+TEST_CASE_METHOD(Story, "stop: a task that fails during the patience has failed, and spends its attempt") {
     Gate gate;
-    Client client{quick(folder.file("q.db"))};
+    Client client{quick(file)};
     const OpensAtEnd opens(gate);
     client.register_queue<Job>([&](const Job&) {
         journal.note("inside");
@@ -382,7 +369,7 @@ TEST_CASE("stop: a task that fails during the patience has failed, and spends it
     }));
     gate.open();
     stopping.join();
-    Look look(folder.file("q.db"));
+    Look look(file);
     CHECK(look.tasks("claimed_at IS NULL AND attempts = 1 AND error = 'broken'") == 1);
 }
 
@@ -483,10 +470,8 @@ TEST_CASE("stop: refuses a negative time") {
     CHECK(client.stop(std::chrono::milliseconds::max()));
 }
 
-TEST_CASE("stop: inside a task it only asks, returns false, and the client can be started again") {
-    const TempFolder folder;
-    Journal journal;
-    Client client{quick(folder.file("q.db"))};
+TEST_CASE_METHOD(Story, "stop: inside a task it only asks, returns false, and the client can be started again") {
+    Client client{quick(file)};
     client.register_queue<Job>([&](Context& context, const Job& job) {
         if (job.name == "stops") journal.note(context.client().stop(1h) ? "waited" : "asked");
         journal.note(job.name);
@@ -501,11 +486,8 @@ TEST_CASE("stop: inside a task it only asks, returns false, and the client can b
     CHECK(journal.await("next"));
 }
 
-TEST_CASE("stop: one that the logger asks for at the dispatcher's first event is heeded") {
-    const TempFolder folder;
-    Journal journal;
+TEST_CASE_METHOD(Story, "stop: one that the logger asks for at the dispatcher's first event is heeded") {
     std::atomic<Client*> client{nullptr};
-    ClientConfig config = quick(folder.file("q.db"));
     config.logger = backlite::make_logger([&](auto, std::string_view message, auto) {
         if (message == "task dispatcher started") journal.note(client.load()->stop(1h) ? "waited" : "asked");
     });
@@ -514,17 +496,14 @@ TEST_CASE("stop: one that the logger asks for at the dispatcher's first event is
     under_test.register_queue<Job>([&](const Job& job) { journal.note(job.name); });
     under_test.start();
     REQUIRE(journal.await("asked"));
-    CHECK(eventually([&] { return Look(folder.file("q.db")).number("SELECT count(*) FROM backlite_clients") == 0; }));
+    CHECK(eventually([&] { return Look(file).number("SELECT count(*) FROM backlite_clients") == 0; }));
     add(under_test, "a");
     CHECK(under_test.stop(1h));
     CHECK(journal.entries() == std::vector<std::string>{"asked"});
 }
 
-TEST_CASE("stop: from a stop callback, from the logger, and from two threads at once") {
-    const TempFolder folder;
-    Journal journal;
+TEST_CASE_METHOD(Story, "stop: from a stop callback, from the logger, and from two threads at once") {
     std::atomic<Client*> client{nullptr};
-    ClientConfig config = quick(folder.file("q.db"));
     config.logger = backlite::make_logger([&](auto, std::string_view message, auto) {
         if (message != "task processed") return;
         client.load()->stop(1h);
@@ -574,10 +553,8 @@ TEST_CASE("start: a client without queues runs, and leaves all tasks alone") {
     CHECK(client.status(id) == TaskStatus::pending);
 }
 
-TEST_CASE("start: its stop token is the hard stop") {
-    const TempFolder folder;
-    Journal journal;
-    Client client{quick(folder.file("q.db"), 1)};
+TEST_CASE_METHOD(Story, "start: its stop token is the hard stop") {
+    Client client{quick(file, 1)};
     client.register_queue<Job>([&](Context& context, const Job& job) {
         journal.note(job.name);
         if (job.name == "first" && fires(context.stop_token())) throw std::runtime_error("interrupted");
@@ -611,11 +588,9 @@ TEST_CASE("start: with a stop token that has fired, nothing stays started") {
     CHECK(eventually([&] { return client.status(id) == TaskStatus::succeeded; }));
 }
 
-TEST_CASE("start: right after a hard stop was requested it starts the client anew") {
+TEST_CASE_METHOD(Story, "start: right after a hard stop was requested it starts the client anew") {
     const Uncapped uncapped;
-    const TempFolder folder;
-    Client client{quick(folder.file("q.db"), 2)};
-    Journal journal;
+    Client client{quick(file, 2)};
     client.register_queue<Job>([&](const Job& job) { journal.note(job.name); });
     for (int round = 1; round <= 50; ++round) {
         std::stop_source source;
@@ -628,11 +603,9 @@ TEST_CASE("start: right after a hard stop was requested it starts the client ane
     }
 }
 
-TEST_CASE("start: right after a hard stop was requested it throws if a task still runs") {
-    const TempFolder folder;
+TEST_CASE_METHOD(Story, "start: right after a hard stop was requested it throws if a task still runs") {
     Gate gate;
-    Client client{quick(folder.file("q.db"), 1)};
-    Journal journal;
+    Client client{quick(file, 1)};
     const OpensAtEnd opens(gate);
     client.register_queue<Job>([&](const Job& job) {
         journal.note(job.name);
@@ -646,11 +619,9 @@ TEST_CASE("start: right after a hard stop was requested it throws if a task stil
     CHECK_THROWS_AS(client.start(), UsageError);
 }
 
-TEST_CASE("start: a hard stop that is requested while everything sleeps is carried out at once") {
+TEST_CASE_METHOD(Story, "start: a hard stop that is requested while everything sleeps is carried out at once") {
     const Uncapped uncapped;
-    const TempFolder folder;
-    Client client{quick(folder.file("q.db"), 1)};
-    Journal journal;
+    Client client{quick(file, 1)};
     client.register_queue<Job>([&](Context& context, const Job& job) {
         journal.note(job.name);
         journal.note(fires(context.stop_token()) ? "stopped" : "not stopped");
@@ -723,10 +694,8 @@ TEST_CASE("start and stop: from many threads, any number of times, lose and doub
 }
 
 #if BACKLITE_TEST_MAKES_THREADS
-TEST_CASE("start: without room for its threads it throws, and the client can be used and started later") {
-    const TempFolder folder;
-    Journal journal;
-    Client client{quick(folder.file("q.db"), 3)};
+TEST_CASE_METHOD(Story, "start: without room for its threads it throws, and the client can be used and started later") {
+    Client client{quick(file, 3)};
     client.register_queue<Job>([&](const Job& job) { journal.note(job.name); });
     int refused = 0;
     for (bool started = false; !started; ++refused) {
@@ -744,13 +713,11 @@ TEST_CASE("start: without room for its threads it throws, and the client can be 
     CHECK(refused > 4);
     CHECK(journal.await("a", refused));
     CHECK(client.stop(1h));
-    CHECK(Look(folder.file("q.db")).number("SELECT count(*) FROM backlite_clients") == 0);
+    CHECK(Look(file).number("SELECT count(*) FROM backlite_clients") == 0);
 }
 
-TEST_CASE("start: what a task asks for before it has returned is heeded") {
-    const TempFolder folder;
-    Journal journal;
-    Client client{quick(folder.file("q.db"), 1)};
+TEST_CASE_METHOD(Story, "start: what a task asks for before it has returned is heeded") {
+    Client client{quick(file, 1)};
     client.register_queue<Job>([&](Context& context, const Job& job) {
         if (job.name == "stops") context.client().stop(1h);
         journal.note(job.name);
@@ -761,16 +728,14 @@ TEST_CASE("start: what a task asks for before it has returned is heeded") {
         client.start();
     }
     REQUIRE(journal.count("stops") == 1);
-    CHECK(eventually([&] { return Look(folder.file("q.db")).number("SELECT count(*) FROM backlite_clients") == 0; }));
+    CHECK(eventually([&] { return Look(file).number("SELECT count(*) FROM backlite_clients") == 0; }));
     REQUIRE(start_at_last(client));  // what was asked of one start is not asked of the next
     add(client, "next");
     CHECK(journal.await("next"));
 }
 
-TEST_CASE("start: a task added after the first look at the file and before it has returned is run") {
-    const TempFolder folder;
-    Journal journal;
-    Client client{quick(folder.file("q.db"), 1)};
+TEST_CASE_METHOD(Story, "start: a task added after the first look at the file and before it has returned is run") {
+    Client client{quick(file, 1)};
     client.register_queue<Job>([&](const Job& job) { journal.note(job.name); });
     add(client, "first");
     bool added = false;
@@ -790,13 +755,9 @@ TEST_CASE("start: a task added after the first look at the file and before it ha
 
 // ---- the end of a client --------------------------------------------------------------------------------------------
 
-TEST_CASE("Client: the destructor fires the tokens and waits for what ignores them, saying so each second") {
-    const TempFolder folder;
-    Journal journal;
+TEST_CASE_METHOD(Story,
+                 "Client: the destructor fires the tokens and waits for what ignores them, saying so each second") {
     Gate gate;
-    auto log = std::make_shared<LogBook>();
-    ClientConfig config = quick(folder.file("q.db"));
-    config.logger = log;
     auto client = std::make_unique<Client>(config);
     const OpensAtEnd opens(gate);
     client->register_queue<Job>([&](Context& context, const Job&) {
@@ -815,17 +776,13 @@ TEST_CASE("Client: the destructor fires the tokens and waits for what ignores th
     gate.open();
     destroying.join();
     CHECK(journal.count("left") == 1);
-    Client later{quick(folder.file("q.db"))};
+    Client later{quick(file)};
     CHECK(later.status(id) == TaskStatus::succeeded);
 }
 
-TEST_CASE("Client: the destructor gives up outcomes that cannot be written, names them, and they run again") {
-    const TempFolder folder;
-    Journal journal;
+TEST_CASE_METHOD(Story,
+                 "Client: the destructor gives up outcomes that cannot be written, names them, and they run again") {
     Gate gate;
-    auto log = std::make_shared<LogBook>();
-    ClientConfig config = quick(folder.file("q.db"));
-    config.logger = log;
     config.busy_timeout = 200ms;
     auto client = std::make_unique<Client>(config);
     const OpensAtEnd opens(gate);
@@ -838,7 +795,7 @@ TEST_CASE("Client: the destructor gives up outcomes that cannot be written, name
     REQUIRE(journal.await("inside"));
     {
         // The lock that the outcome needs is held by this very thread.
-        const WriteLock own(folder.file("q.db"));
+        const WriteLock own(file);
         gate.open();
         const Stopwatch watch;
         client.reset();
@@ -853,15 +810,10 @@ TEST_CASE("Client: the destructor gives up outcomes that cannot be written, name
     later.start();
     CHECK(journal.await("attempt 1"));
     CHECK(later.stop(1h));
-    CHECK(Look(folder.file("q.db")).completed("attempts = 1") == 1);
+    CHECK(Look(file).completed("attempts = 1") == 1);
 }
 
-TEST_CASE("Client: destroyed inside its own task, its engine outlives it until that task ends") {
-    const TempFolder folder;
-    Journal journal;
-    auto log = std::make_shared<LogBook>();
-    ClientConfig config = quick(folder.file("q.db"));
-    config.logger = log;
+TEST_CASE_METHOD(Story, "Client: destroyed inside its own task, its engine outlives it until that task ends") {
     auto client = std::make_unique<Client>(config);
     client->register_queue<Job>([&](Context& context, const Job& job) {
         if (job.name != "last") return;
@@ -878,20 +830,16 @@ TEST_CASE("Client: destroyed inside its own task, its engine outlives it until t
     REQUIRE(journal.await("asked"));
     CHECK(journal.entries() == std::vector<std::string>{"inside", "destroyed", "added", "asked"});
     CHECK(log->await({"task dispatcher stopping"}));
-    Client later{quick(folder.file("q.db"))};
+    Client later{quick(file)};
     CHECK(eventually([&] { return later.status(id) == TaskStatus::succeeded; }));
-    CHECK(Look(folder.file("q.db")).tasks() == 1);
+    CHECK(Look(file).tasks() == 1);
     // Its threads are gone once the logger has one owner fewer.
     CHECK(eventually([&] { return log.use_count() == 2; }));
 }
 
 #if BACKLITE_TEST_MAKES_THREADS
-TEST_CASE("Client: destroyed inside its own task, it needs no thread that could be refused") {
-    const TempFolder folder;
-    Journal journal;
-    auto log = std::make_shared<LogBook>();
-    ClientConfig config = quick(folder.file("q.db"), 1);
-    config.logger = log;
+TEST_CASE_METHOD(Story, "Client: destroyed inside its own task, it needs no thread that could be refused") {
+    config.num_workers = 1;
     auto client = std::make_unique<Client>(config);
     client->register_queue<Job>([&](const Job&) {
         const ThreadMaking making([](int) { return EAGAIN; }, [] {});
@@ -902,16 +850,11 @@ TEST_CASE("Client: destroyed inside its own task, it needs no thread that could 
     client->start();
     REQUIRE(journal.await("destroyed"));
     CHECK(eventually([&] { return log.use_count() == 2; }));
-    CHECK(Look(folder.file("q.db")).completed("succeeded = 1") == 1);
+    CHECK(Look(file).completed("succeeded = 1") == 1);
 }
 #endif
 
-TEST_CASE("Client: destroyed in its own stop callback while other tasks run") {
-    const TempFolder folder;
-    Journal journal;
-    auto log = std::make_shared<LogBook>();
-    ClientConfig config = quick(folder.file("q.db"));
-    config.logger = log;
+TEST_CASE_METHOD(Story, "Client: destroyed in its own stop callback while other tasks run") {
     auto client = std::make_unique<Client>(config);
     client->register_queue<Job>([&](Context& context, const Job& job) {
         if (job.name == "destroys") {
@@ -931,7 +874,7 @@ TEST_CASE("Client: destroyed in its own stop callback while other tasks run") {
     source.request_stop();
     CHECK(log->await({"task dispatcher stopping"}));
     CHECK(eventually([&] { return log.use_count() == 2; }));
-    CHECK(Look(folder.file("q.db")).completed("succeeded = 1") == 2);
+    CHECK(Look(file).completed("succeeded = 1") == 2);
 }
 
 // ---- threads that end inside of a task ------------------------------------------------------------------------------
@@ -959,10 +902,8 @@ void from_json(const nlohmann::json&, SessionEnd&) {
 
 constexpr const char* left_by_exit = "succeeded = 0 AND error = 'its processor called pthread_exit'";
 
-TEST_CASE("pthread_exit: it fails the attempt, and another thread takes the worker's place") {
-    const TempFolder folder;
-    Journal journal;
-    Client client{quick(folder.file("q.db"), 2)};
+TEST_CASE_METHOD(Story, "pthread_exit: it fails the attempt, and another thread takes the worker's place") {
+    Client client{quick(file, 2)};
     client.register_queue<SessionEnd>([](const SessionEnd&) {});
     client.register_queue<Job>([&](const Job& job) {
         const std::shared_ptr<void> unwound(nullptr, [&](void*) { journal.note("unwound"); });
@@ -974,7 +915,7 @@ TEST_CASE("pthread_exit: it fails the attempt, and another thread takes the work
     client.start();
     CHECK(journal.await("returns", 20));
     CHECK(journal.await("unwound", 20 + 3 * 20));
-    Look look(folder.file("q.db"));
+    Look look(file);
     CHECK(eventually([&] { return look.tasks() == 0; }));
     CHECK(look.completed(fmt::format("queue = 'job' AND attempts = 3 AND {}", left_by_exit)) == 20);
     CHECK(look.completed("succeeded = 1") == 20);
@@ -984,11 +925,9 @@ TEST_CASE("pthread_exit: it fails the attempt, and another thread takes the work
     CHECK(eventually([] { return threads_named("backlite-w0") + threads_named("backlite-w1") == 0; }));
 }
 
-TEST_CASE("pthread_exit: while a stop waits for the task, it fails the attempt and ends the stop") {
-    const TempFolder folder;
-    Journal journal;
+TEST_CASE_METHOD(Story, "pthread_exit: while a stop waits for the task, it fails the attempt and ends the stop") {
     Gate gate;
-    Client client{quick(folder.file("q.db"), 1)};
+    Client client{quick(file, 1)};
     const OpensAtEnd opens(gate);
     client.register_queue<Job>([&](Context& context, const Job& job) {
         journal.note(job.name);
@@ -1005,7 +944,7 @@ TEST_CASE("pthread_exit: while a stop waits for the task, it fails the attempt a
     gate.open();
     stopping.join();
     CHECK(stopped == true);
-    Look look(folder.file("q.db"));
+    Look look(file);
     CHECK(look.tasks("attempts = 1 AND claimed_at IS NULL AND error = 'its processor called pthread_exit'") == 1);
     CHECK(look.number("SELECT count(*) FROM backlite_clients") == 0);
     CHECK(eventually([] { return threads_named("backlite-w0") == 0; }));
@@ -1020,10 +959,8 @@ TEST_CASE("pthread_exit: while a stop waits for the task, it fails the attempt a
     CHECK(eventually([] { return threads_named("backlite-w0") == 0; }));
 }
 
-TEST_CASE("pthread_cancel: reaches a processor only where that allows it, and fails the attempt then") {
-    const TempFolder folder;
-    Journal journal;
-    Client client{quick(folder.file("q.db"), 1)};
+TEST_CASE_METHOD(Story, "pthread_cancel: reaches a processor only where that allows it, and fails the attempt then") {
+    Client client{quick(file, 1)};
     client.register_queue<Job>([&](const Job& job) {
         ::pthread_cancel(::pthread_self());
         ::pthread_testcancel();
@@ -1039,17 +976,14 @@ TEST_CASE("pthread_cancel: reaches a processor only where that allows it, and fa
     CHECK(eventually([&] { return client.status(allows) == TaskStatus::failed; }));
     CHECK(client.status(refuses) == TaskStatus::succeeded);
     CHECK(journal.count("not at all") == 1);
-    CHECK(Look(folder.file("q.db")).completed(left_by_exit) == 1);
+    CHECK(Look(file).completed(left_by_exit) == 1);
     CHECK(client.stop(patience));
 }
 
 #if BACKLITE_TEST_MAKES_THREADS
-TEST_CASE("pthread_exit: while the system has no other thread the log says so, and its worker waits for one") {
-    const TempFolder folder;
-    Journal journal;
-    auto log = std::make_shared<LogBook>();
-    ClientConfig config = quick(folder.file("q.db"), 1);
-    config.logger = log;
+TEST_CASE_METHOD(Story,
+                 "pthread_exit: while the system has no other thread the log says so, and its worker waits for one") {
+    config.num_workers = 1;
     std::atomic<bool> refusing{true};
     std::unique_ptr<ThreadMaking> making;
     Client client{config};
@@ -1078,18 +1012,16 @@ TEST_CASE("pthread_exit: while the system has no other thread the log says so, a
         CHECK(client.stop(patience));
         CHECK(journal.count("next") == 0);
         CHECK(client.status(next) == TaskStatus::pending);
-        CHECK(Look(folder.file("q.db")).tasks("claimed_at IS NULL") == 2);
+        CHECK(Look(file).tasks("claimed_at IS NULL") == 2);
     }
 }
 #endif
 
 // ---- exceptions -----------------------------------------------------------------------------------------------------
 
-TEST_CASE("exceptions of tasks, backoffs, codecs and loggers are contained: the worker lives on") {
-    const TempFolder folder;
-    Journal journal;
+TEST_CASE_METHOD(Story, "exceptions of tasks, backoffs, codecs and loggers are contained: the worker lives on") {
     std::atomic<int> events{0};
-    ClientConfig config = quick(folder.file("q.db"), 1);
+    config.num_workers = 1;
     config.logger = backlite::make_logger([&](auto, auto, auto) {
         ++events;
         throw std::runtime_error("the logger is broken");
@@ -1110,7 +1042,7 @@ TEST_CASE("exceptions of tasks, backoffs, codecs and loggers are contained: the 
     add(client, "after all that");
     CHECK(journal.await("after all that"));
     CHECK(client.stop(1h));
-    Look look(folder.file("q.db"));
+    Look look(file);
     CHECK(look.completed("queue = 'throwing' AND succeeded = 0 AND attempts = 2 AND error IS NOT NULL") == 4);
     CHECK(look.completed("queue = 'unreadable' AND succeeded = 0 AND error IS NOT NULL") == 1);
     CHECK(look.tasks() == 0);

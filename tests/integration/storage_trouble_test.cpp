@@ -100,23 +100,15 @@ void overwrite(const std::string& file, off_t offset, std::size_t size) {
 }
 
 // A client, what it logs, and what it calls fatal.
-struct Scene {
+struct Scene : Story {
     explicit Scene(const std::function<void(ClientConfig&)>& change = [](ClientConfig&) {}) {
-        config.logger = log;
         config.on_fatal = [this](const backlite::Error& error) {
             reason = error.what();
             journal.note("fatal");
         };
         change(config);
     }
-    Scene(const Scene&) = delete;
-    Scene& operator=(const Scene&) = delete;
 
-    TempFolder folder{};
-    const std::string file = folder.file("q.db");
-    std::shared_ptr<LogBook> log = std::make_shared<LogBook>();
-    ClientConfig config = quick(file);
-    Journal journal{};
     std::string reason{};  // before the journal's "fatal"
 };
 
