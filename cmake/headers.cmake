@@ -7,12 +7,12 @@ set(BACKLITE_HEADERS
     # 1: the user's words; rows, and a task's JSON
     config task outcome context status base/rows base/codec queue base/add_target
     # 2: the operating system
-    platform/random platform/fork platform/thread platform/file_events platform/file_identity
-    platform/process platform/socket
+    platform/last_error platform/random platform/fork platform/file platform/file_lock platform/shared_memory
+    platform/file_identity platform/file_events platform/process platform/thread platform/socket
     # 3: the store: what it is asked for, and what it shows; SQLite's: one file, one connection; tables, and every SQL
     # statement; the one write path; who is alive; what those read who only look
     store/plan store/trouble store/model store/unavailable
-    store/sqlite/database_file store/sqlite/open_transactions store/sqlite/statement store/sqlite/host_transaction
+    store/sqlite/database_file store/sqlite/log_file store/sqlite/open_transactions store/sqlite/statement store/sqlite/host_transaction
     store/sqlite/isolation store/sqlite/connection
     store/sqlite/schema store/sqlite/claims store/sqlite/statistics store/sqlite/add_statements store/sqlite/transitions
     store/sqlite/upkeep store/sqlite/status_queries store/sqlite/repository store/sqlite/cycle

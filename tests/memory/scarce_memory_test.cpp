@@ -30,6 +30,7 @@
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/core/task_runner.hpp>
 #include <backlite/engine/liveness.hpp>
+#include <backlite/platform/process.hpp>
 #include <backlite/store/sqlite/group_commit.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 #include <backlite/store/sqlite/schema.hpp>
@@ -613,7 +614,7 @@ struct Place {
         database.execute(
             fmt::format("INSERT INTO backlite_clients (owner, slot, workers, started_at, boot_id, version) "
                         "VALUES (7, 9, 1, 0, '{}', 1)",
-                        backlite::store::sqlite::OwnerLock::boot_id()));
+                        backlite::platform::boot_id()));
         database.add({.id = held, .claim = 1, .claimed_at = 5, .owner = 7});
     }
     /// It died inside that task, once a first client has joined.

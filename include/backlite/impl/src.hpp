@@ -40,11 +40,14 @@
 #include <backlite/impl/id.ipp>
 #include <backlite/impl/logger.ipp>
 #include <backlite/impl/outcome.ipp>
-#include <backlite/impl/platform/file_events.ipp>
+#include <backlite/impl/platform/file.ipp>
 #include <backlite/impl/platform/file_identity.ipp>
 #include <backlite/impl/platform/fork.ipp>
+#include <backlite/impl/platform/last_error.ipp>
 #include <backlite/impl/platform/process.ipp>
 #include <backlite/impl/platform/random.ipp>
+#include <backlite/impl/platform/shared_memory.ipp>
+#include <backlite/impl/platform/system.ipp>
 #include <backlite/impl/platform/thread.ipp>
 #include <backlite/impl/store/sqlite/add_statements.ipp>
 #include <backlite/impl/store/sqlite/claims.ipp>
@@ -55,6 +58,7 @@
 #include <backlite/impl/store/sqlite/group_commit.ipp>
 #include <backlite/impl/store/sqlite/host_transaction.ipp>
 #include <backlite/impl/store/sqlite/isolation.ipp>
+#include <backlite/impl/store/sqlite/log_file.ipp>
 #include <backlite/impl/store/sqlite/open_transactions.ipp>
 #include <backlite/impl/store/sqlite/operation.ipp>
 #include <backlite/impl/store/sqlite/owner_lock.ipp>

@@ -1,19 +1,9 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// File events on the write-ahead log: a hint that somebody has committed. Hints decide nothing; `data_version` does.
+// File events: a hint that somebody has written to a file.
 
-#include <algorithm>
-#include <array>
 #include <atomic>
-#include <cerrno>
-#include <cstdint>
 #include <string>
-#include <utility>
-
-#include <poll.h>
-#include <sys/eventfd.h>
-#include <sys/inotify.h>
-#include <unistd.h>
 
 #include <backlite/clock.hpp>
 
@@ -21,32 +11,29 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace platform {
 
-/// Waits for writes to `<database>-wal`, for changes of the side file, and for `wake`. Opens neither the database nor
-/// its log: a watch holds no descriptor on them, so closing it drops no lock of SQLite's. Threads: `wake` and `active`
-/// from any, also from a stop callback; the rest from one.
+/// Waits for writes to a file, which may be SQLite's log, for changes of another one, and for `wake`. Opens neither: a
+/// watch holds no descriptor on them, so closing it drops no lock of SQLite's. Threads: `wake` and `active` from any,
+/// also from a stop callback; the rest from one.
 class FileEvents {
 public:
     struct Event {
-        bool written = false;  ///< the log was written to, or the side file changed, by anybody
+        bool written = false;  ///< the file was written to, or the other one changed, by anybody
         bool woken = false;
     };
 
-    explicit FileEvents(const std::string& database);
+    FileEvents(std::string file, std::string other);
     FileEvents(const FileEvents&) = delete;
     FileEvents& operator=(const FileEvents&) = delete;
-    ~FileEvents() {
-        if (wake_ >= 0) ::close(wake_);
-        if (events_ >= 0) ::close(events_);
-    }
+    ~FileEvents();
 
-    /// Whether file events come at all; otherwise commits must be looked for.
+    /// Whether events of the file come at all; otherwise writes must be looked for.
     [[nodiscard]] bool active() const noexcept { return watch_ >= 0; }
 
     /// Ends a wait. Lock-free.
     void wake() noexcept;
 
-    /// Waits until the log is written to or `wake` is called, at most `cap`; where there is no log yet, which no event
-    /// tells of, at most a second.
+    /// Waits until the file is written to or `wake` is called, at most `cap`; where there is no file yet, which no
+    /// event tells of, at most a second.
     [[nodiscard]] Event wait(Duration cap = detail::longest_wait()) noexcept;
 
     /// Waits for `wake` alone.
@@ -59,8 +46,8 @@ private:
 
     void watch_again() noexcept;
 
-    std::string log_;
-    std::string side_file_;
+    std::string file_;
+    std::string other_;
     int wake_;
     int events_;
     std::atomic<int> watch_{-1};
@@ -71,5 +58,5 @@ private:
 }  // namespace backlite
 
 #if !defined(BACKLITE_SEPARATE_COMPILATION)
-#include <backlite/impl/platform/file_events.ipp>
+#include <backlite/impl/platform/system.ipp>
 #endif

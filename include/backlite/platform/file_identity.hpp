@@ -2,7 +2,6 @@
 #pragma once
 // What can be said of a file without opening it, and of the file system that it is on.
 
-#include <cerrno>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -10,21 +9,14 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 
-#include <fcntl.h>
-#include <sys/stat.h>
-#include <sys/types.h>
-#include <sys/vfs.h>
-
-#include <backlite/base/format.hpp>
-#include <backlite/error.hpp>
+#include <backlite/version.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace platform {
 
-static_assert(sizeof(off_t) == 8, "backlite needs 64-bit file offsets: compile with -D_FILE_OFFSET_BITS=64");
+class File;
 
 /// The code of a StorageError about a file that cannot be looked at: SQLITE_CANTOPEN, of which nothing is known here.
 inline constexpr int cannot_open = 14;
@@ -46,12 +38,23 @@ struct FileFacts {
     std::optional<bool> mount_point{};  ///< whether something is mounted right there; nullopt where Linux is before 5.8
 };
 
+/// Which file is open, so that no later one is taken for it: a file system may give a new file the inode number of one
+/// just deleted.
+struct OpenedIdentity {
+    FileIdentity identity{};
+    std::int64_t born_seconds = 0;  ///< when it was made, since 1970; zero where the file system does not keep it
+    std::uint32_t born_nanoseconds = 0;
+};
+
 /// Nullopt if nothing has that name. Links are followed.
 /// Errors: StorageError if it cannot be told: a file that cannot be looked at may well be there.
 [[nodiscard]] std::optional<FileFacts> look_at(const std::string& file);
 
-/// The same; nullopt also if it cannot be told: then errno says why.
+/// The same; nullopt also if it cannot be told: then last_error() says why.
 [[nodiscard]] std::optional<FileFacts> glance_at(const std::string& file) noexcept;
+
+/// Nullopt if it cannot be told: then last_error() says why.
+[[nodiscard]] std::optional<OpenedIdentity> identify(const File& file) noexcept;
 
 /// Zeros if there is no such file. Errors: as look_at.
 [[nodiscard]] inline FileIdentity identify(const std::string& file) {
@@ -68,10 +71,7 @@ struct FromC {
 };
 
 /// The absolute name without links; the name itself where it cannot be resolved (a custom VFS may not use files).
-[[nodiscard]] inline std::string resolve(const std::string& file) {
-    const std::unique_ptr<char, FromC> resolved{::realpath(file.c_str(), nullptr)};
-    return resolved ? std::string{resolved.get()} : file;
-}
+[[nodiscard]] std::string resolve(const std::string& file);
 
 /// The folder that a file is in, or would be in.
 [[nodiscard]] std::string folder_of(const std::string& file);
@@ -81,11 +81,12 @@ struct FromC {
     return file.mount_point.value_or(file.identity.device != folder.identity.device);
 }
 
-/// The number of the file system that a folder is on: statfs's f_type. Errors: StorageError if it cannot be told.
+/// The system's number for the kind of file system that a folder is on: on Linux statfs's f_type. Errors: StorageError
+/// if it cannot be told.
 [[nodiscard]] std::uint32_t file_system_type(const std::string& folder);
 
-/// The type of the mount that holds the device (as FileIdentity has it), as /proc/self/mountinfo (proc(5)) names it;
-/// empty if unknown.
+/// The system's name for the kind of the mount that holds the device (as FileIdentity has it): on Linux the one in
+/// /proc/self/mountinfo (proc(5)); empty if unknown.
 [[nodiscard]] std::string mount_type(std::uint64_t device);
 
 /// Whether all who can open files of this file system are known to see each other's locks. `mount_type` alone tells
@@ -98,4 +99,5 @@ struct FromC {
 
 #if !defined(BACKLITE_SEPARATE_COMPILATION)
 #include <backlite/impl/platform/file_identity.ipp>
+#include <backlite/impl/platform/system.ipp>
 #endif

@@ -6,16 +6,9 @@
 // them: such a child runs exec at once, and every descriptor here is closed by exec.
 
 #include <atomic>
-#include <cerrno>
 #include <cstdint>
 #include <mutex>
-#include <new>
 #include <string>
-
-#include <fcntl.h>
-#include <pthread.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 #include <backlite/error.hpp>
 
@@ -50,15 +43,13 @@ public:
     [[nodiscard]] const std::atomic<std::uint32_t>& generation() const noexcept { return generation_; }
 
     /// Opens a file into `entry` and lists it, in one step as seen by fork(). Returns 0 or the error number.
-    [[nodiscard]] int open(Entry& entry, const char* path, int flags, mode_t mode) noexcept;
+    [[nodiscard]] int open(Entry& entry, const char* path, int flags, std::uint32_t mode) noexcept;
 
     /// Closes and unlists, in one step as seen by fork().
     void close(Entry& entry) noexcept;
 
 private:
-    ForkHooks() {
-        if (::pthread_atfork(&before, &in_parent, &in_child) != 0) throw std::bad_alloc();
-    }
+    ForkHooks();
     ~ForkHooks() = default;
 
     static void before() { instance().mutex_.lock(); }
@@ -114,7 +105,7 @@ public:
     /// open(2), always with O_CLOEXEC, repeated when a signal interrupts it. Returns 0, or the error number and then
     /// owns nothing.
     /// REQUIRES: owns nothing.
-    [[nodiscard]] int open(const char* path, int flags, mode_t mode = 0) noexcept {
+    [[nodiscard]] int open(const char* path, int flags, std::uint32_t mode = 0) noexcept {
         return hooks_.open(entry_, path, flags, mode);
     }
 

@@ -1,27 +1,19 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// This process and the others of the machine: their numbers, names and locks.
+// This process and the others of the machine: their numbers, names and locks, and when the machine was started.
 
-#include <array>
 #include <cstdint>
-#include <cstdio>
-#include <memory>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
-#include <unistd.h>
-
-#include <backlite/base/format.hpp>
-#include <backlite/platform/file_identity.hpp>
 #include <backlite/version.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace platform {
 
-[[nodiscard]] inline int own_pid() noexcept { return ::getpid(); }
+[[nodiscard]] int own_pid() noexcept;
 
 /// What ps calls a process, such as "sqlite3"; empty if there is none of that number.
 [[nodiscard]] std::string process_name(int pid);
@@ -39,6 +31,9 @@ struct ProcessLock {
 /// Empty where it does not, as it leaves out other containers.
 [[nodiscard]] std::vector<ProcessLock> process_locks(std::uint64_t inode);
 
+/// The system's name for the time since its last start. Read once. Errors: StorageError.
+[[nodiscard]] std::string boot_id();
+
 /// Writes `message` to stderr and ends the process at once: nothing that exit() would run is run.
 [[noreturn]] void end_process(std::string_view message) noexcept;
 
@@ -48,4 +43,5 @@ struct ProcessLock {
 
 #if !defined(BACKLITE_SEPARATE_COMPILATION)
 #include <backlite/impl/platform/process.ipp>
+#include <backlite/impl/platform/system.ipp>
 #endif

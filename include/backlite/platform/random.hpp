@@ -3,11 +3,7 @@
 // Random numbers for ids and backoffs: a seed from the kernel, and SplitMix64 from there. <random> would cost every
 // file that includes the library a tenth of a second of compilation.
 
-#include <cerrno>
 #include <cstdint>
-#include <system_error>
-
-#include <unistd.h>
 
 #include <backlite/version.hpp>
 

@@ -2,14 +2,7 @@
 #pragma once
 // What a server that listens needs of the system, beside what its own library does.
 
-#include <cerrno>
 #include <string>
-#include <system_error>
-
-#include <netdb.h>
-#include <sys/socket.h>
-#include <sys/types.h>
-#include <unistd.h>
 
 #include <backlite/version.hpp>
 

@@ -7,18 +7,11 @@
 #include <memory>
 #include <mutex>
 #include <string>
-#include <system_error>
 #include <thread>
-#include <utility>
 #if defined(__GLIBCXX__)
 #include <bits/cxxabi_forced.h>  // <cxxabi.h> is 700 lines
 #endif
 
-#include <pthread.h>
-#include <signal.h>
-
-#include <backlite/base/format.hpp>
-#include <backlite/error.hpp>
 #include <backlite/version.hpp>
 
 namespace backlite {
@@ -69,7 +62,10 @@ class ForcedUnwind {};
 #endif
 
 /// From now on pthread_cancel does not end this thread: inside of SQLite it would leave locks behind.
-inline void refuse_cancellation() noexcept { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr); }
+void refuse_cancellation() noexcept;
+
+/// The name of this thread in the system's lists, cut to the 15 characters that Linux shows.
+void name_this_thread(const std::string& name) noexcept;
 
 /// What a thread of the library does. One type for all, so that <thread> is instantiated once.
 struct ThreadBody {
@@ -80,10 +76,10 @@ struct ThreadBody {
     void operator()() const;
 };
 
-/// Starts a thread that runs `body`, which must not throw. `name` is cut to the 15 characters that Linux
-/// shows. Signals that are sent to the process are blocked on it, so that the host's handlers for them never run there.
-/// Those that a thread causes itself stay open, for crash reporters and for runtimes that live by them, and so does the
-/// one that profilers measure by. Errors: Error if the system has no thread to give.
+/// Starts a thread that runs `body`, which must not throw; its name is as name_this_thread() gives it. Signals that are
+/// sent to the process are blocked on it, so that the host's handlers for them never run there. Those that a thread
+/// causes itself stay open, for crash reporters and for runtimes that live by them, and so does the one that profilers
+/// measure by. Errors: Error if the system has no thread to give.
 [[nodiscard]] std::jthread start_thread(std::shared_ptr<ThreadList> own, const std::string& name,
                                         std::function<void()> body);
 
@@ -92,5 +88,6 @@ struct ThreadBody {
 }  // namespace backlite
 
 #if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/platform/system.ipp>
 #include <backlite/impl/platform/thread.ipp>
 #endif

@@ -22,6 +22,7 @@
 #include <backlite/engine/liveness.hpp>
 #include <backlite/error.hpp>
 #include <backlite/logger.hpp>
+#include <backlite/platform/process.hpp>
 #include <backlite/store/sqlite/group_commit.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 #include <backlite/store/sqlite/repository.hpp>
@@ -122,7 +123,7 @@ TEST_CASE("Liveness: who joins is in the list with number, slot and workers, and
     shop.one.join();
     CHECK(shop.one.live->owner() == 1);
     CHECK(shop.clients() == "1|0|4");
-    CHECK(shop.database.query("SELECT boot_id FROM backlite_clients") == OwnerLock::boot_id());
+    CHECK(shop.database.query("SELECT boot_id FROM backlite_clients") == platform::boot_id());
     CHECK(shop.database.query("SELECT started_at FROM backlite_clients") == fmt::to_string(to_ms(shop.clock.now())));
     CHECK(shop.held(0));
 }

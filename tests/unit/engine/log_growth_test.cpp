@@ -6,10 +6,6 @@
 #include <memory>
 #include <string>
 
-#include <unistd.h>
-
-#include <fmt/format.h>
-
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/engine/log_growth.hpp>
 #include <backlite/logger.hpp>
@@ -17,7 +13,6 @@
 #include <backlite_catch.hpp>
 #include <recording_logger.hpp>
 #include <temp_folder.hpp>
-#include <test_database.hpp>
 
 namespace {
 
@@ -25,9 +20,7 @@ using namespace backlite;
 using namespace std::chrono_literals;
 using backlite_test::RecordingLogger;
 using backlite_test::TempFolder;
-using backlite_test::TestDatabase;
 using engine::LogGrowth;
-using engine::readers_of;
 
 constexpr const char* grows = "the log of the database grows: a reader does not end";
 constexpr const char* small_again = "the log of the database is small again";
@@ -78,17 +71,6 @@ TEST_CASE("LogGrowth: looks once a second at most, and a log that is not there i
     std::filesystem::remove(log.file);
     log.growth.look(log.tell, log.now + 2s);
     CHECK(log.ends() == 1);
-}
-
-TEST_CASE("readers_of: names this process while a connection of it reads, and nobody before and after") {
-    TestDatabase database;
-    const std::string shm = database.connection.file() + "-shm";
-    CHECK(readers_of(shm) == "unknown");
-    database.execute("BEGIN; SELECT * FROM backlite_meta");
-    CHECK(readers_of(shm) == fmt::format("{} (this process)", ::getpid()));
-    database.execute("COMMIT");
-    CHECK(readers_of(shm) == "unknown");
-    CHECK(readers_of(shm + "-none") == "unknown");
 }
 
 }  // namespace

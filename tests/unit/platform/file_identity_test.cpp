@@ -4,7 +4,11 @@
 #include <fstream>
 #include <string>
 
+#include <fcntl.h>
+#include <sys/stat.h>
+
 #include <backlite/error.hpp>
+#include <backlite/platform/file.hpp>
 #include <backlite/platform/file_identity.hpp>
 
 #include <backlite_catch.hpp>
@@ -57,6 +61,30 @@ TEST_CASE("identify: a file that is not there has none") {
     CHECK_FALSE(platform::exists(folder.file("a")));
     make(folder.file("a"));
     CHECK(platform::exists(folder.file("a")));
+}
+
+TEST_CASE("identify: an open file is told by its identity and by when it was made, whatever its name is by now") {
+    const TempFolder folder;
+    platform::File file(folder.file("a"));
+    REQUIRE(file.open_or_make({.mode = 0600}));
+    const FileIdentity named = platform::identify(folder.file("a"));
+    fs::rename(folder.file("a"), folder.file("b"));
+    const auto opened = platform::identify(file);
+    REQUIRE(opened);
+    CHECK(opened->identity == named);
+    struct ::statx made {};
+    REQUIRE(::statx(AT_FDCWD, folder.file("b").c_str(), 0, STATX_BTIME, &made) == 0);
+    if ((made.stx_mask & STATX_BTIME) == 0) {
+        WARN("NOT TESTED: this file system does not keep the time");
+        return;
+    }
+    CHECK(opened->born_seconds == made.stx_btime.tv_sec);
+    CHECK(opened->born_nanoseconds == made.stx_btime.tv_nsec);
+}
+
+TEST_CASE("identify: what is not open cannot be told") {
+    const platform::File file("none");
+    CHECK_FALSE(platform::identify(file));
 }
 
 TEST_CASE("resolve: is the absolute name behind links and dots") {

@@ -50,6 +50,14 @@ TEST_CASE("process_locks: lists a lock on the file with its bytes, its kind and 
     CHECK(platform::process_locks(inode).empty());
 }
 
+TEST_CASE("boot_id: is the kernel's, and stays the same") {
+    std::ifstream in("/proc/sys/kernel/random/boot_id");
+    std::string expected;
+    REQUIRE(std::getline(in, expected));
+    CHECK(platform::boot_id() == expected);
+    CHECK(platform::boot_id().size() == 36);
+}
+
 TEST_CASE("end_process: says why on stderr, and runs nothing on its way out") {
     int pipe[2] = {-1, -1};
     REQUIRE(::pipe(pipe) == 0);

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include <backlite/admin/page_reads.hpp>
+#include <backlite/store/sqlite/log_file.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 #include <backlite/store/sqlite/schema.hpp>
 #include <backlite/store/sqlite/views/side_files.hpp>

@@ -3,6 +3,7 @@
 // The bodies of <backlite/engine/engine.hpp>.
 
 #include <backlite/engine/engine.hpp>
+#include <backlite/store/sqlite/log_file.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -116,7 +117,7 @@ BACKLITE_DECL void Engine::add_within(SQLite::Database& database, std::span<deta
 BACKLITE_DECL void Engine::check_own_file(SQLite::Database& database) const {
     const std::string file = store::sqlite::main_file(database);
     const bool own = !file.empty() && platform::identify(file) == identity_;
-    if (own && (file == file_ || platform::identify(file + "-wal") == log_identity_)) return;
+    if (own && (file == file_ || platform::identify(store::sqlite::log_file(file)) == log_identity_)) return;
     throw ConfigError(detail::format(
         "tx: the connection is on \"{}\", the client on \"{}\"{}",
         {file, config_.database, own ? ", which is a hard link to the same file: SQLite keeps a log per name" : ""}));

@@ -3,6 +3,7 @@
 // The bodies of <backlite/engine/liveness.hpp>.
 
 #include <backlite/engine/liveness.hpp>
+#include <backlite/platform/process.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -38,8 +39,7 @@ BACKLITE_DECL void Liveness::join(const store::sqlite::Patience& patience) {
                 take_slot(rows, rescues);
                 lock_.map(slot_, workers_);
                 owner_ = repository.upkeep.next_owner();
-                repository.upkeep.insert_owner({owner_, slot_, workers_, store::sqlite::OwnerLock::boot_id()},
-                                               to_ms(clock_.now()));
+                repository.upkeep.insert_owner({owner_, slot_, workers_, platform::boot_id()}, to_ms(clock_.now()));
             },
             patience);
     } catch (...) {
@@ -147,8 +147,7 @@ BACKLITE_DECL std::vector<detail::OwnerRow> Liveness::rescue_dead(store::sqlite:
             continue;
         }
         Rescue& rescue = rescues.emplace_back(Rescue{row.slot, row.owner});
-        if (trusted && lockable && row.boot_id == store::sqlite::OwnerLock::boot_id())
-            count_crashes(repository, apart, row, rescue);
+        if (trusted && lockable && row.boot_id == platform::boot_id()) count_crashes(repository, apart, row, rescue);
         release_all(repository, apart, rescue);
         repository.upkeep.delete_owner(row.owner);
     }

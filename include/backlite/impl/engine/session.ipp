@@ -3,6 +3,7 @@
 // The bodies of <backlite/engine/session.hpp>.
 
 #include <backlite/engine/session.hpp>
+#include <backlite/store/sqlite/log_file.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -15,7 +16,8 @@ BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_s
       liveness_(parts.writes, parts.writes.connection().file(), parts.config.num_workers, parts.config.release_after,
                 parts.clock, log_),
       joined_(liveness_, parts.config.busy_timeout),
-      watch_(parts.writes.connection().file()),
+      watch_(store::sqlite::log_file(parts.writes.connection().file()),
+             store::sqlite::OwnerLock::name_for(parts.writes.connection().file())),
       runner_(parts.queues, parts.engine, parts.clock, parts.log),
       timer_(parts.own, parts.config.num_workers, parts.clock),
       dispatcher_({parts.config, parts.clock, log_, parts.queues, parts.writes, liveness_, pool_, timer_, watch_,

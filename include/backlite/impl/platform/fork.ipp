@@ -2,18 +2,30 @@
 #pragma once
 // The bodies of <backlite/platform/fork.hpp>.
 
+#include <cerrno>
+#include <new>
+
+#include <fcntl.h>
+#include <pthread.h>
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <backlite/platform/fork.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace platform {
 
-BACKLITE_DECL int ForkHooks::open(Entry& entry, const char* path, int flags, mode_t mode) noexcept {
+BACKLITE_DECL ForkHooks::ForkHooks() {
+    if (::pthread_atfork(&before, &in_parent, &in_child) != 0) throw std::bad_alloc();
+}
+
+BACKLITE_DECL int ForkHooks::open(Entry& entry, const char* path, int flags, std::uint32_t mode) noexcept {
     // Under the mutex, which fork() takes: a fork between open and listing would leave the descriptor in the child.
     const std::lock_guard lock(mutex_);
     int fd = -1;
     do {
-        fd = ::open(path, flags | O_CLOEXEC, mode);
+        fd = ::open(path, flags | O_CLOEXEC, static_cast<mode_t>(mode));
     } while (fd < 0 && errno == EINTR);
     if (fd < 0) return errno;
     entry.fd = fd;

@@ -2,6 +2,11 @@
 #pragma once
 // The bodies of <backlite/platform/random.hpp>.
 
+#include <cerrno>
+#include <system_error>
+
+#include <unistd.h>
+
 #include <backlite/platform/random.hpp>
 
 namespace backlite {

@@ -2,6 +2,14 @@
 #pragma once
 // The bodies of <backlite/platform/socket.hpp>.
 
+#include <cerrno>
+#include <system_error>
+
+#include <netdb.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <unistd.h>
+
 #include <backlite/platform/socket.hpp>
 
 namespace backlite {

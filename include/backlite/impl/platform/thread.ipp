@@ -2,6 +2,14 @@
 #pragma once
 // The bodies of <backlite/platform/thread.hpp>.
 
+#include <system_error>
+#include <utility>
+
+#include <pthread.h>
+#include <signal.h>
+
+#include <backlite/base/format.hpp>
+#include <backlite/error.hpp>
 #include <backlite/platform/thread.hpp>
 
 namespace backlite {
@@ -28,9 +36,11 @@ BACKLITE_DECL bool ThreadList::has_this_thread() const noexcept {
     return scope != nullptr;
 }
 
+BACKLITE_DECL void refuse_cancellation() noexcept { pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, nullptr); }
+
 BACKLITE_DECL void ThreadBody::operator()() const {
     refuse_cancellation();
-    pthread_setname_np(pthread_self(), name.substr(0, 15).c_str());
+    name_this_thread(name);
     const ThreadList::Scope scope(*own);
     body();
 }

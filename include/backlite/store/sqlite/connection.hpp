@@ -13,7 +13,6 @@
 #include <SQLiteCpp/Database.h>
 #include <SQLiteCpp/Exception.h>
 #include <sqlite3.h>
-#include <sys/stat.h>
 
 #include <backlite/base/format.hpp>
 #include <backlite/config.hpp>

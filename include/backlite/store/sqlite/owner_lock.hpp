@@ -7,30 +7,19 @@
 #include <array>
 #include <atomic>
 #include <cassert>
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
-#include <cstring>
-#include <new>
+#include <optional>
 #include <string>
 #include <string_view>
-#include <system_error>
 #include <type_traits>
 #include <vector>
 
-#include <fcntl.h>
-#include <sys/mman.h>
-#include <sys/stat.h>
-#include <sys/types.h>
-#include <unistd.h>
-
-#include <sqlite3.h>
-
-#include <backlite/base/format.hpp>
 #include <backlite/base/hash.hpp>
-#include <backlite/error.hpp>
+#include <backlite/platform/file.hpp>
+#include <backlite/platform/file_lock.hpp>
 #include <backlite/platform/fork.hpp>
-#include <backlite/platform/random.hpp>
+#include <backlite/platform/shared_memory.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -87,9 +76,8 @@ private:
 /// The side file `<database>-backlite`, opened once per client. Each started client owns one slot of it: a lock on the
 /// slot's first byte, and a region with one record per worker.
 ///
-/// The locks belong to the open file description (fcntl(2), "Open file description locks"): other clients in the same
-/// process see them, closing another descriptor of the file does not drop them, and the kernel frees them at death.
-/// They conflict between OwnerLocks, not between the threads that use one.
+/// Other clients of the same process see the locks too, and the kernel frees them at death (see FileLocks). They
+/// conflict between OwnerLocks, not between the threads that use one.
 ///
 /// The file is never unlinked and never made shorter, since both would pull it from under living clients. Nothing here
 /// opens the database, its -wal or its -shm: closing such a descriptor would drop SQLite's locks.
@@ -122,15 +110,15 @@ public:
     /// REQUIRES: the caller holds the database's write lock, and stores the id in that transaction.
     [[nodiscard]] std::string initialise();
 
-    /// The kernel's name for the time since the last boot. Read once.
-    [[nodiscard]] static std::string boot_id();
+    /// The name of a database's side file.
+    [[nodiscard]] static std::string name_for(const std::string& database) { return database + "-backlite"; }
 
     /// The file's name.
-    [[nodiscard]] const std::string& path() const noexcept { return path_; }
+    [[nodiscard]] const std::string& path() const noexcept { return file_.name(); }
 
     /// Where a slot's region begins in the file; its first byte is the one that is locked.
-    [[nodiscard]] static off_t offset_of(unsigned slot) noexcept {
-        return static_cast<off_t>((std::size_t{slot} + 1) * region_size);
+    [[nodiscard]] static constexpr std::uint64_t offset_of(unsigned slot) noexcept {
+        return (std::uint64_t{slot} + 1) * region_size;
     }
 
     /// True while the file at `path()` is the one that was opened. False once it was deleted or replaced: clients that
@@ -153,10 +141,10 @@ public:
 
     void unmap() noexcept;
 
-    /// Gives the mapped region its room again if somebody has cut the file short, since a store behind its end is a
-    /// SIGBUS. What the records said is lost. A store between the cut and this call is one still: pwrite(2) would be
-    /// none, but costs 0.8 us a task on ext4, and workers would wait for each other. REQUIRES: no map() or unmap() at
-    /// the same time. Errors: as map().
+    /// Gives the mapped region its room again if somebody has cut the file short (see SharedMemory). What the records
+    /// said is lost. A store between the cut and this call is a SIGBUS still: pwrite(2) would be none, but costs 0.8 us
+    /// a task on ext4, and workers would wait for each other. REQUIRES: no map() or unmap() at the same time. Errors:
+    /// as map().
     void keep_room() const;
 
     /// REQUIRES: map() with more than `worker` workers; not in a forked child. Valid until unmap().
@@ -198,25 +186,22 @@ private:
 
     using Header = std::array<char, header_size>;
 
-    [[noreturn]] void throw_error(int error, int code, std::string_view verb) const;
+    /// For the last error of the system.
+    [[noreturn]] void throw_error(int code, std::string_view verb) const;
+    void demand(platform::SharedMemory::Fault fault) const;
     void check_slot(const char* call, unsigned slot) const;
-    void take_over_mode_and_owner(const struct ::stat& database) const noexcept;
     [[nodiscard]] Header header_for(std::string_view file_id) const;
-    [[nodiscard]] int set_lock(unsigned slot, short type) const noexcept;
-    [[nodiscard]] std::size_t read_at(off_t offset, void* to, std::size_t size) const;
-    void write_at(off_t offset, const void* from, std::size_t size) const;
-    void allocate(off_t offset, std::size_t size) const;
+    [[nodiscard]] std::size_t read_at(std::uint64_t offset, void* to, std::size_t size) const;
 
     // constant after construction
     platform::ForkGuard guard_{};
-    std::string path_;
-    platform::ForkClosedFd file_{};  // its open file description carries the locks
+    platform::File file_;
+    platform::FileLocks locks_{file_};
 
     // written by map() and unmap()
+    platform::SharedMemory region_{};
     WorkerRecord* records_ = nullptr;
     unsigned workers_ = 0;
-    std::size_t mapped_size_ = 0;
-    off_t mapped_at_ = 0;
 };
 
 }  // namespace sqlite

@@ -2,7 +2,6 @@
 #pragma once
 // Prepared statements on the raw sqlite3 interface: kept, bound, stepped, and always reset.
 
-#include <cerrno>
 #include <cstddef>
 #include <cstdint>
 #include <initializer_list>
@@ -34,7 +33,7 @@ namespace sqlite {
 
 /// The code of the error that has just come. SQLite knows a full disk by ENOSPC from a write alone: a quota that is
 /// used up, a file as large as it may be, and no room for the shared memory are I/O errors to it. It does not keep the
-/// system's reason when a commit fails, but its own VFS leaves errno as the system set it.
+/// system's reason when a commit fails, but its own VFS leaves errno as the system set it (platform::last_error).
 [[nodiscard]] int error_code(sqlite3* db) noexcept;
 
 /// The same as the first, with the connection's own code and message.

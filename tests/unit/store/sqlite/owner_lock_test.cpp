@@ -16,11 +16,6 @@
 #include <vector>
 
 #include <fcntl.h>
-#include <poll.h>
-#include <spawn.h>
-#include <sys/mman.h>
-#include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/ptrace.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -30,13 +25,21 @@
 #include <sqlite3.h>
 
 #include <backlite/error.hpp>
+#include <backlite/platform/process.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 
 #include <backlite_catch.hpp>
+#include <child.hpp>
+#include <tiny_disk.hpp>
 
 namespace {
 
 using namespace backlite;
+using backlite_test::Channel;
+using backlite_test::in_child;
+using backlite_test::kill_and_wait;
+using backlite_test::start_child;
+using backlite_test::TinyDisk;
 using store::sqlite::OwnerLock;
 using store::sqlite::RecordState;
 using store::sqlite::RecordView;
@@ -107,82 +110,6 @@ std::size_t open_descriptors() {
     return count;
 }
 
-// Two pipes between this process and one that it forks. A closed or silent other side reads as '\0'.
-class Channel {
-public:
-    Channel() {
-        if (::pipe2(down_.data(), O_CLOEXEC) != 0 || ::pipe2(up_.data(), O_CLOEXEC) != 0) std::abort();
-    }
-    Channel(const Channel&) = delete;
-    Channel& operator=(const Channel&) = delete;
-    ~Channel() {
-        for (const int fd : {down_[0], down_[1], up_[0], up_[1]}) close_end(fd);
-    }
-
-    // In the parent, once every process that shall hold the other side has been forked.
-    void be_parent() { close_end(down_[0]), down_[0] = -1, close_end(up_[1]), up_[1] = -1; }
-    void be_child() { close_end(down_[1]), down_[1] = -1, close_end(up_[0]), up_[0] = -1; }
-    void hang_up() { close_end(down_[1]), down_[1] = -1; }
-
-    void tell_child(char c) const { put(down_[1], c); }
-    void tell_parent(char c) const { put(up_[1], c); }
-    [[nodiscard]] char await_child() const { return get(up_[0]); }
-    [[nodiscard]] char await_parent() const { return get(down_[0]); }
-
-    [[nodiscard]] int child_input() const { return down_[0]; }
-    [[nodiscard]] int child_output() const { return up_[1]; }
-
-private:
-    static void close_end(int fd) {
-        if (fd >= 0) ::close(fd);
-    }
-    static void put(int fd, char c) { static_cast<void>(::write(fd, &c, 1) == 1); }
-    static char get(int fd) {
-        struct ::pollfd ready {};
-        ready.fd = fd;
-        ready.events = POLLIN;
-        char c = '\0';
-        if (::poll(&ready, 1, 30'000) <= 0 || ::read(fd, &c, 1) != 1) return '\0';
-        return c;
-    }
-
-    std::array<int, 2> down_{-1, -1};
-    std::array<int, 2> up_{-1, -1};
-};
-
-// Forks a child that runs `body` and leaves by _exit with what it returned, 255 if it threw.
-template <class Body>
-pid_t start_child(Body body) {
-    const pid_t pid = ::fork();
-    if (pid != 0) return pid;
-    int code = 255;
-    try {
-        code = body();
-    } catch (...) {
-        code = 255;
-    }
-    ::_exit(code);
-}
-
-// The exit code; 1000 and the signal's number if a signal killed it.
-int wait_for(pid_t pid) {
-    int status = 0;
-    while (::waitpid(pid, &status, 0) < 0) {
-        if (errno != EINTR) return -1;
-    }
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
-}
-
-void kill_and_wait(pid_t pid) {
-    ::kill(pid, SIGKILL);
-    wait_for(pid);
-}
-
-template <class Body>
-int in_child(Body body) {
-    return wait_for(start_child(body));
-}
-
 // A child that owns slot 3 and has written three records: inside, returned, idle. It lives until it is killed.
 class Owner {
 public:
@@ -232,13 +159,6 @@ TEST_CASE("OwnerLock: two in one process see each other's lock") {
     CHECK_FALSE(one.held_by_other(5));
 }
 
-TEST_CASE("OwnerLock: a lock is taken once more by the one that holds it") {
-    const Folder folder;
-    OwnerLock lock(folder.database());
-    REQUIRE(lock.try_lock(5));
-    CHECK(lock.try_lock(5));
-}
-
 TEST_CASE("OwnerLock: slots are locked apart") {
     const Folder folder;
     OwnerLock one(folder.database());
@@ -261,48 +181,6 @@ TEST_CASE("OwnerLock: an unlocked slot is free for others, the rest stays") {
     CHECK_FALSE(other.try_lock(6));
 }
 
-TEST_CASE("OwnerLock: unlocking what another holds changes nothing") {
-    const Folder folder;
-    OwnerLock one(folder.database());
-    OwnerLock other(folder.database());
-    REQUIRE(one.try_lock(5));
-    other.unlock(5);
-    other.unlock(OwnerLock::max_slots);
-    CHECK(other.held_by_other(5));
-}
-
-TEST_CASE("OwnerLock: its end frees its locks, the mapping notwithstanding") {
-    const Folder folder;
-    OwnerLock other(folder.database());
-    {
-        OwnerLock one(folder.database());
-        REQUIRE(one.try_lock(5));
-        one.map(5, 4);
-    }
-    CHECK(other.try_lock(5));
-}
-
-TEST_CASE("OwnerLock: the end of another one of the same process frees nothing of this one's") {
-    const Folder folder;
-    OwnerLock one(folder.database());
-    REQUIRE(one.try_lock(5));
-    { const OwnerLock other(folder.database()); }
-    static_cast<void>(content_of(folder.side_file()));
-    const OwnerLock watcher(folder.database());
-    CHECK(watcher.held_by_other(5));
-}
-
-TEST_CASE("OwnerLock: mapping and unmapping keep the lock") {
-    const Folder folder;
-    OwnerLock one(folder.database());
-    const OwnerLock other(folder.database());
-    REQUIRE(one.try_lock(5));
-    one.map(5, 4);
-    CHECK(other.held_by_other(5));
-    one.unmap();
-    CHECK(other.held_by_other(5));
-}
-
 TEST_CASE("OwnerLock: a slot that does not exist is a ConfigError naming it") {
     const Folder folder;
     OwnerLock lock(folder.database());
@@ -310,6 +188,7 @@ TEST_CASE("OwnerLock: a slot that does not exist is a ConfigError naming it") {
     CHECK_THROWS_AS(lock.held_by_other(OwnerLock::max_slots), ConfigError);
     CHECK_THROWS_AS(lock.map(OwnerLock::max_slots, 1), ConfigError);
     CHECK_THROWS_AS(lock.read_records(OwnerLock::max_slots, 1), ConfigError);
+    lock.unlock(OwnerLock::max_slots);
     CHECK(contains(message_of<ConfigError>([&] { static_cast<void>(lock.try_lock(123'456)); }), "123456"));
 }
 
@@ -346,77 +225,6 @@ TEST_CASE("OwnerLock: the records of a killed process stay readable to one that 
     }
     const OwnerLock lock(folder.database());
     CHECK(lock.read_records(3, 1).at(0) == RecordView{7, hash_a, RecordState::inside});
-}
-
-TEST_CASE("OwnerLock: a forked child that outlives its parent does not keep the parent's lock") {
-    const Folder folder;
-    // This process, not a distant init, gets the orphan.
-    REQUIRE(::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0);
-    Channel orphan;
-    const pid_t parent = start_child([&] {
-        OwnerLock lock(folder.database());
-        if (!lock.try_lock(3)) return 1;
-        lock.map(3, 2);
-        lock.record(0).enter(7, hash_a);
-        start_child([&] {
-            orphan.be_child();
-            orphan.tell_parent('r');
-            while (orphan.await_parent() == '?') orphan.tell_parent('y');
-            return 0;
-        });
-        orphan.be_child();
-        static_cast<void>(orphan.await_parent());  // the orphan is told nothing before this process was killed
-        return 0;
-    });
-    orphan.be_parent();
-    REQUIRE(orphan.await_child() == 'r');
-
-    OwnerLock lock(folder.database());
-    CHECK(lock.held_by_other(3));
-    kill_and_wait(parent);
-    CHECK_FALSE(lock.held_by_other(3));
-    CHECK(lock.try_lock(3));
-    orphan.tell_child('?');
-    CHECK(orphan.await_child() == 'y');  // it lived all the while
-
-    orphan.hang_up();
-    CHECK(wait_for(-1) == 0);
-    ::prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
-}
-
-TEST_CASE("OwnerLock: a program that outlives the process that started it does not keep the lock") {
-    const Folder folder;
-    REQUIRE(::prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0);
-    Channel cat;
-    const pid_t parent = start_child([&] {
-        OwnerLock lock(folder.database());
-        if (!lock.try_lock(3)) return 1;
-        lock.map(3, 2);
-        ::posix_spawn_file_actions_t actions{};
-        ::posix_spawn_file_actions_init(&actions);
-        ::posix_spawn_file_actions_adddup2(&actions, cat.child_input(), STDIN_FILENO);
-        ::posix_spawn_file_actions_adddup2(&actions, cat.child_output(), STDOUT_FILENO);
-        std::string name = "cat";
-        const std::array<char*, 2> arguments{name.data(), nullptr};
-        pid_t pid = -1;
-        if (::posix_spawnp(&pid, "cat", &actions, nullptr, arguments.data(), environ) != 0) return 2;
-        cat.hang_up();
-        return wait_for(pid);
-    });
-    cat.be_parent();
-    cat.tell_child('1');
-    REQUIRE(cat.await_child() == '1');
-
-    OwnerLock lock(folder.database());
-    CHECK(lock.held_by_other(3));
-    kill_and_wait(parent);
-    CHECK(lock.try_lock(3));
-    cat.tell_child('2');
-    CHECK(cat.await_child() == '2');
-
-    cat.hang_up();
-    CHECK(wait_for(-1) == 0);
-    ::prctl(PR_SET_CHILD_SUBREAPER, 0, 0, 0, 0);
 }
 
 TEST_CASE("OwnerLock: every call in a forked child throws ForkError") {
@@ -462,24 +270,6 @@ TEST_CASE("OwnerLock: its end in a forked child leaves lock and records to the p
     CHECK(other.held_by_other(3));
     lock->record(0).returned();
     CHECK(other.read_records(3, 1).at(0) == RecordView{7, hash_a, RecordState::returned});
-}
-
-TEST_CASE("OwnerLock: its end in a forked child unmaps nothing of the child's") {
-    const Folder folder;
-    auto lock = std::make_unique<OwnerLock>(folder.database());
-    REQUIRE(lock->try_lock(3));
-    lock->map(3, 1);
-    void* const at = &lock->record(0);
-    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    CHECK(in_child([&] {
-              if (::msync(at, page, MS_ASYNC) == 0) return 1;  // something is mapped there
-              void* const own =
-                  ::mmap(at, page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED_NOREPLACE, -1, 0);
-              if (own != at) return 2;
-              lock.reset();
-              return ::msync(at, page, MS_ASYNC) == 0 ? 0 : 3;
-          }) == 0);
-    CHECK(::msync(at, page, MS_ASYNC) == 0);
 }
 
 // ---- records --------------------------------------------------------------------------------------------------------
@@ -625,18 +415,6 @@ TEST_CASE("OwnerLock: no workers or too many of them are a ConfigError naming th
     CHECK_NOTHROW(lock.map(0, 1024));
 }
 
-TEST_CASE("OwnerLock: the records are written to the file that is locked, also when another has its name by now") {
-    const Folder folder;
-    OwnerLock lock(folder.database());
-    REQUIRE(lock.try_lock(0));
-    fs::rename(folder.side_file(), folder.name() + "/away");
-    const OwnerLock other(folder.database());
-    lock.map(0, 1);
-    lock.record(0).enter(7, hash_a);
-    CHECK(lock.read_records(0, 1).at(0).claim == 7);
-    CHECK(other.read_records(0, 1).at(0) == RecordView{});
-}
-
 // ---- the header -----------------------------------------------------------------------------------------------------
 
 TEST_CASE("OwnerLock: a new file is not trusted, an initialised one is, by those who know its id") {
@@ -684,7 +462,7 @@ TEST_CASE("OwnerLock: a header of another boot is not trusted") {
     OwnerLock lock(folder.database());
     const std::string id = lock.initialise();
     std::string bytes = content_of(folder.side_file());
-    const std::size_t at = bytes.find(OwnerLock::boot_id());
+    const std::size_t at = bytes.find(platform::boot_id());
     REQUIRE(at != std::string::npos);
     bytes[at] = bytes[at] == '0' ? '1' : '0';
     overwrite(folder.side_file(), bytes);
@@ -813,14 +591,6 @@ TEST_CASE("OwnerLock: the header says when its file was made, to the nanosecond"
     const std::string fraction = std::to_string(1'000'000'000U + made.stx_btime.tv_nsec).substr(1);
     const std::string line = "\nbirth " + std::to_string(made.stx_btime.tv_sec) + '.' + fraction + '\n';
     CHECK(content_of(folder.side_file()).find(line) != std::string::npos);
-}
-
-TEST_CASE("OwnerLock: the boot id is the kernel's") {
-    std::ifstream in("/proc/sys/kernel/random/boot_id");
-    std::string expected;
-    REQUIRE(std::getline(in, expected));
-    CHECK(OwnerLock::boot_id() == expected);
-    CHECK(OwnerLock::boot_id().size() == 36);
 }
 
 // ---- the file -------------------------------------------------------------------------------------------------------
@@ -974,34 +744,11 @@ TEST_CASE("OwnerLock: a thousand rounds leave no descriptor and no mapping behin
 
 // ---- full disk ------------------------------------------------------------------------------------------------------
 
-// A file system of 256 KiB in memory, mounted on the folder of a database.
-class TinyDisk {
-public:
-    TinyDisk() : mounted_(::mount("backlite", folder_.name().c_str(), "tmpfs", 0, "size=256k") == 0) {
-        if (mounted_) std::ofstream(folder_.database()) << "a database";
-    }
-    TinyDisk(const TinyDisk&) = delete;
-    TinyDisk& operator=(const TinyDisk&) = delete;
-    ~TinyDisk() {
-        if (mounted_) ::umount2(folder_.name().c_str(), MNT_DETACH);
-    }
-
-    [[nodiscard]] bool mounted() const { return mounted_; }
-    [[nodiscard]] const Folder& folder() const { return folder_; }
-    [[nodiscard]] std::string ballast() const { return folder_.name() + "/ballast"; }
-
-    void fill() const {
-        const int fd = ::open(ballast().c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-        const std::array<char, 4096> block{};
-        while (::write(fd, block.data(), block.size()) > 0) {
-        }
-        ::close(fd);
-    }
-
-private:
-    Folder folder_{};
-    bool mounted_;
-};
+std::string database_on(const TinyDisk& disk) {
+    std::string name = disk.folder().file("app.db");
+    std::ofstream(name) << "a database";
+    return name;
+}
 
 TEST_CASE("OwnerLock: on a full disk initialise is a FullError, and works once there is room") {
     const TinyDisk disk;
@@ -1009,7 +756,7 @@ TEST_CASE("OwnerLock: on a full disk initialise is a FullError, and works once t
         WARN("skipped: this process may not mount a small file system");
         return;
     }
-    OwnerLock lock(disk.folder().database());
+    OwnerLock lock(database_on(disk));
     disk.fill();
     CHECK_THROWS_AS(lock.initialise(), FullError);
     fs::remove(disk.ballast());
@@ -1023,7 +770,7 @@ TEST_CASE("OwnerLock: on a full disk map is a FullError with SQLite's code, and 
         return;
     }
     CHECK(in_child([&disk] {  // the fault would be a SIGBUS
-              OwnerLock lock(disk.folder().database());
+              OwnerLock lock(database_on(disk));
               if (!lock.try_lock(0)) return 1;
               disk.fill();
               try {
@@ -1053,27 +800,6 @@ TEST_CASE("OwnerLock: a record can be written again after the file was cut short
               lock.record(1).enter(8, hash_a);
               return lock.read_records(3, 2)[1].claim == 8 ? 0 : 4;
           }) == 0);
-}
-
-TEST_CASE("OwnerLock: a record of a mapped region can be written when the disk has become full") {
-    const TinyDisk disk;
-    if (!disk.mounted()) {
-        WARN("skipped: this process may not mount a small file system");
-        return;
-    }
-    const auto write_all = [&disk](unsigned workers) {
-        return in_child([&] {  // the fault would be a SIGBUS
-            OwnerLock lock(disk.folder().database());
-            if (!lock.try_lock(0)) return 1;
-            lock.map(0, workers);
-            disk.fill();
-            for (unsigned i = 0; i < workers; ++i) lock.record(i).enter(i + 1, hash_a);
-            return lock.read_records(0, workers).at(workers - 1).claim == workers ? 0 : 2;
-        });
-    };
-    CHECK(write_all(65) == 0);
-    fs::remove(disk.ballast());
-    CHECK(write_all(1024) == 0);
 }
 
 }  // namespace

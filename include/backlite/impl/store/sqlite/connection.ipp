@@ -2,7 +2,9 @@
 #pragma once
 // The bodies of <backlite/store/sqlite/connection.hpp>.
 
+#include <backlite/platform/file.hpp>
 #include <backlite/store/sqlite/connection.hpp>
+#include <backlite/store/sqlite/log_file.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -24,8 +26,8 @@ BACKLITE_DECL Connection::Connection(const ClientConfig& config, Role role) : da
     }
     if (config.open && role == Role::writer) check_private(db);
     set_up(config, role);
-    files_[1].name = file() + "-wal";
-    files_[2].name = file() + "-shm";
+    files_[1].name = log_file(file());
+    files_[2].name = shm_file(file());
     for (File& each : files_) each.identity = platform::identify(each.name);
 }
 
@@ -79,7 +81,7 @@ BACKLITE_DECL SQLite::Database Connection::open(const ClientConfig& config) {
             rooted ? config.database : "./" + config.database,
             SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE | SQLite::OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE);
         // SQLite gives -wal and -shm the mode that the database has when they are made.
-        if (!before) ::chmod(config.database.c_str(), S_IRUSR | S_IWUSR);
+        if (!before) platform::make_private(config.database);
         if (!before || before->size == 0) {
             // Others may be making the same file at this moment, and whoever comes first says what it will be.
             sqlite3_busy_timeout(database.getHandle(), to_int(config.busy_timeout));
@@ -146,7 +148,7 @@ BACKLITE_DECL void Connection::set_up(const ClientConfig& config, Role role) {
         sqlite3_db_config(db, SQLITE_DBCONFIG_DEFENSIVE, 1, nullptr);
         execute(db, "PRAGMA trusted_schema=OFF");
         execute(db, "PRAGMA secure_delete=OFF");  // Debian builds SQLite with it on: deletes write each freed page
-        execute(db, "PRAGMA journal_size_limit=67108864");
+        execute(db, detail::format("PRAGMA journal_size_limit={}", {kept_log_bytes}).c_str());
         execute(db, config.durability == Durability::full ? "PRAGMA synchronous=FULL" : "PRAGMA synchronous=NORMAL");
         if (role == Role::reader) {
             execute(db, "PRAGMA wal_autocheckpoint=0");  // all our checkpoints run on the writer

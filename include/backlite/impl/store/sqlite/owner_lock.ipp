@@ -2,6 +2,17 @@
 #pragma once
 // The bodies of <backlite/store/sqlite/owner_lock.hpp>.
 
+#include <cstring>
+#include <new>
+
+#include <sqlite3.h>
+
+#include <backlite/base/format.hpp>
+#include <backlite/error.hpp>
+#include <backlite/platform/file_identity.hpp>
+#include <backlite/platform/last_error.hpp>
+#include <backlite/platform/process.hpp>
+#include <backlite/platform/random.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 
 namespace backlite {
@@ -16,56 +27,27 @@ BACKLITE_DECL void WorkerRecord::enter(std::uint64_t claim, std::uint64_t id_has
     state_.store(RecordState::inside, std::memory_order_release);
 }
 
-BACKLITE_DECL OwnerLock::OwnerLock(const std::string& database) : path_(database + "-backlite") {
-    struct ::stat source {};
-    if (::stat(database.c_str(), &source) != 0) {
-        const int error = errno;
-        throw StorageError(detail::format("cannot look at {}: {}", {database, std::generic_category().message(error)}),
+BACKLITE_DECL OwnerLock::OwnerLock(const std::string& database) : file_(name_for(database)) {
+    const std::optional<platform::FileAccess> access = platform::access_of(database);
+    if (!access) {
+        const int error = platform::last_error();
+        throw StorageError(detail::format("cannot look at {}: {}", {database, platform::error_text(error)}),
                            SQLITE_CANTOPEN);
     }
-
-    // Without O_CREAT first: with it, Linux may refuse an existing file in a sticky directory (fs.protected_regular).
-    // O_NOFOLLOW: whoever may write to the directory could plant a link, and have us write to its target.
-    // A second and third round happen when others create the file at the same time; more are a bound, not a plan.
-    int error = ENOENT;
-    for (int round = 0; round < 100 && (error == ENOENT || error == EEXIST); ++round) {
-        const int create = error == ENOENT && round > 0 ? O_CREAT | O_EXCL : 0;
-        error = file_.open(path_.c_str(), O_RDWR | O_NOFOLLOW | create, source.st_mode & 0777);
-    }
-    if (error != 0) throw_error(error, SQLITE_CANTOPEN, "open");
-
-    struct ::stat own {};
-    if (::fstat(file_.get(), &own) != 0) throw_error(errno, SQLITE_CANTOPEN, "look at");
-    if (!S_ISREG(own.st_mode)) throw StorageError(path_ + " is not a regular file", SQLITE_CANTOPEN);
-    take_over_mode_and_owner(source);
-}
-
-// Also for a file that was there: its creator may have died before this, and the database's mode may have changed.
-// What the process may not set stays as it is, as SQLite does with -wal.
-BACKLITE_DECL void OwnerLock::take_over_mode_and_owner(const struct ::stat& database) const noexcept {
-    struct ::stat own {};
-    if (::fstat(file_.get(), &own) != 0) return;
-    if (own.st_uid != database.st_uid || own.st_gid != database.st_gid) {
-        if (::fchown(file_.get(), database.st_uid, database.st_gid) != 0) {
-            const uid_t keep = static_cast<uid_t>(-1);
-            static_cast<void>(::fchown(file_.get(), keep, database.st_gid) == 0);
-        }
-    }
-    // After the owner, so that the mode is not open to the wrong group.
-    const mode_t mode = database.st_mode & 0777;
-    if ((own.st_mode & 07777) != mode) static_cast<void>(::fchmod(file_.get(), mode));
+    if (!file_.open_or_make(*access)) throw_error(SQLITE_CANTOPEN, "open");
+    const std::optional<bool> regular = file_.is_regular();
+    if (!regular) throw_error(SQLITE_CANTOPEN, "look at");
+    if (!*regular) throw StorageError(path() + " is not a regular file", SQLITE_CANTOPEN);
+    // Also for a file that was there: its creator may have died before this, and the database's mode may have changed.
+    // What the process may not set stays as it is, as SQLite does with -wal.
+    file_.take_over(*access);
 }
 
 BACKLITE_DECL bool OwnerLock::in_place() const {
     guard_.check_process("OwnerLock::in_place");
-    struct ::stat own {};
-    struct ::stat named {};
-    if (::fstat(file_.get(), &own) != 0) throw_error(errno, SQLITE_IOERR_FSTAT, "look at");
-    if (::lstat(path_.c_str(), &named) != 0) {
-        if (errno == ENOENT || errno == ENOTDIR) return false;
-        throw_error(errno, SQLITE_IOERR_FSTAT, "look at");
-    }
-    return own.st_dev == named.st_dev && own.st_ino == named.st_ino;
+    const std::optional<bool> found = file_.in_place();
+    if (!found) throw_error(SQLITE_IOERR_FSTAT, "look at");
+    return *found;
 }
 
 BACKLITE_DECL bool OwnerLock::trusted(std::string_view file_id) const {
@@ -83,86 +65,41 @@ BACKLITE_DECL std::string OwnerLock::initialise() {
         for (int shift = 60; shift >= 0; shift -= 4) file_id += "0123456789abcdef"[half >> shift & 0xf];
     }
     const Header header = header_for(file_id);
-    write_at(0, header.data(), header.size());
+    if (!file_.write_at(0, header.data(), header.size())) throw_error(SQLITE_IOERR_WRITE, "write to");
     return file_id;
 }
 
 // All that a trusted header says; the rest of it is zero. Text, for whoever has to look at one.
-// The birth time is in it because a file system may give a new file the inode number of one just deleted.
 BACKLITE_DECL OwnerLock::Header OwnerLock::header_for(std::string_view file_id) const {
-    struct ::statx own {};
-    if (::statx(file_.get(), "", AT_EMPTY_PATH, STATX_INO | STATX_BTIME, &own) != 0) {
-        throw_error(errno, SQLITE_IOERR_FSTAT, "look at");
-    }
-    const bool has_birth = (own.stx_mask & STATX_BTIME) != 0;
-    const std::string fraction = std::to_string(has_birth ? own.stx_btime.tv_nsec : 0U);
+    const std::optional<platform::OpenedIdentity> own = platform::identify(file_);
+    if (!own) throw_error(SQLITE_IOERR_FSTAT, "look at");
+    const std::string fraction = std::to_string(own->born_nanoseconds);
     const std::string text =
         detail::format("backlite owners\nlayout 1\nboot {}\nid {}\ndevice {}:{}\ninode {}\nbirth {}.{}{}\n",
-                       {boot_id(), file_id, own.stx_dev_major, own.stx_dev_minor, own.stx_ino,
-                        has_birth ? own.stx_btime.tv_sec : 0, std::string(9 - fraction.size(), '0'), fraction});
+                       {platform::boot_id(), file_id, own->identity.device >> 32, own->identity.device & 0xffffffff,
+                        own->identity.inode, own->born_seconds, std::string(9 - fraction.size(), '0'), fraction});
     Header header{};
     assert(text.size() < header.size());
     std::copy_n(text.begin(), (std::min)(text.size(), header.size()), header.begin());
     return header;
 }
 
-BACKLITE_DECL std::string OwnerLock::boot_id() {
-    static const std::string& id = *new std::string([] {
-        const char* const path = "/proc/sys/kernel/random/boot_id";
-        platform::ForkClosedFd file;
-        int error = file.open(path, O_RDONLY);
-        std::array<char, 64> text{};
-        ssize_t size = -1;
-        while (error == 0 && (size = ::read(file.get(), text.data(), text.size())) < 0) {
-            if (errno != EINTR) error = errno;
-        }
-        const std::string_view line(text.data(), size > 0 ? static_cast<std::size_t>(size) : 0);
-        std::string found{line.substr(0, line.find('\n'))};
-        if (found.empty()) {
-            throw StorageError(
-                detail::format("cannot read {}: {}; is /proc mounted?", {path, std::generic_category().message(error)}),
-                SQLITE_CANTOPEN);
-        }
-        return found;
-    }());  // never destroyed, as ForkHooks
-    return id;
-}
-
 BACKLITE_DECL bool OwnerLock::try_lock(unsigned slot) {
     check_slot("OwnerLock::try_lock", slot);
-    const int error = set_lock(slot, F_WRLCK);
-    if (error == EAGAIN || error == EACCES) return false;
-    if (error != 0) throw_error(error, SQLITE_IOERR_LOCK, "lock a byte of");
-    return true;
+    const std::optional<bool> taken = locks_.try_take(offset_of(slot));
+    if (!taken) throw_error(SQLITE_IOERR_LOCK, "lock a byte of");
+    return *taken;
 }
 
 BACKLITE_DECL void OwnerLock::unlock(unsigned slot) noexcept {
-    if (slot < max_slots && !guard_.forked()) static_cast<void>(set_lock(slot, F_UNLCK));
+    if (slot < max_slots && !guard_.forked()) locks_.release(offset_of(slot));
 }
 
 BACKLITE_DECL bool OwnerLock::held_by_other(unsigned slot) const {
     check_slot("OwnerLock::held_by_other", slot);
-    struct ::flock probe {};
-    probe.l_type = F_WRLCK;
-    probe.l_whence = SEEK_SET;
-    probe.l_start = offset_of(slot);
-    probe.l_len = 1;
-    while (::fcntl(file_.get(), F_OFD_GETLK, &probe) != 0) {
-        if (errno != EINTR) throw_error(errno, SQLITE_IOERR_LOCK, "probe a lock of");
-    }
-    return probe.l_type != F_UNLCK;
-}
-
-BACKLITE_DECL int OwnerLock::set_lock(unsigned slot, short type) const noexcept {
-    struct ::flock lock {};  // l_pid must be zero
-    lock.l_type = type;
-    lock.l_whence = SEEK_SET;
-    lock.l_start = offset_of(slot);
-    lock.l_len = 1;
-    while (::fcntl(file_.get(), F_OFD_SETLK, &lock) != 0) {
-        if (errno != EINTR) return errno;
-    }
-    return 0;
+    const std::optional<bool> held = locks_.held_by_other(offset_of(slot));
+    if (!held) throw_error(SQLITE_IOERR_LOCK, "probe a lock of");
+    return *held;
 }
 
 BACKLITE_DECL void OwnerLock::map(unsigned slot, unsigned workers) {
@@ -172,48 +109,22 @@ BACKLITE_DECL void OwnerLock::map(unsigned slot, unsigned workers) {
             detail::format("num_workers is {}, but a client has from 1 to {} workers", {workers, max_workers}));
     }
     unmap();
-
-    // Whole pages, since a store makes the file system allocate the whole page that it touches.
-    const auto page = static_cast<std::size_t>(::sysconf(_SC_PAGESIZE));
-    const std::size_t size = (workers * sizeof(WorkerRecord) + page - 1) / page * page;
-    allocate(offset_of(slot), size);
-
-    // Through a second open file description, which the mapping keeps alive until the last of them is gone: the lock
-    // must not be on it. By way of /proc: the name may lead to another file by now.
-    platform::ForkClosedFd second;
-    const int error = second.open(detail::format("/proc/self/fd/{}", {file_.get()}).c_str(), O_RDWR);
-    if (error != 0) throw_error(error, SQLITE_CANTOPEN, "open");
-    void* const at = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_SHARED, second.get(), offset_of(slot));
-    if (at == MAP_FAILED) throw_error(errno, SQLITE_IOERR_MMAP, "map");
-    if (::madvise(at, size, MADV_DONTFORK) != 0) {
-        const int refused = errno;
-        ::munmap(at, size);
-        throw_error(refused, SQLITE_IOERR_MMAP, "map");
-    }
-
-    auto* const bytes = static_cast<std::byte*>(at);
+    demand(region_.map(file_, offset_of(slot), workers * sizeof(WorkerRecord)));
+    std::byte* const at = region_.data();
     records_ = ::new (at) WorkerRecord;
-    for (unsigned i = 1; i < workers; ++i) ::new (bytes + i * sizeof(WorkerRecord)) WorkerRecord;
+    for (unsigned i = 1; i < workers; ++i) ::new (at + i * sizeof(WorkerRecord)) WorkerRecord;
     workers_ = workers;
-    mapped_size_ = size;
-    mapped_at_ = offset_of(slot);
 }
 
 BACKLITE_DECL void OwnerLock::keep_room() const {
     guard_.check_process("OwnerLock::keep_room");
-    if (records_ == nullptr) return;
-    struct ::stat own {};
-    if (::fstat(file_.get(), &own) != 0) throw_error(errno, SQLITE_IOERR_FSTAT, "look at");
-    if (own.st_size < mapped_at_ + static_cast<off_t>(mapped_size_)) allocate(mapped_at_, mapped_size_);
+    demand(region_.keep_room(file_));
 }
 
 BACKLITE_DECL void OwnerLock::unmap() noexcept {
-    if (records_ == nullptr) return;
-    // MADV_DONTFORK: in a child nothing is mapped there, or by now something of the child's own.
-    if (!guard_.forked()) ::munmap(records_, mapped_size_);
+    region_.unmap();
     records_ = nullptr;
     workers_ = 0;
-    mapped_size_ = 0;
 }
 
 BACKLITE_DECL std::vector<RecordView> OwnerLock::read_records(unsigned slot, unsigned workers) const {
@@ -235,44 +146,10 @@ BACKLITE_DECL std::vector<RecordView> OwnerLock::records_in(std::string_view reg
     return records;
 }
 
-// A store into a hole of a mapped file on a full disk is a SIGBUS. Here a full disk is an error.
-BACKLITE_DECL void OwnerLock::allocate(off_t offset, std::size_t size) const {
-    int error = EINTR;
-    while (error == EINTR) error = ::posix_fallocate(file_.get(), offset, static_cast<off_t>(size));
-    // Not every C library imitates it where the file system has none; then the zeros below allocate.
-    if (error != 0 && error != EOPNOTSUPP && error != EINVAL && error != ENOSYS) {
-        throw_error(error, SQLITE_IOERR_WRITE, "allocate a region of");
-    }
-    const std::vector<std::byte> zeros(size);
-    write_at(offset, zeros.data(), zeros.size());
-}
-
-BACKLITE_DECL std::size_t OwnerLock::read_at(off_t offset, void* to, std::size_t size) const {
-    std::size_t done = 0;
-    while (done < size) {
-        const ssize_t n =
-            ::pread(file_.get(), static_cast<std::byte*>(to) + done, size - done, offset + static_cast<off_t>(done));
-        if (n == 0) break;
-        if (n > 0) {
-            done += static_cast<std::size_t>(n);
-        } else if (errno != EINTR) {
-            throw_error(errno, SQLITE_IOERR_READ, "read");
-        }
-    }
-    return done;
-}
-
-BACKLITE_DECL void OwnerLock::write_at(off_t offset, const void* from, std::size_t size) const {
-    std::size_t done = 0;
-    while (done < size) {
-        const ssize_t n = ::pwrite(file_.get(), static_cast<const std::byte*>(from) + done, size - done,
-                                   offset + static_cast<off_t>(done));
-        if (n > 0) {
-            done += static_cast<std::size_t>(n);
-        } else if (n == 0 || errno != EINTR) {
-            throw_error(n == 0 ? EIO : errno, SQLITE_IOERR_WRITE, "write to");
-        }
-    }
+BACKLITE_DECL std::size_t OwnerLock::read_at(std::uint64_t offset, void* to, std::size_t size) const {
+    const std::optional<std::size_t> read = file_.read_at(offset, to, size);
+    if (!read) throw_error(SQLITE_IOERR_READ, "read");
+    return *read;
 }
 
 BACKLITE_DECL void OwnerLock::check_slot(const char* call, unsigned slot) const {
@@ -282,9 +159,22 @@ BACKLITE_DECL void OwnerLock::check_slot(const char* call, unsigned slot) const 
     }
 }
 
-BACKLITE_DECL void OwnerLock::throw_error(int error, int code, std::string_view verb) const {
-    const std::string what = detail::format("cannot {} {}: {}", {verb, path_, std::generic_category().message(error)});
-    if (error == ENOSPC || error == EDQUOT || error == EFBIG) throw FullError(what, SQLITE_FULL);
+BACKLITE_DECL void OwnerLock::demand(platform::SharedMemory::Fault fault) const {
+    using Fault = platform::SharedMemory::Fault;
+    switch (fault) {
+        case Fault::none: return;
+        case Fault::look: throw_error(SQLITE_IOERR_FSTAT, "look at");
+        case Fault::allocate: throw_error(SQLITE_IOERR_WRITE, "allocate a region of");
+        case Fault::write: throw_error(SQLITE_IOERR_WRITE, "write to");
+        case Fault::open: throw_error(SQLITE_CANTOPEN, "open");
+        case Fault::map: throw_error(SQLITE_IOERR_MMAP, "map");
+    }
+}
+
+BACKLITE_DECL void OwnerLock::throw_error(int code, std::string_view verb) const {
+    const int error = platform::last_error();
+    const std::string what = detail::format("cannot {} {}: {}", {verb, path(), platform::error_text(error)});
+    if (platform::says_full(error)) throw FullError(what, SQLITE_FULL);
     throw StorageError(what, code);
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 // The bodies of <backlite/store/sqlite/statement.hpp>.
 
+#include <backlite/platform/last_error.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 
 namespace backlite {
@@ -38,10 +39,10 @@ BACKLITE_DECL std::string text_of_error(sqlite3* db, const char* doing) noexcept
 }
 
 BACKLITE_DECL int error_code(sqlite3* db) noexcept {
-    const int reason = errno;
+    const int reason = platform::last_error();
     const int code = sqlite3_extended_errcode(db);
     if (code != SQLITE_IOERR_WRITE && code != SQLITE_IOERR_SHMSIZE) return code;
-    return reason == ENOSPC || reason == EDQUOT || reason == EFBIG ? SQLITE_FULL : code;
+    return platform::says_full(reason) ? SQLITE_FULL : code;
 }
 
 BACKLITE_DECL bool is_fatal(int extended_code) noexcept {

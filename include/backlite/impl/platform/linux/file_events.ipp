@@ -1,6 +1,18 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The bodies of <backlite/platform/file_events.hpp>.
+// File events by inotify(7), a wake-up by eventfd(2).
+
+#include <algorithm>
+#include <array>
+#include <cerrno>
+#include <cstdint>
+#include <utility>
+
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/inotify.h>
+#include <sys/types.h>
+#include <unistd.h>
 
 #include <backlite/platform/file_events.hpp>
 
@@ -8,12 +20,17 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace platform {
 
-BACKLITE_DECL FileEvents::FileEvents(const std::string& database)
-    : log_(database + "-wal"),
-      side_file_(database + "-backlite"),
+BACKLITE_DECL FileEvents::FileEvents(std::string file, std::string other)
+    : file_(std::move(file)),
+      other_(std::move(other)),
       wake_(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)),
       events_(::inotify_init1(IN_CLOEXEC | IN_NONBLOCK)) {
     watch_again();
+}
+
+BACKLITE_DECL FileEvents::~FileEvents() {
+    if (wake_ >= 0) ::close(wake_);
+    if (events_ >= 0) ::close(events_);
 }
 
 BACKLITE_DECL void FileEvents::wake() noexcept {
@@ -25,7 +42,7 @@ BACKLITE_DECL void FileEvents::wake() noexcept {
 BACKLITE_DECL auto FileEvents::wait(Duration cap) noexcept -> Event {
     if (active()) return poll(cap, true);
     watch_again();
-    // A log that is there by now may have been written to before it was watched.
+    // A file that is there by now may have been written to before it was watched.
     return active() ? Event{.written = true} : poll((std::min)(cap, Duration{1'000}), false);
 }
 
@@ -54,14 +71,14 @@ BACKLITE_DECL bool FileEvents::drain() noexcept {
             at += static_cast<ssize_t>(sizeof(inotify_event) + event->len);
         }
     }
-    if (gone) watch_again();  // the log was deleted: a new one has a new inode
+    if (gone) watch_again();  // the file was deleted: a new one has a new inode
     return true;
 }
 
 BACKLITE_DECL void FileEvents::watch_again() noexcept {
-    watch_ = events_ < 0 ? -1 : ::inotify_add_watch(events_, log_.c_str(), IN_MODIFY | IN_DELETE_SELF);
-    // A cut of it comes here; a store of a worker's, through the mapping, does not.
-    if (events_ >= 0) static_cast<void>(::inotify_add_watch(events_, side_file_.c_str(), IN_MODIFY));
+    watch_ = events_ < 0 ? -1 : ::inotify_add_watch(events_, file_.c_str(), IN_MODIFY | IN_DELETE_SELF);
+    // A cut of it comes here; a store into shared memory does not.
+    if (events_ >= 0) static_cast<void>(::inotify_add_watch(events_, other_.c_str(), IN_MODIFY));
 }
 
 }  // namespace platform
