@@ -3,7 +3,7 @@
 # The FILE_SET of the library and the test "layers" both read it.
 set(BACKLITE_HEADERS
     # 0: no dependency on the rest
-    version fwd base/hash base/format base/guards error clock logger id base/safe_logger base/setback
+    version fwd base/hash base/format base/guards error clock base/times logger id base/safe_logger base/setback
     # 1: the user's words; rows, and a task's JSON
     config task outcome context status base/rows base/codec queue base/add_target
     # 2: the operating system

@@ -89,7 +89,7 @@ const char* excuse() {
 void invent_history(const std::string& file) {
     SQLite::Database db(file, SQLite::OPEN_READWRITE, 5'000);
     if (db.execAndGet("SELECT EXISTS (SELECT 1 FROM backlite_tasks_completed)").getInt() != 0) return;
-    const std::int64_t now = backlite::to_ms(std::chrono::system_clock::now());
+    const std::int64_t now = backlite::detail::to_ms(std::chrono::system_clock::now()).count();
     constexpr std::int64_t minute = 60'000;
     backlite::core::IdGenerator ids;
     SQLite::Transaction transaction(db);
@@ -112,7 +112,7 @@ void invent_history(const std::string& file) {
             : kind < 7 ? fmt::format(R"({{"customer":"C-{}","number":{}}})", roll(10, 99), roll(1, 99'999))
             : kind < 9 ? fmt::format(R"({{"invoice":"R-{}","amount":{}}})", roll(1000, 9999), roll(5, 900))
                        : R"({"to":"ada@example.org"})";
-        insert.bind(1, ids.next(at).str());
+        insert.bind(1, ids.next(backlite::detail::Ms{at}).str());
         insert.bind(2, at - roll(5, 4'000));
         insert.bind(3, queue);
         insert.bind(4, at);

@@ -17,6 +17,7 @@
 #include <backlite/base/codec.hpp>
 #include <backlite/base/format.hpp>
 #include <backlite/base/rows.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
 #include <backlite/fwd.hpp>
@@ -52,7 +53,7 @@ public:
     template <class Unit>
     [[nodiscard]] AddOp& at(std::chrono::time_point<std::chrono::system_clock, Unit> time) & {
         wait_.reset();
-        at_ = to_due_ms(time);
+        at_ = detail::to_due_ms(time);
         return *this;
     }
     /// Adds inside the transaction that is open on `database`, a connection to the client's own file. The tasks are in
@@ -130,7 +131,7 @@ public:
     void reserve(std::size_t count) { tasks_.reserve(count); }
 
 private:
-    [[nodiscard]] std::optional<std::int64_t> due_time(TimePoint now) const;
+    [[nodiscard]] std::optional<detail::Ms> due_time(TimePoint now) const;
 
     /// The rest of the error matters more than the name: without memory for the name the error goes without it.
     void name_queue(Error& error) const noexcept;
@@ -139,7 +140,7 @@ private:
     std::vector<detail::NewTask> tasks_{};
     std::exception_ptr error_{};
     std::optional<Duration> wait_{};
-    std::optional<std::int64_t> at_{};  ///< ms since the epoch
+    std::optional<detail::Ms> at_{};
     SQLite::Database* database_ = nullptr;
     std::stop_token stop_{};
     bool saved_ = false;

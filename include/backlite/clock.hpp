@@ -67,30 +67,6 @@ template <class Rep, class Period>
     return ms < 0 && rounded == Duration::zero() ? Duration{-1} : rounded;
 }
 
-/// Milliseconds since the epoch, rounded down: what has happened, and what the time is.
-[[nodiscard]] inline std::int64_t to_ms(TimePoint time) noexcept {
-    return std::chrono::floor<std::chrono::milliseconds>(time.time_since_epoch()).count();
-}
-
-/// Milliseconds since the epoch, rounded up: when something may happen, so that it never does too early.
-template <class Unit>
-[[nodiscard]] constexpr std::int64_t to_due_ms(std::chrono::time_point<std::chrono::system_clock, Unit> time) noexcept {
-    return to_duration(time.time_since_epoch()).count();
-}
-
-/// The time that `ms` milliseconds since the epoch stand for, held inside what TimePoint can express: rows made by
-/// others may hold any number.
-[[nodiscard]] TimePoint from_ms(std::int64_t ms) noexcept;
-
-/// `ms + duration`, held inside the range of the type instead of overflowing.
-[[nodiscard]] std::int64_t saturating_add(std::int64_t ms, Duration duration) noexcept;
-
-/// When what waits so long from `now` on is due, in milliseconds since the epoch: never too early, and now if it does
-/// not wait at all.
-[[nodiscard]] inline std::int64_t due_after(TimePoint now, Duration wait) noexcept {
-    return wait == Duration::zero() ? to_ms(now) : saturating_add(to_due_ms(now), wait);
-}
-
 /// `start + duration` on the steady clock, held inside its range.
 [[nodiscard]] std::chrono::steady_clock::time_point saturating_add(std::chrono::steady_clock::time_point start,
                                                                    Duration duration) noexcept;

@@ -56,7 +56,7 @@ std::vector<RawTask> raw_tasks(std::size_t first, std::size_t count) {
     std::vector<RawTask> tasks;
     tasks.reserve(count);
     for (std::size_t i = first; i < first + count; ++i) {
-        tasks.push_back({ids.next(now).str(), nlohmann::json(upload(i)).dump()});
+        tasks.push_back({ids.next(backlite::detail::Ms{now}).str(), nlohmann::json(upload(i)).dump()});
     }
     return tasks;
 }

@@ -183,8 +183,8 @@ private:
             unfinished += queue.waiting + queue.scheduled + queue.running;
             sample.waiting += static_cast<double>(queue.waiting);
             if (!queue.oldest_due) continue;
-            sample.age =
-                (std::max)(sample.age, static_cast<double>(now_ms() - backlite::to_ms(*queue.oldest_due)) / 1e3);
+            sample.age = (std::max)(
+                sample.age, static_cast<double>(now_ms() - backlite::detail::to_ms(*queue.oldest_due).count()) / 1e3);
         }
         finished_ = (std::max)(finished_, added - (std::min)(added, unfinished));
         return sample;

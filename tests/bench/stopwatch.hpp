@@ -5,12 +5,14 @@
 #include <chrono>
 #include <cstdint>
 
-#include <backlite/clock.hpp>
+#include <backlite/base/times.hpp>
 
 namespace bench {
 
 /// The wall clock, as the library stores it.
-[[nodiscard]] inline std::int64_t now_ms() noexcept { return backlite::to_ms(std::chrono::system_clock::now()); }
+[[nodiscard]] inline std::int64_t now_ms() noexcept {
+    return backlite::detail::to_ms(std::chrono::system_clock::now()).count();
+}
 
 /// Nanoseconds on the steady clock, which all processes of a machine share.
 [[nodiscard]] inline std::int64_t steady_ns() noexcept {

@@ -91,7 +91,7 @@ void write(const std::string& file, const std::string& bytes) {
         .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
-void add(ThreadlessClient& client, int count, std::size_t size, std::int64_t wait_until) {
+void add(ThreadlessClient& client, int count, std::size_t size, backlite::detail::Ms wait_until) {
     static backlite::core::IdGenerator& ids = *new backlite::core::IdGenerator;
     std::vector<backlite::detail::NewTask> tasks;
     for (int i = 0; i < count; ++i) {
@@ -134,12 +134,12 @@ Image make_image(bool logged) {
     {
         ThreadlessClient client(rig.config(file), rig.queues, rig.clock);
         client.start();
-        add(client, 24, 5, 0);
-        add(client, 6, 400, client.now() + 3'600'000);
-        add(client, 4, 300, 0);
+        add(client, 24, 5, {});
+        add(client, 6, 400, client.now() + std::chrono::hours{1});
+        add(client, 4, 300, {});
         run_some(client, 10);
         backlite_test::execute(client.writes().connection().handle(), "PRAGMA wal_checkpoint(TRUNCATE)");
-        add(client, 4, 50, 0);
+        add(client, 4, 50, {});
         run_some(client, 6);
         client.die(2);
         if (logged) {
@@ -346,7 +346,7 @@ struct Work {
             if (started) {
                 may_fail([&] { client.look_after_others(); });
                 may_fail([&] { run_all(client); });
-                may_fail([&] { add(client, 3, 700, 0); });
+                may_fail([&] { add(client, 3, 700, {}); });
                 may_fail([&] { run_all(client); });
                 may_fail([&] { client.stop(); });
             }

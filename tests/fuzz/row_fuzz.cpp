@@ -258,7 +258,7 @@ void insert_row(World& world, FuzzedDataProvider& in, const char* table,
     for (std::size_t i = 1; i < N; ++i) marks += ", ?";
     sqlite3_stmt* statement = prepared(
         world.stranger(), fmt::format("INSERT INTO {} ({}) VALUES ({})", table, fmt::join(columns, ", "), marks));
-    const std::int64_t now = world.client().now();
+    const std::int64_t now = world.client().now().count();
     const auto odd = in.ConsumeIntegral<std::uint16_t>();
     for (std::size_t i = 0; i < N; ++i) {
         const int index = static_cast<int>(i) + 1;
@@ -279,7 +279,7 @@ void tamper(World& world, FuzzedDataProvider& in) {
                  fmt::format("UPDATE backlite_tasks SET {} = ? WHERE rowid IN (SELECT rowid FROM backlite_tasks "
                              "WHERE id IS NULL OR id NOT GLOB 'good-*' LIMIT 1 OFFSET {})",
                              column, in.ConsumeIntegralInRange(0, 15)));
-    bind_any(in, statement, 1, world.client().now());
+    bind_any(in, statement, 1, world.client().now().count());
     step_refusable(statement);
 }
 
@@ -291,7 +291,7 @@ void reset(World& world) {
           "UPDATE backlite_meta SET value = 0 WHERE key = 'last_owner'"}) {
         world.execute(sql);
     }
-    const std::int64_t now = world.client().now();
+    const std::int64_t now = world.client().now().count();
     for (const std::string_view name : names) {
         for (int i = 0; i < good_each; ++i) {
             world.execute(
@@ -378,7 +378,7 @@ private:
         client_.look();
         backlite::store::CyclePlan plan;
         plan.jump_back = by;
-        plan.mend.assign(client_.queues(), 0);
+        plan.mend.assign(client_.queues(), backlite::detail::Ms{});
         write(plan);
     }
 
@@ -389,7 +389,7 @@ private:
         plan.purge = true;
         plan.past = client_.now();
         plan.lapse = true;
-        const std::int64_t lapsed = backlite::saturating_add(client_.now(), -client_.config().release_after);
+        const backlite::detail::Ms lapsed = client_.now() - client_.config().release_after;
         plan.lapse_until = lapsed;
         write(plan);
         client_.look();
@@ -489,7 +489,7 @@ private:
                                       "AND queue IN ('{}') AND typeof(created_at) IN ('integer', 'real') "
                                       "AND typeof(wait_until) IN ('integer', 'real', 'null') "
                                       "AND max(created_at, coalesce(wait_until, created_at)) <= {}",
-                                      fmt::join(names, "', '"), client_.now())) == "0",
+                                      fmt::join(names, "', '"), client_.now().count())) == "0",
                "every task that is due is claimed");
     }
 

@@ -109,7 +109,7 @@ public:
 
     /// One transaction: outcomes, what else is planned, and claims.
     backlite::store::CycleResult cycle(backlite::store::CyclePlan plan) {
-        const std::int64_t wall = now();
+        const backlite::detail::Ms wall = now();
         plan.claim.now = wall;
         plan.claim.owner = liveness_->owner();
         plan.claim.max_payload = config_.max_payload;
@@ -154,10 +154,10 @@ public:
     [[nodiscard]] const std::deque<backlite::detail::ClaimedTask>& ready() const noexcept { return ready_; }
     [[nodiscard]] const std::vector<backlite::store::EndedAttempt>& finished() const noexcept { return finished_; }
     [[nodiscard]] const std::vector<backlite::store::QueueHead>& heads() const noexcept { return due_.heads(); }
-    [[nodiscard]] std::optional<std::int64_t> ownerless() const noexcept { return ownerless_; }
+    [[nodiscard]] std::optional<backlite::detail::Ms> ownerless() const noexcept { return ownerless_; }
     [[nodiscard]] std::int64_t owner() const noexcept { return liveness_->owner(); }
     [[nodiscard]] bool started() const noexcept { return liveness_.has_value(); }
-    [[nodiscard]] std::int64_t now() const noexcept { return backlite::to_ms(clock_.now()); }
+    [[nodiscard]] backlite::detail::Ms now() const noexcept { return backlite::detail::to_ms(clock_.now()); }
     [[nodiscard]] const backlite::ClientConfig& config() const noexcept { return config_; }
     [[nodiscard]] std::size_t queues() const noexcept { return due_.heads().size(); }
     [[nodiscard]] backlite::store::sqlite::GroupCommit& writes() noexcept { return writes_; }
@@ -187,7 +187,7 @@ private:
     bool stale_ = true;
     backlite::store::sqlite::GroupCommit writes_;
     backlite::core::Agenda due_;
-    std::optional<std::int64_t> ownerless_{};
+    std::optional<backlite::detail::Ms> ownerless_{};
     std::optional<backlite::engine::Liveness> liveness_{};
     std::deque<backlite::detail::ClaimedTask> ready_{};
     std::vector<backlite::store::EndedAttempt> finished_{};

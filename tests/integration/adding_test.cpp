@@ -36,6 +36,7 @@
 #include <backlite_catch.hpp>
 #include <events.hpp>
 #include <message_of.hpp>
+#include <row_time.hpp>
 #include <temp_folder.hpp>
 
 // Named: a hook that this file never calls is no mistake.
@@ -226,7 +227,7 @@ struct Adding {
     TempFolder folder{};
     std::string file = folder.file("x.db");
     std::shared_ptr<ManualClock> clock = std::make_shared<ManualClock>();
-    std::int64_t now = backlite::to_ms(clock->now());
+    std::int64_t now = backlite_test::row_ms(clock->now());
     Client client;
 
     explicit Adding(ClientConfig config = {}) : client(filled(std::move(config))) {}

@@ -34,6 +34,7 @@
 #include <backlite_catch.hpp>
 #include <events.hpp>
 #include <message_of.hpp>
+#include <row_time.hpp>
 #include <temp_folder.hpp>
 
 // Named: a hook that this file never calls is no mistake.
@@ -662,7 +663,7 @@ TEST_CASE("Unregistered: rows of other queues stay untouched whatever they hold,
     CHECK(counts[3].scheduled == 1);
     CHECK(counts[3].running == 0);
     REQUIRE(counts[3].oldest_due);
-    CHECK(backlite::to_ms(*counts[3].oldest_due) == 1);
+    CHECK(backlite_test::row_ms(*counts[3].oldest_due) == 1);
 }
 
 TEST_CASE("Unregistered: its tasks run once a client has registered the queue") {

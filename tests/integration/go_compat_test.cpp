@@ -26,6 +26,7 @@
 
 #include <backlite_catch.hpp>
 #include <events.hpp>
+#include <row_time.hpp>
 #include <temp_folder.hpp>
 
 // Named: a hook that this file never calls is no mistake.
@@ -125,7 +126,7 @@ struct GoFile {
     TempFolder folder{};
     std::string file = folder.file("go.db");
     std::shared_ptr<ManualClock> clock = std::make_shared<ManualClock>();
-    std::int64_t now = backlite::to_ms(clock->now());
+    std::int64_t now = backlite_test::row_ms(clock->now());
     Events<std::string> seen{};
     std::unique_ptr<Client> client{};
 
@@ -318,7 +319,7 @@ TEST_CASE("Go's program: every statement of it works on our file, and so does it
                              "backlite_tasks WHERE claimed_at IS NULL OR claimed_at < 1 ORDER BY wait_until ASC, "
                              "id ASC LIMIT 2");
     REQUIRE(select.executeStep());
-    const std::int64_t now = backlite::to_ms(clock->now());
+    const std::int64_t now = backlite_test::row_ms(clock->now());
     CHECK(select.getColumn(0).getString() == id);
     CHECK(select.getColumn(1).getString() == "orders");
     CHECK(select.getColumn(2).getString() == "{\"id\":1}");

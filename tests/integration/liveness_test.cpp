@@ -27,6 +27,7 @@
 #include <backlite/testing/manual_clock.hpp>
 
 #include <backlite_catch.hpp>
+#include <row_time.hpp>
 #include <temp_folder.hpp>
 
 #include "rig.hpp"
@@ -566,7 +567,7 @@ TEST_CASE_METHOD(Story,
 TEST_CASE_METHOD(Story, "ownerless: a claim that does not say whose it is lapses at claimed_at plus release_after") {
     set_up(file, {{"held"}});
     auto clock = std::make_shared<ManualClock>(std::chrono::system_clock::now());
-    const std::int64_t now = backlite::to_ms(clock->now());
+    const std::int64_t now = backlite_test::row_ms(clock->now());
     Look look(file);
     // As Go backlite claims.
     look.run(fmt::format("UPDATE backlite_tasks SET claimed_at = {}, attempts = 1", now));
@@ -588,7 +589,7 @@ TEST_CASE_METHOD(Story,
                  "ownerless: what has lapsed is taken at start, and claims that appear later when they fall due") {
     set_up(file, {{"old"}, {"new"}});
     auto clock = std::make_shared<ManualClock>(std::chrono::system_clock::now());
-    const std::int64_t now = backlite::to_ms(clock->now());
+    const std::int64_t now = backlite_test::row_ms(clock->now());
     config.clock = clock;
     Look look(file);
     look.run(fmt::format("UPDATE backlite_tasks SET claimed_at = {}", now - config.release_after.count()));

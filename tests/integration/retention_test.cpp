@@ -23,6 +23,7 @@
 #include <backlite_catch.hpp>
 #include <events.hpp>
 #include <recording_logger.hpp>
+#include <row_time.hpp>
 #include <temp_folder.hpp>
 
 namespace {
@@ -180,7 +181,7 @@ TEST_CASE("Retention: keeps the payload never, always, or of failed tasks only")
 
 TEST_CASE("Retention: a kept row tells times, attempts, duration and error as Go's does") {
     Retaining test;
-    const std::int64_t start = backlite::to_ms(test.clock->now());
+    const std::int64_t start = backlite_test::row_ms(test.clock->now());
     SECTION("of a success") {
         const std::optional<Kept> row = kept_row(test.file, test.run<Keep::a_day>(true));
         REQUIRE(row);
@@ -268,7 +269,7 @@ TEST_CASE("Retention: the id of an old kept task may come again") {
 
 TEST_CASE("Given up: an unreadable task is kept with payload and error for seven days if its queue keeps nothing") {
     Retaining test;
-    const std::int64_t start = backlite::to_ms(test.clock->now());
+    const std::int64_t start = backlite_test::row_ms(test.clock->now());
     test.client.register_queue<Task<Keep::nothing>>([](const Task<Keep::nothing>&) {});
     SQLite::Database db(test.file, SQLite::OPEN_READWRITE, 10'000);
     db.exec("INSERT INTO backlite_tasks (id, created_at, queue, task) VALUES ('x', 1, 'queue0', CAST('{n' AS BLOB))");
@@ -289,7 +290,7 @@ TEST_CASE("Given up: an unreadable task is kept with payload and error for seven
 
 TEST_CASE("Given up: the queue's retention says how long, but the payload and the error are kept whatever it says") {
     Retaining test;
-    const std::int64_t start = backlite::to_ms(test.clock->now());
+    const std::int64_t start = backlite_test::row_ms(test.clock->now());
     test.client.register_queue<Task<Keep::a_day>>([](const Task<Keep::a_day>&) {});
     test.client.register_queue<Task<Keep::no_payload>>([](const Task<Keep::no_payload>&) {});
     SQLite::Database db(test.file, SQLite::OPEN_READWRITE, 10'000);
@@ -325,7 +326,7 @@ void insert_expired(const std::string& file, int rows, std::int64_t expires_at) 
 TEST_CASE("Purge: deletes what has expired at start, in chunks, and nothing else") {
     const auto logger = std::make_shared<RecordingLogger>();
     Retaining test({.logger = logger});
-    const std::int64_t now = backlite::to_ms(test.clock->now());
+    const std::int64_t now = backlite_test::row_ms(test.clock->now());
     insert_expired(test.file, 1200, now);  // expires now: is over
     insert_expired(test.file, 10, now + 1);
     SQLite::Database db(test.file, SQLite::OPEN_READWRITE, 10'000);
@@ -341,7 +342,7 @@ TEST_CASE("Purge: deletes what has expired at start, in chunks, and nothing else
 TEST_CASE("Purge: comes again every cleanup_interval") {
     const auto logger = std::make_shared<RecordingLogger>();
     Retaining test({.logger = logger, .cleanup_interval = 10min});
-    const std::int64_t now = backlite::to_ms(test.clock->now());
+    const std::int64_t now = backlite_test::row_ms(test.clock->now());
     insert_expired(test.file, 3, now);
     test.client.start();
     CHECK(eventually([&] { return logger->count("purged expired tasks tasks=3") == 1; }));

@@ -40,6 +40,7 @@
 #include <events.hpp>
 #include <message_of.hpp>
 #include <recording_logger.hpp>
+#include <row_time.hpp>
 #include <temp_folder.hpp>
 
 namespace {
@@ -199,7 +200,7 @@ struct Stepping {
 
     explicit Stepping(ClientConfig config = {}) : test(filled(std::move(config))) {}
 
-    [[nodiscard]] std::int64_t now() const { return backlite::to_ms(clock->now()); }
+    [[nodiscard]] std::int64_t now() const { return backlite_test::row_ms(clock->now()); }
     void advance(backlite::Duration duration) {
         clock->advance(duration);
         client.notify();

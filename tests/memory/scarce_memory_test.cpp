@@ -41,6 +41,7 @@
 #include <dashboard_rig.hpp>
 #include <events.hpp>
 #include <harness.hpp>
+#include <row_time.hpp>
 #include <scarce_memory.hpp>
 #include <temp_folder.hpp>
 #include <test_database.hpp>
@@ -594,7 +595,7 @@ TEST_CASE("out of memory: expired tasks are deleted, and tasks without an owner 
             "last_duration_micro, succeeded, expires_at) VALUES ('old', 1, 'other', 1, 1, 1, 1, 2)");
         watched.add(host, 0, "1", "2", 0);
         const auto ahead = std::chrono::system_clock::now() + std::chrono::hours{24 * 365};
-        watched.add(host, 4, std::to_string(backlite::to_ms(ahead)), "NULL", 0);
+        watched.add(host, 4, std::to_string(backlite_test::row_ms(ahead)), "NULL", 0);
         client.start();
         CHECK(eventually([&] { return runs[0] == 1 && runs[4] == 1; }));
         CHECK(

@@ -82,7 +82,7 @@ struct Prod {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Prod, nothing)
 
-Ms wall_of(const backlite::Clock& clock) { return backlite::to_ms(clock.now()); }
+Ms wall_of(const backlite::Clock& clock) { return backlite::detail::to_ms(clock.now()).count(); }
 Ms steady_of(const backlite::Clock& clock) {
     return std::chrono::duration_cast<std::chrono::milliseconds>(clock.steady_now().time_since_epoch()).count();
 }
@@ -203,9 +203,13 @@ private:
                 break;
             case 1:
                 task.wait = Wait{Wait::Kind::time, wall_ + delay, steady_, steady_};
-                static_cast<void>(std::move(op).at(backlite::from_ms(wall_ + delay)).save());
+                static_cast<void>(
+                    std::move(op).at(backlite::TimePoint{std::chrono::milliseconds{wall_ + delay}}).save());
                 break;
-            case 2: static_cast<void>(std::move(op).at(backlite::from_ms(wall_ - delay)).save()); break;
+            case 2:
+                static_cast<void>(
+                    std::move(op).at(backlite::TimePoint{std::chrono::milliseconds{wall_ - delay}}).save());
+                break;
             default: static_cast<void>(std::move(op).save());
         }
         history_ += fmt::format("\n  task {} is added, due at {}, to wait [{}] after failures", job.number,
@@ -483,7 +487,7 @@ TEST_CASE("clock: jumps fire no timeout and lose no lease while a task runs") {
 
         int prods = 0;
         const auto prod = [&] {
-            static_cast<void>(client.add(Prod{}).at(backlite::from_ms(0)).save());
+            static_cast<void>(client.add(Prod{}).at(backlite::TimePoint{std::chrono::milliseconds{0}}).save());
             client.notify();
             other.notify();
             REQUIRE(journal.await("prod", ++prods));

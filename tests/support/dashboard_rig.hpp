@@ -51,7 +51,7 @@ struct FinishedRow {
     std::string queue = "mail";
     std::int64_t created_at = 1'000;
     std::int64_t executed_at = 2'000;
-    std::int64_t duration_us = 5'000;
+    std::int64_t duration = 5'000;
     std::int64_t attempts = 1;
     std::optional<std::string> payload = "{}";
     std::optional<std::string> error{};
@@ -67,7 +67,7 @@ inline void add_finished(sqlite3* db, const FinishedRow& row) {
         "succeeded, task, expires_at, error) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, iif(?10, ?8, NULL), ?9, "
         "iif(?12, ?11, NULL))");
     Run(db, insert,
-        {row.id, row.created_at, row.queue, row.executed_at, row.attempts, row.duration_us, !row.error.has_value(),
+        {row.id, row.created_at, row.queue, row.executed_at, row.attempts, row.duration, !row.error.has_value(),
          Blob{row.payload.value_or("")}, row.expires_at, row.payload.has_value(), row.error.value_or(""),
          row.error.has_value()})
         .change();
@@ -108,7 +108,7 @@ public:
 
     TestDatabase database{};
     std::shared_ptr<backlite::testing::ManualClock> clock =
-        std::make_shared<backlite::testing::ManualClock>(backlite::from_ms(now));
+        std::make_shared<backlite::testing::ManualClock>(backlite::detail::from_ms(backlite::detail::Ms{now}));
     std::shared_ptr<RecordingLogger> logger = std::make_shared<RecordingLogger>();
     std::unique_ptr<backlite::ui::Dashboard> dashboard{};
 };

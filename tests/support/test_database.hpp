@@ -16,6 +16,7 @@
 #include <backlite/store/sqlite/repository.hpp>
 #include <backlite/store/sqlite/schema.hpp>
 
+#include <row_time.hpp>
 #include <temp_folder.hpp>
 
 namespace backlite_test {
@@ -74,13 +75,13 @@ inline void loosen(SQLite::Database& stranger) {
 struct TaskRow {
     std::optional<std::string> id{};
     std::string queue = "mail";
-    std::int64_t created_at = 1000;
-    std::optional<std::int64_t> wait_until{};
+    RowTime created_at = 1000;
+    std::optional<RowTime> wait_until{};
     std::string payload = "{}";
     std::int64_t attempts = 0;
     std::int64_t crashes = 0;
     std::int64_t claim = 0;
-    std::optional<std::int64_t> claimed_at{};
+    std::optional<RowTime> claimed_at{};
     std::optional<std::int64_t> owner{};
 };
 

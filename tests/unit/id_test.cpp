@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
 #include <charconv>
+#include <chrono>
 #include <compare>
 #include <cstddef>
 #include <cstdint>
@@ -25,17 +26,19 @@
 namespace {
 
 using namespace backlite;
+using namespace std::chrono_literals;
 using backlite_test::message_of;
+using detail::Ms;
 
-constexpr std::int64_t now = 1'700'000'000'123;
+constexpr Ms now{1'700'000'000'123};
 constexpr std::string_view good = "018bcfe5-687b-7123-8abc-0123456789ab";
 
-/// The milliseconds that the first 48 bits of an id say.
-std::int64_t time_of(const TaskId& id) {
+/// The time that the first 48 bits of an id say.
+Ms time_of(const TaskId& id) {
     const std::string hex = id.str().substr(0, 8) + id.str().substr(9, 4);
     std::int64_t ms = -1;
     std::from_chars(hex.data(), hex.data() + hex.size(), ms, 16);
-    return ms;
+    return Ms{ms};
 }
 
 bool strictly_increasing(const std::vector<TaskId>& ids) {
@@ -49,7 +52,7 @@ TEST_CASE("IdGenerator: makes UUIDs of version 7 and variant 10, in lower case")
     std::set<char> variants;
     std::set<char> letters;
     for (int i = 0; i < 1000; ++i) {
-        const TaskId id = generator.next(now + i);
+        const TaskId id = generator.next(now + Duration{i});
         CHECK_NOTHROW(TaskId::parse(id.str()));
         versions.insert(id.str()[14]);
         variants.insert(id.str()[19]);
@@ -63,7 +66,7 @@ TEST_CASE("IdGenerator: makes UUIDs of version 7 and variant 10, in lower case")
 TEST_CASE("IdGenerator: the first 48 bits are the time") {
     core::IdGenerator generator;
     CHECK(time_of(generator.next(now)) == now);
-    CHECK(time_of(generator.next(now + 86'400'000)) == now + 86'400'000);
+    CHECK(time_of(generator.next(now + 24h)) == now + 24h);
 }
 
 TEST_CASE("IdGenerator: ids increase while the clock stands still") {
@@ -76,22 +79,23 @@ TEST_CASE("IdGenerator: ids increase while the clock stands still") {
 TEST_CASE("IdGenerator: ids increase while the clock runs") {
     core::IdGenerator generator;
     std::vector<TaskId> ids;
-    for (int i = 0; i < 100'000; ++i) ids.push_back(generator.next(now + i / 7));
+    for (int i = 0; i < 100'000; ++i) ids.push_back(generator.next(now + Duration{i / 7}));
     CHECK(strictly_increasing(ids));
 }
 
 TEST_CASE("IdGenerator: ids increase while the clock goes back") {
     core::IdGenerator generator;
     std::vector<TaskId> ids;
-    for (int i = 0; i < 100'000; ++i) ids.push_back(generator.next(now - i));
+    for (int i = 0; i < 100'000; ++i) ids.push_back(generator.next(now - Duration{i}));
     CHECK(strictly_increasing(ids));
 }
 
 TEST_CASE("IdGenerator: a clock before 1970 counts as 1970") {
     core::IdGenerator generator;
-    const std::vector<TaskId> ids{generator.next(-5), generator.next(-1), generator.next(0), generator.next(1)};
+    const std::vector<TaskId> ids{generator.next(Ms{-5}), generator.next(Ms{-1}), generator.next(Ms{}),
+                                  generator.next(Ms{1})};
     CHECK(strictly_increasing(ids));
-    CHECK(time_of(ids.front()) == 0);
+    CHECK(time_of(ids.front()) == Ms{});
 }
 
 TEST_CASE("IdGenerator: next_many gives as many increasing ids as it was asked for") {

@@ -10,6 +10,7 @@
 #include <string_view>
 
 #include <backlite/base/rows.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 
 namespace SQLite {
@@ -37,12 +38,11 @@ public:
     virtual void tell_unreadable(std::string_view queue, std::string_view why) const noexcept = 0;
 
     /// Names the tasks and adds them in a transaction of the client's own. Errors: see AddOp::save.
-    virtual void add(std::span<NewTask> tasks, std::optional<std::int64_t> wait_until, std::int64_t now,
-                     std::stop_token stop) = 0;
+    virtual void add(std::span<NewTask> tasks, std::optional<Ms> wait_until, Ms now, std::stop_token stop) = 0;
 
     /// Names the tasks and adds them in the transaction that is open on `database`. Errors: see AddOp::tx.
-    virtual void add_within(SQLite::Database& database, std::span<NewTask> tasks,
-                            std::optional<std::int64_t> wait_until, std::int64_t now) = 0;
+    virtual void add_within(SQLite::Database& database, std::span<NewTask> tasks, std::optional<Ms> wait_until,
+                            Ms now) = 0;
 
 protected:
     ~AddTarget() = default;

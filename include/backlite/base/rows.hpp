@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Plain rows that pass between the storage layer and the rest. Times are milliseconds since the epoch.
+// Plain rows that pass between the storage layer and the rest.
 
 #include <cstddef>
 #include <cstdint>
@@ -9,6 +9,7 @@
 #include <string_view>
 #include <vector>
 
+#include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/id.hpp>
 
@@ -32,8 +33,8 @@ struct ClaimedTask {
     std::int64_t attempts = 0;  ///< attempts spent before this one
     std::int64_t crashes = 0;   ///< process deaths inside the processor so far
     bool last_chance = false;   ///< it has crashed, and one more crash would be its last
-    std::int64_t due = 0;
-    std::int64_t cost_us = 0;  ///< how long it is expected to run
+    Ms due{};
+    Us cost{};  ///< how long it is expected to run
     std::string payload{};
     std::size_t oversize = 0;  ///< above zero: the payload has this many bytes, too many to be read
 };
@@ -55,12 +56,12 @@ struct AttemptResult {
     bool spends_attempt = false;
     bool keep_row = false;  ///< finished tasks: a row in the completed table
     bool keep_payload = false;
-    std::int64_t executed_at = 0;  ///< when the attempt started
-    std::int64_t duration_us = 0;
-    std::int64_t wait_until = 0;               ///< retry, snooze, release after a wait: when it runs again
-    std::optional<Duration> wait{};            ///< the same: how long after its end, at most
-    std::optional<std::int64_t> expires_at{};  ///< kept rows; nullopt: never
-    std::string error{};                       ///< retry, fail
+    Ms executed_at{};  ///< when the attempt started
+    Us duration{};
+    Ms wait_until{};                 ///< retry, snooze, release after a wait: when it runs again
+    std::optional<Duration> wait{};  ///< the same: how long after its end, at most
+    std::optional<Ms> expires_at{};  ///< kept rows; nullopt: never
+    std::string error{};             ///< retry, fail
 };
 
 /// One started client, as `backlite_clients` holds it.

@@ -12,6 +12,7 @@
 
 #include <backlite/base/guards.hpp>
 #include <backlite/base/rows.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/statistics.hpp>
 
@@ -56,7 +57,7 @@ public:
     };
 
     /// These are in the file now, and not counted there.
-    void added(std::span<const detail::NewTask> tasks, std::int64_t now) noexcept;
+    void added(std::span<const detail::NewTask> tasks, detail::Ms now) noexcept;
 
 private:
     static constexpr std::chrono::seconds pause{1};
@@ -67,7 +68,7 @@ private:
 
     [[nodiscard]] std::vector<store::Tally> take(Steady::time_point now);
 
-    void add(std::string_view queue, std::int64_t minute, std::int64_t count) noexcept;
+    void add(std::string_view queue, detail::Minute minute, std::int64_t count) noexcept;
 
     mutable detail::Mutex mutex_{};
     std::vector<store::Tally> waiting_ BACKLITE_GUARDED_BY(mutex_){};

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <backlite/base/guards.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/claims.hpp>
@@ -26,29 +27,29 @@ namespace core {
 /// Threads: `lower` and `none_due` from any; everything else from the dispatcher's.
 class Agenda {
 public:
-    static constexpr std::int64_t unmeasured_us = 10'000'000;
+    static constexpr detail::Us unmeasured = std::chrono::seconds{10};
 
     explicit Agenda(const QueueRegistry& queues)
         : queues_(queues), heads_(queues.heads()), lowered_(queues.size(), store::never) {
-        for (store::QueueHead& head : heads_) head.cost_us = unmeasured_us;
+        for (store::QueueHead& head : heads_) head.cost = unmeasured;
     }
     Agenda(const Agenda&) = delete;
     Agenda& operator=(const Agenda&) = delete;
 
     /// A task of `queue` that is due at `due` is in the file. Whether the dispatcher sleeps past that.
-    [[nodiscard]] bool lower(std::string_view queue, std::int64_t due);
+    [[nodiscard]] bool lower(std::string_view queue, detail::Ms due);
 
     /// Whether tasks of queues that are not registered were committed since the last call.
     [[nodiscard]] bool stray_added() noexcept { return stray_added_.exchange(false, std::memory_order_relaxed); }
 
     /// The dispatcher is about to sleep, and wants to be woken for tasks that are due before `interest`. False if there
     /// is one already. `seen`: how many commits of others there were when it last read the file.
-    [[nodiscard]] bool doze(std::int64_t interest, std::uint64_t seen);
+    [[nodiscard]] bool doze(detail::Ms interest, std::uint64_t seen);
 
     /// Whether no task is due at `now`: the dispatcher sleeps because it knew of none, and none was committed since, by
     /// this client or by others, of whose commits there were `foreign` so far. False if that is not known. Threads:
     /// any.
-    [[nodiscard]] bool none_due(std::int64_t now, std::uint64_t foreign) {
+    [[nodiscard]] bool none_due(detail::Ms now, std::uint64_t foreign) {
         const detail::LockGuard lock(mutex_);
         return now < interest_ && now < earliest_lowered_ && seen_ == foreign;
     }
@@ -73,19 +74,19 @@ public:
     /// Whether a queue is left alone.
     void block(std::size_t queue, bool blocked) noexcept { heads_[queue].blocked = blocked; }
 
-    void note(std::size_t queue, std::int64_t due) { heads_[queue].due = (std::min)(heads_[queue].due, due); }
+    void note(std::size_t queue, detail::Ms due) { heads_[queue].due = (std::min)(heads_[queue].due, due); }
 
     /// A task of the queue ran that long: a moving average over about eight.
-    void measured(std::size_t queue, std::int64_t us) {
-        std::int64_t& cost = heads_[queue].cost_us;
-        cost = (std::max)(cost == unmeasured_us ? us : cost + (us - cost) / 8, std::int64_t{1});
+    void measured(std::size_t queue, detail::Us us) {
+        detail::Us& cost = heads_[queue].cost;
+        cost = (std::max)(cost == unmeasured ? us : cost + (us - cost) / 8, detail::Us{1});
     }
 
     /// The queue whose next task is due first; null if no queue has one.
     [[nodiscard]] const store::QueueHead* earliest() const noexcept;
 
     /// Earlier than any due time: the dispatcher needs no waking.
-    static constexpr std::int64_t nothing = (std::numeric_limits<std::int64_t>::min)();
+    static constexpr detail::Ms nothing = detail::Ms::earliest();
 
 private:
     // constant after construction
@@ -96,9 +97,9 @@ private:
 
     std::atomic<bool> stray_added_{false};
     detail::Mutex mutex_{};
-    std::vector<std::int64_t> lowered_ BACKLITE_GUARDED_BY(mutex_);
-    std::int64_t earliest_lowered_ BACKLITE_GUARDED_BY(mutex_) = store::never;
-    std::int64_t interest_ BACKLITE_GUARDED_BY(mutex_) = nothing;
+    std::vector<detail::Ms> lowered_ BACKLITE_GUARDED_BY(mutex_);
+    detail::Ms earliest_lowered_ BACKLITE_GUARDED_BY(mutex_) = store::never;
+    detail::Ms interest_ BACKLITE_GUARDED_BY(mutex_) = nothing;
     std::uint64_t seen_ BACKLITE_GUARDED_BY(mutex_) = 0;
 };
 

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <backlite/base/times.hpp>
 #include <backlite/core/pool_load.hpp>
 #include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/claims.hpp>
@@ -21,7 +22,7 @@ namespace core {
 class ClaimPolicy {
 public:
     explicit ClaimPolicy(std::size_t workers) noexcept
-        : budget_us_(ahead_us_per_worker * static_cast<std::int64_t>(workers)) {}
+        : budget_(ahead_per_worker * static_cast<std::int64_t>(workers)) {}
 
     /// What to ask of the storage layer, as far as it is about numbers. The limit is 0 if nothing may be claimed now.
     /// `head`: the queue whose next task is due first; null if there is none. `worker_wanted`: a task waits for a
@@ -34,28 +35,28 @@ public:
 
     /// Claims went back unstarted, because somebody else may have a worker free for them: nothing is claimed ahead
     /// until a task that started after `now` has shown that tasks are quick again.
-    void suspend(std::int64_t now) noexcept {
+    void suspend(detail::Ms now) noexcept {
         suspended_ = true;
         since_ = now;
     }
 
     /// A task that started at `started` ran for `us`.
-    void measured(std::int64_t started, std::int64_t us) noexcept {
-        if (us <= ahead_us_per_worker && started > since_) suspended_ = false;
+    void measured(detail::Ms started, detail::Us us) noexcept {
+        if (us <= ahead_per_worker && started > since_) suspended_ = false;
     }
 
 private:
     /// How much expected work each worker may find waiting.
-    static constexpr std::int64_t ahead_us_per_worker = 4'000;
+    static constexpr detail::Us ahead_per_worker{4'000};
     static constexpr std::size_t first_ahead = 64;
     static constexpr std::size_t most_ahead = 1536;
     static constexpr std::size_t most_ahead_bytes = std::size_t{16} << 20;
 
-    std::int64_t budget_us_;
+    detail::Us budget_;
     std::size_t ahead_ = first_ahead;
     std::size_t left_bytes_ = 0;  ///< the payload of the task that the last claim left because of its size
     bool suspended_ = false;
-    std::int64_t since_ = 0;
+    detail::Ms since_{};
 };
 
 }  // namespace core

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstdint>
 
+#include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 
 namespace backlite {
@@ -31,7 +32,8 @@ private:
 
     [[nodiscard]] Duration offset(Duration suspended) const noexcept {
         const auto steady = clock_.steady_now().time_since_epoch();
-        return Duration{to_ms(clock_.now())} - std::chrono::floor<Duration>(steady) - suspended;
+        return std::chrono::floor<Duration>(clock_.now().time_since_epoch()) - std::chrono::floor<Duration>(steady) -
+               suspended;
     }
 
     const Clock& clock_;
@@ -48,22 +50,22 @@ public:
     using Steady = std::chrono::steady_clock;
 
     /// `known`: a wall-clock time that has come beyond doubt.
-    void doubt(std::int64_t known, Steady::time_point now) noexcept {
+    void doubt(detail::Ms known, Steady::time_point now) noexcept {
         known_ = known;
         since_ = now;
     }
 
     /// What is past if the wall clock says `wall`: all that is earlier once it was watched for `watched`; before, what
     /// is no later than `beyond` after the time that is known, and what has passed since.
-    [[nodiscard]] std::int64_t past(std::int64_t wall, Steady::time_point now, Duration watched,
-                                    Duration beyond) const noexcept;
+    [[nodiscard]] detail::Ms past(detail::Ms wall, Steady::time_point now, Duration watched,
+                                  Duration beyond) const noexcept;
 
     [[nodiscard]] Steady::time_point sure_at(Duration watched) const noexcept {
         return saturating_add(since_, watched);
     }
 
 private:
-    std::int64_t known_ = 0;
+    detail::Ms known_{};
     Steady::time_point since_{};
 };
 

@@ -2,12 +2,12 @@
 #pragma once
 // New task ids.
 
-#include <chrono>
+#include <algorithm>
 #include <cstdint>
 
 #include <backlite/base/format.hpp>
 #include <backlite/base/guards.hpp>
-#include <backlite/clock.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/id.hpp>
 #include <backlite/platform/random.hpp>
 
@@ -21,22 +21,22 @@ namespace core {
 /// Threads: any.
 class IdGenerator {
 public:
-    [[nodiscard]] TaskId next(std::int64_t now_ms) {
+    [[nodiscard]] TaskId next(detail::Ms now) {
         const detail::LockGuard lock(mutex_);
-        return next_locked(now_ms);
+        return next_locked(now);
     }
 
     /// Calls `take` with `count` ids in increasing order, under one lock.
     template <class Take>
-    void next_many(std::int64_t now_ms, std::size_t count, Take&& take) {
+    void next_many(detail::Ms now, std::size_t count, Take&& take) {
         const detail::LockGuard lock(mutex_);
-        for (std::size_t i = 0; i < count; ++i) take(i, next_locked(now_ms));
+        for (std::size_t i = 0; i < count; ++i) take(i, next_locked(now));
     }
 
 private:
     static constexpr std::uint64_t low_mask = (std::uint64_t{1} << 62) - 1;
 
-    TaskId next_locked(std::int64_t now_ms) BACKLITE_REQUIRES(mutex_);
+    TaskId next_locked(detail::Ms now) BACKLITE_REQUIRES(mutex_);
 
     std::uint64_t random() noexcept BACKLITE_REQUIRES(mutex_) {
         return platform::random_of(random_state_ += platform::random_step);

@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 
+#include <backlite/base/times.hpp>
 #include <backlite/version.hpp>
 
 namespace backlite {
@@ -17,7 +18,7 @@ struct PoolLoad {
     std::size_t idle = 0;  ///< workers without a task
     std::size_t running = 0;
     std::size_t ready = 0;        ///< claimed tasks that no worker has taken yet
-    std::int64_t ready_us = 0;    ///< how long those are expected to run, all together
+    detail::Us ready_work{};      ///< how long those are expected to run, all together
     std::size_t ready_bytes = 0;  ///< their payloads, all together
     std::size_t finished = 0;     ///< outcomes not yet taken
     bool low = true;              ///< few enough tasks are ready that it is time for more

@@ -20,6 +20,7 @@
 #include <backlite/base/format.hpp>
 #include <backlite/base/rows.hpp>
 #include <backlite/base/safe_logger.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/context.hpp>
 #include <backlite/core/queue_registry.hpp>
@@ -104,7 +105,7 @@ private:
 
     void measure(Attempt& attempt) const noexcept {
         const auto taken = clock_.steady_now() - attempt.started;
-        attempt.resolved.duration_us = std::chrono::duration_cast<std::chrono::microseconds>(taken).count();
+        attempt.resolved.duration = std::chrono::duration_cast<detail::Us>(taken);
     }
 
     /// As if it had never started: the processor was not called.
@@ -145,9 +146,9 @@ private:
 
     [[nodiscard]] Duration backoff(const Attempt& attempt) noexcept;
 
-    [[nodiscard]] std::optional<std::int64_t> expiry(Duration retention) const noexcept {
+    [[nodiscard]] std::optional<detail::Ms> expiry(Duration retention) const noexcept {
         if (retention == Duration::zero()) return std::nullopt;
-        return saturating_add(to_ms(clock_.now()), retention);
+        return detail::to_ms(clock_.now()) + retention;
     }
 
     void log_failure(const Attempt& attempt, int remaining, std::string_view reason) const noexcept;

@@ -15,6 +15,7 @@
 
 #include <backlite/base/rows.hpp>
 #include <backlite/base/safe_logger.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
 #include <backlite/core/add_counts.hpp>
@@ -77,12 +78,12 @@ public:
     Dispatcher& operator=(const Dispatcher&) = delete;
 
     /// An own commit added a task of `queue` that is due at `due`.
-    void added(std::string_view queue, std::int64_t due) {
+    void added(std::string_view queue, detail::Ms due) {
         if (due_.lower(queue, due)) inbox_.wake();
     }
     /// Whether a task that is due at `now` would be the first to run. REQUIRES: inside an operation of the group
     /// commit.
-    [[nodiscard]] bool none_due(std::int64_t now) { return due_.none_due(now, parts_.writes.foreign_commits()); }
+    [[nodiscard]] bool none_due(detail::Ms now) { return due_.none_due(now, parts_.writes.foreign_commits()); }
     /// Outcomes wait, or workers have run out of tasks.
     void progress() { inbox_.wake(); }
     void refresh() { inbox_.refresh(); }
@@ -168,8 +169,9 @@ private:
 
     /// The wall clock may have been set back since the attempt ended: its times are no later than they would be by now.
     static void hold_to_clock(detail::AttemptResult& resolved, TimePoint now) noexcept {
-        resolved.executed_at = (std::min)(resolved.executed_at, to_ms(now));
-        if (resolved.wait) resolved.wait_until = (std::min)(resolved.wait_until, due_after(now, *resolved.wait));
+        resolved.executed_at = (std::min)(resolved.executed_at, detail::to_ms(now));
+        if (resolved.wait)
+            resolved.wait_until = (std::min)(resolved.wait_until, detail::due_after(now, *resolved.wait));
     }
 
     void collect_everything() {
@@ -203,7 +205,7 @@ private:
     /// When the next purge is: sooner than usual if the clock is still being watched.
     [[nodiscard]] Steady::time_point purge_after(Steady::time_point now) const;
 
-    [[nodiscard]] bool purge_needed(std::int64_t wall);
+    [[nodiscard]] bool purge_needed(detail::Ms wall);
 
     /// The transaction is committed. First what must not get lost, which needs no memory; refused and lost claims,
     /// which the next claim and the next lease find again, come last.
@@ -219,7 +221,7 @@ private:
 
     /// When the next piece of what waits is looked through for times that a wrong clock has made. By a clock of before
     /// this library, everything has such times: it is behind, and was not seen to be set.
-    [[nodiscard]] Steady::time_point mend_at(std::int64_t wall) const noexcept;
+    [[nodiscard]] Steady::time_point mend_at(detail::Ms wall) const noexcept;
 
     void note_mended(store::CycleResult& result);
 
@@ -231,7 +233,7 @@ private:
 
     /// When there is something to do without being told, `longest_wait` from now at the latest. `interest`: adds that
     /// are due before it end the sleep.
-    [[nodiscard]] Steady::time_point wake_time(Steady::time_point now, std::int64_t& interest);
+    [[nodiscard]] Steady::time_point wake_time(Steady::time_point now, detail::Ms& interest);
 
     /// The end: nothing runs any more.
     void leave() noexcept;
@@ -249,10 +251,10 @@ private:
     core::ClockWatch clocks_;
     Duration jump_back_{};  ///< how far the wall clock was set back, until its effect is undone
     /// By queue: how far what waits was looked through for times that a wrong clock has made; empty: all was.
-    std::vector<std::int64_t> mending_{};
+    std::vector<detail::Ms> mending_{};
     bool mend_all_ = false;  ///< there is a sign of a wrong clock: piece after piece, and not one a second
     Steady::time_point next_mend_{};
-    std::int64_t latest_mended_ = (std::numeric_limits<std::int64_t>::min)();  ///< the latest minute known at that
+    detail::Minute latest_mended_ = detail::Minute::earliest();  ///< the latest minute known at that
     core::ClockTrust trust_{};
     bool doubtful_ = true;  ///< the wall clock is to be compared with the file
     WakeSignals::Signals taken_{};
@@ -264,9 +266,9 @@ private:
     Steady::time_point next_lease_{};
     Steady::time_point next_purge_{};
     Steady::time_point next_strays_ = Steady::now() + std::chrono::seconds{1};  ///< other clients may be starting too
-    int purge_past_ = 0;                       ///< expired tasks of this purge that may not be deleted
-    std::optional<std::int64_t> ownerless_{};  ///< when the oldest claim without owner was taken
-    int lapsed_ = 0;                           ///< such claims that were given back, and are not told of yet
+    int purge_past_ = 0;                     ///< expired tasks of this purge that may not be deleted
+    std::optional<detail::Ms> ownerless_{};  ///< when the oldest claim without owner was taken
+    int lapsed_ = 0;                         ///< such claims that were given back, and are not told of yet
     OverdueWatch overdue_{};
     bool strays_ = true;  ///< tasks may wait in queues that are not registered
     LogGrowth log_growth_;

@@ -23,6 +23,7 @@
 #include <backlite/base/guards.hpp>
 #include <backlite/base/rows.hpp>
 #include <backlite/base/safe_logger.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
 #include <backlite/context.hpp>
@@ -96,12 +97,12 @@ public:
     }
 
     /// Adds tasks in a transaction of the client's own. Errors: see Client::add.
-    void add(std::span<detail::NewTask> tasks, std::optional<std::int64_t> wait_until, std::int64_t now,
+    void add(std::span<detail::NewTask> tasks, std::optional<detail::Ms> wait_until, detail::Ms now,
              std::stop_token stop) override;
 
     /// Adds tasks in the transaction that is open on `database`. Errors: see AddOp::tx.
-    void add_within(SQLite::Database& database, std::span<detail::NewTask> tasks,
-                    std::optional<std::int64_t> wait_until, std::int64_t now) override;
+    void add_within(SQLite::Database& database, std::span<detail::NewTask> tasks, std::optional<detail::Ms> wait_until,
+                    detail::Ms now) override;
 
     /// Errors: StorageError if the client has stopped itself: then nothing of its own may be written any more, on
     /// whatever connection.
@@ -201,7 +202,7 @@ private:
     /// the payload, and on defaults.
     void check_types(std::span<const detail::NewTask> tasks);
 
-    void name(std::span<detail::NewTask> tasks, std::int64_t now) {
+    void name(std::span<detail::NewTask> tasks, detail::Ms now) {
         ids_.next_many(now, tasks.size(), [&](std::size_t i, TaskId id) { tasks[i].id = std::move(id); });
     }
 
@@ -211,8 +212,7 @@ private:
     /// lock gives the claim back, and no attempt is spent.
     class Adding {
     public:
-        Adding(Engine& engine, std::span<detail::NewTask> tasks, std::optional<std::int64_t> wait_until,
-               std::int64_t now)
+        Adding(Engine& engine, std::span<detail::NewTask> tasks, std::optional<detail::Ms> wait_until, detail::Ms now)
             : engine_(engine), tasks_(tasks), wait_until_(wait_until), now_(now) {}
         Adding(const Adding&) = delete;
         Adding& operator=(const Adding&) = delete;
@@ -231,8 +231,8 @@ private:
 
         Engine& engine_;
         const std::span<detail::NewTask> tasks_;
-        const std::optional<std::int64_t> wait_until_;
-        const std::int64_t now_;
+        const std::optional<detail::Ms> wait_until_;
+        const detail::Ms now_;
         std::int64_t owner_ = 0;
         TaskId id_{};                                     ///< of the task to be handed over
         std::optional<core::AddCounts::Batch> counts_{};  ///< this transaction counts its own tasks and those before it

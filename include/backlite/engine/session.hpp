@@ -16,6 +16,7 @@
 #include <vector>
 
 #include <backlite/base/safe_logger.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
 #include <backlite/context.hpp>
@@ -84,8 +85,8 @@ public:
     /// this session's owner. False if it has to wait for its turn: no worker is idle, or another task is due, or may
     /// be. True must be followed by `hand_over` or `keep_no_longer`; until then the session does not end. REQUIRES:
     /// inside an operation of the group commit.
-    [[nodiscard]] bool keep_worker(std::string_view queue, std::int64_t now);
-    void hand_over(TaskId id, std::string_view queue, std::int64_t now, std::string payload);
+    [[nodiscard]] bool keep_worker(std::string_view queue, detail::Ms now);
+    void hand_over(TaskId id, std::string_view queue, detail::Ms now, std::string payload);
     void keep_no_longer() { pool_.cancel_reservation(); }
     [[nodiscard]] std::int64_t owner() const noexcept { return liveness_.owner(); }
 

@@ -22,6 +22,7 @@
 #include <backlite/base/rows.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/base/setback.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/context.hpp>
 #include <backlite/core/pool_load.hpp>
@@ -89,7 +90,7 @@ public:
         for (std::size_t i = next_ready_; i < ready_.size(); ++i) {
             Ready& ready = ready_[i];
             if (which(std::as_const(ready.task), ready.offered)) {
-                ready_us_ -= ready.task.cost_us;
+                ready_work_ -= ready.task.cost;
                 ready_bytes_ -= ready.task.payload.size();
                 forget_locked(ready.task);
                 taken.push_back(std::move(ready.task));
@@ -218,7 +219,7 @@ private:
     /// In the order in which they start; those before `next_ready_` have started.
     std::vector<Ready> ready_ BACKLITE_GUARDED_BY(mutex_){};
     std::size_t next_ready_ BACKLITE_GUARDED_BY(mutex_) = 0;
-    std::int64_t ready_us_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    detail::Us ready_work_ BACKLITE_GUARDED_BY(mutex_){};
     std::size_t ready_bytes_ BACKLITE_GUARDED_BY(mutex_) = 0;
     std::vector<store::EndedAttempt> finished_ BACKLITE_GUARDED_BY(mutex_){};
     std::size_t idle_ BACKLITE_GUARDED_BY(mutex_) = slots_.size();

@@ -13,8 +13,8 @@ BACKLITE_DECL std::vector<TaskId> AddOp::save() {
         throw UsageError("AddOp::save: called a second time; each call needs its own add()");
     if (error_) std::rethrow_exception(error_);
     const TimePoint called = target_->clock().now();
-    const std::int64_t now = to_ms(called);
-    const std::optional<std::int64_t> wait_until = due_time(called);
+    const detail::Ms now = detail::to_ms(called);
+    const std::optional<detail::Ms> wait_until = due_time(called);
     if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
     if (tasks_.empty()) return {};
     std::vector<TaskId> ids;
@@ -33,20 +33,19 @@ BACKLITE_DECL std::vector<TaskId> AddOp::save() {
     return ids;
 }
 
-BACKLITE_DECL std::optional<std::int64_t> AddOp::due_time(TimePoint now) const {
-    constexpr auto never = (std::numeric_limits<std::int64_t>::max)();
+BACKLITE_DECL std::optional<detail::Ms> AddOp::due_time(TimePoint now) const {
     if (wait_) {
-        const std::int64_t due = due_after(now, *wait_);
-        if (*wait_ < Duration::zero() || due == never) {
+        const detail::Ms due = detail::due_after(now, *wait_);
+        if (*wait_ < Duration::zero() || due == detail::Ms::latest()) {
             throw ConfigError(detail::format("AddOp::wait: {} ms is negative or too long", {wait_->count()}));
         }
         return due;
     }
-    if (at_ && (*at_ < 0 || *at_ == never)) {
+    if (at_ && (*at_ < detail::Ms{} || *at_ == detail::Ms::latest())) {
         throw ConfigError(
             detail::format("AddOp::at: {} ms after 1970 is before 1970 or too far off; sums of "
                            "system_clock::time_point wrap round beyond the year 2262",
-                           {*at_}));
+                           {at_->count()}));
     }
     return at_;
 }

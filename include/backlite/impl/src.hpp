@@ -10,6 +10,7 @@
 #include <backlite/impl/base/codec.ipp>
 #include <backlite/impl/base/format.ipp>
 #include <backlite/impl/base/safe_logger.ipp>
+#include <backlite/impl/base/times.ipp>
 #include <backlite/impl/client.ipp>
 #include <backlite/impl/client_handle.ipp>
 #include <backlite/impl/clock.ipp>

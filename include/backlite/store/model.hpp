@@ -11,6 +11,7 @@
 #include <string_view>
 #include <vector>
 
+#include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 
 namespace backlite {
@@ -75,17 +76,17 @@ struct QueueSummary {
     // Of the period; see Overview::counted:
     std::uint64_t succeeded = 0;
     std::uint64_t failed = 0;
-    std::uint64_t attempts = 0;          ///< that ended
-    std::int64_t total_duration_us = 0;  ///< of the attempts
-    std::uint64_t added = 0;             ///< only from the statistics
+    std::uint64_t attempts = 0;       ///< that ended
+    std::int64_t total_duration = 0;  ///< of the attempts
+    std::uint64_t added = 0;          ///< only from the statistics
 };
 
 /// What happened in a stretch of time.
 struct Counted {
     std::uint64_t succeeded = 0;
-    std::uint64_t failed = 0;      ///< for good
-    std::uint64_t attempts = 0;    ///< that ended
-    std::int64_t duration_us = 0;  ///< of the attempts
+    std::uint64_t failed = 0;    ///< for good
+    std::uint64_t attempts = 0;  ///< that ended
+    std::int64_t duration = 0;   ///< of the attempts
     // Only from the statistics:
     std::uint64_t added = 0;
     std::uint64_t retried = 0;  ///< failed attempts that another follows
@@ -97,9 +98,9 @@ struct Counted {
 
 /// One step of a chart's time.
 struct Bucket : Counted {
-    std::int64_t max_duration_us = 0;  ///< of one attempt; 0 if that is not known
-    std::uint64_t due = 0;             ///< of the tasks still to come; bucket 0 begins now
-    std::uint64_t backlog = 0;         ///< unfinished tasks at its end; only where Overview::counted
+    std::int64_t max_duration = 0;  ///< of one attempt; 0 if that is not known
+    std::uint64_t due = 0;          ///< of the tasks still to come; bucket 0 begins now
+    std::uint64_t backlog = 0;      ///< unfinished tasks at its end; only where Overview::counted
 };
 
 /// One day by somebody's clock.
@@ -158,7 +159,7 @@ struct TaskLine {
     std::uint64_t claim = 0;                    ///< claimed by this library
     std::optional<bool> entered{};              ///< claimed: a worker is inside of it; nullopt: not known
     std::optional<std::int64_t> executed_at{};  ///< start of the last attempt
-    std::optional<std::int64_t> duration_us{};  ///< finished
+    std::optional<std::int64_t> duration{};     ///< finished
     std::int64_t attempts = 0;
     std::int64_t crashes = 0;
     std::string error{};  ///< beginning of it
@@ -177,7 +178,7 @@ struct TaskLine {
 /// When the last attempt of a finished task ended; nullopt if that is not known.
 [[nodiscard]] inline std::optional<std::int64_t> finished_at(const TaskLine& line) noexcept {
     if (!line.executed_at) return std::nullopt;
-    return saturating_add(*line.executed_at, Duration{line.duration_us.value_or(0) / 1'000});
+    return (detail::Ms{*line.executed_at} + Duration{line.duration.value_or(0) / 1'000}).count();
 }
 
 /// Where a list goes on: after the row with these values. Rows are renumbered by VACUUM; a page that is asked for after

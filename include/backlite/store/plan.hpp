@@ -13,6 +13,7 @@
 
 #include <backlite/base/rows.hpp>
 #include <backlite/base/setback.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
 #include <backlite/id.hpp>
@@ -22,30 +23,30 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 
 /// No time: later than any due time.
-inline constexpr std::int64_t never = (std::numeric_limits<std::int64_t>::max)();
+inline constexpr detail::Ms never = detail::Ms::latest();
 
 /// One registered queue, and the due time of its oldest unclaimed task as far as this client knows it. Known too early,
 /// it costs a look; it must never be known too late.
 struct QueueHead {
     std::string_view name{};  ///< the queue's own; lives as long as the registry
     int max_crashes = 1;
-    std::int64_t cost_us = 0;  ///< how long one of its tasks is expected to run
-    std::int64_t due = never;
+    detail::Us cost{};  ///< how long one of its tasks is expected to run
+    detail::Ms due = never;
     /// The same for tasks that the crash rules left in the file, which `due` passes over: those that wait until nothing
     /// runs that has crashed a process, and crashed ones that wait for a free worker.
-    std::int64_t held_due = never;
-    std::int64_t worker_due = never;
+    detail::Ms held_due = never;
+    detail::Ms worker_due = never;
     bool blocked = false;  ///< so many of its rows were refused that it is left alone for a while
 };
 
 struct ClaimRequest {
-    std::int64_t now = 0;
+    detail::Ms now{};
     std::int64_t owner = 0;
     std::size_t limit = 0;
     /// How many of the tasks claimed would start at once. A task that has crashed a process is claimed for those only.
     std::size_t free_workers = 0;
     /// How much expected work may be claimed beyond those.
-    std::int64_t ahead_us = 0;
+    detail::Us ahead{};
     /// How many bytes of payload may be claimed beyond those.
     std::size_t ahead_bytes = (std::numeric_limits<std::size_t>::max)();
     /// Whether a task that has crashed a process runs in this client, and whether one that may crash only once more
@@ -71,22 +72,22 @@ struct ClaimResult {
 
 /// What happened to tasks of one queue in one minute. Several of them for the same minute add up.
 struct Tally {
-    std::int64_t minute = 0;  ///< since the epoch
+    detail::Minute minute{};
     std::string_view queue{};
     std::int64_t added = 0;
     std::int64_t started = 0;    ///< attempts, in the minute of their start; counted once their outcome is written
     std::int64_t succeeded = 0;  ///< this and the next two: in the minute of the attempt's end
     std::int64_t failed = 0;     ///< for good
     std::int64_t retried = 0;    ///< failed attempts that another follows
-    std::int64_t wait_ms = 0;    ///< from due to start, of those started
-    std::int64_t run_us = 0;     ///< of the attempts that ended
+    Duration waited{};           ///< from due to start, of those started
+    detail::Us ran{};            ///< of the attempts that ended
 };
 
 /// An attempt that has ended, and what is to be written of it.
 struct EndedAttempt {
     detail::AttemptResult resolved{};
     std::size_t queue = 0;
-    std::int64_t due = 0;
+    detail::Ms due{};
     detail::Setback setback{};  ///< while SQLite refuses to write it
 };
 
@@ -94,13 +95,13 @@ struct EndedAttempt {
 struct CyclePlan {
     std::vector<std::pair<TaskId, std::int64_t>> leases{};  ///< claims to show a sign of life for
     bool purge = false;                                     ///< delete a chunk of what has expired
-    std::int64_t past = 0;                                  ///< what expired by then has expired beyond doubt
+    detail::Ms past{};                                      ///< what expired by then has expired beyond doubt
     int purge_past = 0;                                     ///< leave out so many: they were refused
     bool lapse = false;                                     ///< give back claims without an owner that are too old
-    std::int64_t lapse_until = 0;                           ///< those taken by then are
+    detail::Ms lapse_until{};                               ///< those taken by then are
     /// By queue: tasks that are due later than this are looked through for times that a wrong clock has made;
     /// `store::never`: none. Empty: there is no such search.
-    std::vector<std::int64_t> mend{};
+    std::vector<detail::Ms> mend{};
     Duration jump_back{};               ///< for that: how far the wall clock was set back, zero if that is not known
     bool count = true;                  ///< count outcomes and adds in the statistics
     std::vector<store::Tally> added{};  ///< adds that the statistics do not count yet
@@ -133,7 +134,7 @@ struct CycleResult {
     int lapsed = 0;
     bool lapse_left = false;  ///< the next cycle finds more of them
     int mended = 0;
-    std::vector<std::int64_t> mend_next{};  ///< the plan's `mend` for the next cycle
+    std::vector<detail::Ms> mend_next{};  ///< the plan's `mend` for the next cycle
     store::ClaimResult claimed{};
     std::vector<store::QueueHead> heads{};
 };

@@ -74,8 +74,8 @@ enum class Columns { claimed, upcoming, succeeded, failed, found };
 void put_head(Html& html, std::initializer_list<std::string_view> names);
 
 inline std::string duration_text(const TaskLine& line) {
-    if (!line.duration_us) return "–";
-    return span_text(std::chrono::microseconds{*line.duration_us});
+    if (!line.duration) return "–";
+    return span_text(std::chrono::microseconds{*line.duration});
 }
 
 /// Text with each place marked where it is like `part`, whatever the case of ASCII letters.

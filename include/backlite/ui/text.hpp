@@ -10,11 +10,14 @@
 
 #include <fmt/format.h>
 
-#include <backlite/clock.hpp>
+#include <backlite/base/times.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
+
+using backlite::detail::Ms;
+using backlite::detail::Us;
 
 /// One character of UTF-8 at the start of a text, or one byte that begins none.
 struct Utf8 {

@@ -16,6 +16,8 @@ namespace {
 using namespace backlite;
 using namespace std::chrono_literals;
 using core::AddCounts;
+using detail::Minute;
+using detail::Ms;
 
 const AddCounts::Steady::time_point start{1h};
 const std::array<detail::NewTask, 3> tasks{{{.queue = "a"}, {.queue = "a"}, {.queue = "b"}}};
@@ -39,7 +41,7 @@ TEST_CASE("AddCounts: is overdue only if there is something to count") {
     AddCounts counts;
     CHECK_FALSE(counts.overdue(start));
     (void)take(counts, start);
-    counts.added(tasks, 0);
+    counts.added(tasks, Ms{});
     CHECK_FALSE(counts.overdue(start + 999ms));
     CHECK(counts.overdue(start + 1s));
     (void)take(counts, start + 1s);
@@ -48,28 +50,28 @@ TEST_CASE("AddCounts: is overdue only if there is something to count") {
 
 TEST_CASE("AddCounts: tasks of one queue and minute are summed up, and taken once") {
     AddCounts counts;
-    counts.added(tasks, 0);
-    counts.added(tasks, 59'999);
-    counts.added(tasks, 60'000);
+    counts.added(tasks, Ms{});
+    counts.added(tasks, Ms{59'999});
+    counts.added(tasks, Ms{60'000});
     const std::vector<store::Tally> taken = take(counts, start);
     REQUIRE(taken.size() == 4);
     CHECK(taken[0].queue == "a");
-    CHECK(taken[0].minute == 0);
+    CHECK(taken[0].minute == Minute{});
     CHECK(taken[0].added == 4);
     CHECK(taken[1].queue == "b");
     CHECK(taken[1].added == 2);
-    CHECK(taken[2].minute == 1);
+    CHECK(taken[2].minute == Minute{1});
     CHECK(taken[2].added == 2);
     CHECK(take(counts, start).empty());
 }
 
 TEST_CASE("AddCounts: what could not be written is counted with the next") {
     AddCounts counts;
-    counts.added(tasks, 0);
+    counts.added(tasks, Ms{});
     {
         const AddCounts::Batch lost(counts, start);
         REQUIRE(lost.tallies().size() == 2);
-        counts.added(tasks, 0);
+        counts.added(tasks, Ms{});
     }
     const std::vector<store::Tally> again = take(counts, start);
     REQUIRE(again.size() == 2);

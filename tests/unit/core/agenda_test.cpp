@@ -19,6 +19,8 @@ namespace {
 using namespace backlite;
 using core::Agenda;
 using core::QueueRegistry;
+using detail::Ms;
+using detail::Us;
 using store::never;
 using store::QueueHead;
 
@@ -27,10 +29,10 @@ struct Shop {
     QueueRegistry queues = backlite_test::two_queues();
     Agenda due{queues};
 
-    [[nodiscard]] std::int64_t of(std::size_t queue) const { return due.heads()[queue].due; }
+    [[nodiscard]] Ms of(std::size_t queue) const { return due.heads()[queue].due; }
 
     /// As a look at the file would: nothing but these due times.
-    void look(std::int64_t mail, std::int64_t print) {
+    void look(Ms mail, Ms print) {
         std::vector<QueueHead> heads = due.heads();
         heads[0].due = mail;
         heads[1].due = print;
@@ -52,154 +54,154 @@ TEST_CASE("Agenda: without queues there is no earliest one") {
 
 TEST_CASE("Agenda: the earliest queue is the one whose task is due first") {
     Shop shop;
-    shop.look(500, 300);
+    shop.look(Ms{500}, Ms{300});
     REQUIRE(shop.due.earliest() != nullptr);
     CHECK(shop.due.earliest()->name == "print");
 }
 
 TEST_CASE("Agenda: an add is seen after the next merge") {
     Shop shop;
-    (void)shop.due.lower("print", 100);
+    (void)shop.due.lower("print", Ms{100});
     CHECK(shop.of(1) == never);
     shop.due.merge();
-    CHECK(shop.of(1) == 100);
+    CHECK(shop.of(1) == Ms{100});
     CHECK(shop.of(0) == never);
 }
 
 TEST_CASE("Agenda: of several adds the earliest counts") {
     Shop shop;
-    for (const std::int64_t due : {300, 100, 200}) (void)shop.due.lower("mail", due);
+    for (const int due : {300, 100, 200}) (void)shop.due.lower("mail", Ms{due});
     shop.due.merge();
-    CHECK(shop.of(0) == 100);
+    CHECK(shop.of(0) == Ms{100});
 }
 
 TEST_CASE("Agenda: an add never makes a queue later than it is known to be") {
     Shop shop;
-    shop.look(50, never);
-    (void)shop.due.lower("mail", 100);
+    shop.look(Ms{50}, never);
+    (void)shop.due.lower("mail", Ms{100});
     shop.due.merge();
-    CHECK(shop.of(0) == 50);
+    CHECK(shop.of(0) == Ms{50});
 }
 
 TEST_CASE("Agenda: an add is merged once") {
     Shop shop;
-    (void)shop.due.lower("mail", 100);
+    (void)shop.due.lower("mail", Ms{100});
     shop.due.merge();
-    shop.look(900, never);  // the task was claimed
+    shop.look(Ms{900}, never);  // the task was claimed
     shop.due.merge();
-    CHECK(shop.of(0) == 900);
+    CHECK(shop.of(0) == Ms{900});
 }
 
 TEST_CASE("Agenda: an add that comes during a look at the file is not lost to it") {
     Shop shop;
     shop.due.merge();
-    (void)shop.due.lower("mail", 100);  // committed after the look
+    (void)shop.due.lower("mail", Ms{100});  // committed after the look
     shop.look(never, never);
     shop.due.merge();
-    CHECK(shop.of(0) == 100);
+    CHECK(shop.of(0) == Ms{100});
 }
 
 TEST_CASE("Agenda: an add of a queue that is not registered changes nothing and wakes nobody") {
     Shop shop;
     (void)shop.due.doze(never, 0);
-    CHECK_FALSE(shop.due.lower("letters", 1));
+    CHECK_FALSE(shop.due.lower("letters", Ms{1}));
     shop.due.merge();
     CHECK(shop.due.earliest() == nullptr);
 }
 
 TEST_CASE("Agenda: a dispatcher that is awake needs no waking") {
     Shop shop;
-    CHECK_FALSE(shop.due.lower("mail", 1));
+    CHECK_FALSE(shop.due.lower("mail", Ms{1}));
 }
 
 TEST_CASE("Agenda: a sleeper is woken for a task that is due before what it waits for, and for no other") {
     Shop shop;
-    REQUIRE(shop.due.doze(500, 0));
-    CHECK_FALSE(shop.due.lower("mail", 500));
-    CHECK_FALSE(shop.due.lower("mail", 900));
-    CHECK(shop.due.lower("print", 499));
+    REQUIRE(shop.due.doze(Ms{500}, 0));
+    CHECK_FALSE(shop.due.lower("mail", Ms{500}));
+    CHECK_FALSE(shop.due.lower("mail", Ms{900}));
+    CHECK(shop.due.lower("print", Ms{499}));
 }
 
 TEST_CASE("Agenda: a sleeper that waits for no task is woken by none") {
     Shop shop;
     REQUIRE(shop.due.doze(Agenda::nothing, 0));
-    CHECK_FALSE(shop.due.lower("mail", 1));
+    CHECK_FALSE(shop.due.lower("mail", Ms{1}));
 }
 
 TEST_CASE("Agenda: nobody falls asleep over an add that is already there") {
     Shop shop;
-    (void)shop.due.lower("mail", 100);
-    CHECK_FALSE(shop.due.doze(500, 0));
-    CHECK(shop.due.doze(100, 0));
+    (void)shop.due.lower("mail", Ms{100});
+    CHECK_FALSE(shop.due.doze(Ms{500}, 0));
+    CHECK(shop.due.doze(Ms{100}, 0));
 }
 
 TEST_CASE("Agenda: whoever merges is awake") {
     Shop shop;
-    REQUIRE(shop.due.doze(500, 0));
+    REQUIRE(shop.due.doze(Ms{500}, 0));
     shop.due.merge();
-    CHECK_FALSE(shop.due.lower("mail", 1));
+    CHECK_FALSE(shop.due.lower("mail", Ms{1}));
 }
 
 TEST_CASE("Agenda: while the dispatcher sleeps, no task is due before the one that it waits for") {
     Shop shop;
-    CHECK_FALSE(shop.due.none_due(100, 0));
-    REQUIRE(shop.due.doze(500, 0));
-    CHECK(shop.due.none_due(499, 0));
-    CHECK_FALSE(shop.due.none_due(500, 0));
+    CHECK_FALSE(shop.due.none_due(Ms{100}, 0));
+    REQUIRE(shop.due.doze(Ms{500}, 0));
+    CHECK(shop.due.none_due(Ms{499}, 0));
+    CHECK_FALSE(shop.due.none_due(Ms{500}, 0));
     shop.due.merge();
-    CHECK_FALSE(shop.due.none_due(100, 0));
+    CHECK_FALSE(shop.due.none_due(Ms{100}, 0));
 }
 
 TEST_CASE("Agenda: an add of which the sleeper has not taken note is due all the same") {
     Shop shop;
-    REQUIRE(shop.due.doze(500, 0));
-    (void)shop.due.lower("mail", 100);
-    CHECK(shop.due.none_due(99, 0));
-    CHECK_FALSE(shop.due.none_due(100, 0));
+    REQUIRE(shop.due.doze(Ms{500}, 0));
+    (void)shop.due.lower("mail", Ms{100});
+    CHECK(shop.due.none_due(Ms{99}, 0));
+    CHECK_FALSE(shop.due.none_due(Ms{100}, 0));
 }
 
 TEST_CASE("Agenda: after a commit of others nobody knows what is due until the file was read") {
     Shop shop;
-    REQUIRE(shop.due.doze(500, 3));
-    CHECK(shop.due.none_due(100, 3));
-    CHECK_FALSE(shop.due.none_due(100, 4));
+    REQUIRE(shop.due.doze(Ms{500}, 3));
+    CHECK(shop.due.none_due(Ms{100}, 3));
+    CHECK_FALSE(shop.due.none_due(Ms{100}, 4));
 }
 
 TEST_CASE("Agenda: a note brings a queue forward, never back") {
     Shop shop;
-    shop.look(500, never);
-    shop.due.note(0, 300);
-    shop.due.note(0, 900);
-    shop.due.note(1, 700);
-    CHECK(shop.of(0) == 300);
-    CHECK(shop.of(1) == 700);
+    shop.look(Ms{500}, never);
+    shop.due.note(0, Ms{300});
+    shop.due.note(0, Ms{900});
+    shop.due.note(1, Ms{700});
+    CHECK(shop.of(0) == Ms{300});
+    CHECK(shop.of(1) == Ms{700});
 }
 
 TEST_CASE("Agenda: a queue that was never measured counts as slow") {
     const Shop shop;
-    CHECK(shop.due.heads()[0].cost_us == Agenda::unmeasured_us);
+    CHECK(shop.due.heads()[0].cost == Agenda::unmeasured);
 }
 
 TEST_CASE("Agenda: the first measurement counts whole, the next an eighth") {
     Shop shop;
-    shop.due.measured(0, 800);
-    CHECK(shop.due.heads()[0].cost_us == 800);
-    shop.due.measured(0, 1600);
-    CHECK(shop.due.heads()[0].cost_us == 900);
-    CHECK(shop.due.heads()[1].cost_us == Agenda::unmeasured_us);
+    shop.due.measured(0, Us{800});
+    CHECK(shop.due.heads()[0].cost == Us{800});
+    shop.due.measured(0, Us{1600});
+    CHECK(shop.due.heads()[0].cost == Us{900});
+    CHECK(shop.due.heads()[1].cost == Agenda::unmeasured);
 }
 
 TEST_CASE("Agenda: no task costs nothing") {
     Shop shop;
-    shop.due.measured(0, 0);
-    CHECK(shop.due.heads()[0].cost_us == 1);
+    shop.due.measured(0, Us{});
+    CHECK(shop.due.heads()[0].cost == Us{1});
 }
 
 TEST_CASE("Agenda: what was measured survives a look at the file") {
     Shop shop;
-    shop.due.measured(0, 800);
-    shop.look(100, 200);
-    CHECK(shop.due.heads()[0].cost_us == 800);
+    shop.due.measured(0, Us{800});
+    shop.look(Ms{100}, Ms{200});
+    CHECK(shop.due.heads()[0].cost == Us{800});
 }
 
 TEST_CASE("Agenda: no add of many threads is lost") {
@@ -209,7 +211,7 @@ TEST_CASE("Agenda: no add of many threads is lost") {
         std::vector<std::jthread> threads;
         for (int i = 0; i < 3; ++i) {
             threads.emplace_back([&] {
-                for (std::int64_t due = --next; due > 0; due = --next) (void)shop.due.lower("mail", due);
+                for (std::int64_t due = --next; due > 0; due = --next) (void)shop.due.lower("mail", Ms{due});
             });
         }
         while (next > 0) {
@@ -218,7 +220,7 @@ TEST_CASE("Agenda: no add of many threads is lost") {
         }
     }
     shop.due.merge();
-    CHECK(shop.of(0) == 1);
+    CHECK(shop.of(0) == Ms{1});
 }
 
 TEST_CASE("Agenda: held tasks are due again once what they wait for has come, and not before") {
@@ -226,14 +228,14 @@ TEST_CASE("Agenda: held tasks are due again once what they wait for has come, an
     Shop shop;
     Agenda& due = shop.due;
     std::vector<QueueHead> heads = due.heads();
-    (by_worker ? heads[0].worker_due : heads[0].held_due) = 5;
+    (by_worker ? heads[0].worker_due : heads[0].held_due) = Ms{5};
     due.set(heads);
     CHECK(due.worker_wanted() == by_worker);
     due.release_held(!by_worker, !by_worker);
     CHECK(due.earliest() == nullptr);
     due.release_held(by_worker, by_worker);
     REQUIRE(due.earliest() != nullptr);
-    CHECK(due.earliest()->due == 5);
+    CHECK(due.earliest()->due == Ms{5});
     CHECK_FALSE(due.worker_wanted());
     shop.look(never, never);
     due.release_held(false, true);

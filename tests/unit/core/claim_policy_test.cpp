@@ -13,13 +13,15 @@ namespace {
 
 using namespace backlite;
 using core::ClaimPolicy;
+using detail::Ms;
+using detail::Us;
 using store::ClaimRequest;
 using store::ClaimResult;
 using store::QueueHead;
 using Load = engine::WorkerPool::Load;
 
-const QueueHead quick{.name = "quick", .cost_us = 10};
-const QueueHead slow{.name = "slow", .cost_us = 1'000'000};
+const QueueHead quick{.name = "quick", .cost = Us{10}};
+const QueueHead slow{.name = "slow", .cost = Us{1'000'000}};
 
 /// A result of so many tasks.
 ClaimResult result_of(std::size_t count) {
@@ -33,7 +35,7 @@ TEST_CASE("ClaimPolicy: asks for as many tasks as workers are free, where tasks 
     const ClaimRequest request = policy.request({.idle = 3, .running = 1}, &slow, false);
     CHECK(request.limit == 3);
     CHECK(request.free_workers == 3);
-    CHECK(request.ahead_us == 0);
+    CHECK(request.ahead == Us{});
 }
 
 TEST_CASE("ClaimPolicy: a worker for whom a task is ready is not free") {
@@ -53,13 +55,13 @@ TEST_CASE("ClaimPolicy: asks for more ahead where tasks are quick, by their work
     const ClaimRequest request = policy.request({.idle = 0, .running = 4}, &quick, false);
     CHECK(request.free_workers == 0);
     CHECK(request.limit > 0);
-    CHECK(request.ahead_us == 16'000);
+    CHECK(request.ahead == Us{16'000});
 }
 
 TEST_CASE("ClaimPolicy: work that waits already is taken off the budget") {
     const ClaimPolicy policy(1);
-    CHECK(policy.request({.running = 1, .ready = 1, .ready_us = 1'000}, &quick, false).ahead_us == 3'000);
-    CHECK(policy.request({.running = 1, .ready = 1, .ready_us = 3'995}, &quick, false).limit == 0);
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_work = Us{1'000}}, &quick, false).ahead == Us{3'000});
+    CHECK(policy.request({.running = 1, .ready = 1, .ready_work = Us{3'995}}, &quick, false).limit == 0);
 }
 
 TEST_CASE("ClaimPolicy: payloads that wait already are taken off the 16 MiB that may be claimed ahead") {
@@ -112,20 +114,20 @@ TEST_CASE("ClaimPolicy: does not hold more because there was no more to claim") 
 
 TEST_CASE("ClaimPolicy: after claims went back it asks for free workers only") {
     ClaimPolicy policy(4);
-    policy.suspend(1000);
+    policy.suspend(Ms{1000});
     const ClaimRequest request = policy.request({.idle = 1, .running = 3}, &quick, false);
     CHECK(request.limit == 1);
-    CHECK(request.ahead_us == 0);
+    CHECK(request.ahead == Us{});
 }
 
 TEST_CASE("ClaimPolicy: a quick task that started after claims went back ends that") {
     ClaimPolicy policy(4);
-    policy.suspend(1000);
-    policy.measured(1000, 10);
+    policy.suspend(Ms{1000});
+    policy.measured(Ms{1000}, Us{10});
     CHECK(policy.request({.running = 4}, &quick, false).limit == 0);
-    policy.measured(1001, 1'000'000);
+    policy.measured(Ms{1001}, Us{1'000'000});
     CHECK(policy.request({.running = 4}, &quick, false).limit == 0);
-    policy.measured(1001, 10);
+    policy.measured(Ms{1001}, Us{10});
     CHECK(policy.request({.running = 4}, &quick, false).limit > 0);
 }
 

@@ -80,15 +80,17 @@ TEST_CASE("ClockWatch: nothing was set, and nobody slept, on the real clock mean
 
 // ---- how far it is believed -----------------------------------------------------------------------------------------
 
-constexpr std::int64_t hour_ms = 3'600'000;
+using backlite::detail::Ms;
+
+constexpr Ms known{1'000'000};
 
 TEST_CASE("ClockTrust: a clock that is far ahead of what is known is believed for an hour only, until it was watched") {
     const auto start = std::chrono::steady_clock::time_point{} + 5h;
     core::ClockTrust trust;
-    trust.doubt(1'000'000, start);
-    const std::int64_t wall = 1'000'000 + 365 * 24 * hour_ms;
-    CHECK(trust.past(wall, start, 10min, 1h) == 1'000'000 + hour_ms);
-    CHECK(trust.past(wall, start + 10min - 1ms, 10min, 1h) == 1'000'000 + hour_ms + 599'999);
+    trust.doubt(known, start);
+    const Ms wall = known + 365 * 24h;
+    CHECK(trust.past(wall, start, 10min, 1h) == known + 1h);
+    CHECK(trust.past(wall, start + 10min - 1ms, 10min, 1h) == known + 1h + 599'999ms);
     CHECK(trust.past(wall, start + 10min, 10min, 1h) == wall);
     CHECK(trust.sure_at(10min) == start + 10min);
 }
@@ -96,18 +98,18 @@ TEST_CASE("ClockTrust: a clock that is far ahead of what is known is believed fo
 TEST_CASE("ClockTrust: a clock that is near to what is known is believed at once") {
     const auto start = std::chrono::steady_clock::time_point{} + 5h;
     core::ClockTrust trust;
-    trust.doubt(1'000'000, start);
-    CHECK(trust.past(1'000'000 + hour_ms, start, 10min, 1h) == 1'000'000 + hour_ms);
-    CHECK(trust.past(1'000'001, start, 10min, 1h) == 1'000'001);
-    CHECK(trust.past(5, start, 10min, 1h) == 5);
+    trust.doubt(known, start);
+    CHECK(trust.past(known + 1h, start, 10min, 1h) == known + 1h);
+    CHECK(trust.past(known + 1ms, start, 10min, 1h) == known + 1ms);
+    CHECK(trust.past(Ms{5}, start, 10min, 1h) == Ms{5});
 }
 
 TEST_CASE("ClockTrust: a clock that is set again is watched again") {
     const auto start = std::chrono::steady_clock::time_point{} + 5h;
     core::ClockTrust trust;
-    trust.doubt(1'000'000, start);
-    trust.doubt(1'000'000, start + 9min);
-    CHECK(trust.past(90 * hour_ms, start + 10min, 10min, 1h) == 1'000'000 + hour_ms + 60'000);
+    trust.doubt(known, start);
+    trust.doubt(known, start + 9min);
+    CHECK(trust.past(Ms{} + 90h, start + 10min, 10min, 1h) == known + 1h + 1min);
 }
 
 }  // namespace

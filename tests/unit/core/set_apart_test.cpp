@@ -30,6 +30,7 @@ using backlite_test::RecordingLogger;
 using core::Agenda;
 using core::QueueRegistry;
 using core::SetApart;
+using detail::Ms;
 using store::EndedAttempt;
 
 /// What two queues, `mail` and `print`, have set apart.
@@ -122,18 +123,18 @@ TEST_CASE("SetApart: what was not refused again for two minutes is forgotten") {
 
 TEST_CASE("SetApart: a queue of which a hundred rows are refused is left alone until some can be tried again") {
     Shop shop;
-    shop.due.note(0, 5);
-    shop.due.note(1, 9);
+    shop.due.note(0, Ms{5});
+    shop.due.note(1, Ms{9});
     for (int i = 0; i < 60; ++i) shop.refuse(std::to_string(i));
     for (int i = 0; i < 39; ++i) shop.refuse_claim(std::to_string(i));
     (void)shop.take_up();
-    CHECK(shop.due.earliest()->due == 5);
+    CHECK(shop.due.earliest()->due == Ms{5});
     shop.refuse_claim("one more");
     (void)shop.take_up();
-    CHECK(shop.due.earliest()->due == 9);
+    CHECK(shop.due.earliest()->due == Ms{9});
     shop.now += 1s;
     CHECK(shop.take_up() == 60);
-    CHECK(shop.due.earliest()->due == 5);
+    CHECK(shop.due.earliest()->due == Ms{5});
 }
 
 TEST_CASE("SetApart: a step that is refused waits too, and is told once an hour") {

@@ -41,6 +41,8 @@ using backlite_test::RecordingLogger;
 using core::AttemptObserver;
 using core::QueueRegistry;
 using core::TaskRunner;
+using detail::Ms;
+using detail::Us;
 using Names = std::vector<std::string>;
 using Processor = std::function<Outcome(Context&)>;
 
@@ -118,7 +120,7 @@ public:
         return resolved;
     }
 
-    [[nodiscard]] std::int64_t now() const { return to_ms(clock.now()); }
+    [[nodiscard]] Ms now() const { return detail::to_ms(clock.now()); }
 
     testing::ManualClock clock{};
     std::shared_ptr<RecordingLogger> logger = std::make_shared<RecordingLogger>();
@@ -157,7 +159,7 @@ Outcome end(End how) {
 
 /// What the rules say, put down once more.
 detail::AttemptResult expected(End how, std::int64_t attempts, StopReason stop,
-                               const std::optional<Retention>& retention, std::int64_t now) {
+                               const std::optional<Retention>& retention, Ms now) {
     const bool failed = how != End::success && how != End::snooze && how != End::discard;
     const bool last = attempts + 1 >= 3;
     detail::AttemptResult wanted;
@@ -166,12 +168,12 @@ detail::AttemptResult expected(End how, std::int64_t attempts, StopReason stop,
         wanted.resolution = detail::RowChange::complete;
     } else if (how == End::snooze) {
         wanted.resolution = detail::RowChange::snooze;
-        wanted.wait_until = now + 9000;
+        wanted.wait_until = now + Duration{9000};
     } else if (failed && stop == StopReason::stopping) {
         wanted.resolution = detail::RowChange::release;
     } else if (failed && !last) {
         wanted.resolution = detail::RowChange::retry;
-        wanted.wait_until = now + (how == End::retry_in ? 7000 : 5000);
+        wanted.wait_until = now + Duration{(how == End::retry_in ? 7000 : 5000)};
     } else {
         wanted.resolution = detail::RowChange::fail;
     }
@@ -187,15 +189,15 @@ detail::AttemptResult expected(End how, std::int64_t attempts, StopReason stop,
     }
     wanted.keep_row = retention && (failure || (success && !retention->only_failed));
     wanted.keep_payload = wanted.keep_row && retention->data && (failure || !retention->data->only_failed);
-    if (wanted.keep_row && retention->duration > 0s) wanted.expires_at = now + retention->duration.count();
+    if (wanted.keep_row && retention->duration > 0s) wanted.expires_at = now + retention->duration;
     return wanted;
 }
 
 std::string text_of(const detail::AttemptResult& resolved) {
     return fmt::format("claim {} resolution {} spends {} row {} payload {} until {} expires {} error {}",
                        resolved.claim, static_cast<int>(resolved.resolution), resolved.spends_attempt,
-                       resolved.keep_row, resolved.keep_payload, resolved.wait_until,
-                       resolved.expires_at ? fmt::to_string(*resolved.expires_at) : "never", resolved.error);
+                       resolved.keep_row, resolved.keep_payload, resolved.wait_until.count(),
+                       resolved.expires_at ? fmt::to_string(resolved.expires_at->count()) : "never", resolved.error);
 }
 
 TEST_CASE("TaskRunner: every end of an attempt becomes what the rules say") {
@@ -234,10 +236,10 @@ TEST_CASE("TaskRunner: an outcome says when the attempt began and how long the p
         return Outcome::success();
     });
     shop = &made;
-    const std::int64_t began = made.now();
+    const Ms began = made.now();
     const detail::AttemptResult resolved = made.run();
     CHECK(resolved.executed_at == began);
-    CHECK(resolved.duration_us == 1'500'000);
+    CHECK(resolved.duration == Us{1'500'000});
 }
 
 TEST_CASE("TaskRunner: waits and expiries count from the end of the attempt") {
@@ -250,16 +252,16 @@ TEST_CASE("TaskRunner: waits and expiries count from the end of the attempt") {
     };
     Shop retried(slow(Outcome::retry("x")));
     shop = &retried;
-    const std::int64_t wait_until = retried.run().wait_until;
-    CHECK(wait_until == retried.now() + 5000);
+    const Ms wait_until = retried.run().wait_until;
+    CHECK(wait_until == retried.now() + Duration{5000});
     Shop kept(slow(Outcome::success()), {.name = "mail", .retention = Retention{.duration = 1h}});
     shop = &kept;
-    const std::optional<std::int64_t> expires_at = kept.run().expires_at;
-    CHECK(expires_at == kept.now() + 3'600'000);
+    const std::optional<Ms> expires_at = kept.run().expires_at;
+    CHECK(expires_at == kept.now() + Duration{3'600'000});
 }
 
 TEST_CASE("TaskRunner: a wait longer than time itself ends at its end") {
-    constexpr auto end_of_time = (std::numeric_limits<std::int64_t>::max)();
+    constexpr Ms end_of_time = Ms::latest();
     CHECK(Shop(returning(Outcome::retry_in((Duration::max)(), "x"))).run().wait_until == end_of_time);
     CHECK(Shop(returning(Outcome::snooze((Duration::max)()))).run().wait_until == end_of_time);
     Shop kept(returning(Outcome::success()), {.name = "mail", .retention = Retention{.duration = (Duration::max)()}});
@@ -391,10 +393,10 @@ TEST_CASE("TaskRunner: a task that is given up unread is not entered") {
 
 // ---- given up -------------------------------------------------------------------------------------------------------
 
-constexpr std::int64_t seven_days = 7 * 24 * 3'600'000;
+constexpr Duration seven_days = std::chrono::days{7};
 
 /// Everything that holds for each task that fails without its processor having decided so.
-void check_given_up(const detail::AttemptResult& resolved, std::int64_t now) {
+void check_given_up(const detail::AttemptResult& resolved, Ms now) {
     CHECK(resolved.resolution == detail::RowChange::fail);
     CHECK_FALSE(resolved.spends_attempt);
     CHECK(resolved.keep_row);
@@ -411,7 +413,7 @@ TEST_CASE("TaskRunner: a payload that cannot be read is a failed attempt, and is
     const detail::AttemptResult resolved = shop.run();
     CHECK(resolved.resolution == detail::RowChange::retry);
     CHECK(resolved.spends_attempt);
-    CHECK(resolved.wait_until == shop.now() + 7'000);
+    CHECK(resolved.wait_until == shop.now() + Duration{7'000});
     CHECK(resolved.error == "its payload cannot be read: no such field");
 }
 
@@ -506,7 +508,7 @@ TEST_CASE("TaskRunner: what was given up is kept as long as its queue keeps task
     const detail::AttemptResult resolved = shop.run();
     CHECK(resolved.keep_row);
     CHECK(resolved.keep_payload);
-    CHECK(resolved.expires_at == shop.now() + 3'600'000);
+    CHECK(resolved.expires_at == shop.now() + Duration{3'600'000});
 }
 
 TEST_CASE("TaskRunner: what was given up is kept for ever where its queue keeps tasks for ever") {
@@ -552,8 +554,8 @@ TEST_CASE("TaskRunner: an error of every kind is cut") {
 
 // ---- backoff --------------------------------------------------------------------------------------------------------
 
-/// How long a failed attempt waits, in milliseconds.
-std::int64_t wait_of(Shop& shop) {
+/// How long a failed attempt waits.
+Duration wait_of(Shop& shop) {
     const detail::AttemptResult resolved = shop.run();
     REQUIRE(resolved.resolution == detail::RowChange::retry);
     return resolved.wait_until - shop.now();
@@ -563,9 +565,9 @@ TEST_CASE("TaskRunner: a backoff is asked with the number of the attempt that fa
     Shop shop(
         returning(Outcome::retry("x")),
         {.name = "mail", .max_attempts = 9, .backoff = Backoff::custom([](int attempt) { return 1s * attempt; })});
-    CHECK(wait_of(shop) == 1000);
+    CHECK(wait_of(shop) == 1000ms);
     shop.task.attempts = 6;
-    CHECK(wait_of(shop) == 7000);
+    CHECK(wait_of(shop) == 7000ms);
 }
 
 TEST_CASE("TaskRunner: exponential backoffs of one runner are spread") {
@@ -574,12 +576,12 @@ TEST_CASE("TaskRunner: exponential backoffs of one runner are spread") {
                .max_attempts = 9,
                .backoff = Backoff::exponential({.initial = 1h, .max = 10h, .jitter = 0.5})});
     TaskRunner runner(shop.queues, {}, shop.clock, detail::SafeLogger{});
-    const std::int64_t first = shop.run(runner).wait_until;
-    const std::int64_t second = shop.run(runner).wait_until;
+    const Ms first = shop.run(runner).wait_until;
+    const Ms second = shop.run(runner).wait_until;
     CHECK(first != second);
-    for (const std::int64_t until : {first, second}) {
-        CHECK(until >= shop.now() + 1'800'000);
-        CHECK(until <= shop.now() + 5'400'000);
+    for (const Ms until : {first, second}) {
+        CHECK(until >= shop.now() + Duration{1'800'000});
+        CHECK(until <= shop.now() + Duration{5'400'000});
     }
 }
 
@@ -588,7 +590,7 @@ TEST_CASE("TaskRunner: a backoff that throws waits one second, and is logged") {
               {.name = "mail", .max_attempts = 9, .backoff = Backoff::custom([](int) -> Duration {
                                                       throw std::out_of_range("no such attempt");
                                                   })});
-    CHECK(wait_of(shop) == 1000);
+    CHECK(wait_of(shop) == 1000ms);
     CHECK(shop.logger->count("error the queue's backoff failed: waiting one second id=some-id queue=mail "
                              "error=\"no such attempt\"") == 1);
 }
@@ -596,14 +598,14 @@ TEST_CASE("TaskRunner: a backoff that throws waits one second, and is logged") {
 TEST_CASE("TaskRunner: a backoff that throws no std::exception waits one second, and is logged") {
     Shop shop(returning(Outcome::retry("x")),
               {.name = "mail", .max_attempts = 9, .backoff = Backoff::custom([](int) -> Duration { throw 7; })});
-    CHECK(wait_of(shop) == 1000);
+    CHECK(wait_of(shop) == 1000ms);
     CHECK(shop.logger->count("the queue's backoff failed") == 1);
 }
 
 TEST_CASE("TaskRunner: a backoff that is negative waits one second, and is logged") {
     Shop shop(returning(Outcome::retry("x")),
               {.name = "mail", .max_attempts = 9, .backoff = Backoff::custom([](int) { return -5ms; })});
-    CHECK(wait_of(shop) == 1000);
+    CHECK(wait_of(shop) == 1000ms);
     CHECK(shop.logger->count("error=\"a negative wait of -5 ms\"") == 1);
 }
 
@@ -628,14 +630,14 @@ TEST_CASE("TaskRunner: a retry or a snooze until a time is due then, whatever th
         Shop shop(returning(snoozes ? Outcome::snooze_until(time) : Outcome::retry_at(time, "reason")));
         const detail::AttemptResult resolved = shop.run();
         CHECK(resolved.resolution == (snoozes ? detail::RowChange::snooze : detail::RowChange::retry));
-        CHECK(resolved.wait_until == to_ms(time) + 1);
+        CHECK(resolved.wait_until == detail::to_ms(time) + 1ms);
         CHECK_FALSE(resolved.wait.has_value());
     }
 }
 
 TEST_CASE("TaskRunner: a time that has passed is now") {
     Shop shop(returning(Outcome::snooze_until(TimePoint{1s})));
-    CHECK(shop.run().wait_until == to_ms(shop.clock.now()));
+    CHECK(shop.run().wait_until == detail::to_ms(shop.clock.now()));
 }
 
 TEST_CASE("TaskRunner: a wait that begins between two milliseconds is rounded up") {
@@ -647,7 +649,7 @@ TEST_CASE("TaskRunner: a wait that begins between two milliseconds is rounded up
     queues.add(std::make_unique<TestQueue>(QueueConfig{.name = "mail", .max_attempts = 3},
                                            returning(Outcome::snooze(5ms)), events));
     TaskRunner runner(queues, {}, clock, detail::SafeLogger(nullptr));
-    CHECK(shop.run(runner).wait_until == to_ms(between) + 6);
+    CHECK(shop.run(runner).wait_until == detail::to_ms(between) + 6ms);
 }
 
 /// The one line that an attempt leaves.

@@ -124,7 +124,8 @@ TEST_CASE("Liveness: who joins is in the list with number, slot and workers, and
     CHECK(shop.one.live->owner() == 1);
     CHECK(shop.clients() == "1|0|4");
     CHECK(shop.database.query("SELECT boot_id FROM backlite_clients") == platform::boot_id());
-    CHECK(shop.database.query("SELECT started_at FROM backlite_clients") == fmt::to_string(to_ms(shop.clock.now())));
+    CHECK(shop.database.query("SELECT started_at FROM backlite_clients") ==
+          fmt::to_string(backlite_test::row_ms(shop.clock.now())));
     CHECK(shop.held(0));
 }
 

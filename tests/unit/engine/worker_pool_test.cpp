@@ -38,6 +38,8 @@ using backlite_test::Events;
 using backlite_test::eventually;
 using backlite_test::Gate;
 using core::RunningTask;
+using detail::Ms;
+using detail::Us;
 using engine::WorkerPool;
 using store::EndedAttempt;
 using Load = WorkerPool::Load;
@@ -146,7 +148,7 @@ TEST_CASE("WorkerPool: an outcome names its task, its claim, its queue and its d
     Shop shop(1);
     detail::ClaimedTask claimed = task("a", 7);
     claimed.queue = 3;
-    claimed.due = 500;
+    claimed.due = Ms{500};
     shop.pool->offer(batch(std::move(claimed)));
     REQUIRE(shop.finish(1));
     const std::vector<EndedAttempt> finished = shop.pool->take_finished();
@@ -155,7 +157,7 @@ TEST_CASE("WorkerPool: an outcome names its task, its claim, its queue and its d
     CHECK(finished[0].resolved.claim == 7);
     CHECK(finished[0].resolved.resolution == detail::RowChange::complete);
     CHECK(finished[0].queue == 3);
-    CHECK(finished[0].due == 500);
+    CHECK(finished[0].due == Ms{500});
 }
 
 TEST_CASE("WorkerPool: outcomes are taken once, oldest first") {
@@ -226,16 +228,16 @@ TEST_CASE("WorkerPool: expected work that waits is summed up") {
     held.shop.pool->offer(tasks(1));
     REQUIRE(held.shop.started.wait_for(1));
     detail::ClaimedTask quick = task("quick");
-    quick.cost_us = 30;
+    quick.cost = Us{30};
     detail::ClaimedTask slow = task("slow");
-    slow.cost_us = 500;
+    slow.cost = Us{500};
     held.shop.pool->offer(batch(std::move(quick), std::move(slow)));
-    CHECK(held.shop.pool->load().ready_us == 530);
+    CHECK(held.shop.pool->load().ready_work == Us{530});
     (void)held.shop.pool->withdraw([](const detail::ClaimedTask& one, auto) { return one.id.str() == "slow"; });
-    CHECK(held.shop.pool->load().ready_us == 30);
+    CHECK(held.shop.pool->load().ready_work == Us{30});
     held.gate.open();
     REQUIRE(held.shop.finish(2));
-    CHECK(held.shop.pool->load().ready_us == 0);
+    CHECK(held.shop.pool->load().ready_work == Us{});
 }
 
 TEST_CASE("WorkerPool: the oldest ready task is the one that was offered first") {

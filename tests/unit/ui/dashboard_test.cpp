@@ -56,11 +56,8 @@ void fill(Rig& rig) {
     rig.add({.id = "waits", .queue = "mail", .created_at = now - 65'000, .payload = R"({"to":"ada"})"});
     rig.add({.id = "comes", .queue = "mail", .created_at = now - 5'000, .wait_until = now + 3'600'000});
     rig.add({.id = "runs", .queue = "print", .created_at = now - 9'000, .claimed_at = now - 8'000, .owner = 7});
-    rig.finish(FinishedRow{.id = "good",
-                           .queue = "mail",
-                           .created_at = now - 99'000,
-                           .executed_at = now - 98'000,
-                           .duration_us = 1'500'000});
+    rig.finish(FinishedRow{
+        .id = "good", .queue = "mail", .created_at = now - 99'000, .executed_at = now - 98'000, .duration = 1'500'000});
     rig.finish(FinishedRow{.id = "bad",
                            .queue = "mail",
                            .created_at = now - 99'000,
@@ -416,8 +413,8 @@ TEST_CASE("Dashboard: a search for a queue's name leads to the queue, also where
 
 TEST_CASE("Dashboard: lists of finished tasks tell when each ended, by which they are sorted") {
     Rig rig;
-    rig.finish(FinishedRow{.id = "long", .executed_at = now - 90'000, .duration_us = 60'000'000});
-    rig.finish(FinishedRow{.id = "bad", .executed_at = now - 90'000, .duration_us = 61'000'000, .error = "no"});
+    rig.finish(FinishedRow{.id = "long", .executed_at = now - 90'000, .duration = 60'000'000});
+    rig.finish(FinishedRow{.id = "bad", .executed_at = now - 90'000, .duration = 61'000'000, .error = "no"});
     for (const auto& [path, ago] : {std::pair{"/succeeded", "30 s ago"}, {"/failed", "29 s ago"}}) {
         CAPTURE(path);
         const std::string page = rig.page(path);
@@ -430,7 +427,7 @@ TEST_CASE("Dashboard: lists of finished tasks tell when each ended, by which the
 TEST_CASE("Dashboard: times too short to be measured are said to be short") {
     Rig rig;
     rig.add({.id = "runs", .created_at = now - 9, .claimed_at = now - 9, .owner = 7});
-    rig.finish(FinishedRow{.id = "good", .created_at = now - 9, .executed_at = now - 9, .duration_us = 0});
+    rig.finish(FinishedRow{.id = "good", .created_at = now - 9, .executed_at = now - 9, .duration = 0});
     CHECK(holds(parse_markup(rig.page("/task/runs")).text, "waited < 1 ms; claimed for 9.0 ms"));
     const std::string good = parse_markup(rig.page("/task/good")).text;
     CHECK(holds(good, "< 1 ms after it was added"));
@@ -548,7 +545,7 @@ TEST_CASE("Dashboard: below a base path, and behind a proxy's prefix, links lead
 TEST_CASE("Dashboard: a client's file is shown with the client's own clock and logger, also after the client") {
     TempFolder folder;
     ClientConfig config = backlite_test::quick_config(folder.file("app.db"));
-    config.clock = std::make_shared<testing::ManualClock>(from_ms(now));
+    config.clock = std::make_shared<testing::ManualClock>(from_ms(ui::Ms{now}));
     std::unique_ptr<Dashboard> dashboard;
     {
         Client client(config);
@@ -919,7 +916,10 @@ TEST_CASE("Dashboard: running is what a worker is inside of, and fetched what is
     rig.database.execute(
         "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at, owner, claim) SELECT 'next', 1, queue, "
         "x'7b7d', 1, owner, 1 FROM backlite_tasks WHERE claimed_at IS NOT NULL LIMIT 1");
-    rig.add({.id = "foreign", .queue = "go", .created_at = 1, .claimed_at = to_ms(std::chrono::system_clock::now())});
+    rig.add({.id = "foreign",
+             .queue = "go",
+             .created_at = 1,
+             .claimed_at = backlite_test::row_ms(std::chrono::system_clock::now())});
     const nlohmann::json json = rig.json("/");
     for (const auto& queue : json["queues"]) {
         const bool own = queue["queue"] != "go";

@@ -8,9 +8,9 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace core {
 
-BACKLITE_DECL void AddCounts::added(std::span<const detail::NewTask> tasks, std::int64_t now) noexcept {
+BACKLITE_DECL void AddCounts::added(std::span<const detail::NewTask> tasks, detail::Ms now) noexcept {
     store::sqlite::for_each_queue(
-        tasks, [&](std::string_view queue, std::int64_t count) { add(queue, store::sqlite::minute_of(now), count); });
+        tasks, [&](std::string_view queue, std::int64_t count) { add(queue, detail::minute_of(now), count); });
 }
 
 BACKLITE_DECL std::vector<store::Tally> AddCounts::take(Steady::time_point now) {
@@ -19,7 +19,7 @@ BACKLITE_DECL std::vector<store::Tally> AddCounts::take(Steady::time_point now) 
     return std::exchange(waiting_, {});
 }
 
-BACKLITE_DECL void AddCounts::add(std::string_view queue, std::int64_t minute, std::int64_t count) noexcept {
+BACKLITE_DECL void AddCounts::add(std::string_view queue, detail::Minute minute, std::int64_t count) noexcept {
     const detail::LockGuard lock(mutex_);
     const auto same = std::find_if(waiting_.rbegin(), waiting_.rend(), [&](const store::Tally& tally) {
         return tally.minute == minute && tally.queue == queue;

@@ -8,7 +8,7 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace core {
 
-BACKLITE_DECL bool Agenda::lower(std::string_view queue, std::int64_t due) {
+BACKLITE_DECL bool Agenda::lower(std::string_view queue, detail::Ms due) {
     const std::size_t index = queues_.find(queue);
     if (index == queues_.size()) {
         stray_added_.store(true, std::memory_order_relaxed);
@@ -20,7 +20,7 @@ BACKLITE_DECL bool Agenda::lower(std::string_view queue, std::int64_t due) {
     return due < interest_;
 }
 
-BACKLITE_DECL bool Agenda::doze(std::int64_t interest, std::uint64_t seen) {
+BACKLITE_DECL bool Agenda::doze(detail::Ms interest, std::uint64_t seen) {
     const detail::LockGuard lock(mutex_);
     interest_ = interest;
     seen_ = seen;

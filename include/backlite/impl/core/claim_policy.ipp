@@ -18,11 +18,11 @@ BACKLITE_DECL store::ClaimRequest ClaimPolicy::request(const PoolLoad& load, con
     // Room for three eighths is enough: then the next batch comes before workers have run out of this one. With
     // less, there are more commits; with more, workers wait.
     if (suspended_ || worker_wanted || load.ready * 8 > ahead_ * 5) return request;
-    const std::int64_t left_us = budget_us_ - load.ready_us;
-    if (head == nullptr || head->cost_us > left_us) return request;
+    const detail::Us left = budget_ - load.ready_work;
+    if (head == nullptr || head->cost > left) return request;
     const std::size_t left_bytes = most_ahead_bytes - (std::min)(load.ready_bytes, most_ahead_bytes);
     if (left_bytes == 0 || left_bytes < left_bytes_) return request;
-    request.ahead_us = left_us;
+    request.ahead = left;
     request.ahead_bytes = left_bytes;
     request.limit += ahead_ - load.ready;
     return request;

@@ -23,11 +23,11 @@ BACKLITE_DECL Duration ClockWatch::slept() noexcept {
     return slept;
 }
 
-BACKLITE_DECL std::int64_t ClockTrust::past(std::int64_t wall, Steady::time_point now, Duration watched,
-                                            Duration beyond) const noexcept {
+BACKLITE_DECL detail::Ms ClockTrust::past(detail::Ms wall, Steady::time_point now, Duration watched,
+                                          Duration beyond) const noexcept {
     if (now >= sure_at(watched)) return wall;
     const auto passed = std::chrono::floor<Duration>(now - since_);
-    return (std::min)(wall, saturating_add(saturating_add(known_, passed), beyond));
+    return (std::min)(wall, known_ + passed + beyond);
 }
 
 }  // namespace core

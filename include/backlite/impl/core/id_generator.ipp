@@ -8,8 +8,8 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace core {
 
-BACKLITE_DECL TaskId IdGenerator::next_locked(std::int64_t now_ms) {
-    const auto now = static_cast<std::uint64_t>(now_ms < 0 ? 0 : now_ms) & 0xffff'ffff'ffffU;
+BACKLITE_DECL TaskId IdGenerator::next_locked(detail::Ms time) {
+    const auto now = static_cast<std::uint64_t>((std::max)(time, detail::Ms{}).count()) & 0xffff'ffff'ffffU;
     if (now > ms_) {
         ms_ = now;
         high_ = random() & 0x7ff;  // the top bit stays clear, so that a millisecond has room to count

@@ -21,7 +21,7 @@ BACKLITE_DECL void TaskRunner::run(const detail::ClaimedTask& task, const std::s
     const detail::QueueBase& queue = queues_[task.queue];
     Attempt attempt{task, queue.config(), attempt_number(task), resolved, clock_.steady_now()};
     resolved.claim = task.claim;
-    resolved.executed_at = to_ms(clock_.now());
+    resolved.executed_at = detail::to_ms(clock_.now());
     try {
         run(attempt, queue, signal, observer);
     } catch (const std::exception&) {
@@ -42,8 +42,8 @@ BACKLITE_DECL void TaskRunner::Inside::leave() noexcept {
     platform::refuse_cancellation();  // a processor may have turned it on
     observer.left();
     // Not after its end, though the wall clock was set back meanwhile.
-    std::int64_t& began = attempt.resolved.executed_at;
-    began = (std::min)(began, to_ms(runner.clock_.now()));
+    detail::Ms& began = attempt.resolved.executed_at;
+    began = (std::min)(began, detail::to_ms(runner.clock_.now()));
 }
 
 BACKLITE_DECL void TaskRunner::run(Attempt& attempt, const detail::QueueBase& queue,
@@ -106,7 +106,7 @@ BACKLITE_DECL void TaskRunner::wait_for_memory(Attempt& attempt) noexcept {
     attempt.resolved = detail::AttemptResult{.claim = attempt.task.claim,
                                              .resolution = detail::RowChange::release,
                                              .executed_at = attempt.resolved.executed_at,
-                                             .wait_until = saturating_add(to_ms(clock_.now()), wait),
+                                             .wait_until = detail::to_ms(clock_.now()) + wait,
                                              .wait = wait};
     log_(LogLevel::warning, "no memory to begin a task: it is tried again",
          {{"id", attempt.task.id.str()}, {"queue", attempt.config.name}, {"wait_ms", wait.count()}});
@@ -134,10 +134,10 @@ BACKLITE_DECL Duration TaskRunner::put_off(detail::AttemptResult& resolved, Dura
                                            std::optional<TimePoint> until) const noexcept {
     const TimePoint now = clock_.now();
     if (until) {
-        resolved.wait_until = (std::max)(to_due_ms(*until), to_ms(now));
-        return Duration{resolved.wait_until - to_ms(now)};
+        resolved.wait_until = (std::max)(detail::to_due_ms(*until), detail::to_ms(now));
+        return resolved.wait_until - detail::to_ms(now);
     }
-    resolved.wait_until = due_after(now, wait);
+    resolved.wait_until = detail::due_after(now, wait);
     resolved.wait = wait;
     return wait;
 }
@@ -264,8 +264,8 @@ BACKLITE_DECL std::string_view TaskRunner::cut(std::string_view text) noexcept {
 }
 
 BACKLITE_DECL std::string TaskRunner::duration_text(const detail::AttemptResult& resolved) {
-    const double us = static_cast<double>(resolved.duration_us);
-    if (us < 1'000) return detail::format("{}us", {resolved.duration_us});
+    const double us = static_cast<double>(resolved.duration.count());
+    if (us < 1'000) return detail::format("{}us", {resolved.duration.count()});
     if (us < 1'000'000) return in_units("{:.3g}ms", us / 1'000);
     return in_units("{:.3f}s", us / 1'000'000);
 }

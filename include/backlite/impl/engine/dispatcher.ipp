@@ -101,11 +101,11 @@ BACKLITE_DECL void Dispatcher::look() {
     due_.merge();
     std::vector<store::QueueHead> heads;
     std::vector<detail::OwnerRow> others;
-    std::optional<std::int64_t> ownerless;
+    std::optional<detail::Ms> ownerless;
     std::uint64_t foreign = 0;
-    std::int64_t known = 0;
-    std::optional<std::int64_t> latest;
-    const std::int64_t wall = to_ms(parts_.clock.now());
+    detail::Minute known{};
+    std::optional<detail::Minute> latest;
+    const detail::Ms wall = detail::to_ms(parts_.clock.now());
     parts_.writes.read(
         [&](store::sqlite::Repository& repository) {
             foreign = parts_.writes.foreign_commits();
@@ -114,7 +114,7 @@ BACKLITE_DECL void Dispatcher::look() {
             others = parts_.liveness.read_others(repository);
             ownerless = repository.upkeep.oldest_ownerless();
             latest = repository.statistics.latest_minute();
-            if (doubtful_) known = repository.statistics.known_minute(store::sqlite::minute_of(wall));
+            if (doubtful_) known = repository.statistics.known_minute(detail::minute_of(wall));
         },
         patience_);
     taken_.refresh = false;
@@ -124,10 +124,11 @@ BACKLITE_DECL void Dispatcher::look() {
     parts_.liveness.set_others(std::move(others));
     ownerless_ = ownerless;
     if (std::exchange(doubtful_, false)) {
-        trust_.doubt(known == store::sqlite::minute_of(wall) ? wall : (std::max)(known, std::int64_t{0}) * 60'000, now);
+        trust_.doubt(known == detail::minute_of(wall) ? wall : detail::start_of((std::max)(known, detail::Minute{})),
+                     now);
     }
     // What others did while the clock was ahead, or this client in an earlier life.
-    if (latest && *latest > store::sqlite::minute_of(wall) && *latest > latest_mended_) {
+    if (latest && *latest > detail::minute_of(wall) && *latest > latest_mended_) {
         latest_mended_ = *latest;
         mend_everything();
     }
@@ -155,15 +156,15 @@ BACKLITE_DECL void Dispatcher::tell_strays() {
     if (due_.stray_added()) strays_ = true;
     if (now < next_strays_ || taken_.stop || !strays_) return;
     next_strays_ = now + std::chrono::minutes{1};
-    const std::int64_t wall = to_ms(parts_.clock.now());
-    std::vector<std::pair<std::string, std::int64_t>> strays;
+    const detail::Ms wall = detail::to_ms(parts_.clock.now());
+    std::vector<std::pair<std::string, detail::Ms>> strays;
     parts_.writes.read(
         [&](store::sqlite::Repository& repository) { strays = repository.claims.strays(due_.heads(), most_strays); },
         patience_);
     strays_ = !strays.empty();
     for (const auto& [queue, due] : strays) {
         const Duration grace = parts_.liveness.others_known() ? Duration{std::chrono::hours{1}} : Duration{};
-        if (saturating_add(due, grace) > wall) continue;
+        if (due + grace > wall) continue;
         apart_.tell_stray(queue, now);
     }
 }
@@ -184,7 +185,7 @@ BACKLITE_DECL void Dispatcher::cycle() {
     // One time for all that the cycle does, read after the outcomes came: if the wall clock is set back meanwhile,
     // a retry that is made to wait by the new time is not due by the old.
     const TimePoint now = parts_.clock.now();
-    const std::int64_t wall = to_ms(now);
+    const detail::Ms wall = detail::to_ms(now);
     for (store::EndedAttempt& finished : unwritten_) hold_to_clock(finished.resolved, now);
     plan.claim.now = wall;
     store::CycleResult result;
@@ -194,8 +195,8 @@ BACKLITE_DECL void Dispatcher::cycle() {
     parts_.writes.write_in_parts(
         [&](store::sqlite::Repository& repository, store::sqlite::Isolation* apart) {
             // By the clock as it is inside the transaction: what others have committed is no later than that.
-            result =
-                store::sqlite::run_cycle(repository, unwritten_, plan, due_.heads(), to_ms(parts_.clock.now()), apart);
+            result = store::sqlite::run_cycle(repository, unwritten_, plan, due_.heads(),
+                                              detail::to_ms(parts_.clock.now()), apart);
             apart_.make_room(result.refused_outcomes.size());  // now: what is refused must not get lost
         },
         patience_, refused_before);
@@ -216,8 +217,8 @@ BACKLITE_DECL void Dispatcher::collect() {
         const store::EndedAttempt& finished = unwritten_[next];
         const detail::AttemptResult& resolved = finished.resolved;
         if (resolved.resolution == detail::RowChange::release) continue;
-        due_.measured(finished.queue, resolved.duration_us);
-        claims_.measured(resolved.executed_at, resolved.duration_us);
+        due_.measured(finished.queue, resolved.duration);
+        claims_.measured(resolved.executed_at, resolved.duration);
     }
 }
 
@@ -226,13 +227,13 @@ BACKLITE_DECL void Dispatcher::give_back_what_waits_too_long() {
     const auto limit = parts_.clock.steady_now() - ready_limit;
     if (parts_.pool.load().oldest_ready > limit) return;
     give_back([&](const detail::ClaimedTask&, Steady::time_point offered) { return offered <= limit; });
-    claims_.suspend(to_ms(parts_.clock.now()));
+    claims_.suspend(detail::to_ms(parts_.clock.now()));
 }
 
 BACKLITE_DECL store::CyclePlan Dispatcher::make_plan(const WorkerPool::Load& load) {
     store::CyclePlan plan;
     const auto now = parts_.clock.steady_now();
-    const std::int64_t wall = to_ms(parts_.clock.now());
+    const detail::Ms wall = detail::to_ms(parts_.clock.now());
     planned_ = now;
     if (now >= next_lease_) {
         plan.leases = parts_.pool.claims();
@@ -254,7 +255,7 @@ BACKLITE_DECL store::CyclePlan Dispatcher::make_plan(const WorkerPool::Load& loa
         plan.purge_past = purge_past_;
         if (!plan.purge) next_purge_ = purge_after(now);
     }
-    plan.lapse_until = saturating_add(wall, -parts_.config.release_after);
+    plan.lapse_until = wall - parts_.config.release_after;
     plan.lapse = ownerless_ && *ownerless_ <= plan.lapse_until && !apart_.waits(core::SetApart::Step::lapse, real);
     const store::QueueHead* head = due_.earliest();
     if (head == nullptr || head->due > wall) return plan;
@@ -271,8 +272,8 @@ BACKLITE_DECL auto Dispatcher::purge_after(Steady::time_point now) const -> Stea
     return sure > now ? (std::min)(next, sure) : next;
 }
 
-BACKLITE_DECL bool Dispatcher::purge_needed(std::int64_t wall) {
-    std::optional<std::int64_t> expiry;
+BACKLITE_DECL bool Dispatcher::purge_needed(detail::Ms wall) {
+    std::optional<detail::Ms> expiry;
     parts_.writes.read([&](store::sqlite::Repository& repository) { expiry = repository.upkeep.next_expiry(); },
                        patience_);
     return expiry && *expiry <= wall;
@@ -285,7 +286,7 @@ BACKLITE_DECL void Dispatcher::settle(const store::CyclePlan& plan, store::Cycle
         parts_.pool.offer(std::move(result.claimed.tasks));
     }
     std::vector<store::EndedAttempt> written = std::exchange(unwritten_, {});
-    const std::int64_t wall = to_ms(parts_.clock.now());
+    const detail::Ms wall = detail::to_ms(parts_.clock.now());
     for (const std::size_t index : result.lost_outcomes) {
         parts_.tell(
             LogLevel::warning, "outcome dropped: the claim was taken back",
@@ -344,8 +345,8 @@ BACKLITE_DECL void Dispatcher::drop_claim(const std::pair<TaskId, std::int64_t>&
     parts_.pool.each_running(is_it, [this](const auto& signal) { parts_.timer.fire(signal, StopReason::claim_lost); });
 }
 
-BACKLITE_DECL auto Dispatcher::mend_at(std::int64_t wall) const noexcept -> Steady::time_point {
-    constexpr std::int64_t year_2010 = 1'262'304'000'000;
+BACKLITE_DECL auto Dispatcher::mend_at(detail::Ms wall) const noexcept -> Steady::time_point {
+    constexpr detail::Ms year_2010{1'262'304'000'000};
     const bool behind = wall < year_2010 && jump_back_ == Duration::zero();
     return mending_.empty() || behind ? (Steady::time_point::max)() : next_mend_;
 }
@@ -357,7 +358,7 @@ BACKLITE_DECL void Dispatcher::note_mended(store::CycleResult& result) {
     mending_ = std::move(result.mend_next);
     if (result.mended > 0) taken_.refresh = true;
     const bool done =
-        std::all_of(mending_.begin(), mending_.end(), [](std::int64_t next) { return next == store::never; });
+        std::all_of(mending_.begin(), mending_.end(), [](detail::Ms next) { return next == store::never; });
     if (!done) return;
     mending_.clear();
     mend_all_ = false;
@@ -383,13 +384,13 @@ BACKLITE_DECL bool Dispatcher::nothing_left() const {
 
 BACKLITE_DECL void Dispatcher::sleep() {
     const auto now = parts_.clock.steady_now();
-    std::int64_t interest = core::Agenda::nothing;
+    detail::Ms interest = core::Agenda::nothing;
     const Steady::time_point until = wake_time(now, interest);
     if (until <= now || !due_.doze(interest, foreign_seen_)) return;
     inbox_.sleep(until - now);
 }
 
-BACKLITE_DECL auto Dispatcher::wake_time(Steady::time_point now, std::int64_t& interest) -> Steady::time_point {
+BACKLITE_DECL auto Dispatcher::wake_time(Steady::time_point now, detail::Ms& interest) -> Steady::time_point {
     Steady::time_point until = now + detail::longest_wait();
     const auto at_most = [&until](Steady::time_point time) { until = (std::min)(until, time); };
     if (taken_.abandon) return until;
@@ -406,10 +407,8 @@ BACKLITE_DECL auto Dispatcher::wake_time(Steady::time_point now, std::int64_t& i
         if (load.finished > 0) at_most(now);
         return until;
     }
-    const std::int64_t wall = to_ms(parts_.clock.now());
-    const auto at_most_wall = [&](std::int64_t ms) {
-        at_most(ms <= wall ? now : saturating_add(now, Duration{ms - wall}));
-    };
+    const detail::Ms wall = detail::to_ms(parts_.clock.now());
+    const auto at_most_wall = [&](detail::Ms time) { at_most(time <= wall ? now : saturating_add(now, time - wall)); };
     if (taken_.refresh) at_most(now);
     if (strays_) at_most(saturating_add(now, std::chrono::ceil<Duration>(next_strays_ - Steady::now())));
     at_most(outcomes_at(load));
@@ -421,7 +420,7 @@ BACKLITE_DECL auto Dispatcher::wake_time(Steady::time_point now, std::int64_t& i
         at_most(next_observation_);
         if (load.ready > 0) at_most(load.oldest_ready + ready_limit);
     }
-    if (ownerless_) at_most_wall(saturating_add(*ownerless_, parts_.config.release_after));
+    if (ownerless_) at_most_wall(*ownerless_ + parts_.config.release_after);
     const store::QueueHead* head = due_.earliest();
     if (claims_.request(load, head, due_.worker_wanted()).limit > 0) {
         interest = head == nullptr ? store::never : head->due;

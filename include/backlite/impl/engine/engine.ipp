@@ -87,8 +87,8 @@ BACKLITE_DECL void Engine::shut_down() noexcept {
     end();
 }
 
-BACKLITE_DECL void Engine::add(std::span<detail::NewTask> tasks, std::optional<std::int64_t> wait_until,
-                               std::int64_t now, std::stop_token stop) {
+BACKLITE_DECL void Engine::add(std::span<detail::NewTask> tasks, std::optional<detail::Ms> wait_until, detail::Ms now,
+                               std::stop_token stop) {
     if (open_transactions_.on_this_thread(writes_.connection().identity())) {
         throw UsageError(
             "add() without tx() while this thread has a backlite::Transaction open on the same file: it would wait "
@@ -103,7 +103,7 @@ BACKLITE_DECL void Engine::add(std::span<detail::NewTask> tasks, std::optional<s
 }
 
 BACKLITE_DECL void Engine::add_within(SQLite::Database& database, std::span<detail::NewTask> tasks,
-                                      std::optional<std::int64_t> wait_until, std::int64_t now) {
+                                      std::optional<detail::Ms> wait_until, detail::Ms now) {
     check_own_file(database);
     if (!store::sqlite::in_transaction(database)) {
         throw UsageError("tx(db): no transaction is open on this connection");
@@ -134,7 +134,7 @@ BACKLITE_DECL TaskCounts Engine::counts() {
     check_call("Client::counts");
     detail::UniqueLock lock(reader_mutex_);
     need_reader(lock);
-    return reader_->reads.counts(to_ms(clock_->now()));
+    return reader_->reads.counts(detail::to_ms(clock_->now()));
 }
 
 BACKLITE_DECL void Engine::foreign_commit() noexcept {
@@ -352,7 +352,7 @@ BACKLITE_DECL void Engine::Adding::committed() {
         detail::NewTask& task = tasks_.front();
         return session->hand_over(std::move(id_), task.queue, now_, std::move(task.payload));
     }
-    const std::int64_t due = wait_until_ ? (std::max)(*wait_until_, now_) : now_;
+    const detail::Ms due = wait_until_ ? (std::max)(*wait_until_, now_) : now_;
     std::string_view last{};
     for (const detail::NewTask& task : tasks_) {
         if (task.queue.data() == last.data()) continue;

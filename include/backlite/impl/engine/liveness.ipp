@@ -39,7 +39,8 @@ BACKLITE_DECL void Liveness::join(const store::sqlite::Patience& patience) {
                 take_slot(rows, rescues);
                 lock_.map(slot_, workers_);
                 owner_ = repository.upkeep.next_owner();
-                repository.upkeep.insert_owner({owner_, slot_, workers_, platform::boot_id()}, to_ms(clock_.now()));
+                repository.upkeep.insert_owner({owner_, slot_, workers_, platform::boot_id()},
+                                               detail::to_ms(clock_.now()));
             },
             patience);
     } catch (...) {

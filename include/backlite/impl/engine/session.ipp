@@ -32,14 +32,14 @@ BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_s
       dispatcher_thread_(platform::start_thread(parts.own, "backlite-disp", [this]() noexcept { dispatcher_.run(); })),
       hard_stop_(std::move(hard_stop), HardStop{*this}) {}
 
-BACKLITE_DECL bool Session::keep_worker(std::string_view queue, std::int64_t now) {
+BACKLITE_DECL bool Session::keep_worker(std::string_view queue, detail::Ms now) {
     const std::size_t index = queues_.find(queue);
     // A last chance may have to wait for others that have crashed: the claim's business.
     if (index == queues_.size() || queues_[index].config().max_crashes < 2) return false;
     return dispatcher_.none_due(now) && pool_.reserve();
 }
 
-BACKLITE_DECL void Session::hand_over(TaskId id, std::string_view queue, std::int64_t now, std::string payload) {
+BACKLITE_DECL void Session::hand_over(TaskId id, std::string_view queue, detail::Ms now, std::string payload) {
     detail::ClaimedTask task;
     task.id = std::move(id);
     task.queue = queues_.find(queue);

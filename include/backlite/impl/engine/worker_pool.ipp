@@ -98,7 +98,7 @@ BACKLITE_DECL auto WorkerPool::load() const -> Load {
     Load load{.idle = idle,
               .running = slots_.size() - idle,
               .ready = ready_count_locked(),
-              .ready_us = ready_us_,
+              .ready_work = ready_work_,
               .ready_bytes = ready_bytes_,
               .finished = finished_.size()};
     load.low = load.ready <= low_water_;
@@ -146,7 +146,7 @@ BACKLITE_DECL void WorkerPool::add_locked(detail::ClaimedTask task, Steady::time
     if (next_ready_ > 0 && (next_ready_ == ready_.size() || ready_.size() == ready_.capacity())) {
         ready_.erase(ready_.begin(), ready_.begin() + static_cast<std::ptrdiff_t>(std::exchange(next_ready_, 0)));
     }
-    ready_us_ += task.cost_us;
+    ready_work_ += task.cost;
     ready_bytes_ += task.payload.size();
     if (task.crashes > 0) ++crashed_;
     if (task.last_chance) ++last_chances_;
@@ -237,7 +237,7 @@ BACKLITE_DECL void WorkerPool::run(std::size_t worker) {
             continue;
         }
         slot.task = std::move(ready_[next_ready_++].task);
-        ready_us_ -= slot.task.cost_us;
+        ready_work_ -= slot.task.cost;
         ready_bytes_ -= slot.task.payload.size();
         slot.started = clock_.steady_now();
         slot.signal = std::exchange(signal, nullptr);

@@ -106,7 +106,7 @@ BACKLITE_DECL Response Dashboard::guarded(const Request& request, std::string_vi
     if (!authorizes() && same_secret(call.target.get("token"), token_)) return welcome(call, *host);
     call.view.title = config_.title.empty() ? file_.name().substr(file_.name().rfind('/') + 1) : config_.title;
     call.view.asset_tag = asset_tag();
-    call.view.now = to_ms(clock_->now());
+    call.view.now = backlite::detail::to_ms(clock_->now()).count();
     call.view.target = &call.target;
     const std::optional<std::string_view> accept = only_header(request.headers, "Accept");
     call.json = accept && accept->substr(0, json_type.size()) == json_type;

@@ -53,7 +53,7 @@ BACKLITE_DECL void put_charts(Html& html, const View& view, const Overview& over
         const Bucket& bucket = overview.buckets[i];
         const std::int64_t offset = overview.step_ms * static_cast<std::int64_t>(i);
         const std::string at = when_text(period, overview.from + offset);
-        const double mean = average(bucket.duration_us, bucket.attempts);
+        const double mean = average(bucket.duration, bucket.attempts);
         const auto add = [](Chart& to, double lower, double upper, std::string label) {
             to.bars.push_back({lower, upper, std::move(label)});
             to.most = (std::max)(to.most, lower + upper);
@@ -65,7 +65,7 @@ BACKLITE_DECL void put_charts(Html& html, const View& view, const Overview& over
         add(duration, mean, 0,
             overview.counted ? fmt::format("{} · {}", at, us_text(mean))
                              : fmt::format("{} · {} on average, {} at most", at, us_text(mean),
-                                           us_text(static_cast<double>(bucket.max_duration_us))));
+                                           us_text(static_cast<double>(bucket.max_duration))));
         add(wait, average(bucket.wait_ms, bucket.started), 0,
             fmt::format("{} · {}", at, wait_text(bucket.wait_ms, bucket.started)));
         add(backlog, overview.from + offset < overview.covered_from ? 0 : static_cast<double>(bucket.backlog), 0,
@@ -76,7 +76,7 @@ BACKLITE_DECL void put_charts(Html& html, const View& view, const Overview& over
                         overview.due_cut ? "+" : ""));
         sum += bucket;
         to_come += bucket.due;
-        longest = (std::max)(longest, bucket.max_duration_us);
+        longest = (std::max)(longest, bucket.max_duration);
     }
     for (Chart* counts : {&finished, &failed, &backlog, &due}) {
         counts->most = round_scale(counts->most);
@@ -89,10 +89,10 @@ BACKLITE_DECL void put_charts(Html& html, const View& view, const Overview& over
     const auto happened = [&](std::uint64_t number) { return count_text({number, overview.finished_cut}); };
     finished.summary = fmt::format("{} in the last {}", happened(sum.succeeded + sum.failed), period.name);
     failed.summary = fmt::format("{} in the last {}", happened(sum.failed + sum.retried), period.name);
-    duration.summary = sum.attempts == 0  ? "nothing finished"
-                       : overview.counted ? fmt::format("{} in the last {}",
-                                                        us_text(average(sum.duration_us, sum.attempts)), period.name)
-                                          : fmt::format("{} at most", us_text(static_cast<double>(longest)));
+    duration.summary = sum.attempts == 0 ? "nothing finished"
+                       : overview.counted
+                           ? fmt::format("{} in the last {}", us_text(average(sum.duration, sum.attempts)), period.name)
+                           : fmt::format("{} at most", us_text(static_cast<double>(longest)));
     wait.summary = sum.started == 0
                        ? "nothing started"
                        : fmt::format("{} in the last {}", wait_text(sum.wait_ms, sum.started), period.name);
@@ -122,7 +122,7 @@ BACKLITE_DECL void put_charts(Html& html, const View& view, const Overview& over
 BACKLITE_DECL std::string day_text(std::int64_t from, std::int64_t zone) {
     constexpr std::string_view names[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
     const std::int64_t here = from + zone * minute_ms;
-    const std::chrono::weekday day{std::chrono::floor<std::chrono::days>(from_ms(here))};
+    const std::chrono::weekday day{std::chrono::floor<std::chrono::days>(from_ms(Ms{here}))};
     return fmt::format("{} {}", names[day.c_encoding()], utc_text(here).substr(0, 10));
 }
 
@@ -152,7 +152,7 @@ BACKLITE_DECL void put_days(Html& html, const View& view, const Overview& overvi
              sum.failed == 0, "bad");
         cell("Retried", grouped(sum.retried), sum.retried == 0);
         cell("Wait", sum.started == 0 ? "–" : wait_text(sum.wait_ms, sum.started), sum.started == 0);
-        cell("Duration", sum.attempts == 0 ? "–" : us_text(average(sum.duration_us, sum.attempts)), sum.attempts == 0);
+        cell("Duration", sum.attempts == 0 ? "–" : us_text(average(sum.duration, sum.attempts)), sum.attempts == 0);
         html.put("</tr>");
     }
     const Day& first = overview.days.back();

@@ -69,7 +69,7 @@ BACKLITE_DECL Json line_json(const TaskLine& line, const Json& payload_bytes, co
         json.set("owner", Json(line.owner));
         json.set("crashes", line.crashes);
     } else {
-        json.set("duration_us", Json(line.duration_us));
+        json.set("duration_us", Json(line.duration));
         json.set("finished_at", Json(finished_at(line)));
     }
     json.set("payload_bytes", payload_bytes);
@@ -117,7 +117,7 @@ BACKLITE_DECL Json overview_json(const View& view, const Overview& overview) {
                   {"succeeded", queue.succeeded},
                   {"failed", queue.failed},
                   {"attempts", queue.attempts},
-                  {"total_duration_us", queue.total_duration_us}};
+                  {"total_duration_us", queue.total_duration}};
         if (overview.counted) json.set("added", queue.added);
         queues.push_back(json);
     }
@@ -135,7 +135,7 @@ BACKLITE_DECL Json overview_json(const View& view, const Overview& overview) {
         Json json{{"succeeded", bucket.succeeded},
                   {"failed", bucket.failed},
                   {"attempts", bucket.attempts},
-                  {"duration_us", bucket.duration_us},
+                  {"duration_us", bucket.duration},
                   {"due", bucket.due}};
         if (overview.counted) {
             detail::add_counted(json, bucket);
@@ -150,7 +150,7 @@ BACKLITE_DECL Json overview_json(const View& view, const Overview& overview) {
                   {"succeeded", day.counted.succeeded},
                   {"failed", day.counted.failed},
                   {"attempts", day.counted.attempts},
-                  {"duration_us", day.counted.duration_us}};
+                  {"duration_us", day.counted.duration}};
         detail::add_counted(json, day.counted);
         days.push_back(json);
     }

@@ -113,7 +113,7 @@ BACKLITE_DECL void put_window_fields(Html& html, const View& view) {
     const std::optional<Window> window = window_of(view);
     const auto field = [&](std::string_view label, std::string_view name, std::optional<std::int64_t> ms) {
         const std::string value =
-            ms ? iso_text(saturating_add(*ms, std::chrono::minutes{view.zone()})).substr(0, 19) : std::string{};
+            ms ? iso_text(backlite::detail::saturating_sum(*ms, view.zone() * 60'000)).substr(0, 19) : std::string{};
         html.put(
             R"(<label>{} <span data-zone>({})</span> <input type="datetime-local" step="1" name="{}" value="{}"></label>)",
             label, zone_text(view.zone()), name, value);
@@ -201,7 +201,7 @@ BACKLITE_DECL void put_table(Html& html, const View& view, const std::vector<Tas
                  queue_link(view, line.queue, line.state));
         const bool finished = line.state == State::succeeded || line.state == State::failed;
         const std::string attempt = fmt::format(
-            "{}{}", finished ? line.attempts : saturating_add(line.attempts, Duration{1}),
+            "{}{}", finished ? line.attempts : backlite::detail::saturating_sum(line.attempts, 1),
             line.crashes > 0 ? fmt::format(", {} crash{}", line.crashes, line.crashes == 1 ? "" : "es") : "");
         switch (columns) {
             case Columns::claimed:

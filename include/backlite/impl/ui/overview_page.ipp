@@ -197,7 +197,7 @@ BACKLITE_DECL void put_queues(Html& html, const View& view, const Overview& over
         all.param("queue", queue.name).param("state", "finished").param("period", period.key);
         number("Finished", all, count_text({finished, overview.finished_cut}), finished == 0, "");
         html.put(R"(<td class="num {}" data-label="Average duration">{}</td></tr>)", queue.attempts == 0 ? "zero" : "",
-                 queue.attempts == 0 ? "–" : us_text(average(queue.total_duration_us, queue.attempts)));
+                 queue.attempts == 0 ? "–" : us_text(average(queue.total_duration, queue.attempts)));
     }
     html.put("</tbody></table>");
     if (queues.size() > shown || overview.more_queues) {

@@ -24,7 +24,7 @@ BACKLITE_DECL void put_timeline(Html& html, const View& view, const TaskDetail& 
     put_step(html, "Added", at(line.created_at), "", "done");
     if (finished) {
         const std::int64_t started = line.executed_at.value_or(line.created_at);
-        const std::int64_t duration = line.duration_us.value_or(0);
+        const std::int64_t duration = line.duration.value_or(0);
         const std::int64_t ended = finished_at(line).value_or(started);
         put_step(html, line.attempts > 1 ? "Last attempt started" : "Started", at(started),
                  fmt::format("{} after it was added{}", since(line.created_at, started),
@@ -110,8 +110,8 @@ BACKLITE_DECL Html task_page(const View& view, const ShownTask& shown) {
     html.put(R"(<div><span>{}</span><b>{}</b></div>)", finished ? "Attempts" : "Failed attempts", line.attempts);
     if (line.crashes > 0) html.put(R"(<div><span>Crashes of its process</span><b>{}</b></div>)", line.crashes);
     if (line.owner) html.put(R"(<div><span>Process</span><b>#{}</b></div>)", *line.owner);
-    if (line.duration_us)
-        html.put(R"(<div><span>Took</span><b>{}</b></div>)", span_text(std::chrono::microseconds{*line.duration_us}));
+    if (line.duration)
+        html.put(R"(<div><span>Took</span><b>{}</b></div>)", span_text(std::chrono::microseconds{*line.duration}));
     html.put("</div>");
     detail::put_text(html, view, task,
                      line.state == State::failed && line.attempts < 2 ? "Error" : "Error of the last attempt",

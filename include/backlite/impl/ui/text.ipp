@@ -81,7 +81,7 @@ namespace detail {
 
 BACKLITE_DECL Civil civil(std::int64_t ms) noexcept {
     using namespace std::chrono;
-    const auto time = floor<milliseconds>(from_ms(ms));
+    const auto time = floor<milliseconds>(from_ms(Ms{ms}));
     const auto date = floor<days>(time);
     const year_month_day ymd{date};
     const hh_mm_ss clock{time - date};

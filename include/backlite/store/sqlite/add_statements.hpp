@@ -11,6 +11,7 @@
 
 #include <backlite/base/format.hpp>
 #include <backlite/base/rows.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/error.hpp>
 #include <backlite/store/sqlite/claims.hpp>
 #include <backlite/store/sqlite/schema.hpp>
@@ -28,11 +29,10 @@ public:
     explicit AddStatements(sqlite3* db) noexcept : db_{db} {}
 
     /// Errors: StorageError; then some of the tasks may be inserted, and the caller rolls back.
-    void insert(std::span<const detail::NewTask> tasks, std::int64_t created_at,
-                std::optional<std::int64_t> wait_until);
+    void insert(std::span<const detail::NewTask> tasks, detail::Ms created_at, std::optional<detail::Ms> wait_until);
 
     /// Inserts one task that is due now as claimed by `owner`, under the claim number 1. Errors: as above.
-    void insert_claimed(const detail::NewTask& task, std::int64_t now, std::int64_t owner) {
+    void insert_claimed(const detail::NewTask& task, detail::Ms now, std::int64_t owner) {
         Run(db_, insert_claimed_, {task.id.str(), now, task.queue, Blob{task.payload}, owner}).change();
     }
 
@@ -50,8 +50,8 @@ private:
 /// is left prepared. `file`: for messages. Errors: StorageError, also if the file needs a newer library, or
 /// std::bad_alloc; the host's transaction is as it was, or the error is a StorageError whose message says that SQLite
 /// has rolled it back.
-void add_within(sqlite3* db, std::string_view file, std::span<const detail::NewTask> tasks, std::int64_t now,
-                std::optional<std::int64_t> wait_until);
+void add_within(sqlite3* db, std::string_view file, std::span<const detail::NewTask> tasks, detail::Ms now,
+                std::optional<detail::Ms> wait_until);
 
 }  // namespace sqlite
 }  // namespace store

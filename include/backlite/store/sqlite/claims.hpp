@@ -17,6 +17,7 @@
 
 #include <backlite/base/format.hpp>
 #include <backlite/base/rows.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/error.hpp>
 #include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/isolation.hpp>
@@ -38,8 +39,8 @@ public:
 
     /// Queues without a head in which tasks wait, and since when or until when; those among the first `limit` queues in
     /// the file. `heads` is sorted by name.
-    [[nodiscard]] std::vector<std::pair<std::string, std::int64_t>> strays(std::span<const store::QueueHead> heads,
-                                                                           int limit);
+    [[nodiscard]] std::vector<std::pair<std::string, detail::Ms>> strays(std::span<const store::QueueHead> heads,
+                                                                         int limit);
 
     /// Claims up to `limit` due tasks, oldest due first over all queues, each under a new claim number, and brings the
     /// heads of the queues it looked at up to date. `apart`: a row that is refused is left, and named in the result.
@@ -52,6 +53,7 @@ private:
     enum class Taken { yes, waits_for_crashed, waits_for_worker, left, too_much };
     using Rows = std::vector<std::int64_t>;  // sorted; tasks that have crashed a process, or are refused: there are few
     static constexpr std::size_t most_refused = 100;
+    static constexpr std::int64_t most_claims = (std::numeric_limits<std::int64_t>::max)();
 
     static bool contains(const Rows& rows, std::int64_t row) {
         const auto place = std::lower_bound(rows.begin(), rows.end(), row);
@@ -59,7 +61,7 @@ private:
     }
 
     struct Candidate {
-        std::int64_t due = 0;
+        detail::Ms due{};
         std::int64_t row = 0;  ///< valid inside this transaction only
         std::size_t queue = 0;
         friend bool operator<(const Candidate& a, const Candidate& b) noexcept {
@@ -69,13 +71,13 @@ private:
 
     struct Held {
         std::size_t queue = 0;
-        std::int64_t due = 0;
+        detail::Ms due{};
         Taken taken{};
     };
 
     /// The `limit` oldest due rows, from the index alone. A heap keeps the best so far, newest on top; a queue is
     /// read until its rows are no better than that.
-    std::vector<Candidate> find(std::int64_t now, std::size_t limit, std::span<const store::QueueHead> heads,
+    std::vector<Candidate> find(detail::Ms now, std::size_t limit, std::span<const store::QueueHead> heads,
                                 std::vector<std::size_t>& looked_at);
 
     /// Claims one row, unless the crash rules say that it must wait, or it is more than may be claimed ahead.
@@ -84,7 +86,7 @@ private:
 
     void read_head(store::QueueHead& head) {
         Run run(db_, head_, {head.name});
-        head.due = run.step() ? run.integer(0) : never;
+        head.due = run.step() ? run.time(0) : never;
     }
 
     void read_head_behind(store::QueueHead& head, const Rows& held);

@@ -13,6 +13,7 @@
 #include <sqlite3.h>
 
 #include <backlite/base/rows.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
 #include <backlite/store/plan.hpp>
@@ -38,7 +39,7 @@ inline constexpr int upkeep_chunk = 500;
 [[nodiscard]] store::CycleResult run_cycle(store::sqlite::Repository& repository,
                                            const std::vector<store::EndedAttempt>& outcomes,
                                            const store::CyclePlan& plan, const std::vector<store::QueueHead>& heads,
-                                           std::int64_t wall, store::sqlite::Isolation* apart = nullptr);
+                                           detail::Ms wall, store::sqlite::Isolation* apart = nullptr);
 
 }  // namespace sqlite
 }  // namespace store

@@ -14,6 +14,7 @@
 #include <sqlite3.h>
 
 #include <backlite/base/format.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/error.hpp>
 
 namespace backlite {
@@ -89,8 +90,12 @@ public:
     Value(unsigned number) noexcept : Value(std::int64_t{number}) {}
     Value(bool truth) noexcept : Value(std::int64_t{truth ? 1 : 0}) {}
     Value(std::nullptr_t) noexcept {}
-    Value(const std::optional<std::int64_t>& number) noexcept {
-        if (number) *this = Value(*number);
+    template <class Unit>
+    Value(detail::StoredTime<Unit> time) noexcept : Value(time.count()) {}
+    Value(detail::Us duration) noexcept : Value(std::int64_t{duration.count()}) {}
+    template <class T>
+    Value(const std::optional<T>& value) noexcept {
+        if (value) *this = Value(*value);
     }
     Value(std::string_view text) noexcept : kind_(Kind::text), bytes_(text) {}
     Value(const std::string& text) noexcept : Value(std::string_view{text}) {}
@@ -133,6 +138,12 @@ public:
         if (is_null(column)) return std::nullopt;
         return integer(column);
     }
+    [[nodiscard]] detail::Ms time(int column) const { return detail::Ms{integer(column)}; }
+    [[nodiscard]] std::optional<detail::Ms> optional_time(int column) const {
+        if (is_null(column)) return std::nullopt;
+        return time(column);
+    }
+    [[nodiscard]] detail::Us duration(int column) const { return detail::Us{integer(column)}; }
     /// Text or bytes; valid until the next step.
     [[nodiscard]] std::string_view bytes(int column) const;
 

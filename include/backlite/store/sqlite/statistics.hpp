@@ -14,6 +14,7 @@
 #include <sqlite3.h>
 
 #include <backlite/base/rows.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/claims.hpp>
@@ -23,11 +24,6 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
-
-/// The minute that a time in milliseconds is in.
-[[nodiscard]] constexpr std::int64_t minute_of(std::int64_t ms) noexcept {
-    return ms / 60'000 - (ms % 60'000 < 0 ? 1 : 0);
-}
 
 /// Calls `each(queue, count)` for tasks of the same queue that stand together.
 template <class Each>
@@ -39,7 +35,7 @@ void for_each_queue(std::span<const detail::NewTask> tasks, Each&& each) {
 }
 
 /// Tasks that are added at `now`.
-[[nodiscard]] std::vector<store::Tally> tally(std::span<const detail::NewTask> tasks, std::int64_t now);
+[[nodiscard]] std::vector<store::Tally> tally(std::span<const detail::NewTask> tasks, detail::Ms now);
 
 /// The tallies of one transaction's outcomes.
 class Tallies {
@@ -48,20 +44,18 @@ public:
     explicit Tallies(std::size_t queues) : latest_(queues, none) {}
 
     /// One attempt that is over. `queue`: its index, and its name.
-    void count(std::size_t queue, std::string_view name, std::int64_t due, const detail::AttemptResult& outcome);
+    void count(std::size_t queue, std::string_view name, detail::Ms due, const detail::AttemptResult& outcome);
 
     [[nodiscard]] const std::vector<store::Tally>& all() const noexcept { return all_; }
 
 private:
     static constexpr std::size_t none = static_cast<std::size_t>(-1);
-    static constexpr std::int64_t longest = std::int64_t{1} << 50;  ///< keeps sums of nonsense from overflowing
-
-    static std::int64_t wait(std::int64_t due, std::int64_t start) noexcept {
-        return due < start - longest ? longest : start - due;
-    }
+    // They keep sums of nonsense from overflowing.
+    static constexpr Duration longest_waited{std::int64_t{1} << 50};
+    static constexpr detail::Us longest_ran{std::int64_t{1} << 50};
 
     /// The same queue is nearly always asked for in the same minute as before.
-    store::Tally& at(std::size_t queue, std::string_view name, std::int64_t minute);
+    store::Tally& at(std::size_t queue, std::string_view name, detail::Minute minute);
 
     std::vector<store::Tally> all_{};
     std::vector<std::size_t> latest_;  ///< by queue: the tally that was asked for last
@@ -72,30 +66,31 @@ private:
 /// The minutes also tell how late it has been according to the file, which a clock that is ahead is compared with.
 class Statistics {
 public:
-    static constexpr std::int64_t minutes_kept = std::int64_t{7} * 24 * 60;
+    static constexpr std::chrono::minutes kept = std::chrono::days{7};
     static constexpr std::int64_t spans[] = {1, 30};  ///< minutes
 
-    /// `swept`: the minute in which old rows were looked for last; `never`: they are not looked for.
-    explicit Statistics(sqlite3* db, std::int64_t swept = 0) noexcept : db_{db}, swept_(swept) {}
+    /// `swept`: the minute in which old rows were looked for last; nullopt: they are not looked for.
+    explicit Statistics(sqlite3* db, std::optional<detail::Minute> swept = detail::Minute{}) noexcept
+        : db_{db}, swept_(swept) {}
 
     /// Adds to what is there, and deletes some of what is older than a week, once a minute. REQUIRES: inside a write
     /// transaction. Errors: StorageError; the caller rolls back.
     void add(std::span<const store::Tally> tallies);
 
     /// The latest minute in which something happened; nullopt: nothing ever has.
-    [[nodiscard]] std::optional<std::int64_t> latest_minute() { return latest_minute(never); }
+    [[nodiscard]] std::optional<detail::Minute> latest_minute() { return latest_minute(detail::Minute::latest()); }
 
     /// The latest minute that has come beyond doubt, if a clock says that it is `minute`: the last in the file that is
     /// an hour older. In a file that knows of nothing older it is `minute`.
-    [[nodiscard]] std::int64_t known_minute(std::int64_t minute) {
-        return latest_minute(saturating_add(minute, Duration{-60})).value_or(minute);
+    [[nodiscard]] detail::Minute known_minute(detail::Minute minute) {
+        return latest_minute(minute - std::chrono::hours{1}).value_or(minute);
     }
 
 private:
-    [[nodiscard]] std::optional<std::int64_t> latest_minute(std::int64_t until);
+    [[nodiscard]] std::optional<detail::Minute> latest_minute(detail::Minute until);
 
     Handle db_;
-    std::int64_t swept_;
+    std::optional<detail::Minute> swept_;
     // A sum at its end stays there: SQLite would refuse more, and with it all that the transaction writes.
     Statement add_{
         "INSERT INTO main.backlite_stats (span, start, queue, added, started, succeeded, failed, retried, wait_ms, "

@@ -7,6 +7,7 @@
 #include <sqlite3.h>
 
 #include <backlite/base/rows.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/status.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 
@@ -26,7 +27,7 @@ public:
     }
 
     /// The counts at one moment, from indexes alone. Costs a step per unfinished task.
-    [[nodiscard]] TaskCounts counts(std::int64_t now);
+    [[nodiscard]] TaskCounts counts(detail::Ms now);
 
 private:
     static_assert(static_cast<int>(TaskStatus::pending) == 0 && static_cast<int>(TaskStatus::running) == 1 &&

@@ -14,6 +14,7 @@
 #include <sqlite3.h>
 
 #include <backlite/base/rows.hpp>
+#include <backlite/base/times.hpp>
 #include <backlite/error.hpp>
 #include <backlite/store/sqlite/claims.hpp>
 #include <backlite/store/sqlite/statement.hpp>
@@ -33,8 +34,8 @@ struct ForeignClaim {
 
 /// What came of looking for times that a wrong clock has made.
 struct Mended {
-    int tasks = 0;              ///< changed
-    std::int64_t next = never;  ///< the rest is due after this; `never`: that was all
+    int tasks = 0;            ///< changed
+    detail::Ms next = never;  ///< the rest is due after this; `never`: that was all
 };
 
 /// All functions that write REQUIRE a write transaction; on a StorageError the caller rolls back.
@@ -48,7 +49,7 @@ public:
     /// The clients in the list, by their numbers.
     [[nodiscard]] std::vector<detail::OwnerRow> owners();
 
-    void insert_owner(const detail::OwnerRow& row, std::int64_t now) {
+    void insert_owner(const detail::OwnerRow& row, detail::Ms now) {
         Run(db_, insert_owner_, {row.owner, row.slot, row.workers, now, row.boot_id, version_number}).change();
     }
 
@@ -82,18 +83,16 @@ public:
     }
 
     /// When the oldest claim without an owner was taken; nullopt: there is none.
-    [[nodiscard]] std::optional<std::int64_t> oldest_ownerless();
+    [[nodiscard]] std::optional<detail::Ms> oldest_ownerless();
 
     /// Gives back up to `limit` claims without an owner that were taken at `claimed_at` or before, the oldest first;
     /// how many.
-    int release_ownerless(std::int64_t claimed_at, int limit) {
+    int release_ownerless(detail::Ms claimed_at, int limit) {
         return Run(db_, release_ownerless_, {claimed_at, limit}).change();
     }
 
     /// The rows that `release_ownerless` changes without a limit, in its order, and the change of one of them.
-    [[nodiscard]] std::vector<std::int64_t> ownerless(std::int64_t claimed_at) {
-        return rows(ownerless_, {claimed_at});
-    }
+    [[nodiscard]] std::vector<std::int64_t> ownerless(detail::Ms claimed_at) { return rows(ownerless_, {claimed_at}); }
     void release_ownerless_row(std::int64_t row) { Run(db_, release_ownerless_row_, {row}).change(); }
 
     /// Looks through up to `limit` tasks of a queue that are due after `now` and after `from`, in the order of their
@@ -102,20 +101,20 @@ public:
     /// than a day before that, which is still to come; what ran while it was ahead, after as long a wait as it was
     /// given. A later time that a program asked for, or that an attempt since did, is left alone. `jump`: how far the
     /// clock was set back, zero if that is not known.
-    Mended mend(std::string_view queue, std::int64_t now, std::int64_t from, std::int64_t jump, int limit);
+    Mended mend(std::string_view queue, detail::Ms now, detail::Ms from, Duration jump, int limit);
 
     /// The same for what is claimed, so that it does not wait for a time that it was due at already once it is given
     /// back or fails, and that claims without owner lapse. How many were changed.
-    int mend_claims(std::int64_t now) {
+    int mend_claims(detail::Ms now) {
         return Run(db_, mend_claims_, {now}).change() + Run(db_, mend_ownerless_, {now}).change();
     }
 
     /// Deletes up to `limit` completed tasks that have expired, oldest first; how many there were.
-    int purge(std::int64_t now, int limit) { return Run(db_, purge_, {now, limit}).change(); }
+    int purge(detail::Ms now, int limit) { return Run(db_, purge_, {now, limit}).change(); }
 
     /// Up to `limit` rows that `purge` deletes, in its order, without the first `past`; and the deletion of one of
     /// them.
-    [[nodiscard]] std::vector<std::int64_t> expired(std::int64_t now, int limit, int past) {
+    [[nodiscard]] std::vector<std::int64_t> expired(detail::Ms now, int limit, int past) {
         return rows(expired_, {now, limit, past});
     }
     void purge_row(std::int64_t row) { Run(db_, purge_row_, {row}).change(); }
@@ -124,7 +123,7 @@ public:
     void demand_tables();
 
     /// When the next completed task expires; nullopt: none does.
-    [[nodiscard]] std::optional<std::int64_t> next_expiry();
+    [[nodiscard]] std::optional<detail::Ms> next_expiry();
 
 private:
     static constexpr std::int64_t tables = 5;

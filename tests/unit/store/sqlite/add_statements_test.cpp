@@ -21,15 +21,15 @@ namespace {
 
 using namespace backlite;
 using backlite_test::TestDatabase;
+using detail::Ms;
 using store::sqlite::AddStatements;
 
 detail::NewTask task(const char* id, std::string_view queue, std::string payload = "{}") {
     return {TaskId::from_text(id), queue, std::move(payload)};
 }
 
-void insert(TestDatabase& database, const std::vector<detail::NewTask>& tasks,
-            std::optional<std::int64_t> wait_until = {}) {
-    database.write([&](store::sqlite::Repository& repository) { repository.adds.insert(tasks, 5000, wait_until); });
+void insert(TestDatabase& database, const std::vector<detail::NewTask>& tasks, std::optional<Ms> wait_until = {}) {
+    database.write([&](store::sqlite::Repository& repository) { repository.adds.insert(tasks, Ms{5000}, wait_until); });
 }
 
 TEST_CASE("Adds: a task is a row with id, queue, time and payload") {
@@ -48,13 +48,13 @@ TEST_CASE("Adds: a new task is unclaimed, untried and due when it was created") 
 
 TEST_CASE("Adds: a task with a wait is due after it") {
     TestDatabase database;
-    insert(database, {task("a", "mail")}, 9000);
+    insert(database, {task("a", "mail")}, Ms{9000});
     CHECK(database.query("SELECT wait_until, due FROM backlite_tasks") == "9000|9000");
 }
 
 TEST_CASE("Adds: a wait that is over already does not make a task older than it is") {
     TestDatabase database;
-    insert(database, {task("a", "mail")}, 10);
+    insert(database, {task("a", "mail")}, Ms{10});
     CHECK(database.query("SELECT wait_until, due FROM backlite_tasks") == "10|5000");
 }
 
@@ -89,7 +89,7 @@ TEST_CASE("Adds: works in a host's transaction and leaves no statement there") {
     SQLite::Database host = database.stranger();
     backlite_test::execute(host.getHandle(), "BEGIN");
     const std::vector<detail::NewTask> tasks{task("a", "mail")};
-    AddStatements(host.getHandle()).insert(tasks, 5000, std::nullopt);
+    AddStatements(host.getHandle()).insert(tasks, Ms{5000}, std::nullopt);
     CHECK(sqlite3_next_stmt(host.getHandle(), nullptr) == nullptr);
     CHECK(database.query("SELECT count(*) FROM backlite_tasks") == "0");
     backlite_test::execute(host.getHandle(), "COMMIT");
@@ -103,7 +103,7 @@ TEST_CASE("Adds: within the host's transaction old statistics are left alone") {
     database.execute("INSERT INTO backlite_stats VALUES (1, 0, 'mail', 1, 0, 0, 0, 0, 0, 0)");
     database.execute("INSERT INTO backlite_stats VALUES (1, 14340, 'mail', 1, 0, 0, 0, 0, 0, 0)");
     database.execute("BEGIN IMMEDIATE");
-    store::sqlite::add_within(database.connection.handle(), "app.db", std::vector{task("a", "mail")}, ten_days,
+    store::sqlite::add_within(database.connection.handle(), "app.db", std::vector{task("a", "mail")}, Ms{ten_days},
                               std::nullopt);
     database.execute("COMMIT");
     CHECK(database.query("SELECT count(*) FROM backlite_stats WHERE start = 0") == "1");

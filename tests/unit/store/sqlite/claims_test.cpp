@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <chrono>
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
@@ -20,14 +21,17 @@
 namespace {
 
 using namespace backlite;
+using namespace std::chrono_literals;
 using backlite_test::TestDatabase;
+using detail::Ms;
+using detail::Us;
 using store::ClaimRequest;
 using store::ClaimResult;
 using store::never;
 using store::QueueHead;
 
-constexpr std::int64_t now = 10'000;
-constexpr std::int64_t unknown = 0;  // earlier than any row: such a head is looked at
+constexpr Ms now{10'000};
+constexpr Ms unknown{};  // earlier than any row: such a head is looked at
 
 /// A database, and the heads of the queues that a client registered.
 class Shop : public TestDatabase {
@@ -55,7 +59,7 @@ public:
         std::string text;
         for (const QueueHead& head : heads) {
             text += fmt::format("{}{} {}", text.empty() ? "" : ", ", head.name,
-                                head.due == never ? "never" : fmt::to_string(head.due));
+                                head.due == never ? "never" : fmt::to_string(head.due.count()));
         }
         return text;
     }
@@ -68,7 +72,7 @@ TEST_CASE("Claims: a due task is handed over with all that its attempt needs") {
     Shop shop{"mail", "print"};
     shop.add(
         {.id = "a", .queue = "print", .created_at = 500, .payload = "[1]", .attempts = 2, .crashes = 1, .claim = 6});
-    shop.heads[1].cost_us = 77;
+    shop.heads[1].cost = Us{77};
     const ClaimResult result = shop.claim();
     REQUIRE(result.tasks.size() == 1);
     const detail::ClaimedTask& task = result.tasks[0];
@@ -78,8 +82,8 @@ TEST_CASE("Claims: a due task is handed over with all that its attempt needs") {
     CHECK(task.attempts == 2);
     CHECK(task.crashes == 1);
     CHECK_FALSE(task.last_chance);
-    CHECK(task.due == 500);
-    CHECK(task.cost_us == 77);
+    CHECK(task.due == Ms{500});
+    CHECK(task.cost == Us{77});
     CHECK(task.payload == "[1]");
     CHECK(task.oversize == 0);
 }
@@ -154,7 +158,7 @@ TEST_CASE("Claims: tasks of queues that are not registered stay") {
 
 TEST_CASE("Claims: tasks that are due later stay") {
     Shop shop;
-    shop.add({.id = "later", .wait_until = now + 1});
+    shop.add({.id = "later", .wait_until = now + 1ms});
     shop.add({.id = "now", .wait_until = now});
     CHECK(shop.claimed() == "now");
     CHECK(shop.query("SELECT claim FROM backlite_tasks WHERE id = 'later'") == "0");
@@ -162,10 +166,10 @@ TEST_CASE("Claims: tasks that are due later stay") {
 
 TEST_CASE("Claims: a task made in the future waits for its time, whatever its wait says") {
     Shop shop;
-    shop.add({.id = "a", .created_at = now + 5, .wait_until = 1});
+    shop.add({.id = "a", .created_at = now + 5ms, .wait_until = 1});
     CHECK(shop.claimed().empty());
     shop.heads[0].due = unknown;
-    shop.request.now = now + 5;
+    shop.request.now = now + 5ms;
     CHECK(shop.claimed() == "a");
 }
 
@@ -181,31 +185,31 @@ TEST_CASE("Claims: a head follows what is left of its queue") {
     Shop shop{"mail", "print"};
     shop.add({.id = "a", .queue = "mail", .created_at = 100});
     shop.add({.id = "b", .queue = "mail", .created_at = 200});
-    shop.add({.id = "c", .queue = "print", .wait_until = now + 7});
+    shop.add({.id = "c", .queue = "print", .wait_until = now + 7ms});
     shop.request.limit = 1;
     shop.claim();
-    CHECK(shop.heads[0].due == 200);
+    CHECK(shop.heads[0].due == Ms{200});
     shop.claim();
     CHECK(shop.heads[0].due == never);
-    CHECK(shop.heads[1].due == now + 7);
+    CHECK(shop.heads[1].due == now + 7ms);
 }
 
 TEST_CASE("Claims: a queue whose head is later than all that the limit allows is not looked at") {
     Shop shop{"mail", "print"};
     shop.add({.id = "a", .queue = "mail", .created_at = 100});
     shop.add({.id = "b", .queue = "print", .created_at = 300});
-    shop.heads[1].due = 200;
+    shop.heads[1].due = Ms{200};
     shop.request.limit = 1;
     CHECK(shop.claimed() == "a");
-    CHECK(shop.heads[1].due == 200);
+    CHECK(shop.heads[1].due == Ms{200});
 }
 
 TEST_CASE("Claims: a queue whose head is not due is not looked at") {
     Shop shop;
     shop.add({.id = "a"});
-    shop.heads[0].due = now + 1;
+    shop.heads[0].due = now + 1ms;
     CHECK(shop.claimed().empty());
-    CHECK(shop.heads[0].due == now + 1);
+    CHECK(shop.heads[0].due == now + 1ms);
 }
 
 TEST_CASE("Claims: a head that was known too early is put right") {
@@ -299,14 +303,15 @@ TEST_CASE("Claims: counts that somebody else made as large as they can be are ha
 }
 
 TEST_CASE("Claims: a claim number that cannot be raised keeps nothing else from being claimed") {
+    constexpr auto most = (std::numeric_limits<std::int64_t>::max)();
     Shop shop;
-    shop.add({.id = "a", .claim = never});
-    shop.add({.id = "b", .claim = never - 1});
+    shop.add({.id = "a", .claim = most});
+    shop.add({.id = "b", .claim = most - 1});
     shop.add({.id = "c"});
     const ClaimResult result = shop.claim();
     REQUIRE(result.tasks.size() == 3);
-    CHECK(result.tasks[0].claim == never);
-    CHECK(result.tasks[1].claim == never);
+    CHECK(result.tasks[0].claim == most);
+    CHECK(result.tasks[1].claim == most);
     CHECK(shop.query("SELECT id, claim FROM backlite_tasks ORDER BY id") ==
           "a|9223372036854775807\nb|9223372036854775807\nc|1");
 }
@@ -344,7 +349,7 @@ TEST_CASE("Claims: a task that may crash only once more is held while a crashed 
     shop.add({.id = "a", .created_at = 7, .crashes = 2});
     shop.request.crashed_running = true;
     CHECK(shop.claimed().empty());
-    CHECK(shop.heads[0].held_due == 7);
+    CHECK(shop.heads[0].held_due == Ms{7});
     CHECK(shop.query("SELECT claim, claimed_at FROM backlite_tasks") == "0|NULL");
 }
 
@@ -360,7 +365,7 @@ TEST_CASE("Claims: a crashed task is held while one that may crash only once mor
     shop.add({.id = "crashed", .created_at = 7, .crashes = 1});
     shop.request.bound_running = true;
     CHECK(shop.claimed().empty());
-    CHECK(shop.heads[0].held_due == 7);
+    CHECK(shop.heads[0].held_due == Ms{7});
 }
 
 TEST_CASE("Claims: tasks that may crash only once more go one by one") {
@@ -385,8 +390,8 @@ TEST_CASE("Claims: a task at its bound is claimed whatever runs: it will fail wi
     shop.add({.id = "b", .created_at = 2, .crashes = 9});
     shop.add({.id = "crashed", .created_at = 3, .crashes = 2});
     shop.request.free_workers = 1;
-    shop.request.ahead_us = 100;
-    shop.heads[0].cost_us = 1;
+    shop.request.ahead = Us{100};
+    shop.heads[0].cost = Us{1};
     shop.request.crashed_running = shop.request.bound_running = true;
     CHECK(shop.claimed() == "a b");
 }
@@ -413,14 +418,14 @@ TEST_CASE("Claims: a crashed task is held while no worker is free") {
     shop.add({.id = "a", .created_at = 1});
     shop.add({.id = "crashed", .created_at = 2, .crashes = 1});
     shop.add({.id = "b", .created_at = 3});
-    shop.heads[0].cost_us = 1;
+    shop.heads[0].cost = Us{1};
     shop.request.free_workers = 1;
-    shop.request.ahead_us = 100;
+    shop.request.ahead = Us{100};
     const ClaimResult result = shop.claim();
     REQUIRE(result.tasks.size() == 2);
     CHECK(result.tasks[0].id.str() == "a");
     CHECK(result.tasks[1].id.str() == "b");
-    CHECK(shop.heads[0].worker_due == 2);
+    CHECK(shop.heads[0].worker_due == Ms{2});
     CHECK(shop.heads[0].held_due == never);
 }
 
@@ -450,11 +455,11 @@ TEST_CASE("Claims: held tasks do not block another queue") {
 TEST_CASE("Claims: a head passes over tasks that are held") {
     Shop shop;
     shop.add({.id = "held", .created_at = 1, .crashes = 2});
-    shop.add({.id = "later", .wait_until = now + 9});
+    shop.add({.id = "later", .wait_until = now + 9ms});
     shop.request.crashed_running = true;
     CHECK(shop.claimed().empty());
-    CHECK(shop.heads[0].held_due == 1);
-    CHECK(shop.heads[0].due == now + 9);
+    CHECK(shop.heads[0].held_due == Ms{1});
+    CHECK(shop.heads[0].due == now + 9ms);
 }
 
 TEST_CASE("Claims: what a head says of held tasks outlives a claim that does not look at its queue") {
@@ -464,9 +469,9 @@ TEST_CASE("Claims: what a head says of held tasks outlives a claim that does not
     shop.request.crashed_running = true;
     CHECK(shop.claimed().empty());
     shop.add({.id = "other", .queue = "mail", .created_at = 9});
-    shop.heads[0].due = 9;
+    shop.heads[0].due = Ms{9};
     CHECK(shop.claimed() == "other");
-    CHECK(shop.heads[1].held_due == 5);
+    CHECK(shop.heads[1].held_due == Ms{5});
 }
 
 TEST_CASE("Claims: what a head says of held tasks is as new as the last look at its queue") {
@@ -477,7 +482,7 @@ TEST_CASE("Claims: what a head says of held tasks is as new as the last look at 
     const bool by_claim = GENERATE(false, true);
     if (by_claim) {
         shop.request.crashed_running = false;
-        shop.heads[0].due = 1;
+        shop.heads[0].due = Ms{1};
         CHECK(shop.claimed() == "held");
     } else {
         CHECK(shop.read_heads() == "mail 1");
@@ -499,49 +504,49 @@ TEST_CASE("Claims: the bounds of two queues are their own") {
 TEST_CASE("Claims: beyond the free workers, only as much work is claimed as the budget allows") {
     Shop shop;
     for (const char* id : {"1", "2", "3", "4", "5"}) shop.add({.id = id});
-    shop.heads[0].cost_us = 40;
+    shop.heads[0].cost = Us{40};
     shop.request.free_workers = 1;
-    shop.request.ahead_us = 100;
+    shop.request.ahead = Us{100};
     CHECK(shop.claimed() == "1 2 3");
 }
 
 TEST_CASE("Claims: the free workers are served whatever a task costs") {
     Shop shop;
     for (const char* id : {"1", "2", "3"}) shop.add({.id = id});
-    shop.heads[0].cost_us = 10'000'000;
+    shop.heads[0].cost = Us{10'000'000};
     shop.request.free_workers = 2;
-    shop.request.ahead_us = 100;
+    shop.request.ahead = Us{100};
     CHECK(shop.claimed() == "1 2");
 }
 
 TEST_CASE("Claims: a task that costs exactly what is left of the budget is claimed") {
     Shop shop;
     for (const char* id : {"1", "2", "3"}) shop.add({.id = id});
-    shop.heads[0].cost_us = 50;
+    shop.heads[0].cost = Us{50};
     shop.request.free_workers = 0;
-    shop.request.ahead_us = 100;
+    shop.request.ahead = Us{100};
     CHECK(shop.claimed() == "1 2");
 }
 
 TEST_CASE("Claims: a dear task at the budget's end is not overtaken by a cheap one") {
     Shop shop{"cheap", "dear"};
-    shop.heads[0].cost_us = 1;
-    shop.heads[1].cost_us = 1000;
+    shop.heads[0].cost = Us{1};
+    shop.heads[1].cost = Us{1000};
     shop.add({.id = "1", .queue = "cheap", .created_at = 1});
     shop.add({.id = "2", .queue = "dear", .created_at = 2});
     shop.add({.id = "3", .queue = "cheap", .created_at = 3});
     shop.request.free_workers = 0;
-    shop.request.ahead_us = 100;
+    shop.request.ahead = Us{100};
     CHECK(shop.claimed() == "1");
-    CHECK(shop.heads[1].due == 2);
+    CHECK(shop.heads[1].due == Ms{2});
 }
 
 TEST_CASE("Claims: a budget that is overdrawn allows nothing ahead") {
     Shop shop;
     shop.add({.id = "a"});
-    shop.heads[0].cost_us = 1;
+    shop.heads[0].cost = Us{1};
     shop.request.free_workers = 0;
-    shop.request.ahead_us = -5;
+    shop.request.ahead = Us{-5};
     CHECK(shop.claimed().empty());
 }
 
@@ -573,8 +578,8 @@ TEST_CASE(
     shop.add({.id = "2", .payload = std::string(40, 'x')});
     shop.request.free_workers = 0;
     shop.request.ahead_bytes = 40;
-    shop.heads[0].cost_us = 1;
-    shop.request.ahead_us = 10;
+    shop.heads[0].cost = Us{1};
+    shop.request.ahead = Us{10};
     const ClaimResult result = shop.claim();
     REQUIRE(result.tasks.size() == 2);
     CHECK(result.tasks[0].oversize == 1001);
@@ -640,14 +645,14 @@ TEST_CASE("Claims: the head of a queue is its oldest unclaimed task, due or not"
     Shop shop{"a", "b", "c", "d"};
     shop.add({.id = "1", .queue = "a", .created_at = 300});
     shop.add({.id = "2", .queue = "a", .created_at = 200});
-    shop.add({.id = "3", .queue = "b", .wait_until = now * 9});
+    shop.add({.id = "3", .queue = "b", .wait_until = 90'000});
     shop.add({.id = "4", .queue = "c", .created_at = 1, .claimed_at = 5, .owner = 1});
     CHECK(shop.read_heads() == "a 200, b 90000, c never, d never");
 }
 
 TEST_CASE("Claims: reading heads forgets what was known before") {
     Shop shop{"a", "b"};
-    shop.heads[0].due = shop.heads[1].due = 5;
+    shop.heads[0].due = shop.heads[1].due = Ms{5};
     CHECK(shop.read_heads() == "a never, b never");
 }
 
@@ -655,9 +660,9 @@ TEST_CASE("Claims: queues without a head in which tasks wait are found, and no m
     Shop shop{"b", "d"};
     for (const char* queue : {"a", "b", "c", "d", "e"}) shop.add({.id = queue, .queue = queue, .created_at = 7});
     shop.add({.id = "claimed", .queue = "f", .claimed_at = 5, .owner = 1});
-    using Strays = std::vector<std::pair<std::string, std::int64_t>>;
-    CHECK(shop.repository.claims.strays(shop.heads, 10) == Strays{{"a", 7}, {"c", 7}, {"e", 7}});
-    CHECK(shop.repository.claims.strays(shop.heads, 3) == Strays{{"a", 7}, {"c", 7}});
+    using Strays = std::vector<std::pair<std::string, Ms>>;
+    CHECK(shop.repository.claims.strays(shop.heads, 10) == Strays{{"a", Ms{7}}, {"c", Ms{7}}, {"e", Ms{7}}});
+    CHECK(shop.repository.claims.strays(shop.heads, 3) == Strays{{"a", Ms{7}}, {"c", Ms{7}}});
 }
 
 TEST_CASE("Claims: there may be no heads at all") {

@@ -27,12 +27,13 @@ namespace {
 using namespace backlite;
 using namespace std::chrono_literals;
 using backlite_test::TestDatabase;
+using detail::Ms;
 using store::CyclePlan;
 using store::CycleResult;
 using store::EndedAttempt;
 using store::QueueHead;
 
-constexpr std::int64_t now = 1'000'000;
+constexpr Ms now{1'000'000};
 
 /// One cycle of a client that registered the queue `mail`.
 struct Shop : TestDatabase {
@@ -70,14 +71,14 @@ struct Shop : TestDatabase {
 
     std::vector<EndedAttempt> outcomes{};
     CyclePlan plan{};
-    std::vector<QueueHead> heads{{.name = "mail", .max_crashes = 3, .due = 0}};
+    std::vector<QueueHead> heads{{.name = "mail", .max_crashes = 3, .due = Ms{}}};
 };
 
 TEST_CASE("CyclePlan: is empty until there is something to do") {
     CHECK(CyclePlan{}.empty());
     CHECK_FALSE(CyclePlan{.purge = true}.empty());
     CHECK_FALSE(CyclePlan{.lapse = true}.empty());
-    CHECK_FALSE(CyclePlan{.mend = {0}}.empty());
+    CHECK_FALSE(CyclePlan{.mend = {Ms{}}}.empty());
     CHECK_FALSE(CyclePlan{.added = {{.queue = "mail", .added = 1}}}.empty());
     CHECK_FALSE(CyclePlan{.claim = {.limit = 1}}.empty());
     CHECK_FALSE(CyclePlan{.leases = {{TaskId::from_text("a"), 1}}}.empty());
@@ -89,7 +90,7 @@ TEST_CASE("run_cycle: without a plan it changes nothing and keeps the heads") {
     const CycleResult result = shop.run();
     CHECK(result.claimed.tasks.empty());
     REQUIRE(result.heads.size() == 1);
-    CHECK(result.heads[0].due == 0);
+    CHECK(result.heads[0].due == Ms{});
     CHECK(shop.query("SELECT claimed_at FROM backlite_tasks") == "NULL");
 }
 
@@ -99,7 +100,7 @@ TEST_CASE("run_cycle: counts the outcomes that it writes, and the adds that it i
     shop.add({.id = "b", .claim = 2, .claimed_at = 5, .owner = 9});
     shop.finish("b", 1);  // its claim was taken back
     shop.finish("a", 1);
-    shop.plan.added = {{.minute = 0, .queue = "mail", .added = 5}};
+    shop.plan.added = {{.minute = detail::Minute{}, .queue = "mail", .added = 5}};
     (void)shop.run();
     CHECK(shop.query("SELECT queue, added, started, succeeded, failed, retried FROM backlite_stats WHERE span = 1") ==
           "mail|5|1|1|0|0");
@@ -144,7 +145,7 @@ TEST_CASE("run_cycle: purges a chunk of what has expired") {
         fmt::format("WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < {}) "
                     "INSERT INTO backlite_tasks_completed (id, created_at, queue, attempts, expires_at) "
                     "SELECT i, 1, 'mail', 1, {} FROM n",
-                    store::sqlite::upkeep_chunk + 3, now));
+                    store::sqlite::upkeep_chunk + 3, now.count()));
     shop.plan.purge = true;
     shop.plan.past = now;
     CHECK(shop.run().purged == store::sqlite::upkeep_chunk);
@@ -157,17 +158,17 @@ TEST_CASE("run_cycle: purges what is past beyond doubt, whatever the clock says"
         "INSERT INTO backlite_tasks_completed (id, created_at, queue, attempts, expires_at) VALUES "
         "('a', 1, 'mail', 1, 500), ('b', 1, 'mail', 1, 501)");
     shop.plan.purge = true;
-    shop.plan.past = 500;
+    shop.plan.past = Ms{500};
     CHECK(shop.run().purged == 1);
     CHECK(shop.query("SELECT id FROM backlite_tasks_completed") == "b");
 }
 
 TEST_CASE("run_cycle: claims without owner lapse that were taken by the time of the plan") {
     Shop shop;
-    shop.add({.id = "old", .claimed_at = now - 600'000});
-    shop.add({.id = "new", .claimed_at = now - 599'999});
+    shop.add({.id = "old", .claimed_at = now - 600'000ms});
+    shop.add({.id = "new", .claimed_at = now - 599'999ms});
     shop.plan.lapse = true;
-    shop.plan.lapse_until = now - 600'000;
+    shop.plan.lapse_until = now - 600'000ms;
     CHECK(shop.run().lapsed == 1);
     CHECK(shop.query("SELECT id FROM backlite_tasks WHERE claimed_at IS NULL") == "old");
 }
@@ -177,7 +178,7 @@ TEST_CASE("run_cycle: many claims without owner lapse piece by piece, and it say
     for (int i = 0; i < 2 * store::sqlite::upkeep_chunk; ++i) shop.add({.id = fmt::to_string(i), .claimed_at = 1});
     shop.add({.id = "new", .claimed_at = now});
     shop.plan.lapse = true;
-    shop.plan.lapse_until = now - 600'000;
+    shop.plan.lapse_until = now - 600'000ms;
     const CycleResult first = shop.run();
     CHECK(first.lapsed == store::sqlite::upkeep_chunk);
     CHECK(first.lapse_left);
@@ -190,9 +191,9 @@ TEST_CASE("run_cycle: many claims without owner lapse piece by piece, and it say
 TEST_CASE("run_cycle: mends times of a wrong clock in its own queues, piece by piece, and says when it is done") {
     Shop shop;
     for (int i = 0; i < store::sqlite::upkeep_chunk + 1; ++i)
-        shop.add({.id = fmt::to_string(i), .created_at = now + 5});
-    shop.add({.id = "foreign", .queue = "print", .created_at = now + 5});
-    shop.plan.mend = {0};
+        shop.add({.id = fmt::to_string(i), .created_at = now + 5ms});
+    shop.add({.id = "foreign", .queue = "print", .created_at = now + 5ms});
+    shop.plan.mend = {Ms{}};
     CycleResult result = shop.run();
     CHECK(result.mended == store::sqlite::upkeep_chunk);
     REQUIRE(result.mend_next.size() == 1);
@@ -200,7 +201,7 @@ TEST_CASE("run_cycle: mends times of a wrong clock in its own queues, piece by p
     shop.plan.mend = result.mend_next;
     result = shop.run();
     CHECK(result.mended == 1);
-    CHECK(result.mend_next == std::vector<std::int64_t>{store::never});
+    CHECK(result.mend_next == std::vector<Ms>{store::never});
     CHECK(shop.query("SELECT id FROM backlite_tasks WHERE due > 1000000") == "foreign");
 }
 
@@ -306,7 +307,7 @@ TEST_CASE("run_cycle: a claim without owner that may not be taken back keeps no 
     shop.add({.id = "b", .claimed_at = 2});
     shop.refuse("UPDATE ON backlite_tasks", "old.id = 'a'");
     shop.plan.lapse = true;
-    shop.plan.lapse_until = now - 600'000;
+    shop.plan.lapse_until = now - 600'000ms;
     const CycleResult result = shop.run_apart();
     CHECK(result.refused_lapse);
     CHECK(result.lapsed == 1);

@@ -2,6 +2,7 @@
 // What the statements cost, in steps of SQLite's virtual machine: the same beside a thousand rows and beside a hundred
 // thousand.
 #include <array>
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -23,11 +24,13 @@
 namespace {
 
 using namespace backlite;
+using namespace std::chrono_literals;
 using backlite_test::TestDatabase;
+using detail::Ms;
 using store::QueueHead;
 using store::sqlite::StatusQueries;
 
-constexpr std::int64_t now = 1'000'000;
+constexpr Ms now{1'000'000};
 constexpr std::int64_t dead = 5;
 constexpr std::int64_t living = 77;
 
@@ -96,11 +99,11 @@ public:
             REQUIRE(repository.upkeep.release_all(dead) == 5);
         });
         steps.lapse = steps_of([&] {
-            REQUIRE(repository.upkeep.oldest_ownerless() == 1);
-            REQUIRE(repository.upkeep.release_ownerless(2, 10) == 1);
+            REQUIRE(repository.upkeep.oldest_ownerless() == Ms{1});
+            REQUIRE(repository.upkeep.release_ownerless(Ms{2}, 10) == 1);
         });
         steps.purge = steps_of([&] {
-            REQUIRE(repository.upkeep.next_expiry() == 10);
+            REQUIRE(repository.upkeep.next_expiry() == Ms{10});
             REQUIRE(repository.upkeep.purge(now, 10) == 10);
         });
         connection.rollback();

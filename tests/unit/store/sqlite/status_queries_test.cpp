@@ -19,9 +19,10 @@ namespace {
 
 using namespace backlite;
 using backlite_test::TestDatabase;
+using detail::Ms;
 using store::sqlite::StatusQueries;
 
-constexpr std::int64_t now = 10'000;
+constexpr Ms now{10'000};
 
 /// A database, and a reader on it as a client has one.
 struct Library {
@@ -43,7 +44,7 @@ std::string text_of(const TaskCounts& counts) {
     for (const QueueCounts& queue : counts) {
         text += fmt::format("{} waiting {} scheduled {} running {} oldest {}\n", queue.queue, queue.waiting,
                             queue.scheduled, queue.running,
-                            queue.oldest_due ? fmt::to_string(to_ms(*queue.oldest_due)) : "none");
+                            queue.oldest_due ? fmt::to_string(detail::to_ms(*queue.oldest_due).count()) : "none");
     }
     return text;
 }
@@ -56,7 +57,7 @@ TEST_CASE("Reads: a task that nobody added is not found") {
 TEST_CASE("Reads: an unclaimed task is pending, due or not") {
     Library library;
     library.database.add({.id = "a"});
-    library.database.add({.id = "b", .wait_until = now * 1000});
+    library.database.add({.id = "b", .wait_until = 10'000'000});
     CHECK(library.status("a") == TaskStatus::pending);
     CHECK(library.status("b") == TaskStatus::pending);
 }
@@ -96,7 +97,7 @@ TEST_CASE("Reads: counts waiting, scheduled and running tasks of each queue, by 
     TestDatabase& database = library.database;
     database.add({.id = "a", .queue = "print", .created_at = 50});
     database.add({.id = "b", .queue = "print", .created_at = 40});
-    database.add({.id = "c", .queue = "print", .wait_until = now + 1});
+    database.add({.id = "c", .queue = "print", .wait_until = now + Duration{1}});
     database.add({.id = "d", .queue = "mail", .claimed_at = 5, .owner = 1});
     database.add({.id = "e", .queue = "mail", .claimed_at = 5});
     database.add({.id = "f", .queue = "mail", .created_at = 70});
@@ -113,7 +114,7 @@ TEST_CASE("Reads: a task that is due this very millisecond waits") {
 
 TEST_CASE("Reads: a queue whose tasks are all in the future has no oldest due time") {
     Library library;
-    library.database.add({.id = "a", .wait_until = now + 1});
+    library.database.add({.id = "a", .wait_until = now + Duration{1}});
     CHECK(text_of(library.reads.counts(now)) == "mail waiting 0 scheduled 1 running 0 oldest none\n");
 }
 

@@ -17,6 +17,8 @@ namespace {
 using namespace backlite;
 using backlite_test::TaskRow;
 using backlite_test::TestDatabase;
+using detail::Ms;
+using detail::Us;
 
 const TaskId id = TaskId::from_text("a");
 constexpr std::int64_t claim = 3;
@@ -51,8 +53,8 @@ detail::AttemptResult resolved(detail::RowChange resolution) {
 detail::AttemptResult success() {
     detail::AttemptResult outcome = resolved(detail::RowChange::complete);
     outcome.spends_attempt = true;
-    outcome.executed_at = 2500;
-    outcome.duration_us = 1234;
+    outcome.executed_at = Ms{2500};
+    outcome.duration = Us{1234};
     return outcome;
 }
 
@@ -75,7 +77,7 @@ TEST_CASE("Outcomes: a success that is kept is a row as the Go library writes it
     database.add(claimed_row());
     detail::AttemptResult outcome = success();
     outcome.keep_row = true;
-    outcome.expires_at = 99'000;
+    outcome.expires_at = Ms{99'000};
     CHECK(write(database, outcome));
     CHECK(database.query("SELECT count(*) FROM backlite_tasks") == "0");
     CHECK(database.query("SELECT id, created_at, queue, last_executed_at, attempts, last_duration_micro, succeeded, "
@@ -183,7 +185,7 @@ TEST_CASE("Outcomes: a retry frees the task for later and keeps the error") {
     database.add(claimed_row());
     detail::AttemptResult outcome = failure();
     outcome.resolution = detail::RowChange::retry;
-    outcome.wait_until = 8000;
+    outcome.wait_until = Ms{8000};
     CHECK(write(database, outcome));
     CHECK(database.query("SELECT claimed_at, owner, claim, wait_until, due, last_executed_at, attempts, error, task "
                          "FROM backlite_tasks") == R"(NULL|NULL|3|8000|8000|2500|2|no such host|{"n":1})");
@@ -202,8 +204,8 @@ TEST_CASE("Outcomes: a snooze frees the task for later and spends nothing") {
     TestDatabase database;
     database.add(claimed_row());
     detail::AttemptResult outcome = resolved(detail::RowChange::snooze);
-    outcome.wait_until = 8000;
-    outcome.executed_at = 2500;
+    outcome.wait_until = Ms{8000};
+    outcome.executed_at = Ms{2500};
     CHECK(write(database, outcome));
     CHECK(database.query("SELECT claimed_at, owner, claim, wait_until, last_executed_at, attempts, error FROM "
                          "backlite_tasks") == "NULL|NULL|3|8000|2500|1|NULL");
@@ -235,7 +237,7 @@ TEST_CASE("Outcomes: a release that waits shows nothing either, and is due later
     row.crashes = 2;
     database.add(row);
     detail::AttemptResult outcome = resolved(detail::RowChange::release);
-    outcome.wait_until = 8000;
+    outcome.wait_until = Ms{8000};
     outcome.wait = Duration{1000};
     CHECK(write(database, outcome));
     CHECK(database.query("SELECT claimed_at, owner, claim, due, attempts, crashes, error FROM backlite_tasks") ==

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <chrono>
 #include <cstdint>
 #include <limits>
 #include <optional>
@@ -19,7 +20,9 @@
 namespace {
 
 using namespace backlite;
+using namespace std::chrono_literals;
 using backlite_test::TestDatabase;
+using detail::Ms;
 using store::sqlite::ForeignClaim;
 using store::sqlite::Upkeep;
 
@@ -45,7 +48,7 @@ TEST_CASE("Upkeep: an owner's number is never given twice, also after its row is
     for (int i = 0; i < 3; ++i) {
         numbers.push_back(write(database, [](Upkeep& upkeep) {
             const std::int64_t owner = upkeep.next_owner();
-            upkeep.insert_owner({owner, 0, 1, "boot"}, 1000);
+            upkeep.insert_owner({owner, 0, 1, "boot"}, Ms{1000});
             upkeep.delete_owner(owner);
             return owner;
         }));
@@ -56,7 +59,7 @@ TEST_CASE("Upkeep: an owner's number is never given twice, also after its row is
 TEST_CASE("Upkeep: an owner's row says who it is") {
     TestDatabase database;
     database.write([](store::sqlite::Repository& repository) {
-        repository.upkeep.insert_owner({7, 3, 16, "boot"}, 1000);
+        repository.upkeep.insert_owner({7, 3, 16, "boot"}, Ms{1000});
     });
     const std::vector<detail::OwnerRow> rows = database.repository.upkeep.owners();
     REQUIRE(rows.size() == 1);
@@ -70,10 +73,10 @@ TEST_CASE("Upkeep: an owner's row says who it is") {
 TEST_CASE("Upkeep: two owners cannot have one slot") {
     TestDatabase database;
     database.write([](store::sqlite::Repository& repository) {
-        repository.upkeep.insert_owner({7, 3, 16, "boot"}, 1000);
+        repository.upkeep.insert_owner({7, 3, 16, "boot"}, Ms{1000});
     });
     CHECK_THROWS_AS(database.write([](store::sqlite::Repository& repository) {
-        repository.upkeep.insert_owner({8, 3, 16, "boot"}, 1000);
+        repository.upkeep.insert_owner({8, 3, 16, "boot"}, Ms{1000});
     }),
                     StorageError);
 }
@@ -81,8 +84,8 @@ TEST_CASE("Upkeep: two owners cannot have one slot") {
 TEST_CASE("Upkeep: deleting an owner leaves the others") {
     TestDatabase database;
     database.write([](store::sqlite::Repository& repository) {
-        repository.upkeep.insert_owner({7, 0, 1, "boot"}, 1000);
-        repository.upkeep.insert_owner({8, 1, 1, "boot"}, 1000);
+        repository.upkeep.insert_owner({7, 0, 1, "boot"}, Ms{1000});
+        repository.upkeep.insert_owner({8, 1, 1, "boot"}, Ms{1000});
         repository.upkeep.delete_owner(7);
         repository.upkeep.delete_owner(9);
     });
@@ -226,7 +229,7 @@ TEST_CASE("Upkeep: the oldest claim without owner is found") {
     CHECK(database.repository.upkeep.oldest_ownerless() == std::nullopt);
     database.add({.id = "c", .claimed_at = 30});
     database.add({.id = "d", .claimed_at = 20});
-    CHECK(database.repository.upkeep.oldest_ownerless() == 20);
+    CHECK(database.repository.upkeep.oldest_ownerless() == Ms{20});
 }
 
 TEST_CASE("Upkeep: a claim without owner whose time is no number, as a damaged file may hold it, never lapses") {
@@ -237,14 +240,14 @@ TEST_CASE("Upkeep: a claim without owner whose time is no number, as a damaged f
         "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at) VALUES ('a', 1, 'mail', x'7b7d', "
         "'text')");
     CHECK(database.repository.upkeep.oldest_ownerless() == std::nullopt);
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.release_ownerless(1'000'000, 10); }) == 0);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.release_ownerless(Ms{1'000'000}, 10); }) == 0);
 }
 
 TEST_CASE("Upkeep: undoing a jump bears the least time that a row can wait for") {
     TestDatabase database;
     database.add({.id = "a", .created_at = 1'500, .wait_until = (std::numeric_limits<std::int64_t>::min)()});
     database.execute("UPDATE backlite_tasks SET last_executed_at = 1500");
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", 1'000, 0, 1'000, 10).tasks; }) == 1);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", Ms{1'000}, Ms{}, 1s, 10).tasks; }) == 1);
     CHECK(database.query("SELECT due FROM backlite_tasks") == "1000");
 }
 
@@ -253,14 +256,14 @@ TEST_CASE("Upkeep: claims without owner lapse by their time, others do not") {
     database.add({.id = "a", .claim = 1, .claimed_at = 10, .owner = 1});
     database.add({.id = "b", .claim = 1, .claimed_at = 20});
     database.add({.id = "c", .claim = 1, .claimed_at = 21});
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.release_ownerless(20, 10); }) == 1);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.release_ownerless(Ms{20}, 10); }) == 1);
     CHECK(database.query("SELECT id, claimed_at, claim FROM backlite_tasks ORDER BY id") == "a|10|1\nb|NULL|1\nc|21|1");
 }
 
 TEST_CASE("Upkeep: claims without owner lapse in pieces, the oldest first") {
     TestDatabase database;
     for (const int time : {12, 10, 11}) database.add({.id = std::to_string(time), .claim = 1, .claimed_at = time});
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.release_ownerless(20, 2); }) == 2);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.release_ownerless(Ms{20}, 2); }) == 2);
     CHECK(database.query("SELECT id FROM backlite_tasks WHERE claimed_at IS NOT NULL") == "12");
 }
 
@@ -271,7 +274,7 @@ TEST_CASE("Upkeep: a purge deletes what has expired, and nothing else") {
     complete(database, "future", "101");
     complete(database, "never", "NULL");
     database.add({.id = "pending", .created_at = 1});
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.purge(100, 500); }) == 2);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.purge(Ms{100}, 500); }) == 2);
     CHECK(database.query("SELECT id FROM backlite_tasks_completed ORDER BY id") == "future\nnever");
     CHECK(database.query("SELECT count(*) FROM backlite_tasks") == "1");
 }
@@ -281,10 +284,10 @@ TEST_CASE("Upkeep: a purge deletes no more than it was told, oldest first") {
     complete(database, "a", "30");
     complete(database, "b", "10");
     complete(database, "c", "20");
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.purge(100, 2); }) == 2);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.purge(Ms{100}, 2); }) == 2);
     CHECK(database.query("SELECT id FROM backlite_tasks_completed") == "a");
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.purge(100, 2); }) == 1);
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.purge(100, 2); }) == 0);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.purge(Ms{100}, 2); }) == 1);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.purge(Ms{100}, 2); }) == 0);
 }
 
 TEST_CASE("Upkeep: the next expiry is that of the row that expires first") {
@@ -294,36 +297,36 @@ TEST_CASE("Upkeep: the next expiry is that of the row that expires first") {
     CHECK(database.repository.upkeep.next_expiry() == std::nullopt);
     complete(database, "late", "200");
     complete(database, "soon", "100");
-    CHECK(database.repository.upkeep.next_expiry() == 100);
+    CHECK(database.repository.upkeep.next_expiry() == Ms{100});
 }
 
 // ---- a wall clock that was set back ---------------------------------------------------------------------------------
 
-constexpr std::int64_t jump = 1000;
-constexpr std::int64_t now = 50'000;  // it was 51,000 just before
+constexpr Duration jump{1000};
+constexpr Ms now{50'000};  // it was 51,000 just before
 
 int undo_jump(TestDatabase& database, int limit = 100) {
-    return write(database, [limit](Upkeep& upkeep) { return upkeep.mend("mail", now, 0, jump, limit).tasks; });
+    return write(database, [limit](Upkeep& upkeep) { return upkeep.mend("mail", now, Ms{}, jump, limit).tasks; });
 }
 
 /// A task that has run before, and is to run again at `wait_until`.
-void add_retry(TestDatabase& database, const char* id, std::int64_t last_executed_at, std::int64_t wait_until) {
+void add_retry(TestDatabase& database, const char* id, Ms last_executed_at, Ms wait_until) {
     database.add({.id = id, .created_at = 100, .wait_until = wait_until, .attempts = 1});
     database.execute(
-        fmt::format("UPDATE backlite_tasks SET last_executed_at = {} WHERE id = '{}'", last_executed_at, id));
+        fmt::format("UPDATE backlite_tasks SET last_executed_at = {} WHERE id = '{}'", last_executed_at.count(), id));
 }
 
 TEST_CASE("Upkeep: a task that was due before the clock was set back is due again") {
     TestDatabase database;
-    database.add({.id = "a", .created_at = now + 800});
+    database.add({.id = "a", .created_at = now + 800ms});
     CHECK(undo_jump(database) == 1);
     CHECK(database.query("SELECT created_at, due FROM backlite_tasks") == "50000|50000");
 }
 
 TEST_CASE("Upkeep: a task for a time that had passed is due again after the clock was set back") {
     TestDatabase database;
-    database.add({.id = "at once", .created_at = now + 800, .wait_until = now + 800});
-    database.add({.id = "for long ago", .created_at = now + 800, .wait_until = 7});
+    database.add({.id = "at once", .created_at = now + 800ms, .wait_until = now + 800ms});
+    database.add({.id = "for long ago", .created_at = now + 800ms, .wait_until = 7});
     CHECK(undo_jump(database) == 2);
     CHECK(database.query("SELECT created_at, wait_until, due FROM backlite_tasks ORDER BY id") ==
           "50000|50000|50000\n50000|7|50000");
@@ -331,21 +334,21 @@ TEST_CASE("Upkeep: a task for a time that had passed is due again after the cloc
 
 TEST_CASE("Upkeep: a retry waits no longer because the clock was set back") {
     TestDatabase database;
-    add_retry(database, "a", now + 900, now + 1400);  // half a second after it failed
+    add_retry(database, "a", now + 900ms, now + 1400ms);  // half a second after it failed
     CHECK(undo_jump(database) == 1);
     CHECK(database.query("SELECT wait_until, due, last_executed_at FROM backlite_tasks") == "50400|50400|50000");
 }
 
 TEST_CASE("Upkeep: a retry from after the clock was set back keeps its time") {
     TestDatabase database;
-    add_retry(database, "a", now, now + 400);
+    add_retry(database, "a", now, now + 400ms);
     CHECK(undo_jump(database) == 0);
 }
 
 TEST_CASE("Upkeep: a retry of a task from before the clock was set back keeps its time") {
     TestDatabase database;
-    database.add({.id = "a", .created_at = now + 900, .wait_until = now + 400, .attempts = 1});
-    database.execute(fmt::format("UPDATE backlite_tasks SET last_executed_at = {}", now));
+    database.add({.id = "a", .created_at = now + 900ms, .wait_until = now + 400ms, .attempts = 1});
+    database.execute(fmt::format("UPDATE backlite_tasks SET last_executed_at = {}", now.count()));
     CHECK(undo_jump(database) == 1);
     CHECK(database.query("SELECT created_at, wait_until, due FROM backlite_tasks") == "50000|50400|50400");
     CHECK(undo_jump(database) == 0);
@@ -353,52 +356,53 @@ TEST_CASE("Upkeep: a retry of a task from before the clock was set back keeps it
 
 TEST_CASE("Upkeep: a time that a program asked for is left alone when the clock is set back") {
     TestDatabase database;
-    database.add({.id = "a", .created_at = now - 5, .wait_until = now + 500});
+    database.add({.id = "a", .created_at = now - 5ms, .wait_until = now + 500ms});
     CHECK(undo_jump(database) == 0);
     CHECK(database.query("SELECT wait_until FROM backlite_tasks") == "50500");
 }
 
 TEST_CASE("Upkeep: what is claimed, of another queue, or due already is left alone when the clock is set back") {
     TestDatabase database;
-    database.add({.id = "claimed", .created_at = now + 800, .claimed_at = 5, .owner = 1});
-    database.add({.id = "foreign", .queue = "print", .created_at = now + 800});
+    database.add({.id = "claimed", .created_at = now + 800ms, .claimed_at = 5, .owner = 1});
+    database.add({.id = "foreign", .queue = "print", .created_at = now + 800ms});
     database.add({.id = "due", .created_at = now});
     CHECK(undo_jump(database) == 0);
 }
 
 TEST_CASE("Upkeep: after a wrong clock of an earlier life, tasks without a time of their own are due at once") {
     TestDatabase database;
-    database.add({.id = "a", .created_at = now + 1'000'000'000});
-    database.add({.id = "own", .created_at = now + 1'000'000'000, .wait_until = now + 1'000'000'001});
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, 0, 0, 100).tasks; }) == 1);
+    database.add({.id = "a", .created_at = now + 1'000'000'000ms});
+    database.add({.id = "own", .created_at = now + 1'000'000'000ms, .wait_until = now + 1'000'000'001ms});
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, Ms{}, {}, 100).tasks; }) == 1);
     CHECK(database.query("SELECT created_at, due FROM backlite_tasks WHERE id = 'a'") == "50000|50000");
-    CHECK(database.query("SELECT due FROM backlite_tasks WHERE id = 'own'") == fmt::to_string(now + 1'000'000'001));
+    CHECK(database.query("SELECT due FROM backlite_tasks WHERE id = 'own'") ==
+          fmt::to_string((now + 1'000'000'001ms).count()));
 }
 
 TEST_CASE("Upkeep: a time that a clock far ahead took for past is waited for, but for one of the day before") {
     TestDatabase database;
-    const std::int64_t wrong = now + 1'000'000'000;
-    database.add({.id = "fixed", .created_at = wrong, .wait_until = wrong - 86'400'001});
-    database.add({.id = "now", .created_at = wrong, .wait_until = wrong - 86'400'000});
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, 0, 0, 100).tasks; }) == 2);
+    const Ms wrong = now + 1'000'000'000ms;
+    database.add({.id = "fixed", .created_at = wrong, .wait_until = wrong - 24h - 1ms});
+    database.add({.id = "now", .created_at = wrong, .wait_until = wrong - 24h});
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, Ms{}, {}, 100).tasks; }) == 2);
     CHECK(database.query("SELECT id, created_at, due FROM backlite_tasks ORDER BY id") ==
-          fmt::format("fixed|50000|{}\nnow|50000|50000", wrong - 86'400'001));
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, 0, 0, 100).tasks; }) == 0);
+          fmt::format("fixed|50000|{}\nnow|50000|50000", (wrong - 24h - 1ms).count()));
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, Ms{}, {}, 100).tasks; }) == 0);
 }
 
 TEST_CASE("Upkeep: after a wrong clock of an earlier life, a retry waits as long as it was given, from now") {
     TestDatabase database;
-    add_retry(database, "a", now + 1'000'000'000, now + 1'000'000'700);
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, 0, 0, 100).tasks; }) == 1);
+    add_retry(database, "a", now + 1'000'000'000ms, now + 1'000'000'700ms);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, Ms{}, {}, 100).tasks; }) == 1);
     CHECK(database.query("SELECT due, last_executed_at FROM backlite_tasks") == "50700|50000");
-    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, 0, 0, 100).tasks; }) == 0);
+    CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, Ms{}, {}, 100).tasks; }) == 0);
 }
 
 TEST_CASE("Upkeep: a claim without owner from a time that is still to come counts as taken now") {
     TestDatabase database;
-    database.add({.id = "a", .claim = 1, .claimed_at = now + 1'000'000});
-    database.add({.id = "b", .claim = 1, .claimed_at = now - 5});
-    database.add({.id = "c", .created_at = 1, .claim = 1, .claimed_at = now + 1'000'000, .owner = 3});
+    database.add({.id = "a", .claim = 1, .claimed_at = now + 1'000'000ms});
+    database.add({.id = "b", .claim = 1, .claimed_at = now - 5ms});
+    database.add({.id = "c", .created_at = 1, .claim = 1, .claimed_at = now + 1'000'000ms, .owner = 3});
     CHECK(write(database, [](Upkeep& upkeep) { return upkeep.mend_claims(now); }) == 1);
     CHECK(database.query("SELECT id, claimed_at FROM backlite_tasks ORDER BY id") == "a|50000\nb|49995\nc|1050000");
 }
@@ -417,9 +421,9 @@ TEST_CASE("Upkeep: looking for times of a wrong clock costs a piece, however man
             sqlite3_stmt_status(s, SQLITE_STMTSTATUS_VM_STEP, 1);
         }
         const store::sqlite::Mended piece =
-            write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, 0, 0, 100); });
+            write(database, [](Upkeep& upkeep) { return upkeep.mend("mail", now, Ms{}, {}, 100); });
         CHECK(piece.tasks == 0);
-        CHECK(piece.next == 60'099);
+        CHECK(piece.next == Ms{60'099});
         std::int64_t sum = 0;
         for (sqlite3_stmt* s = nullptr; (s = sqlite3_next_stmt(database.connection.handle(), s)) != nullptr;) {
             sum += sqlite3_stmt_status(s, SQLITE_STMTSTATUS_VM_STEP, 1);
@@ -435,11 +439,11 @@ TEST_CASE("Upkeep: looking for times of a wrong clock costs a piece, however man
 
 TEST_CASE("Upkeep: a piece that holds more wrong times than it may mend comes again") {
     TestDatabase database;
-    for (int i = 0; i < 7; ++i) database.add({.id = fmt::to_string(i), .created_at = now + 800});
+    for (int i = 0; i < 7; ++i) database.add({.id = fmt::to_string(i), .created_at = now + 800ms});
     store::sqlite::Mended piece;
     std::vector<int> mended;
-    for (std::int64_t from = 0; from != store::never; from = piece.next) {
-        piece = write(database, [from](Upkeep& upkeep) { return upkeep.mend("mail", now, from, 0, 3); });
+    for (Ms from{}; from != store::never; from = piece.next) {
+        piece = write(database, [from](Upkeep& upkeep) { return upkeep.mend("mail", now, from, {}, 3); });
         mended.push_back(piece.tasks);
     }
     CHECK(mended == std::vector<int>{3, 3, 1});
@@ -447,10 +451,10 @@ TEST_CASE("Upkeep: a piece that holds more wrong times than it may mend comes ag
 
 TEST_CASE("Upkeep: mending after the clock was set back goes in pieces, oldest first, and ends") {
     TestDatabase database;
-    database.add({.id = "c", .created_at = now + 3});
-    database.add({.id = "a", .created_at = now + 1});
-    database.add({.id = "b", .created_at = now + 2});
-    add_retry(database, "d", now + 900, now + 1900);
+    database.add({.id = "c", .created_at = now + 3ms});
+    database.add({.id = "a", .created_at = now + 1ms});
+    database.add({.id = "b", .created_at = now + 2ms});
+    add_retry(database, "d", now + 900ms, now + 1900ms);
     CHECK(undo_jump(database, 2) == 2);
     CHECK(database.query("SELECT id FROM backlite_tasks WHERE due <= 50000 ORDER BY id") == "a\nb");
     CHECK(undo_jump(database, 2) == 2);

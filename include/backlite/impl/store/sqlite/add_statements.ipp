@@ -9,15 +9,15 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
 
-BACKLITE_DECL void AddStatements::insert(std::span<const detail::NewTask> tasks, std::int64_t created_at,
-                                         std::optional<std::int64_t> wait_until) {
+BACKLITE_DECL void AddStatements::insert(std::span<const detail::NewTask> tasks, detail::Ms created_at,
+                                         std::optional<detail::Ms> wait_until) {
     for (const detail::NewTask& task : tasks) {
         Run(db_, insert_, {task.id.str(), created_at, task.queue, Blob{task.payload}, wait_until}).change();
     }
 }
 
 BACKLITE_DECL void add_within(sqlite3* db, std::string_view file, std::span<const detail::NewTask> tasks,
-                              std::int64_t now, std::optional<std::int64_t> wait_until) {
+                              detail::Ms now, std::optional<detail::Ms> wait_until) {
     Statement release("RELEASE backlite_add");
     Statement undo("ROLLBACK TO backlite_add");
     Statement undo_all("ROLLBACK");
@@ -35,7 +35,7 @@ BACKLITE_DECL void add_within(sqlite3* db, std::string_view file, std::span<cons
         Schema::check_writer(db, file);
         // Only in the host's transaction: the client does not see whether that is committed. Old rows are not the
         // host's business.
-        Statistics(db, never).add(tally(tasks, now));
+        Statistics(db, std::nullopt).add(tally(tasks, now));
         Run(db, release).change();
     } catch (const StorageError& error) {
         take_back(error.extended_code(), error.what());

@@ -18,14 +18,14 @@ BACKLITE_DECL void Claims::read_heads(std::span<store::QueueHead> heads) {
         if (!run.step()) return;
         seen = run.bytes(0);
         while (next < heads.size() && heads[next].name < seen) ++next;
-        if (next < heads.size() && heads[next].name == seen) heads[next++].due = run.integer(1);
+        if (next < heads.size() && heads[next].name == seen) heads[next++].due = run.time(1);
     }
     for (; next < heads.size(); ++next) read_head(heads[next]);
 }
 
-BACKLITE_DECL std::vector<std::pair<std::string, std::int64_t>> Claims::strays(std::span<const store::QueueHead> heads,
-                                                                               int limit) {
-    std::vector<std::pair<std::string, std::int64_t>> found;
+BACKLITE_DECL std::vector<std::pair<std::string, detail::Ms>> Claims::strays(std::span<const store::QueueHead> heads,
+                                                                             int limit) {
+    std::vector<std::pair<std::string, detail::Ms>> found;
     std::string seen;
     for (int level = 0; level < limit; ++level) {
         Run run(db_, next_queue_, {seen});
@@ -35,7 +35,7 @@ BACKLITE_DECL std::vector<std::pair<std::string, std::int64_t>> Claims::strays(s
             std::lower_bound(heads.begin(), heads.end(), std::string_view{seen},
                              [](const store::QueueHead& head, std::string_view name) { return head.name < name; });
         if (known != heads.end() && known->name == seen) continue;
-        found.emplace_back(seen, run.integer(1));
+        found.emplace_back(seen, run.time(1));
     }
     return found;
 }
@@ -68,13 +68,13 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
     for (const std::size_t queue : looked_at) read_head_behind(heads[queue], held);
     for (const Held& each : why) {
         store::QueueHead& head = heads[each.queue];
-        std::int64_t& due = each.taken == Taken::waits_for_worker ? head.worker_due : head.held_due;
+        detail::Ms& due = each.taken == Taken::waits_for_worker ? head.worker_due : head.held_due;
         due = (std::min)(due, each.due);
     }
     return result;
 }
 
-BACKLITE_DECL auto Claims::find(std::int64_t now, std::size_t limit, std::span<const store::QueueHead> heads,
+BACKLITE_DECL auto Claims::find(detail::Ms now, std::size_t limit, std::span<const store::QueueHead> heads,
                                 std::vector<std::size_t>& looked_at) -> std::vector<Candidate> {
     std::vector<std::size_t> order;
     for (std::size_t i = 0; i < heads.size(); ++i) {
@@ -87,7 +87,7 @@ BACKLITE_DECL auto Claims::find(std::int64_t now, std::size_t limit, std::span<c
         looked_at.push_back(queue);
         Run run(db_, candidates_, {heads[queue].name, now});
         while (run.step()) {
-            const Candidate candidate{run.integer(1), run.integer(0), queue};
+            const Candidate candidate{run.time(1), run.integer(0), queue};
             if (best.size() == limit) {
                 if (!(candidate < best.front())) break;
                 std::pop_heap(best.begin(), best.end());
@@ -104,8 +104,8 @@ BACKLITE_DECL auto Claims::find(std::int64_t now, std::size_t limit, std::span<c
 BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest& request,
                                 std::span<const store::QueueHead> heads, Isolation* apart, store::ClaimResult& result)
     -> Taken {
-    const std::int64_t cost = heads[candidate.queue].cost_us;
-    if (request.free_workers == 0 && cost > request.ahead_us) return Taken::too_much;
+    const detail::Us cost = heads[candidate.queue].cost;
+    if (request.free_workers == 0 && cost > request.ahead) return Taken::too_much;
     detail::ClaimedTask task;
     bool nameless = false;
     const std::size_t most =
@@ -120,8 +120,8 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         task.id = TaskId::from_text(std::string{run.bytes(0)});
         task.queue = candidate.queue;
         task.due = candidate.due;
-        task.cost_us = cost;
-        task.claim = (std::min)(run.integer(1), never - 1) + 1;  // as claim_row_ does
+        task.cost = cost;
+        task.claim = (std::min)(run.integer(1), most_claims - 1) + 1;  // as claim_row_ does
         task.attempts = (std::max)(run.integer(2), std::int64_t{0});
         task.crashes = (std::max)(run.integer(3), std::int64_t{0});
         const auto size = static_cast<std::size_t>(run.integer(4));
@@ -144,7 +144,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
     const auto refused = attempt(apart, db_, "claim", task.id.str(), [&] {
         if (nameless) {
             // A text primary key may be NULL in SQLite; such a row gets a name that an outcome can be written by.
-            task.id = TaskId::from_text(detail::format("unnamed-{}-{}", {candidate.row, request.now}));
+            task.id = TaskId::from_text(detail::format("unnamed-{}-{}", {candidate.row, request.now.count()}));
             Run(db_, name_row_, {candidate.row, task.id.str()}).change();
         }
         if (Run(db_, claim_row_, {candidate.row, request.now, request.owner}).change() == 1) return;
@@ -159,7 +159,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
     if (request.free_workers > 0) {
         --request.free_workers;
     } else {
-        request.ahead_us -= cost;
+        request.ahead -= cost;
         request.ahead_bytes -= task.payload.size();
     }
     result.tasks.push_back(std::move(task));
@@ -171,7 +171,7 @@ BACKLITE_DECL void Claims::read_head_behind(store::QueueHead& head, const Rows& 
     head.due = head.held_due = head.worker_due = never;
     while (run.step()) {
         if (contains(held, run.integer(0))) continue;
-        head.due = run.integer(1);
+        head.due = run.time(1);
         return;
     }
 }

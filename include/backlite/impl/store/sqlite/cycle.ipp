@@ -18,7 +18,7 @@ BACKLITE_DECL detail::AttemptResult shortened(detail::AttemptResult outcome) {
 BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository,
                                            const std::vector<store::EndedAttempt>& outcomes,
                                            const store::CyclePlan& plan, const std::vector<store::QueueHead>& heads,
-                                           std::int64_t wall, store::sqlite::Isolation* apart) {
+                                           detail::Ms wall, store::sqlite::Isolation* apart) {
     store::CycleResult result;
     const auto attempt = [&](std::string_view part, std::string_view id, auto&& work) {
         return store::sqlite::attempt(apart, repository.db, part, id, work);
@@ -44,10 +44,10 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
             result.mended = repository.upkeep.mend_claims(wall);
             result.mend_next = plan.mend;
             for (std::size_t i = 0; i < heads.size(); ++i) {
-                std::int64_t& next = result.mend_next[i];
+                detail::Ms& next = result.mend_next[i];
                 if (next == store::never) continue;
                 const store::sqlite::Mended piece =
-                    repository.upkeep.mend(heads[i].name, wall, next, plan.jump_back.count(), upkeep_chunk);
+                    repository.upkeep.mend(heads[i].name, wall, next, plan.jump_back, upkeep_chunk);
                 result.mended += piece.tasks;
                 next = piece.next;
             }

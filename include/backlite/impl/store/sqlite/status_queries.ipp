@@ -9,7 +9,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
 
-BACKLITE_DECL TaskCounts StatusQueries::counts(std::int64_t now) {
+BACKLITE_DECL TaskCounts StatusQueries::counts(detail::Ms now) {
     TaskCounts result;
     for (Run run(db_, counts_, {now}); run.step();) {
         QueueCounts& counts = result.emplace_back();
@@ -17,7 +17,7 @@ BACKLITE_DECL TaskCounts StatusQueries::counts(std::int64_t now) {
         counts.waiting = static_cast<std::uint64_t>(run.integer(1));
         counts.scheduled = static_cast<std::uint64_t>(run.integer(2));
         counts.running = static_cast<std::uint64_t>(run.integer(3));
-        if (counts.waiting > 0) counts.oldest_due = from_ms(run.integer(4));
+        if (counts.waiting > 0) counts.oldest_due = from_ms(run.time(4));
     }
     return result;
 }

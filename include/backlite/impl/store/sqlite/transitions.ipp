@@ -41,12 +41,12 @@ BACKLITE_DECL bool Transitions::keep(const detail::AttemptResult& outcome) {
     const bool succeeded = outcome.resolution == detail::RowChange::complete;
     if (succeeded) {
         return Run(db_, keep_,
-                   {outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt, outcome.duration_us,
+                   {outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt, outcome.duration,
                     succeeded, outcome.keep_payload, outcome.expires_at, nullptr})
                    .change() == 1;
     }
     return Run(db_, keep_,
-               {outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt, outcome.duration_us,
+               {outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt, outcome.duration,
                 succeeded, outcome.keep_payload, outcome.expires_at, outcome.error})
                .change() == 1;
 }

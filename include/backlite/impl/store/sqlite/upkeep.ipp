@@ -48,20 +48,19 @@ BACKLITE_DECL std::vector<ForeignClaim> Upkeep::claims_of(std::int64_t owner) {
     return claims;
 }
 
-BACKLITE_DECL std::optional<std::int64_t> Upkeep::oldest_ownerless() {
+BACKLITE_DECL std::optional<detail::Ms> Upkeep::oldest_ownerless() {
     Run run(db_, oldest_ownerless_);
     if (!run.step()) return std::nullopt;
-    return run.integer(0);
+    return run.time(0);
 }
 
-BACKLITE_DECL Mended Upkeep::mend(std::string_view queue, std::int64_t now, std::int64_t from, std::int64_t jump,
-                                  int limit) {
-    std::int64_t to = never;
+BACKLITE_DECL Mended Upkeep::mend(std::string_view queue, detail::Ms now, detail::Ms from, Duration jump, int limit) {
+    detail::Ms to = never;
     {
         Run run(db_, last_of_piece_, {queue, (std::max)(now, from), limit - 1});
-        if (run.step()) to = run.integer(0);
+        if (run.step()) to = run.time(0);
     }
-    const int tasks = Run(db_, mend_, {queue, now, (std::max)(now, from), to, jump, limit}).change();
+    const int tasks = Run(db_, mend_, {queue, now, (std::max)(now, from), to, jump.count(), limit}).change();
     return {tasks, tasks == limit ? from : to};  // tasks of the same time may be more than `limit`
 }
 
@@ -71,10 +70,10 @@ BACKLITE_DECL void Upkeep::demand_tables() {
     throw CorruptError("a table of backlite was dropped or renamed", SQLITE_CORRUPT);
 }
 
-BACKLITE_DECL std::optional<std::int64_t> Upkeep::next_expiry() {
+BACKLITE_DECL std::optional<detail::Ms> Upkeep::next_expiry() {
     Run run(db_, next_expiry_);
     if (!run.step()) return std::nullopt;
-    return run.integer(0);
+    return run.time(0);
 }
 
 BACKLITE_DECL std::vector<std::int64_t> Upkeep::rows(Statement& select, std::initializer_list<Value> values) {

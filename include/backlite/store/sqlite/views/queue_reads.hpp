@@ -110,7 +110,7 @@ private:
             std::vector<Open> next;
             for (Open& one : open) {
                 const std::int64_t reach =
-                    bound == first ? bound : (std::min)(bound, saturating_add(one.looked_at, Duration{budget}));
+                    bound == first ? bound : (std::min)(bound, detail::saturating_sum(one.looked_at, budget));
                 if (reach <= one.looked_at) continue;
                 const Looked found = look(one, reach);
                 budget -= found.looked_at - one.looked_at;

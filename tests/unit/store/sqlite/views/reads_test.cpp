@@ -110,9 +110,9 @@ TEST_CASE("ui reads: the overview counts each queue, in files of both kinds") {
         shop.add("3", "a", now, "10005000", "NULL", 1);
         shop.add("4", "a", now, "19000000");
         shop.add("5", "b", now - 7, "NULL", "9999999");
-        shop.finish({.id = "6", .queue = "c", .executed_at = now - 60'000, .duration_us = 2'000'000, .error = "no"});
-        shop.finish({.id = "7", .queue = "a", .executed_at = now - 60'000, .duration_us = 4'000'000});
-        shop.finish({.id = "8", .queue = "a", .executed_at = now - 9'000'000, .duration_us = 4'000'000});
+        shop.finish({.id = "6", .queue = "c", .executed_at = now - 60'000, .duration = 2'000'000, .error = "no"});
+        shop.finish({.id = "7", .queue = "a", .executed_at = now - 60'000, .duration = 4'000'000});
+        shop.finish({.id = "8", .queue = "a", .executed_at = now - 9'000'000, .duration = 4'000'000});
         const Overview view = shop.look([](Queries& store) { return store.queues.overview(now, {}); });
         REQUIRE(view.queues.size() == 3);
         const QueueSummary& a = view.queues[0];
@@ -123,7 +123,7 @@ TEST_CASE("ui reads: the overview counts each queue, in files of both kinds") {
         CHECK(a.next_due == now + 5'000);
         CHECK(a.retrying == Count{1, false});
         CHECK(a.succeeded == 1);
-        CHECK(a.total_duration_us == 4'000'000);
+        CHECK(a.total_duration == 4'000'000);
         CHECK(view.queues[1].claimed == Count{1, false});
         CHECK(view.queues[1].waiting == Count{});
         CHECK(view.queues[2].failed == 1);
@@ -145,7 +145,7 @@ TEST_CASE("ui reads: the overview takes what was added and finished from the sta
     Shop shop;  // it is minute 166
     shop.add("1", "a", now - 5'000);
     shop.add("2", "b", now, "19000000");
-    shop.finish({.id = "6", .queue = "a", .executed_at = now - 60'000, .duration_us = 2'000'000});
+    shop.finish({.id = "6", .queue = "a", .executed_at = now - 60'000, .duration = 2'000'000});
     shop.db->exec(
         "INSERT INTO backlite_stats (span, start, queue, added, started, succeeded, failed, retried, wait_ms, run_us) "
         "VALUES (1, 100, 'a', 90, 90, 90, 90, 90, 90, 90), "  // before the hour
@@ -158,7 +158,7 @@ TEST_CASE("ui reads: the overview takes what was added and finished from the sta
     REQUIRE(view.buckets.size() == 60);
     CHECK(view.buckets[0].added == 3);
     CHECK(view.buckets[0].wait_ms == 600);
-    CHECK(view.buckets[0].duration_us == 5'000);
+    CHECK(view.buckets[0].duration == 5'000);
     CHECK(view.buckets[58].attempts == 6);
     CHECK(view.buckets[58].retried == 3);
     CHECK(view.buckets[59].added == 2);
@@ -171,7 +171,7 @@ TEST_CASE("ui reads: the overview takes what was added and finished from the sta
     CHECK(view.queues[0].succeeded == 3);
     CHECK(view.queues[0].failed == 2);
     CHECK(view.queues[0].attempts == 9);
-    CHECK(view.queues[0].total_duration_us == 5'060);
+    CHECK(view.queues[0].total_duration == 5'060);
     CHECK(view.queues[2].name == "gone");
 
     const Overview day = shop.look([](Queries& store) { return store.queues.overview(now, {86'400'000, 48}); });
@@ -242,7 +242,7 @@ TEST_CASE("ui reads: days are counted by the clock of a zone, newest first, as f
     const Day today = shop.look([&](Queries& s) { return s.statistics.days(late, 0, "a"); }).front();
     CHECK(today.counted.attempts == 24);
     CHECK(today.counted.wait_ms == 12);
-    CHECK(today.counted.duration_us == 14);
+    CHECK(today.counted.duration == 14);
     CHECK(Shop(false).look([&](Queries& s) { return s.statistics.days(late, 0, ""); }).empty());
 }
 
@@ -662,10 +662,8 @@ TEST_CASE("ui reads: a failed task of any time stands in the list of failed task
     constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min();
     for (const std::int64_t time : {most, most - 1, std::int64_t{0}, least}) {
         for (const std::int64_t duration : {most, std::int64_t{0}, least})
-            shop.finish({.id = fmt::format("{}/{}", time, duration),
-                         .executed_at = time,
-                         .duration_us = duration,
-                         .error = "no"});
+            shop.finish(
+                {.id = fmt::format("{}/{}", time, duration), .executed_at = time, .duration = duration, .error = "no"});
     }
     shop.db->exec("UPDATE backlite_tasks_completed SET last_executed_at = NULL WHERE id = '0/0'");
     Filter filter;

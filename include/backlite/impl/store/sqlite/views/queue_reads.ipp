@@ -74,7 +74,7 @@ BACKLITE_DECL std::optional<std::int64_t> QueueReads::oldest_due(std::int64_t no
 
 BACKLITE_DECL Count QueueReads::unclaimed(const std::vector<std::string>& queues, std::int64_t now,
                                           std::optional<State> state, std::int64_t bound) {
-    const std::int64_t least = state == State::scheduled ? saturating_add(now, Duration{1}) : lowest;
+    const std::int64_t least = state == State::scheduled ? detail::saturating_sum(now, 1) : lowest;
     const std::int64_t most = state == State::waiting ? now : highest;
     Count sum;
     if (!shape_.ours) {
@@ -229,7 +229,7 @@ BACKLITE_DECL bool QueueReads::read_statistics(Queues& queues, const std::string
             queue->succeeded += counted.succeeded;
             queue->failed += counted.failed;
             queue->attempts += counted.attempts;
-            queue->total_duration_us += counted.duration_us;
+            queue->total_duration += counted.duration;
             queue->added += counted.added;
         });
     view.finished_cut = covered_from > view.from;
@@ -262,7 +262,7 @@ BACKLITE_DECL void QueueReads::look_at_finished(Queues& queues, Overview& view) 
             return;
         }
         const std::int64_t duration = (std::max)(run.integer(2), std::int64_t{0});
-        const std::int64_t at = saturating_add(run.integer(1), Duration{duration / 1'000});
+        const std::int64_t at = detail::saturating_sum(run.integer(1), duration / 1'000);
         if (at < view.from || at >= end) continue;
         QueueSummary* queue = find(queues, std::string{run.bytes(0)}, view);
         if (queue == nullptr && view.of_one) continue;
@@ -270,12 +270,12 @@ BACKLITE_DECL void QueueReads::look_at_finished(Queues& queues, Overview& view) 
         Bucket& bucket = view.buckets[static_cast<std::size_t>((at - view.from) / view.step_ms)];
         ++(succeeded ? bucket.succeeded : bucket.failed);
         ++bucket.attempts;
-        bucket.duration_us += (std::min)(duration, std::int64_t{1} << 40);
-        bucket.max_duration_us = (std::max)(bucket.max_duration_us, duration);
+        bucket.duration += (std::min)(duration, std::int64_t{1} << 40);
+        bucket.max_duration = (std::max)(bucket.max_duration, duration);
         if (queue == nullptr) continue;
         ++(succeeded ? queue->succeeded : queue->failed);
         ++queue->attempts;
-        queue->total_duration_us += (std::min)(duration, std::int64_t{1} << 40);
+        queue->total_duration += (std::min)(duration, std::int64_t{1} << 40);
     }
 }
 

@@ -67,7 +67,7 @@ BACKLITE_DECL Counted StatisticsReads::counted(Run& run) {
     row.retried = count(5);
     row.attempts = row.succeeded + row.failed + row.retried;
     row.wait_ms = number(6);
-    row.duration_us = number(7);
+    row.duration = number(7);
     return row;
 }
 

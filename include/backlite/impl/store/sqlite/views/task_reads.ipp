@@ -39,7 +39,7 @@ BACKLITE_DECL TaskList TaskReads::claimed(const std::string& queue, const std::o
 
 BACKLITE_DECL TaskList TaskReads::upcoming(const std::vector<std::string>& queues, std::optional<State> state,
                                            std::int64_t now, const std::optional<Cursor>& after, std::size_t limit) {
-    const std::int64_t least = state == State::scheduled ? saturating_add(now, Duration{1}) : lowest;
+    const std::int64_t least = state == State::scheduled ? detail::saturating_sum(now, 1) : lowest;
     const std::int64_t most = state == State::waiting ? now : highest;
     if (!shape_.ours) return look_through(queues, least, most, false, now, after, limit);
     std::vector<Key> best;
@@ -106,7 +106,7 @@ BACKLITE_DECL TaskList TaskReads::finished(const Filter& filter, const std::opti
         std::int64_t first = after ? after->row : highest;
         bool skipped = in_order && after && filter.until;
         if (in_order && !after && filter.until) {
-            first = seek(saturating_add(*filter.until, order_slack));
+            first = seek(detail::saturating_sum(*filter.until, order_slack.count()));
             skipped = first != highest;
         }
         list = scan(finished_scan_, filter, failed, 0, first, limit, in_order);
@@ -258,7 +258,7 @@ BACKLITE_DECL Count TaskReads::count_failed(const Filter& filter) {
 BACKLITE_DECL TaskList TaskReads::scan(Statement& statement, const Filter& filter, std::optional<std::int64_t> state,
                                        std::int64_t now, std::int64_t first, std::size_t limit, bool in_order) {
     Looking looking{filter, limit};
-    if (in_order && filter.since) looking.since = saturating_add(*filter.since, -order_slack);
+    if (in_order && filter.since) looking.since = detail::saturating_sum(*filter.since, -order_slack.count());
     Run run(db_, statement,
             {first, filter.queue, state, filter.since.value_or(lowest), filter.until.value_or(highest), looking.pattern,
              filter.in_payload, filter.in_error, now, bounds_.looked_at + 1});
@@ -337,7 +337,7 @@ BACKLITE_DECL TaskLine TaskReads::finished_line(std::int64_t row) {
     if (!run.step()) return line;
     read_common(run, line);
     line.row = row;
-    line.duration_us = run.optional_integer(7);
+    line.duration = run.optional_integer(7);
     line.state = run.integer(8) != 0 ? State::succeeded : State::failed;
     return line;
 }
