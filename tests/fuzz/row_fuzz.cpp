@@ -385,7 +385,7 @@ private:
     void upkeep() {
         client_.look();
         backlite::store::CyclePlan plan;
-        for (const backlite::detail::ClaimedTask& task : client_.ready()) plan.leases.emplace_back(task.id, task.claim);
+        for (const backlite::detail::ClaimedTask& task : client_.ready()) plan.leases.push_back({task.id, task.claim});
         plan.purge = true;
         plan.past = client_.now();
         plan.lapse = true;

@@ -25,6 +25,14 @@ struct NewTask {
     std::string_view type{};  ///< of the value that it was made from; lives as long as the program
 };
 
+/// What names one claim of one task: whoever claims the task again gets another number.
+struct ClaimKey {
+    TaskId id{};
+    std::int64_t number = 0;
+
+    friend bool operator==(const ClaimKey&, const ClaimKey&) noexcept = default;
+};
+
 /// A task that this client claimed.
 struct ClaimedTask {
     TaskId id{};

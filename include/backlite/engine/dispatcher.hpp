@@ -217,7 +217,7 @@ private:
     }
 
     /// The claim is somebody else's by now: whoever works on it is told, and whatever comes of it changes nothing.
-    void drop_claim(const std::pair<TaskId, std::int64_t>& claim);
+    void drop_claim(const detail::ClaimKey& claim);
 
     /// When the next piece of what waits is looked through for times that a wrong clock has made. By a clock of before
     /// this library, everything has such times: it is behind, and was not seen to be set.

@@ -3,11 +3,11 @@
 // Tasks that run on although their token fired at their timeout: a thread cannot be killed, but it can be named.
 
 #include <chrono>
-#include <cstdint>
 #include <string>
 #include <utility>
 #include <vector>
 
+#include <backlite/base/rows.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/core/queue_registry.hpp>
@@ -28,17 +28,12 @@ public:
               Steady::time_point now);
 
 private:
-    struct Overdue {
-        TaskId id{};
-        std::int64_t claim = 0;
-    };
-
     static constexpr Duration grace = std::chrono::seconds{10};
 
     [[nodiscard]] bool told(const core::RunningTask& task) const noexcept;
 
     Steady::time_point next_look_{};
-    std::vector<Overdue> overdue_{};
+    std::vector<detail::ClaimKey> overdue_{};
 };
 
 }  // namespace engine

@@ -109,7 +109,7 @@ public:
     [[nodiscard]] std::vector<core::RunningTask> running() const;
 
     /// Every claim in memory: running, or waiting for a worker. Outcomes that wait to be written are not among them.
-    [[nodiscard]] std::vector<std::pair<TaskId, std::int64_t>> claims() const;
+    [[nodiscard]] std::vector<detail::ClaimKey> claims() const;
 
     /// Whether a task is inside its processor.
     [[nodiscard]] bool runs_any() const noexcept {

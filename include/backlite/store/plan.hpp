@@ -8,7 +8,6 @@
 #include <optional>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <vector>
 
 #include <backlite/base/rows.hpp>
@@ -93,12 +92,12 @@ struct EndedAttempt {
 
 /// What a cycle is to do besides writing outcomes.
 struct CyclePlan {
-    std::vector<std::pair<TaskId, std::int64_t>> leases{};  ///< claims to show a sign of life for
-    bool purge = false;                                     ///< delete a chunk of what has expired
-    detail::Ms past{};                                      ///< what expired by then has expired beyond doubt
-    int purge_past = 0;                                     ///< leave out so many: they were refused
-    bool lapse = false;                                     ///< give back claims without an owner that are too old
-    detail::Ms lapse_until{};                               ///< those taken by then are
+    std::vector<detail::ClaimKey> leases{};  ///< claims to show a sign of life for
+    bool purge = false;                      ///< delete a chunk of what has expired
+    detail::Ms past{};                       ///< what expired by then has expired beyond doubt
+    int purge_past = 0;                      ///< leave out so many: they were refused
+    bool lapse = false;                      ///< give back claims without an owner that are too old
+    detail::Ms lapse_until{};                ///< those taken by then are
     /// By queue: tasks that are due later than this are looked through for times that a wrong clock has made;
     /// `store::never`: none. Empty: there is no such search.
     std::vector<detail::Ms> mend{};

@@ -366,10 +366,10 @@ TEST_CASE("WorkerPool: its claims are those that run and those that wait, not th
     Held held(1);
     held.shop.pool->offer(batch(task("a", 5), task("b", 6)));
     REQUIRE(held.shop.started.wait_for(1));
-    const std::vector<std::pair<TaskId, std::int64_t>> claims = held.shop.pool->claims();
+    const std::vector<detail::ClaimKey> claims = held.shop.pool->claims();
     REQUIRE(claims.size() == 2);
-    CHECK(claims[0] == std::pair{TaskId::from_text("a"), std::int64_t{5}});
-    CHECK(claims[1] == std::pair{TaskId::from_text("b"), std::int64_t{6}});
+    CHECK(claims[0] == detail::ClaimKey{TaskId::from_text("a"), 5});
+    CHECK(claims[1] == detail::ClaimKey{TaskId::from_text("b"), 6});
     held.gate.open();
     REQUIRE(held.shop.finish(2));
     CHECK(held.shop.pool->claims().empty());

@@ -238,7 +238,7 @@ BACKLITE_DECL store::CyclePlan Dispatcher::make_plan(const WorkerPool::Load& loa
     if (now >= next_lease_) {
         plan.leases = parts_.pool.claims();
         for (const store::EndedAttempt& refused : apart_.outcomes()) {
-            plan.leases.emplace_back(refused.resolved.id, refused.resolved.claim);
+            plan.leases.push_back({refused.resolved.id, refused.resolved.claim});
         }
         if (plan.leases.empty()) next_lease_ = saturating_add(now, lease_interval());
     }
@@ -315,7 +315,7 @@ BACKLITE_DECL void Dispatcher::settle(const store::CyclePlan& plan, store::Cycle
     }
     if (!plan.leases.empty()) next_lease_ = saturating_add(planned_, lease_interval());
     for (const store::Refusal& refused : result.refused_leases) {
-        apart_.tell_lease(plan.leases[refused.index].first, refused.error, real);
+        apart_.tell_lease(plan.leases[refused.index].id, refused.error, real);
     }
     for (const auto& [step, error] : {std::pair{core::SetApart::Step::statistics, &result.refused_statistics},
                                       std::pair{core::SetApart::Step::jump, &result.refused_jump},
@@ -336,12 +336,10 @@ BACKLITE_DECL void Dispatcher::settle(const store::CyclePlan& plan, store::Cycle
     for (const std::size_t index : result.lost_leases) drop_claim(plan.leases[index]);
 }
 
-BACKLITE_DECL void Dispatcher::drop_claim(const std::pair<TaskId, std::int64_t>& claim) {
-    const auto is_it = [&](const auto& task, auto&&...) {
-        return task.id == claim.first && task.claim == claim.second;
-    };
+BACKLITE_DECL void Dispatcher::drop_claim(const detail::ClaimKey& claim) {
+    const auto is_it = [&](const auto& task, auto&&...) { return task.id == claim.id && task.claim == claim.number; };
     (void)parts_.pool.withdraw(is_it);
-    parts_.tell(LogLevel::warning, "claim lost", {{"id", claim.first.str()}, {"claim", claim.second}});
+    parts_.tell(LogLevel::warning, "claim lost", {{"id", claim.id.str()}, {"claim", claim.number}});
     parts_.pool.each_running(is_it, [this](const auto& signal) { parts_.timer.fire(signal, StopReason::claim_lost); });
 }
 

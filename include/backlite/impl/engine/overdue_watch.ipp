@@ -12,7 +12,7 @@ BACKLITE_DECL void OverdueWatch::look(const WorkerPool& pool, const core::QueueR
                                       const detail::SafeLogger& tell, Steady::time_point now) {
     if (now < next_look_) return;
     next_look_ = saturating_add(now, std::chrono::seconds{1});
-    std::vector<Overdue> overdue;
+    std::vector<detail::ClaimKey> overdue;
     for (const core::RunningTask& task : pool.running()) {
         const QueueConfig& queue = queues[task.queue].config();
         if (task.signal->reason() != StopReason::timeout) continue;
@@ -28,8 +28,8 @@ BACKLITE_DECL void OverdueWatch::look(const WorkerPool& pool, const core::QueueR
 }
 
 BACKLITE_DECL bool OverdueWatch::told(const core::RunningTask& task) const noexcept {
-    for (const Overdue& known : overdue_) {
-        if (known.claim == task.claim && known.id == task.id) return true;
+    for (const detail::ClaimKey& known : overdue_) {
+        if (known.number == task.claim && known.id == task.id) return true;
     }
     return false;
 }

@@ -119,14 +119,14 @@ BACKLITE_DECL std::vector<core::RunningTask> WorkerPool::running() const {
     return tasks;
 }
 
-BACKLITE_DECL std::vector<std::pair<TaskId, std::int64_t>> WorkerPool::claims() const {
-    std::vector<std::pair<TaskId, std::int64_t>> claims;
+BACKLITE_DECL std::vector<detail::ClaimKey> WorkerPool::claims() const {
+    std::vector<detail::ClaimKey> claims;
     const detail::LockGuard lock(mutex_);
     for (const Slot& slot : slots_) {
-        if (slot.signal) claims.emplace_back(slot.task.id, slot.task.claim);
+        if (slot.signal) claims.push_back({slot.task.id, slot.task.claim});
     }
     for (std::size_t i = next_ready_; i < ready_.size(); ++i) {
-        claims.emplace_back(ready_[i].task.id, ready_[i].task.claim);
+        claims.push_back({ready_[i].task.id, ready_[i].task.claim});
     }
     return claims;
 }

@@ -27,8 +27,8 @@ public:
     [[nodiscard]] bool write(const detail::AttemptResult& outcome);
 
     /// Shows that the holder of a claim lives. False if the claim is no longer held.
-    [[nodiscard]] bool extend(const TaskId& id, std::int64_t claim) {
-        return Run(db_, extend_, {id.str(), claim}).change() == 1;
+    [[nodiscard]] bool extend(const detail::ClaimKey& claim) {
+        return Run(db_, extend_, {claim.id.str(), claim.number}).change() == 1;
     }
 
 private:

@@ -269,7 +269,7 @@ TEST_CASE("run_cycle: a lease that is refused leaves the others") {
     Shop shop;
     for (const char* id : {"a", "b"}) {
         shop.add({.id = id, .claim = 1, .claimed_at = 5, .owner = 1});
-        shop.plan.leases.emplace_back(TaskId::from_text(id), 1);
+        shop.plan.leases.push_back({TaskId::from_text(id), 1});
     }
     shop.refuse("UPDATE ON backlite_tasks", "old.id = 'a'");
     const CycleResult result = shop.run_apart();

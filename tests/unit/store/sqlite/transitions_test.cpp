@@ -36,7 +36,9 @@ bool write(TestDatabase& database, const detail::AttemptResult& outcome) {
 
 bool extend(TestDatabase& database, const TaskId& task, std::int64_t number) {
     bool extended = false;
-    database.write([&](store::sqlite::Repository& repository) { extended = repository.outcomes.extend(task, number); });
+    database.write([&](store::sqlite::Repository& repository) {
+        extended = repository.outcomes.extend({task, number});
+    });
     return extended;
 }
 

@@ -80,10 +80,8 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
         });
     }
     for (std::size_t i = 0; i < plan.leases.size(); ++i) {
-        const auto& lease = plan.leases[i];
         bool held = true;
-        auto refused =
-            attempt("lease", std::to_string(i), [&] { held = repository.outcomes.extend(lease.first, lease.second); });
+        auto refused = attempt("lease", std::to_string(i), [&] { held = repository.outcomes.extend(plan.leases[i]); });
         if (refused) result.refused_leases.push_back({i, std::move(*refused)});
         if (!held) result.lost_leases.push_back(i);
     }
