@@ -145,7 +145,7 @@ private:
     /// page elsewhere led here, the browser would not send the cookie along with it (SameSite=Strict).
     Response welcome(const Call& call, std::string_view host) const;
 
-    Response refused() const;
+    Response refused(const Request& request) const;
 
     static Response finished(const Request& request, Response response);
 

@@ -1137,6 +1137,15 @@ TEST_CASE("Dashboard: the token lets in from this machine only") {
     CHECK(rig.dashboard->handle(request).status == 403);
 }
 
+TEST_CASE("Dashboard: a server that does not say who asks is told so, and not to send the token") {
+    Rig rig = with_token();
+    Request request = get(rig.dashboard->entrance());
+    request.remote_addr.clear();
+    const Response refused = rig.dashboard->handle(request);
+    CHECK(refused.status == 403);
+    CHECK(refused.body.find("must set Request::remote_addr") != std::string::npos);
+}
+
 TEST_CASE("Dashboard: the address with the token gives a cookie, and leads to one without it") {
     Rig rig = with_token();
     fill(rig);

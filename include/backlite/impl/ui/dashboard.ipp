@@ -95,7 +95,7 @@ BACKLITE_DECL Response Dashboard::guarded(const Request& request, std::string_vi
     if (request.headers.size() > 200) return plain(431, "Too many headers.\n");
     Call call{request};
     const TargetFault fault = parse_target(path, base, call.target);
-    if (!may_read(request, *host, call.target)) return refused();
+    if (!may_read(request, *host, call.target)) return refused(request);
     switch (fault) {
         case TargetFault::too_long: return plain(414, "The address is too long.\n");
         case TargetFault::malformed: return plain(400, "The address cannot be understood.\n");
@@ -152,7 +152,12 @@ BACKLITE_DECL Response Dashboard::welcome(const Call& call, std::string_view hos
     return response;
 }
 
-BACKLITE_DECL Response Dashboard::refused() const {
+BACKLITE_DECL Response Dashboard::refused(const Request& request) const {
+    if (!authorizes() && request.remote_addr.empty()) {
+        return plain(403,
+                     "Not allowed. Only local requests are answered, and this one has no address: the server must set "
+                     "Request::remote_addr.\n");
+    }
     if (!authorizes()) {
         return plain(403,
                      "Not allowed. Open the address that the program has printed: it holds a token. Programs on "

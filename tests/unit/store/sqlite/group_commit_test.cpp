@@ -529,7 +529,9 @@ TEST_CASE("GroupCommit: a lock that others hold for busy_timeout is a BusyError,
     Shop shop;
     Lock lock(shop);
     const std::string what = message_of<BusyError>([&] { shop.write(1, {30ms, {}}); });
-    CHECK(what == "database \"" + shop.config.database + "\" stayed locked by another connection for 30 ms");
+    CHECK(what ==
+          "database \"" + shop.config.database +
+              "\" stayed locked by another connection for 30 ms (inside a transaction of your own, add with tx)");
     lock.release();
     shop.write(2);
     CHECK(shop.rows() == "2");

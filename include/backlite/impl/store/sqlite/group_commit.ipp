@@ -71,7 +71,8 @@ BACKLITE_DECL bool GroupCommit::gives_up_locked(Operation& operation) {
         operation.error = thrown_by([&unseen = *unseen_] { throw unseen; });
     } else if (refusals_ > operation.refusals && Steady::now() >= operation.deadline) {
         operation.error = thrown_by([&] {
-            throw BusyError(detail::format("database \"{}\" stayed locked by another connection for {} ms",
+            throw BusyError(detail::format("database \"{}\" stayed locked by another connection for {} ms "
+                                           "(inside a transaction of your own, add with tx)",
                                            {connection_.file(), operation.patience.busy_timeout.count()}),
                             SQLITE_BUSY);
         });
