@@ -119,8 +119,7 @@ public:
 private:
     /// One claim of another client, as this one has seen it.
     struct Sighting {
-        TaskId id{};
-        std::int64_t claim = 0;
+        detail::ClaimKey key{};
         std::int64_t lease = 0;
         Steady::time_point since{};
         int looks = 0;

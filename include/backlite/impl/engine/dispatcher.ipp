@@ -288,9 +288,7 @@ BACKLITE_DECL void Dispatcher::settle(const store::CyclePlan& plan, store::Cycle
     std::vector<store::EndedAttempt> written = std::exchange(unwritten_, {});
     const detail::Ms wall = detail::to_ms(parts_.clock.now());
     for (const std::size_t index : result.lost_outcomes) {
-        parts_.tell(
-            LogLevel::warning, "outcome dropped: the claim was taken back",
-            {{"id", written[index].resolved.id.str()}, {"queue", parts_.queues[written[index].queue].config().name}});
+        tell_of(written[index], LogLevel::warning, "outcome dropped: the claim was taken back");
     }
     for (const std::size_t index : result.without_payload) {
         tell_of(written[index], LogLevel::warning, "outcome shortened: with its payload the row is too large");

@@ -120,7 +120,7 @@ BACKLITE_DECL int Liveness::observe(const store::sqlite::Patience& patience) {
             released = 0;
             for (const store::sqlite::ForeignClaim& claim : hung) {
                 bool done = false;
-                const auto refused = store::sqlite::attempt(apart, repository.db, "release", claim.id.str(),
+                const auto refused = store::sqlite::attempt(apart, repository.db, "release", claim.key.id.str(),
                                                             [&] { done = repository.upkeep.release_unchanged(claim); });
                 if (done && !refused) ++released;
             }
@@ -129,7 +129,7 @@ BACKLITE_DECL int Liveness::observe(const store::sqlite::Patience& patience) {
     for (Sighting& sighting : sightings_) sighting.writable = sighting.looks >= looks_needed - 1;
     for (const store::sqlite::ForeignClaim& claim : hung) {
         log_(LogLevel::warning, "task rescued",
-             {{"id", claim.id.str()}, {"reason", "its owner lives but gave no sign for release_after"}});
+             {{"id", claim.key.id.str()}, {"reason", "its owner lives but gave no sign for release_after"}});
     }
     return released;
 }
@@ -167,7 +167,7 @@ BACKLITE_DECL void Liveness::release_all(store::sqlite::Repository& repository, 
         return;
     }
     for (const store::sqlite::ForeignClaim& claim : repository.upkeep.claims_of(rescue.owner)) {
-        const std::string& id = claim.id.str();
+        const std::string& id = claim.key.id.str();
         if (apart->attempt(repository.db, "rescue " + id, [&] { repository.upkeep.release(claim); })) {
             rescue.refused.push_back(id);
         } else {
@@ -180,13 +180,13 @@ BACKLITE_DECL void Liveness::count_crashes(store::sqlite::Repository& repository
                                            const detail::OwnerRow& row, Rescue& rescue) {
     const std::vector<store::sqlite::RecordView> records = lock_.read_records(row.slot, row.workers);
     for (const store::sqlite::ForeignClaim& claim : repository.upkeep.claims_of(row.owner)) {
-        const store::sqlite::RecordView inside{static_cast<std::uint64_t>(claim.claim),
-                                               store::sqlite::hash_id(claim.id.str()),
+        const store::sqlite::RecordView inside{static_cast<std::uint64_t>(claim.key.number),
+                                               store::sqlite::hash_id(claim.key.id.str()),
                                                store::sqlite::RecordState::inside};
         if (std::find(records.begin(), records.end(), inside) == records.end()) continue;
-        (void)store::sqlite::attempt(apart, repository.db, "crash", claim.id.str(),
+        (void)store::sqlite::attempt(apart, repository.db, "crash", claim.key.id.str(),
                                      [&] { repository.upkeep.count_crash(claim); });
-        rescue.crashed.push_back(claim.id.str());
+        rescue.crashed.push_back(claim.key.id.str());
     }
 }
 
@@ -213,7 +213,7 @@ BACKLITE_DECL void Liveness::unlock(const std::vector<Rescue>& rescues) noexcept
 BACKLITE_DECL void Liveness::look_at(store::sqlite::ForeignClaim claim, Steady::time_point now,
                                      std::vector<Sighting>& seen,
                                      std::vector<store::sqlite::ForeignClaim>& hung) const {
-    Sighting sighting{claim.id, claim.claim, claim.lease, now, 1};
+    Sighting sighting{claim.key, claim.lease, now, 1};
     const Sighting* before = sighting_of(claim, seen.size());
     if (before != nullptr && before->lease == claim.lease) {
         sighting.since = before->since;
@@ -230,7 +230,7 @@ BACKLITE_DECL auto Liveness::sighting_of(const store::sqlite::ForeignClaim& clai
     const std::size_t count = sightings_.size();
     for (std::size_t i = 0; i < count; ++i) {
         const Sighting& sighting = sightings_[(place + i) % count];
-        if (sighting.claim == claim.claim && sighting.id == claim.id) return &sighting;
+        if (sighting.key == claim.key) return &sighting;
     }
     return nullptr;
 }

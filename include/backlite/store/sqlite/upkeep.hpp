@@ -27,8 +27,7 @@ namespace sqlite {
 
 /// A claim as others see it.
 struct ForeignClaim {
-    TaskId id{};
-    std::int64_t claim = 0;
+    detail::ClaimKey key{};
     std::int64_t lease = 0;
 };
 
@@ -69,17 +68,21 @@ public:
     [[nodiscard]] std::vector<ForeignClaim> claims_of(std::int64_t owner);
 
     /// Counts a process death inside the processor against a claim.
-    void count_crash(const ForeignClaim& claim) { Run(db_, count_crash_, {claim.id.str(), claim.claim}).change(); }
+    void count_crash(const ForeignClaim& claim) {
+        Run(db_, count_crash_, {claim.key.id.str(), claim.key.number}).change();
+    }
 
     /// Gives back all claims of an owner; how many there were.
     int release_all(std::int64_t owner) { return Run(db_, release_all_, {owner}).change(); }
 
     /// Gives back one claim, whatever its lease reads. False if it was given back already.
-    bool release(const ForeignClaim& claim) { return Run(db_, release_, {claim.id.str(), claim.claim}).change() == 1; }
+    bool release(const ForeignClaim& claim) {
+        return Run(db_, release_, {claim.key.id.str(), claim.key.number}).change() == 1;
+    }
 
     /// Gives back one claim whose lease still reads as it did. False if it changed.
     [[nodiscard]] bool release_unchanged(const ForeignClaim& claim) {
-        return Run(db_, release_unchanged_, {claim.id.str(), claim.claim, claim.lease}).change() == 1;
+        return Run(db_, release_unchanged_, {claim.key.id.str(), claim.key.number, claim.lease}).change() == 1;
     }
 
     /// When the oldest claim without an owner was taken; nullopt: there is none.

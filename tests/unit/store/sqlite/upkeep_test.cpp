@@ -139,8 +139,8 @@ TEST_CASE("Upkeep: the claims of an owner are its alone, with number and lease")
     database.execute("UPDATE backlite_tasks SET lease = 3 WHERE id = 'a'");
     const std::vector<ForeignClaim> claims = database.repository.upkeep.claims_of(9);
     REQUIRE(claims.size() == 1);
-    CHECK(claims[0].id.str() == "a");
-    CHECK(claims[0].claim == 4);
+    CHECK(claims[0].key.id.str() == "a");
+    CHECK(claims[0].key.number == 4);
     CHECK(claims[0].lease == 3);
     CHECK(database.repository.upkeep.claims_of(1).empty());
 }
@@ -150,8 +150,8 @@ TEST_CASE("Upkeep: a crash is counted against the claim in which it happened, an
     database.add({.id = "a", .claim = 4, .claimed_at = 5, .owner = 9});
     database.add({.id = "b", .claim = 4, .claimed_at = 5, .owner = 9});
     database.write([](store::sqlite::Repository& repository) {
-        repository.upkeep.count_crash({TaskId::from_text("a"), 4, 0});
-        repository.upkeep.count_crash({TaskId::from_text("b"), 3, 0});
+        repository.upkeep.count_crash({{TaskId::from_text("a"), 4}, 0});
+        repository.upkeep.count_crash({{TaskId::from_text("b"), 3}, 0});
     });
     CHECK(database.query("SELECT id, crashes, attempts FROM backlite_tasks ORDER BY id") == "a|1|0\nb|0|0");
 }
@@ -160,7 +160,7 @@ TEST_CASE("Upkeep: a crash counts although somebody else made the count negative
     TestDatabase database;
     database.add({.id = "a", .crashes = -5, .claim = 4, .claimed_at = 5, .owner = 9});
     database.write([](store::sqlite::Repository& repository) {
-        repository.upkeep.count_crash({TaskId::from_text("a"), 4, 0});
+        repository.upkeep.count_crash({{TaskId::from_text("a"), 4}, 0});
     });
     CHECK(database.query("SELECT crashes FROM backlite_tasks") == "1");
 }
@@ -172,7 +172,7 @@ TEST_CASE("Upkeep: a crash counts although a damaged table lost the count") {
     database.add({.id = "a", .claim = 4, .claimed_at = 5, .owner = 9});
     database.execute("UPDATE backlite_tasks SET crashes = NULL");
     database.write([](store::sqlite::Repository& repository) {
-        repository.upkeep.count_crash({TaskId::from_text("a"), 4, 0});
+        repository.upkeep.count_crash({{TaskId::from_text("a"), 4}, 0});
     });
     CHECK(database.query("SELECT crashes FROM backlite_tasks") == "1");
 }
@@ -181,7 +181,7 @@ TEST_CASE("Upkeep: crashes that cannot be counted any higher stay as they are") 
     TestDatabase database;
     database.add({.id = "a", .crashes = (std::numeric_limits<std::int64_t>::max)(), .claim = 4, .claimed_at = 5});
     database.write([](store::sqlite::Repository& repository) {
-        repository.upkeep.count_crash({TaskId::from_text("a"), 4, 0});
+        repository.upkeep.count_crash({{TaskId::from_text("a"), 4}, 0});
     });
     CHECK(database.query("SELECT crashes FROM backlite_tasks") == "9223372036854775807");
 }

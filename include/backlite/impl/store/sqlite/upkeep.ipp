@@ -43,7 +43,7 @@ BACKLITE_DECL std::vector<ForeignClaim> Upkeep::claims_of(std::int64_t owner) {
     std::vector<ForeignClaim> claims;
     Run run(db_, claims_of_, {owner});
     while (run.step()) {
-        claims.push_back({TaskId::from_text(std::string{run.bytes(0)}), run.integer(1), run.integer(2)});
+        claims.push_back({{TaskId::from_text(std::string{run.bytes(0)}), run.integer(1)}, run.integer(2)});
     }
     return claims;
 }
