@@ -32,6 +32,6 @@ set(BACKLITE_HEADERS
     testing/manual_clock
     # 7: the dashboard: text and requests, markup, pages and their other forms, what hosts include
     ui/text ui/request ui/html ui/payload ui/access ui/models
-    ui/chart ui/layout ui/history ui/overview_page ui/list_pages ui/task_page ui/json ui/metrics ui/pages ui/excuse
+    ui/chart ui/layout ui/history ui/overview_page ui/list_address ui/list_pages ui/task_page ui/json ui/metrics ui/pages ui/excuse
     ui/stylesheet ui/script ui/dashboard ui/mount
 )

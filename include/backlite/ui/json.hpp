@@ -14,7 +14,7 @@
 
 #include <fmt/format.h>
 
-#include <backlite/ui/list_pages.hpp>
+#include <backlite/ui/list_address.hpp>
 #include <backlite/ui/models.hpp>
 #include <backlite/ui/overview_page.hpp>
 #include <backlite/ui/task_page.hpp>

@@ -23,6 +23,7 @@
 #include <backlite/impl/ui/html.ipp>
 #include <backlite/impl/ui/json.ipp>
 #include <backlite/impl/ui/layout.ipp>
+#include <backlite/impl/ui/list_address.ipp>
 #include <backlite/impl/ui/list_pages.ipp>
 #include <backlite/impl/ui/metrics.ipp>
 #include <backlite/impl/ui/overview_page.ipp>
