@@ -3,9 +3,7 @@
 // AddOp: what `Client::add` returns; says when and where tasks are added, and adds them.
 
 #include <chrono>
-#include <cstdint>
 #include <exception>
-#include <limits>
 #include <new>
 #include <optional>
 #include <stop_token>

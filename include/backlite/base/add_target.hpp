@@ -3,7 +3,6 @@
 // The engine as seen by code that only adds tasks, so that such code compiles without the engine.
 
 #include <cstddef>
-#include <cstdint>
 #include <optional>
 #include <span>
 #include <stop_token>

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <cstdint>
 
 #include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>

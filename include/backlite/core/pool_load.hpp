@@ -4,7 +4,6 @@
 
 #include <chrono>
 #include <cstddef>
-#include <cstdint>
 
 #include <backlite/base/times.hpp>
 #include <backlite/version.hpp>

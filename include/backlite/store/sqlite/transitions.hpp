@@ -3,7 +3,6 @@
 // SQL that writes what became of a claim. Every statement names the claim's number: a worker whose claim was taken
 // away changes nothing.
 
-#include <cstdint>
 #include <string>
 
 #include <sqlite3.h>
