@@ -1,4 +1,4 @@
-# Compiles SOURCE and compares with its first line:
+# Compiles SOURCE, with declarations only since bodies have no part in it, and compares with its first line:
 #     // expect: TEXT        the compiler must stop with an error that contains TEXT
 #     // expect success      it must compile
 cmake_minimum_required(VERSION 3.25)
@@ -14,7 +14,7 @@ list(REMOVE_ITEM includes "" /usr/include /usr/include/)  # naming it would chan
 list(TRANSFORM includes PREPEND -I)
 execute_process(
     COMMAND ${CMAKE_COMMAND} -E env LC_ALL=C ${COMPILER} -std=c++20 -fsyntax-only -fmessage-length=0
-        -Werror=unused-result ${includes} ${SOURCE}
+        -Werror=unused-result -DBACKLITE_SEPARATE_COMPILATION ${includes} ${SOURCE}
     RESULT_VARIABLE result OUTPUT_VARIABLE output ERROR_VARIABLE output)
 
 if(expected STREQUAL "")
