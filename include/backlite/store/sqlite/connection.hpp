@@ -82,10 +82,6 @@ public:
     /// it is gone with the process. Errors: StorageError if it cannot be told.
     [[nodiscard]] const std::string* lost_file() const;
 
-    /// Keeps the end of the connection from writing its log into the database and from deleting the one that is there
-    /// now: others may have gone on without it.
-    void give_up_log() noexcept { sqlite3_db_config(handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr); }
-
     [[nodiscard]] bool in_transaction() noexcept { return sqlite3_get_autocommit(handle()) == 0; }
 
     /// Starts a write transaction. False if another connection kept the lock for the whole wait.
@@ -115,6 +111,10 @@ public:
 
 private:
     static SQLite::Database open(const ClientConfig& config);
+
+    /// Keeps the end of the connection from writing its log into the database and from deleting the one that is there
+    /// now: others may have gone on without it.
+    void give_up_log() noexcept { sqlite3_db_config(handle(), SQLITE_DBCONFIG_NO_CKPT_ON_CLOSE, 1, nullptr); }
 
     [[nodiscard]] static int to_int(Duration time) noexcept {
         constexpr int most = (std::numeric_limits<int>::max)();
