@@ -1,5 +1,6 @@
 # Checks the order of the layers in ROOT/include/backlite against the list in ROOT/cmake/headers.cmake, and that only
-# the bodies of platform/ know of the operating system, and only store/ of SQLite.
+# the bodies of platform/ know of the operating system, only store/ of SQLite, and only store/sqlite/transitions.hpp
+# takes claims and gives them back.
 #     cmake -D ROOT=. -P tests/layers/check.cmake
 cmake_minimum_required(VERSION 3.25)
 include(${ROOT}/cmake/headers.cmake)
@@ -47,6 +48,10 @@ function(check_file file header own_place)
     file(STRINGS ${file} first LIMIT_COUNT 2)
     if(NOT first STREQUAL "// SPDX-License-Identifier: MIT;#pragma once")
         fault("${name} does not begin with its licence and #pragma once")
+    endif()
+    file(STRINGS ${file} claims REGEX "SET [^\"]*claimed_at = |INSERT INTO [^\"]*backlite_tasks [^\"]*claimed_at")
+    if(claims AND NOT header STREQUAL "store/sqlite/transitions")
+        fault("${name} changes claimed_at, which is the business of store/sqlite/transitions.hpp")
     endif()
     file(STRINGS ${file} includes REGEX "^[ \t]*#[ \t]*include")
     foreach(line IN LISTS includes)

@@ -84,6 +84,12 @@ fresh_copy()
 file(WRITE ${WORK}/include/backlite/${highest}.hpp "// nothing else\n")
 expect_found("${highest}.hpp does not begin with its licence and #pragma once")
 
+foreach(sql IN ITEMS "UPDATE backlite_tasks SET owner = ?1, claimed_at = ?2" "INSERT INTO backlite_tasks (id, claimed_at)")
+    fresh_copy()
+    file(APPEND ${WORK}/include/backlite/store/sqlite/upkeep.hpp "const char* sql = \"${sql}\"\;\n")
+    expect_found("store/sqlite/upkeep.hpp changes claimed_at, which is the business of store/sqlite/transitions.hpp")
+endforeach()
+
 foreach(foreign IN ITEMS sqlite3.h SQLiteCpp/Database.h)
     foreach(file IN ITEMS engine/engine.hpp impl/transaction.ipp impl/platform/process.ipp)
         fresh_copy()

@@ -332,7 +332,7 @@ BACKLITE_DECL Engine::Adding::~Adding() {
 BACKLITE_DECL void Engine::Adding::insert(store::sqlite::Repository& repository) {
     count(repository.statistics);
     if (keep_worker()) {
-        repository.adds.insert_claimed(tasks_.front(), now_, owner_);
+        repository.transitions.insert_claimed(tasks_.front(), now_, owner_);
         return;
     }
     if (!std::exchange(unannounced_, true)) ++engine_.unannounced_;

@@ -120,8 +120,9 @@ BACKLITE_DECL int Liveness::observe(const store::sqlite::Patience& patience) {
             released = 0;
             for (const store::sqlite::ForeignClaim& claim : hung) {
                 bool done = false;
-                const auto refused = store::sqlite::attempt(apart, repository.db, "release", claim.key.id.str(),
-                                                            [&] { done = repository.upkeep.release_unchanged(claim); });
+                const auto refused = store::sqlite::attempt(apart, repository.db, "release", claim.key.id.str(), [&] {
+                    done = repository.transitions.release_unchanged(claim);
+                });
                 if (done && !refused) ++released;
             }
         },
@@ -163,12 +164,12 @@ BACKLITE_DECL std::vector<detail::OwnerRow> Liveness::rescue_dead(store::sqlite:
 BACKLITE_DECL void Liveness::release_all(store::sqlite::Repository& repository, store::sqlite::Isolation* apart,
                                          Rescue& rescue) {
     if (apart == nullptr) {
-        rescue.claims = repository.upkeep.release_all(rescue.owner);
+        rescue.claims = repository.transitions.release_all(rescue.owner);
         return;
     }
     for (const store::sqlite::ForeignClaim& claim : repository.upkeep.claims_of(rescue.owner)) {
         const std::string& id = claim.key.id.str();
-        if (apart->attempt(repository.db, "rescue " + id, [&] { repository.upkeep.release(claim); })) {
+        if (apart->attempt(repository.db, "rescue " + id, [&] { repository.transitions.release(claim); })) {
             rescue.refused.push_back(id);
         } else {
             ++rescue.claims;
@@ -185,7 +186,7 @@ BACKLITE_DECL void Liveness::count_crashes(store::sqlite::Repository& repository
                                                store::sqlite::RecordState::inside};
         if (std::find(records.begin(), records.end(), inside) == records.end()) continue;
         (void)store::sqlite::attempt(apart, repository.db, "crash", claim.key.id.str(),
-                                     [&] { repository.upkeep.count_crash(claim); });
+                                     [&] { repository.transitions.count_crash(claim); });
         rescue.crashed.push_back(claim.key.id.str());
     }
 }

@@ -31,19 +31,11 @@ public:
     /// Errors: StorageError; then some of the tasks may be inserted, and the caller rolls back.
     void insert(std::span<const detail::NewTask> tasks, detail::Ms created_at, std::optional<detail::Ms> wait_until);
 
-    /// Inserts one task that is due now as claimed by `owner`, under the claim number 1. Errors: as above.
-    void insert_claimed(const detail::NewTask& task, detail::Ms now, std::int64_t owner) {
-        Run(db_, insert_claimed_, {task.id.str(), now, task.queue, Blob{task.payload}, owner}).change();
-    }
-
 private:
     Handle db_;
     // `main.`, as in all that runs on a host's connection: it may have temporary tables of the same names.
     Statement insert_{
         "INSERT INTO main.backlite_tasks (id, created_at, queue, task, wait_until) VALUES (?1, ?2, ?3, ?4, ?5)"};
-    Statement insert_claimed_{
-        "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at, owner, claim) "
-        "VALUES (?1, ?2, ?3, ?4, ?2, ?5, 1)"};
 };
 
 /// Inserts tasks in the transaction of the host that is open on its connection: all of them or none, and nothing of it

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// SQL that finds due tasks and claims them. The cost of a claim depends on the rows claimed and on the queues that have
-// due rows, not on what else is in the table.
+// SQL that finds due tasks, for `Transitions` to claim them. The cost of a claim depends on the rows claimed and on the
+// queues that have due rows, not on what else is in the table.
 
 #include <algorithm>
 #include <cstddef>
@@ -22,6 +22,7 @@
 #include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/isolation.hpp>
 #include <backlite/store/sqlite/statement.hpp>
+#include <backlite/store/sqlite/transitions.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -30,7 +31,7 @@ namespace sqlite {
 
 class Claims {
 public:
-    explicit Claims(sqlite3* db) noexcept : db_{db} {}
+    Claims(sqlite3* db, Transitions& transitions) noexcept : db_{db}, transitions_(transitions) {}
 
     /// Reads the heads anew. `heads` is sorted by name.
     /// A loose index scan: one step per queue present, and no more steps than there are heads; if other queues use
@@ -92,6 +93,7 @@ private:
     void read_head_behind(store::QueueHead& head, const Rows& held);
 
     Handle db_;
+    Transitions& transitions_;
     // The bound on due leaves out what is no number, as a damaged file may hold it: taken for 0 it would be due for
     // ever, and never be found by a claim.
     Statement next_queue_{
@@ -109,12 +111,6 @@ private:
     Statement read_row_{
         "SELECT id, claim, attempts, crashes, length(task), CASE WHEN length(task) <= ?2 THEN task END "
         "FROM backlite_tasks WHERE rowid = ?1 AND claimed_at IS NULL"};
-    Statement name_row_{"UPDATE backlite_tasks SET id = ?2 WHERE rowid = ?1"};
-    // The largest number stays as it is: it cannot be raised, and a row that others gave it must not keep all the
-    // others of a batch from being claimed.
-    Statement claim_row_{
-        "UPDATE backlite_tasks SET claimed_at = ?2, owner = ?3, claim = min(claim, 9223372036854775806) + 1, lease = 0 "
-        "WHERE rowid = ?1"};
 };
 
 }  // namespace sqlite

@@ -19,12 +19,17 @@ namespace sqlite {
 /// Threads: those of its connection, one at a time. REQUIRES: goes before its connection does.
 struct Repository {
     explicit Repository(sqlite3* handle) noexcept
-        : db{handle}, adds(handle), claims(handle), outcomes(handle), statistics(handle), upkeep(handle) {}
+        : db{handle},
+          adds(handle),
+          transitions(handle),
+          claims(handle, transitions),
+          statistics(handle),
+          upkeep(handle) {}
 
     Handle db;
     AddStatements adds;
+    Transitions transitions;
     Claims claims;
-    Transitions outcomes;
     Statistics statistics;
     Upkeep upkeep;
 };

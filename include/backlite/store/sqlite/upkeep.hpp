@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// SQL for the clients on a file, for taking back claims that nobody holds any more, and for deleting what has expired.
+// SQL for the clients on a file, for finding claims that nobody holds any more, for times that a wrong clock has made,
+// and for deleting what has expired.
 
 #include <algorithm>
 #include <cstdint>
@@ -16,20 +17,15 @@
 #include <backlite/base/rows.hpp>
 #include <backlite/base/times.hpp>
 #include <backlite/error.hpp>
-#include <backlite/store/sqlite/claims.hpp>
+#include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/statement.hpp>
+#include <backlite/store/sqlite/transitions.hpp>
 #include <backlite/version.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
-
-/// A claim as others see it.
-struct ForeignClaim {
-    detail::ClaimKey key{};
-    std::int64_t lease = 0;
-};
 
 /// What came of looking for times that a wrong clock has made.
 struct Mended {
@@ -67,36 +63,11 @@ public:
 
     [[nodiscard]] std::vector<ForeignClaim> claims_of(std::int64_t owner);
 
-    /// Counts a process death inside the processor against a claim.
-    void count_crash(const ForeignClaim& claim) {
-        Run(db_, count_crash_, {claim.key.id.str(), claim.key.number}).change();
-    }
-
-    /// Gives back all claims of an owner; how many there were.
-    int release_all(std::int64_t owner) { return Run(db_, release_all_, {owner}).change(); }
-
-    /// Gives back one claim, whatever its lease reads. False if it was given back already.
-    bool release(const ForeignClaim& claim) {
-        return Run(db_, release_, {claim.key.id.str(), claim.key.number}).change() == 1;
-    }
-
-    /// Gives back one claim whose lease still reads as it did. False if it changed.
-    [[nodiscard]] bool release_unchanged(const ForeignClaim& claim) {
-        return Run(db_, release_unchanged_, {claim.key.id.str(), claim.key.number, claim.lease}).change() == 1;
-    }
-
     /// When the oldest claim without an owner was taken; nullopt: there is none.
     [[nodiscard]] std::optional<detail::Ms> oldest_ownerless();
 
-    /// Gives back up to `limit` claims without an owner that were taken at `claimed_at` or before, the oldest first;
-    /// how many.
-    int release_ownerless(detail::Ms claimed_at, int limit) {
-        return Run(db_, release_ownerless_, {claimed_at, limit}).change();
-    }
-
-    /// The rows that `release_ownerless` changes without a limit, in its order, and the change of one of them.
+    /// The rows that `Transitions::release_ownerless` changes without a limit, in its order.
     [[nodiscard]] std::vector<std::int64_t> ownerless(detail::Ms claimed_at) { return rows(ownerless_, {claimed_at}); }
-    void release_ownerless_row(std::int64_t row) { Run(db_, release_ownerless_row_, {row}).change(); }
 
     /// Looks through up to `limit` tasks of a queue that are due after `now` and after `from`, in the order of their
     /// due times. Those that wait because the wall clock was ahead of `now` once become due as they would be otherwise:
@@ -106,11 +77,9 @@ public:
     /// clock was set back, zero if that is not known.
     Mended mend(std::string_view queue, detail::Ms now, detail::Ms from, Duration jump, int limit);
 
-    /// The same for what is claimed, so that it does not wait for a time that it was due at already once it is given
-    /// back or fails, and that claims without owner lapse. How many were changed.
-    int mend_claims(detail::Ms now) {
-        return Run(db_, mend_claims_, {now}).change() + Run(db_, mend_ownerless_, {now}).change();
-    }
+    /// The same for what is claimed by a client, so that it does not wait for a time that it was due at already once it
+    /// is given back or fails. How many were changed.
+    int mend_claims(detail::Ms now) { return Run(db_, mend_claims_, {now}).change(); }
 
     /// Deletes up to `limit` completed tasks that have expired, oldest first; how many there were.
     int purge(detail::Ms now, int limit) { return Run(db_, purge_, {now, limit}).change(); }
@@ -151,31 +120,14 @@ private:
     Statement claims_of_{
         "SELECT id, claim, lease FROM backlite_tasks INDEXED BY backlite_tasks_owner "
         "WHERE owner IS NOT NULL AND owner = ?1"};
-    Statement count_crash_{
-        "UPDATE backlite_tasks SET crashes = min(max(ifnull(crashes, 0), 0), 9223372036854775806) + 1 "
-        "WHERE id = ?1 AND claim = ?2"};
-    Statement release_all_{
-        "UPDATE backlite_tasks INDEXED BY backlite_tasks_owner SET claimed_at = NULL, owner = NULL "
-        "WHERE owner IS NOT NULL AND owner = ?1"};
-    Statement release_{
-        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL "
-        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
-    Statement release_unchanged_{
-        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL "
-        "WHERE id = ?1 AND claim = ?2 AND lease = ?3 AND claimed_at IS NOT NULL"};
     // The bound leaves out what is no number, as a damaged file may hold it: such a claim never lapses.
     Statement oldest_ownerless_{
         "SELECT claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= 9223372036854775807 "
         "ORDER BY claimed_at LIMIT 1"};
-    Statement release_ownerless_{
-        "UPDATE backlite_tasks SET claimed_at = NULL WHERE rowid IN (SELECT rowid FROM backlite_tasks "
-        "INDEXED BY backlite_tasks_ownerless WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 "
-        "ORDER BY claimed_at LIMIT ?2)"};
     Statement ownerless_{
         "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 ORDER BY claimed_at"};
-    Statement release_ownerless_row_{"UPDATE backlite_tasks SET claimed_at = NULL WHERE rowid = ?1"};
     // The bounds leave out what is no number, as a damaged file may hold it.
     Statement last_of_piece_{
         "SELECT due FROM backlite_tasks INDEXED BY backlite_tasks_due "
@@ -195,9 +147,6 @@ private:
     Statement mend_claims_{
         "UPDATE backlite_tasks INDEXED BY backlite_tasks_owner "
         "SET created_at = min(created_at, ?1), wait_until = min(wait_until, ?1) WHERE owner IS NOT NULL AND due > ?1"};
-    Statement mend_ownerless_{
-        "UPDATE backlite_tasks INDEXED BY backlite_tasks_ownerless SET claimed_at = ?1 WHERE claimed_at IS NOT NULL "
-        "AND owner IS NULL AND claimed_at > ?1 AND claimed_at <= 9223372036854775807"};
     Statement purge_{
         "DELETE FROM backlite_tasks_completed WHERE rowid IN (SELECT rowid FROM backlite_tasks_completed "
         "INDEXED BY backlite_tasks_completed_expires WHERE expires_at IS NOT NULL AND expires_at <= ?1 "

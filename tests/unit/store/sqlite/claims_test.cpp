@@ -238,7 +238,7 @@ TEST_CASE("Claims: a row without id gets a name, by which its outcome can be wri
     CHECK(result.tasks[1].id.str() == "unnamed-2-10000");
     bool written = false;
     shop.write([&](store::sqlite::Repository& repository) {
-        written = repository.outcomes.write(
+        written = repository.transitions.write(
             {.id = result.tasks[0].id, .claim = result.tasks[0].claim, .resolution = detail::RowChange::complete});
     });
     CHECK(written);

@@ -188,6 +188,14 @@ TEST_CASE("run_cycle: many claims without owner lapse piece by piece, and it say
     CHECK(shop.query("SELECT id FROM backlite_tasks WHERE claimed_at IS NOT NULL") == "new");
 }
 
+TEST_CASE("run_cycle: a claim without owner that a clock ahead has dated counts as taken now") {
+    Shop shop;
+    shop.add({.id = "theirs", .claim = 1, .claimed_at = now + 5ms});
+    shop.plan.mend = {Ms{}};
+    CHECK(shop.run().mended == 1);
+    CHECK(shop.query("SELECT claimed_at FROM backlite_tasks") == "1000000");
+}
+
 TEST_CASE("run_cycle: mends times of a wrong clock in its own queues, piece by piece, and says when it is done") {
     Shop shop;
     for (int i = 0; i < store::sqlite::upkeep_chunk + 1; ++i)

@@ -86,7 +86,7 @@ public:
         REQUIRE(claimed.tasks[0].id.str().starts_with("due-"));
         steps.outcomes = steps_of([&] {
             for (const detail::ClaimedTask& task : claimed.tasks) {
-                REQUIRE(repository.outcomes.write(
+                REQUIRE(repository.transitions.write(
                     {.id = task.id, .claim = task.claim, .resolution = detail::RowChange::complete, .keep_row = true}));
             }
         });
@@ -94,13 +94,13 @@ public:
             (void)repository.upkeep.owners();
             REQUIRE(repository.upkeep.claim_holders().front() == dead);
             for (const store::sqlite::ForeignClaim& claim : repository.upkeep.claims_of(dead)) {
-                repository.upkeep.count_crash(claim);
+                repository.transitions.count_crash(claim);
             }
-            REQUIRE(repository.upkeep.release_all(dead) == 5);
+            REQUIRE(repository.transitions.release_all(dead) == 5);
         });
         steps.lapse = steps_of([&] {
             REQUIRE(repository.upkeep.oldest_ownerless() == Ms{1});
-            REQUIRE(repository.upkeep.release_ownerless(Ms{2}, 10) == 1);
+            REQUIRE(repository.transitions.release_ownerless(Ms{2}, 10) == 1);
         });
         steps.purge = steps_of([&] {
             REQUIRE(repository.upkeep.next_expiry() == Ms{10});

@@ -19,6 +19,9 @@ using backlite_test::TaskRow;
 using backlite_test::TestDatabase;
 using detail::Ms;
 using detail::Us;
+using store::sqlite::ForeignClaim;
+using store::sqlite::Transitions;
+using namespace std::chrono_literals;
 
 const TaskId id = TaskId::from_text("a");
 constexpr std::int64_t claim = 3;
@@ -30,16 +33,24 @@ TaskRow claimed_row() {
 
 bool write(TestDatabase& database, const detail::AttemptResult& outcome) {
     bool written = false;
-    database.write([&](store::sqlite::Repository& repository) { written = repository.outcomes.write(outcome); });
+    database.write([&](store::sqlite::Repository& repository) { written = repository.transitions.write(outcome); });
     return written;
 }
 
 bool extend(TestDatabase& database, const TaskId& task, std::int64_t number) {
     bool extended = false;
     database.write([&](store::sqlite::Repository& repository) {
-        extended = repository.outcomes.extend({task, number});
+        extended = repository.transitions.extend({task, number});
     });
     return extended;
+}
+
+/// Runs `work(Transitions&)` in a write transaction and returns what it does.
+template <class Work>
+auto change(TestDatabase& database, Work work) {
+    std::optional<decltype(work(database.repository.transitions))> result;
+    database.write([&](store::sqlite::Repository& repository) { result = work(repository.transitions); });
+    return *result;
 }
 
 /// Everything in both tables.
@@ -367,12 +378,126 @@ TEST_CASE("Outcomes: attempts that cannot be raised stay, and the outcome is wri
         detail::AttemptResult outcome = resolved(resolution);
         outcome.spends_attempt = outcome.keep_row = true;
         bool written = false;
-        database.write([&](store::sqlite::Repository& repository) { written = repository.outcomes.write(outcome); });
+        database.write([&](store::sqlite::Repository& repository) { written = repository.transitions.write(outcome); });
         CHECK(written);
         const char* const table =
             resolution == detail::RowChange::retry ? "backlite_tasks" : "backlite_tasks_completed";
         CHECK(database.query(fmt::format("SELECT attempts FROM {}", table)) == "9223372036854775807");
     }
+}
+
+TEST_CASE("Transitions: a crash is counted against the claim in which it happened, and no other") {
+    TestDatabase database;
+    database.add({.id = "a", .claim = 4, .claimed_at = 5, .owner = 9});
+    database.add({.id = "b", .claim = 4, .claimed_at = 5, .owner = 9});
+    database.write([](store::sqlite::Repository& repository) {
+        repository.transitions.count_crash({{TaskId::from_text("a"), 4}, 0});
+        repository.transitions.count_crash({{TaskId::from_text("b"), 3}, 0});
+    });
+    CHECK(database.query("SELECT id, crashes, attempts FROM backlite_tasks ORDER BY id") == "a|1|0\nb|0|0");
+}
+
+TEST_CASE("Transitions: a crash counts although somebody else made the count negative") {
+    TestDatabase database;
+    database.add({.id = "a", .crashes = -5, .claim = 4, .claimed_at = 5, .owner = 9});
+    database.write([](store::sqlite::Repository& repository) {
+        repository.transitions.count_crash({{TaskId::from_text("a"), 4}, 0});
+    });
+    CHECK(database.query("SELECT crashes FROM backlite_tasks") == "1");
+}
+
+TEST_CASE("Transitions: a crash counts although a damaged table lost the count") {
+    TestDatabase database;
+    SQLite::Database stranger = database.stranger();
+    backlite_test::loosen(stranger);
+    database.add({.id = "a", .claim = 4, .claimed_at = 5, .owner = 9});
+    database.execute("UPDATE backlite_tasks SET crashes = NULL");
+    database.write([](store::sqlite::Repository& repository) {
+        repository.transitions.count_crash({{TaskId::from_text("a"), 4}, 0});
+    });
+    CHECK(database.query("SELECT crashes FROM backlite_tasks") == "1");
+}
+
+TEST_CASE("Transitions: crashes that cannot be counted any higher stay as they are") {
+    TestDatabase database;
+    database.add({.id = "a", .crashes = (std::numeric_limits<std::int64_t>::max)(), .claim = 4, .claimed_at = 5});
+    database.write([](store::sqlite::Repository& repository) {
+        repository.transitions.count_crash({{TaskId::from_text("a"), 4}, 0});
+    });
+    CHECK(database.query("SELECT crashes FROM backlite_tasks") == "9223372036854775807");
+}
+
+TEST_CASE("Transitions: all claims of an owner go back, those of others stay") {
+    TestDatabase database;
+    database.add({.id = "a", .attempts = 2, .claim = 4, .claimed_at = 5, .owner = 9});
+    database.add({.id = "b", .claim = 6, .claimed_at = 5, .owner = 2});
+    database.add({.id = "c", .claim = 1, .claimed_at = 5, .owner = 9});
+    database.add({.id = "d", .claimed_at = 5});
+    CHECK(change(database, [](Transitions& transitions) { return transitions.release_all(9); }) == 2);
+    CHECK(database.query("SELECT id, claimed_at, owner, claim, attempts FROM backlite_tasks ORDER BY id") ==
+          "a|NULL|NULL|4|2\nb|5|2|6|0\nc|NULL|NULL|1|0\nd|5|NULL|0|0");
+    CHECK(change(database, [](Transitions& transitions) { return transitions.release_all(9); }) == 0);
+}
+
+TEST_CASE("Transitions: a claim goes back if its lease reads as it did") {
+    TestDatabase database;
+    database.add({.id = "a", .claim = 4, .claimed_at = 5, .owner = 9});
+    const ForeignClaim seen = database.repository.upkeep.claims_of(9).at(0);
+    CHECK(change(database, [&](Transitions& transitions) { return transitions.release_unchanged(seen); }));
+    CHECK(database.query("SELECT claimed_at, owner, claim FROM backlite_tasks") == "NULL|NULL|4");
+}
+
+TEST_CASE("Transitions: a claim stays if its holder gave a sign of life, or is another by now") {
+    TestDatabase database;
+    database.add({.id = "a", .claim = 4, .claimed_at = 5, .owner = 9});
+    const ForeignClaim seen = database.repository.upkeep.claims_of(9).at(0);
+    const auto release = [&] {
+        return change(database, [&](Transitions& transitions) { return transitions.release_unchanged(seen); });
+    };
+    database.execute("UPDATE backlite_tasks SET lease = lease + 1");
+    CHECK_FALSE(release());
+    database.execute("UPDATE backlite_tasks SET lease = 0, claim = 5");
+    CHECK_FALSE(release());
+    database.execute("UPDATE backlite_tasks SET claim = 4, claimed_at = NULL");
+    CHECK_FALSE(release());
+}
+
+TEST_CASE("Transitions: a claim without owner whose time is no number, as a damaged file may hold it, never lapses") {
+    TestDatabase database;
+    SQLite::Database stranger = database.stranger();
+    backlite_test::loosen(stranger);
+    stranger.exec(
+        "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at) VALUES ('a', 1, 'mail', x'7b7d', "
+        "'text')");
+    CHECK(database.repository.upkeep.oldest_ownerless() == std::nullopt);
+    CHECK(change(database, [](Transitions& transitions) { return transitions.release_ownerless(Ms{1'000'000}, 10); }) ==
+          0);
+}
+
+TEST_CASE("Transitions: claims without owner lapse by their time, others do not") {
+    TestDatabase database;
+    database.add({.id = "a", .claim = 1, .claimed_at = 10, .owner = 1});
+    database.add({.id = "b", .claim = 1, .claimed_at = 20});
+    database.add({.id = "c", .claim = 1, .claimed_at = 21});
+    CHECK(change(database, [](Transitions& transitions) { return transitions.release_ownerless(Ms{20}, 10); }) == 1);
+    CHECK(database.query("SELECT id, claimed_at, claim FROM backlite_tasks ORDER BY id") == "a|10|1\nb|NULL|1\nc|21|1");
+}
+
+TEST_CASE("Transitions: claims without owner lapse in pieces, the oldest first") {
+    TestDatabase database;
+    for (const int time : {12, 10, 11}) database.add({.id = std::to_string(time), .claim = 1, .claimed_at = time});
+    CHECK(change(database, [](Transitions& transitions) { return transitions.release_ownerless(Ms{20}, 2); }) == 2);
+    CHECK(database.query("SELECT id FROM backlite_tasks WHERE claimed_at IS NOT NULL") == "12");
+}
+
+TEST_CASE("Transitions: a claim without owner from a time that is still to come counts as taken now") {
+    static constexpr Ms now{50'000};
+    TestDatabase database;
+    database.add({.id = "a", .claim = 1, .claimed_at = now + 1'000'000ms});
+    database.add({.id = "b", .claim = 1, .claimed_at = now - 5ms});
+    database.add({.id = "c", .created_at = 1, .claim = 1, .claimed_at = now + 1'000'000ms, .owner = 3});
+    CHECK(change(database, [](Transitions& transitions) { return transitions.mend_ownerless(now); }) == 1);
+    CHECK(database.query("SELECT id, claimed_at FROM backlite_tasks ORDER BY id") == "a|50000\nb|49995\nc|1050000");
 }
 
 }  // namespace

@@ -121,7 +121,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         task.queue = candidate.queue;
         task.due = candidate.due;
         task.cost = cost;
-        task.claim = (std::min)(run.integer(1), most_claims - 1) + 1;  // as claim_row_ does
+        task.claim = (std::min)(run.integer(1), most_claims - 1) + 1;  // as Transitions::claim does
         task.attempts = (std::max)(run.integer(2), std::int64_t{0});
         task.crashes = (std::max)(run.integer(3), std::int64_t{0});
         const auto size = static_cast<std::size_t>(run.integer(4));
@@ -145,10 +145,9 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         if (nameless) {
             // A text primary key may be NULL in SQLite; such a row gets a name that an outcome can be written by.
             task.id = TaskId::from_text(detail::format("unnamed-{}-{}", {candidate.row, request.now.count()}));
-            Run(db_, name_row_, {candidate.row, task.id.str()}).change();
+            transitions_.name(candidate.row, task.id);
         }
-        if (Run(db_, claim_row_, {candidate.row, request.now, request.owner}).change() == 1) return;
-        throw StorageError("the claim of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
+        transitions_.claim(candidate.row, request.now, request.owner);
     });
     if (refused) {
         result.refused.push_back({nameless ? std::string{} : task.id.str(), candidate.queue, *refused});

@@ -41,7 +41,7 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
     if (!plan.mend.empty()) {
         // Before the outcomes: those say when to run again by the clock as it is now.
         result.refused_jump = attempt("jump", "", [&] {
-            result.mended = repository.upkeep.mend_claims(wall);
+            result.mended = repository.upkeep.mend_claims(wall) + repository.transitions.mend_ownerless(wall);
             result.mend_next = plan.mend;
             for (std::size_t i = 0; i < heads.size(); ++i) {
                 detail::Ms& next = result.mend_next[i];
@@ -58,7 +58,7 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
         const store::EndedAttempt& finished = outcomes[i];
         bool held = false;
         const auto write = [&](const detail::AttemptResult& outcome) {
-            return attempt("outcome", std::to_string(i), [&] { held = repository.outcomes.write(outcome); });
+            return attempt("outcome", std::to_string(i), [&] { held = repository.transitions.write(outcome); });
         };
         auto refused = write(finished.resolved);
         if (refused && refused->code() == SQLITE_TOOBIG) {
@@ -81,7 +81,8 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
     }
     for (std::size_t i = 0; i < plan.leases.size(); ++i) {
         bool held = true;
-        auto refused = attempt("lease", std::to_string(i), [&] { held = repository.outcomes.extend(plan.leases[i]); });
+        auto refused =
+            attempt("lease", std::to_string(i), [&] { held = repository.transitions.extend(plan.leases[i]); });
         if (refused) result.refused_leases.push_back({i, std::move(*refused)});
         if (!held) result.lost_leases.push_back(i);
     }
@@ -94,11 +95,11 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
         result.purge_left = static_cast<int>(rows.size()) - result.purged;
     }
     if (plan.lapse && apart == nullptr) {
-        result.lapsed = repository.upkeep.release_ownerless(plan.lapse_until, upkeep_chunk);
+        result.lapsed = repository.transitions.release_ownerless(plan.lapse_until, upkeep_chunk);
         result.lapse_left = repository.upkeep.oldest_ownerless().value_or(store::never) <= plan.lapse_until;
     } else if (plan.lapse) {
         result.lapsed = each_row("lapse", repository.upkeep.ownerless(plan.lapse_until), result.refused_lapse,
-                                 [&](std::int64_t row) { repository.upkeep.release_ownerless_row(row); });
+                                 [&](std::int64_t row) { repository.transitions.release_ownerless_row(row); });
     }
     result.heads = heads;
     if (plan.claim.limit > 0) result.claimed = repository.claims.claim(plan.claim, result.heads, apart);
