@@ -39,6 +39,7 @@
 #include <events.hpp>
 #include <patience.hpp>
 #include <temp_folder.hpp>
+#include <usual_durability.hpp>
 
 namespace backlite_test {
 
@@ -345,12 +346,12 @@ private:
     std::vector<std::string> lines_{};
 };
 
-/// The settings that most tests start from: quick commits, few workers.
+/// The settings that most tests start from: few workers, and quick commits if nobody chose others.
 [[nodiscard]] inline backlite::ClientConfig quick(std::string database, unsigned workers = 2) {
     backlite::ClientConfig config;
     config.database = std::move(database);
     config.num_workers = workers;
-    config.durability = backlite::Durability::process;
+    config.durability = usual_durability();
     return config;
 }
 

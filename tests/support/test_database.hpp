@@ -18,6 +18,7 @@
 
 #include <row_time.hpp>
 #include <temp_folder.hpp>
+#include <usual_durability.hpp>
 
 namespace backlite_test {
 
@@ -89,7 +90,7 @@ struct TaskRow {
 [[nodiscard]] inline backlite::ClientConfig quick_config(const std::string& file) {
     backlite::ClientConfig config;
     config.database = file;
-    config.durability = backlite::Durability::process;
+    config.durability = usual_durability();
     return config;
 }
 
