@@ -2,6 +2,7 @@
 #pragma once
 // What each page asks of a file: one function for each, which answers with a model.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -46,13 +47,13 @@ class PageReads {
 public:
     static constexpr std::int64_t most_counted = 10'000;  ///< of what waits, beside a list of it
 
-    /// `database`: its name, for asking who is alive. `now` is wall-clock UTC in milliseconds.
+    /// `database`: its name, for asking who is alive. `now` is wall-clock UTC.
     /// REQUIRES: `queries` and `database` live as long.
-    PageReads(Queries& queries, const std::string& database, std::int64_t now) noexcept
+    PageReads(Queries& queries, const std::string& database, detail::Ms now) noexcept
         : queries_(queries), database_(database), now_(now) {}
 
-    /// `queue`: the one that it is of; all if empty. `zone`: of its days, in minutes ahead of UTC.
-    [[nodiscard]] Overview overview(Period period, const std::string& queue, std::int64_t zone);
+    /// `queue`: the one that it is of; all if empty. `zone`: of its days, how far it is ahead of UTC.
+    [[nodiscard]] Overview overview(Period period, const std::string& queue, std::chrono::minutes zone);
 
     /// Claimed tasks of one queue, or of all if `queue` is empty.
     [[nodiscard]] TaskList running(const std::string& queue, const Extent& extent);
@@ -81,7 +82,7 @@ public:
     [[nodiscard]] Metrics metrics();
 
     /// The due time of the task that has waited longest; nullopt if none waits.
-    [[nodiscard]] std::optional<std::int64_t> oldest_due() { return queries_.queues.oldest_due(now_); }
+    [[nodiscard]] std::optional<detail::Ms> oldest_due() { return queries_.queues.oldest_due(now_); }
 
 private:
     /// With what their records say.
@@ -102,7 +103,7 @@ private:
 
     Queries& queries_;
     const std::string& database_;
-    const std::int64_t now_;
+    const detail::Ms now_;
 };
 
 }  // namespace admin

@@ -55,6 +55,8 @@ public:
     friend constexpr Unit operator-(StoredTime later, StoredTime sooner) noexcept {
         return Unit{saturating_difference(later.count_, sooner.count_)};
     }
+    /// How much of a step of that length is over, if a step began at the epoch; negative before that.
+    friend constexpr Unit operator%(StoredTime time, Unit step) noexcept { return Unit{time.count_ % step.count()}; }
 
 private:
     std::int64_t count_ = 0;

@@ -2,8 +2,9 @@
 #pragma once
 // What those who look at a file are shown, as plain values between SQL on one side and HTML, JSON and metrics on the
 // other.
-// Times are milliseconds since the epoch. Texts are as the rows hold them, any bytes, cut to a bound.
+// Texts are as the rows hold them, any bytes, cut to a bound.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -53,7 +54,7 @@ struct Process {
     std::int64_t owner = 0;
     unsigned slot = 0;
     std::int64_t workers = 0;
-    std::int64_t started_at = 0;
+    detail::Ms started_at{};
     std::int64_t version = 0;
     std::optional<bool> alive{};                  ///< nullopt: could not be told
     std::optional<std::vector<Inside>> inside{};  ///< what its workers are inside of; nullopt: could not be told
@@ -71,14 +72,14 @@ struct QueueSummary {
     Count retrying{};                          ///< scheduled after a failed attempt
     Count claimed{};                           ///< held by a process
     std::optional<std::uint64_t> running = 0;  ///< of those, the ones a worker is inside of; nullopt: not known
-    std::optional<std::int64_t> oldest_due{};  ///< of the waiting
-    std::optional<std::int64_t> next_due{};    ///< of the scheduled
+    std::optional<detail::Ms> oldest_due{};    ///< of the waiting
+    std::optional<detail::Ms> next_due{};      ///< of the scheduled
     // Of the period; see Overview::counted:
     std::uint64_t succeeded = 0;
     std::uint64_t failed = 0;
-    std::uint64_t attempts = 0;       ///< that ended
-    std::int64_t total_duration = 0;  ///< of the attempts
-    std::uint64_t added = 0;          ///< only from the statistics
+    std::uint64_t attempts = 0;   ///< that ended
+    detail::Us total_duration{};  ///< of the attempts
+    std::uint64_t added = 0;      ///< only from the statistics
 };
 
 /// What happened in a stretch of time.
@@ -86,33 +87,33 @@ struct Counted {
     std::uint64_t succeeded = 0;
     std::uint64_t failed = 0;    ///< for good
     std::uint64_t attempts = 0;  ///< that ended
-    std::int64_t duration = 0;   ///< of the attempts
+    detail::Us duration{};       ///< of the attempts
     // Only from the statistics:
     std::uint64_t added = 0;
     std::uint64_t retried = 0;  ///< failed attempts that another follows
     std::uint64_t started = 0;  ///< attempts
-    std::int64_t wait_ms = 0;   ///< from due to start, of those started
+    Duration wait{};            ///< from due to start, of those started
 
     Counted& operator+=(const Counted& other) noexcept;
 };
 
 /// One step of a chart's time.
 struct Bucket : Counted {
-    std::int64_t max_duration = 0;  ///< of one attempt; 0 if that is not known
-    std::uint64_t due = 0;          ///< of the tasks still to come; bucket 0 begins now
-    std::uint64_t backlog = 0;      ///< unfinished tasks at its end; only where Overview::counted
+    detail::Us max_duration{};  ///< of one attempt; 0 if that is not known
+    std::uint64_t due = 0;      ///< of the tasks still to come; bucket 0 begins now
+    std::uint64_t backlog = 0;  ///< unfinished tasks at its end; only where Overview::counted
 };
 
 /// One day by somebody's clock.
 struct Day {
-    std::int64_t from = 0;
-    std::int64_t counted_from = 0;  ///< later than `from`: what happened before was not counted, or not looked at
+    detail::Ms from{};
+    detail::Ms counted_from{};  ///< later than `from`: what happened before was not counted, or not looked at
     Counted counted{};
 };
 
-/// What an overview covers: `period_ms` of finished tasks, and as much of tasks to come, each in `steps` buckets.
+/// What an overview covers: `length` of finished tasks, and as much of tasks to come, each in `steps` buckets.
 struct Period {
-    std::int64_t period_ms = 3'600'000;
+    Duration length = std::chrono::hours{1};
     std::size_t steps = 60;
 };
 
@@ -123,19 +124,19 @@ struct Overview {
     bool more_queues = false;  ///< there are queues that are not in `queues`
     std::vector<Process> processes{};
     bool knows_processes = false;  ///< false for files of Go programs
-    std::int64_t step_ms = 0;      ///< width of a bucket
-    std::int64_t from = 0;         ///< start of the first bucket of finished tasks
+    Duration step{};               ///< width of a bucket
+    detail::Ms from{};             ///< start of the first bucket of finished tasks
     std::vector<Bucket> buckets{};
     /// From the statistics, of all tasks; else from the finished tasks that are kept, each for one attempt.
     bool counted = false;
-    std::int64_t counted_from = 0;              ///< where the statistics begin
-    std::int64_t covered_from = 0;              ///< what finished before this was not looked at, or not counted
-    bool finished_cut = false;                  ///< more may have finished in the period than were counted
-    bool due_cut = false;                       ///< more tasks may be to come than were counted
-    bool backlog_cut = false;                   ///< more may be unfinished now than were counted
-    bool rows_cut = false;                      ///< only the first rows of a file without our indexes were looked at
-    std::vector<Day> days{};                    ///< newest first; none where the statistics are not there
-    std::optional<std::int64_t> next_change{};  ///< when time alone changes what is shown
+    detail::Ms counted_from{};                ///< where the statistics begin
+    detail::Ms covered_from{};                ///< what finished before this was not looked at, or not counted
+    bool finished_cut = false;                ///< more may have finished in the period than were counted
+    bool due_cut = false;                     ///< more tasks may be to come than were counted
+    bool backlog_cut = false;                 ///< more may be unfinished now than were counted
+    bool rows_cut = false;                    ///< only the first rows of a file without our indexes were looked at
+    std::vector<Day> days{};                  ///< newest first; none where the statistics are not there
+    std::optional<detail::Ms> next_change{};  ///< when time alone changes what is shown
 };
 
 /// What is measured of a file.
@@ -152,14 +153,14 @@ struct TaskLine {
     std::string id{};
     bool id_cut = false;  ///< the id is longer than what `id` holds, or NULL: no page can be named by it
     std::string queue{};
-    std::int64_t created_at = 0;
-    std::int64_t due = 0;                       ///< unfinished tasks
-    std::optional<std::int64_t> claimed_at{};   ///< claimed
-    std::optional<std::int64_t> owner{};        ///< claimed by this library
-    std::uint64_t claim = 0;                    ///< claimed by this library
-    std::optional<bool> entered{};              ///< claimed: a worker is inside of it; nullopt: not known
-    std::optional<std::int64_t> executed_at{};  ///< start of the last attempt
-    std::optional<std::int64_t> duration{};     ///< finished
+    detail::Ms created_at{};
+    detail::Ms due{};                         ///< unfinished tasks
+    std::optional<detail::Ms> claimed_at{};   ///< claimed
+    std::optional<std::int64_t> owner{};      ///< claimed by this library
+    std::uint64_t claim = 0;                  ///< claimed by this library
+    std::optional<bool> entered{};            ///< claimed: a worker is inside of it; nullopt: not known
+    std::optional<detail::Ms> executed_at{};  ///< start of the last attempt
+    std::optional<detail::Us> duration{};     ///< finished
     std::int64_t attempts = 0;
     std::int64_t crashes = 0;
     std::string error{};  ///< beginning of it
@@ -176,15 +177,15 @@ struct TaskLine {
 }
 
 /// When the last attempt of a finished task ended; nullopt if that is not known.
-[[nodiscard]] inline std::optional<std::int64_t> finished_at(const TaskLine& line) noexcept {
+[[nodiscard]] inline std::optional<detail::Ms> finished_at(const TaskLine& line) noexcept {
     if (!line.executed_at) return std::nullopt;
-    return (detail::Ms{*line.executed_at} + Duration{line.duration.value_or(0) / 1'000}).count();
+    return *line.executed_at + std::chrono::duration_cast<Duration>(line.duration.value_or(detail::Us::zero()));
 }
 
 /// Where a list goes on: after the row with these values. Rows are renumbered by VACUUM; a page that is asked for after
 /// one may begin a little off.
 struct Cursor {
-    std::int64_t key = 0;  ///< the time that the list is sorted by; 0 where it is sorted by row
+    detail::Ms key{};  ///< the time that the list is sorted by; 0 where it is sorted by row
     std::int64_t row = 0;
     std::string queue{};
 
@@ -194,18 +195,18 @@ struct Cursor {
 struct TaskList {
     std::vector<TaskLine> lines{};
     std::optional<Cursor> next{};
-    std::uint64_t looked_at = 0;              ///< rows, where a filter had to look at them one by one
-    bool gave_up = false;                     ///< the next page goes on looking: this one may be short, or empty
-    std::optional<std::int64_t> looked_to{};  ///< the time of the last row that was looked at, if it gave up
-    bool by_order = false;                    ///< rows far from their place in the order of time were not looked at
-    bool rows_cut = false;                    ///< only the first rows of a file without our indexes were looked at
-    std::optional<Count> total{};             ///< of the list, where it is known
-    std::optional<std::uint64_t> running{};   ///< of a list of claimed tasks; nullopt: not known
-    std::optional<Count> happened{};          ///< how many the statistics counted in the window, kept or not
-    bool ids_only = false;                    ///< a text was not looked for in payloads and errors
-    std::vector<std::string> queues{};        ///< names to choose from
-    bool more_queues = false;                 ///< there are queues that were not looked through
-    std::optional<std::int64_t> next_change{};
+    std::uint64_t looked_at = 0;             ///< rows, where a filter had to look at them one by one
+    bool gave_up = false;                    ///< the next page goes on looking: this one may be short, or empty
+    std::optional<detail::Ms> looked_to{};   ///< the time of the last row that was looked at, if it gave up
+    bool by_order = false;                   ///< rows far from their place in the order of time were not looked at
+    bool rows_cut = false;                   ///< only the first rows of a file without our indexes were looked at
+    std::optional<Count> total{};            ///< of the list, where it is known
+    std::optional<std::uint64_t> running{};  ///< of a list of claimed tasks; nullopt: not known
+    std::optional<Count> happened{};         ///< how many the statistics counted in the window, kept or not
+    bool ids_only = false;                   ///< a text was not looked for in payloads and errors
+    std::vector<std::string> queues{};       ///< names to choose from
+    bool more_queues = false;                ///< there are queues that were not looked through
+    std::optional<detail::Ms> next_change{};
     std::vector<Process> processes{};
 };
 
@@ -222,14 +223,14 @@ struct Found {
 
 struct TaskDetail {
     TaskLine line{};
-    std::optional<std::int64_t> wait_until{};
-    std::optional<std::int64_t> expires_at{};
+    std::optional<detail::Ms> wait_until{};
+    std::optional<detail::Ms> expires_at{};
     std::string error{};
     std::uint64_t error_size = 0;
     bool has_payload = false;
     std::string payload{};  ///< beginning of it
     std::uint64_t payload_size = 0;
-    std::int64_t now = 0;
+    detail::Ms now{};
 };
 
 /// What a list is narrowed to. Empty and nullopt: not.
@@ -239,8 +240,8 @@ struct Filter {
     std::string text{};  ///< in id, error or payload, ASCII letters of either case
     bool in_payload = true;
     bool in_error = true;
-    std::optional<std::int64_t> since{};
-    std::optional<std::int64_t> until{};
+    std::optional<detail::Ms> since{};
+    std::optional<detail::Ms> until{};
     bool any_order = false;  ///< look through all rows, also where the order of time says that there can be none
 };
 

@@ -40,8 +40,8 @@ struct Chart {
     std::vector<Bar> bars{};
     std::string most_label{};    ///< what the top of the scale is; empty: nothing
     double most = 0;             ///< the top of the scale
-    std::int64_t from = 0;       ///< the time of the left edge
-    std::int64_t until = 0;      ///< and of the right
+    Ms from{};                   ///< the time of the left edge
+    Ms until{};                  ///< and of the right
     std::optional<Link> list{};  ///< of the tasks behind a bar, once it is narrowed to the bar's time
     std::string summary{};       ///< the chart in a sentence, also for who cannot see it
 };

@@ -195,7 +195,7 @@ private:
         });
         Response response = respond(call, page);
         if (page.head.status == 200) {
-            const std::string tag = fmt::format("{}.{}", version, page.head.valid_until);
+            const std::string tag = fmt::format("{}.{}", version, page.head.valid_until.count());
             if (only_header(call.request.headers, "If-None-Match") == "*") return not_modified(tag);
             response.headers.emplace_back("ETag", '"' + tag + '"');
         }
@@ -206,7 +206,7 @@ private:
 
     /// The tag among those of the request that stands for the page as it is; empty if there is none. They are compared
     /// weakly (RFC 9110, 13.1.2): a proxy that compresses makes them weak.
-    static std::string_view current_tag(const Headers& headers, std::string_view version, std::int64_t now);
+    static std::string_view current_tag(const Headers& headers, std::string_view version, Ms now);
 
     /// Makes the page say that there is no model.
     static void put_fault(const Call& call, Page& page);

@@ -23,8 +23,6 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
-inline constexpr std::int64_t minute_ms = 60'000;
-
 /// How a period is called in the address, on the page, and how it is cut into steps.
 struct NamedPeriod {
     std::string_view key{};   ///< in the address
@@ -32,8 +30,9 @@ struct NamedPeriod {
     Period period{};          ///< how long it is, in how many steps
 };
 
-inline constexpr NamedPeriod periods[] = {
-    {"hour", "hour", {3'600'000, 60}}, {"day", "day", {86'400'000, 48}}, {"week", "week", {604'800'000, 56}}};
+inline constexpr NamedPeriod periods[] = {{"hour", "hour", {std::chrono::hours{1}, 60}},
+                                          {"day", "day", {std::chrono::days{1}, 48}},
+                                          {"week", "week", {std::chrono::weeks{1}, 56}}};
 
 /// The one of that key; null if there is none.
 [[nodiscard]] const NamedPeriod* find_period(std::string_view key) noexcept;
@@ -50,28 +49,28 @@ namespace detail {
     return period.key == periods[0].key ? std::string_view{} : period.key;
 }
 
-[[nodiscard]] inline std::string when_text(const NamedPeriod& period, std::int64_t at) {
+[[nodiscard]] inline std::string when_text(const NamedPeriod& period, Ms at) {
     return period.key == "hour" ? utc_clock(at) : utc_text(at).substr(5, 11);
 }
 
-[[nodiscard]] inline double average(std::int64_t sum, std::uint64_t count) noexcept {
-    return count == 0 ? 0 : static_cast<double>(sum) / static_cast<double>(count);
+/// In the unit of `sum`.
+template <class Unit>
+[[nodiscard]] double average(Unit sum, std::uint64_t count) noexcept {
+    return count == 0 ? 0 : static_cast<double>(sum.count()) / static_cast<double>(count);
 }
 
-[[nodiscard]] inline std::string us_text(double us) {
-    return span_text(std::chrono::microseconds{static_cast<std::int64_t>(us)});
-}
+[[nodiscard]] inline std::string us_text(double us) { return span_text(Us{static_cast<std::int64_t>(us)}); }
 
-/// An average of times that are kept in milliseconds.
-[[nodiscard]] inline std::string wait_text(std::int64_t sum_ms, std::uint64_t count) {
-    const double us = 1'000 * average(sum_ms, count);
+/// An average of waits, which are kept in milliseconds.
+[[nodiscard]] inline std::string wait_text(Duration sum, std::uint64_t count) {
+    const double us = 1'000 * average(sum, count);
     return us < 1'000 ? "< 1 ms" : us_text(us);
 }
 
 void put_charts(Html& html, const View& view, const Overview& overview, const NamedPeriod& period);
 
 /// What a day is called: `Mon 2026-03-02` by the clock of that zone.
-[[nodiscard]] std::string day_text(std::int64_t from, std::int64_t zone);
+[[nodiscard]] std::string day_text(Ms from, std::chrono::minutes zone);
 
 void put_days(Html& html, const View& view, const Overview& overview);
 

@@ -2,6 +2,7 @@
 #pragma once
 // The same values as the pages, for programs: JSON under the same paths.
 
+#include <chrono>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -32,6 +33,10 @@ public:
     Json(std::nullptr_t = nullptr) : text_("null") {}
     template <std::integral Number>
     Json(Number number) : text_(fmt::to_string(number)) {}
+    template <class Unit>
+    Json(backlite::detail::StoredTime<Unit> time) : Json(time.count()) {}
+    template <class Rep, class Period>
+    Json(std::chrono::duration<Rep, Period> length) : Json(length.count()) {}
     Json(std::string_view text) { put(text); }
     Json(const std::string& text) : Json(std::string_view{text}) {}
     Json(const char* text) : Json(std::string_view{text}) {}

@@ -2,6 +2,7 @@
 #pragma once
 // The frame around every page, and the small pieces that pages share: times, counts, states, links.
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -25,28 +26,29 @@ struct View {
     std::string base{};       ///< in front of each link
     std::string title{};      ///< what is shown: the file's name without its folder, or what the host says
     std::string asset_tag{};  ///< changes with the assets
-    std::int64_t now = 0;     ///< of this page
+    Ms now{};                 ///< of this page
     const Target* target = nullptr;
 
     [[nodiscard]] std::string_view get(std::string_view name) const noexcept { return target->get(name); }
 
-    /// By how many minutes the reader's clock is ahead of UTC, as the address says; UTC if it says nothing that can be.
-    [[nodiscard]] std::int64_t zone() const noexcept {
-        const std::int64_t minutes = parse_integer(get("zone")).value_or(0);
-        return minutes >= -14 * 60 && minutes <= 14 * 60 ? minutes : 0;
+    /// By how much the reader's clock is ahead of UTC, as the address says; UTC if it says nothing that can be.
+    [[nodiscard]] std::chrono::minutes zone() const noexcept {
+        constexpr std::chrono::minutes most = std::chrono::hours{14};
+        const std::chrono::minutes zone{parse_integer(get("zone")).value_or(0)};
+        return zone >= -most && zone <= most ? zone : zone.zero();
     }
 };
 
 /// The time as a person reads it, with the exact one behind it. The script turns it to the reader's zone and keeps it
 /// up to date.
-[[nodiscard]] Html ago(const View& view, std::int64_t ms);
+[[nodiscard]] Html ago(const View& view, Ms time);
 
-[[nodiscard]] Html exact_time(std::int64_t ms);
+[[nodiscard]] Html exact_time(Ms time);
 
 /// The time of day, with its date unless it was within the last hours.
-[[nodiscard]] Html clock_time(const View& view, std::int64_t ms);
+[[nodiscard]] Html clock_time(const View& view, Ms time);
 
-[[nodiscard]] Html ago(const View& view, const std::optional<std::int64_t>& ms);
+[[nodiscard]] Html ago(const View& view, const std::optional<Ms>& time);
 
 [[nodiscard]] inline std::string count_text(const Count& count) {
     return grouped(count.number) + (count.more ? "+" : "");
@@ -55,10 +57,10 @@ struct View {
 [[nodiscard]] Html badge(const TaskLine& line);
 
 /// `UTC`, or `UTC+05:30`.
-[[nodiscard]] std::string zone_text(std::int64_t minutes);
+[[nodiscard]] std::string zone_text(std::chrono::minutes zone);
 
-/// The span since `ms`, as in "longest waits 3 min".
-[[nodiscard]] std::string age_text(std::int64_t ms, std::int64_t now);
+/// The span since `time`, as in "longest waits 3 min".
+[[nodiscard]] std::string age_text(Ms time, Ms now);
 
 /// Text for one line: what is longer is cut, with a sign.
 [[nodiscard]] inline std::string short_text(std::string_view text, std::size_t limit) {

@@ -41,10 +41,7 @@ enum class Columns { claimed, upcoming, succeeded, failed, found };
 
 void put_head(Html& html, std::initializer_list<std::string_view> names);
 
-inline std::string duration_text(const TaskLine& line) {
-    if (!line.duration) return "–";
-    return span_text(std::chrono::microseconds{*line.duration});
-}
+inline std::string duration_text(const TaskLine& line) { return line.duration ? span_text(*line.duration) : "–"; }
 
 /// Text with each place marked where it is like `part`, whatever the case of ASCII letters.
 [[nodiscard]] Html marked(std::string_view text, std::string_view part);

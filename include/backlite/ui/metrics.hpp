@@ -25,7 +25,7 @@ namespace ui {
 [[nodiscard]] std::string label_value(std::string_view name);
 
 /// A number that is bounded is no sample of the metric that it belongs to: it stands in another, with `_at_least`.
-[[nodiscard]] std::string metrics_text(const Metrics& metrics, std::int64_t now);
+[[nodiscard]] std::string metrics_text(const Metrics& metrics, Ms now);
 
 }  // namespace ui
 }  // namespace BACKLITE_VERSION_NAMESPACE

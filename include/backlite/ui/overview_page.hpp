@@ -26,7 +26,7 @@ namespace detail {
 struct Totals {
     Count waiting{}, scheduled{}, retrying{}, claimed{}, failed{}, finished{};
     std::optional<std::uint64_t> running = 0;
-    std::optional<std::int64_t> oldest_due{}, next_due{};
+    std::optional<Ms> oldest_due{}, next_due{};
     std::string_view oldest_queue{};
 };
 
@@ -39,7 +39,7 @@ inline void put_tile(Html& html, const Link& link, std::string_view name, std::s
 }
 
 /// A task that has been due for longer is worth a second look.
-[[nodiscard]] inline bool is_late(const View& view, const std::optional<std::int64_t>& due) {
+[[nodiscard]] inline bool is_late(const View& view, const std::optional<Ms>& due) {
     return due && span_between(*due, view.now) > std::chrono::minutes{1};
 }
 

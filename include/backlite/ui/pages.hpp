@@ -3,6 +3,7 @@
 // Pages: what each address shows, read from one state of the file.
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -45,7 +46,7 @@ struct Head {
     int status = 200;
     std::string heading{};
     std::string_view nav{};
-    std::int64_t valid_until = 0;  ///< it stays true until then if nobody commits
+    Ms valid_until{};  ///< it stays true until then if nobody commits
     // Where there is no model:
     std::string_view fault{};
     std::string_view advice{};  ///< for people
@@ -97,13 +98,13 @@ public:
     }
 
 private:
-    static constexpr std::int64_t a_moment = 2'000;  // workers enter tasks without a commit
-    static constexpr std::int64_t a_while = 15'000;  // processes may die without a commit
-    static constexpr std::int64_t an_hour = 3'600'000;
+    static constexpr Duration a_moment = std::chrono::seconds{2};  // workers enter tasks without a commit
+    static constexpr Duration a_while = std::chrono::seconds{15};  // processes may die without a commit
+    static constexpr Duration an_hour = std::chrono::hours{1};
 
     template <class Model>
     static Sheet<Model> not_understood() {
-        return {{400, "Not understood", "", 0, "Something in the address cannot be understood.", ""}, std::nullopt};
+        return {{400, "Not understood", "", {}, "Something in the address cannot be understood.", ""}, std::nullopt};
     }
 
     /// `searched`: a text is looked for, so that more of each payload is needed to show where it is.
@@ -117,9 +118,7 @@ private:
     bool read_filter(const View& view, Filter& filter) const;
 
     /// Until when a list of finished tasks stays true: one of a period goes with the time.
-    static std::int64_t valid_until(const View& view) {
-        return view.now + (view.get("period").empty() ? an_hour : a_while);
-    }
+    static Ms valid_until(const View& view) { return view.now + (view.get("period").empty() ? an_hour : a_while); }
 
     static std::string_view nav_of(State state);
 

@@ -112,13 +112,13 @@ constexpr void each_character(std::string_view text, Put&& put) {
 }
 
 /// A time span in one or two units: `640 µs`, `12 ms`, `1.5 s`, `8 s`, `4 min 10 s`, `3 h 2 min`, `5 d 3 h`.
-[[nodiscard]] std::string span_text(std::chrono::microseconds span);
+[[nodiscard]] std::string span_text(Us span);
 
 /// The span between two stored times, held inside what can be shown: rows made by others hold any number.
-[[nodiscard]] std::chrono::microseconds span_between(std::int64_t from_ms, std::int64_t to_ms) noexcept;
+[[nodiscard]] Us span_between(Ms from, Ms to) noexcept;
 
 /// How far a stored time is from now: `12 s ago`, `in 3 min`, `now`.
-[[nodiscard]] std::string relative_text(std::int64_t ms, std::int64_t now);
+[[nodiscard]] std::string relative_text(Ms time, Ms now);
 
 namespace detail {
 
@@ -128,21 +128,21 @@ struct Civil {
     std::int64_t hours, minutes, seconds, milliseconds;
 };
 
-[[nodiscard]] Civil civil(std::int64_t ms) noexcept;
+[[nodiscard]] Civil civil(Ms stored) noexcept;
 
 }  // namespace detail
 
 /// `2026-03-01 08:15:30 UTC`
-[[nodiscard]] std::string utc_text(std::int64_t ms);
+[[nodiscard]] std::string utc_text(Ms time);
 
 /// `08:15` of that day, UTC.
-[[nodiscard]] inline std::string utc_clock(std::int64_t ms) {
-    const detail::Civil t = detail::civil(ms);
+[[nodiscard]] inline std::string utc_clock(Ms time) {
+    const detail::Civil t = detail::civil(time);
     return fmt::format("{:02}:{:02}", t.hours, t.minutes);
 }
 
 /// `2026-03-01T08:15:30.123Z` (RFC 3339)
-[[nodiscard]] std::string iso_text(std::int64_t ms);
+[[nodiscard]] std::string iso_text(Ms time);
 
 /// `3.4 MB`
 [[nodiscard]] std::string size_text(std::uint64_t bytes);

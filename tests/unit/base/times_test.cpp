@@ -75,6 +75,12 @@ TEST_CASE("StoredTime: sums and differences stop at the ends of the type") {
     CHECK(Ms{} - (Duration::min)() == Ms::latest());
 }
 
+TEST_CASE("StoredTime: how much of a step is over goes by the epoch") {
+    CHECK(Ms{125'000} % 1min == 5s);
+    CHECK(Ms{120'000} % 1min == 0s);
+    CHECK(Ms{-5'000} % 1min == -5s);
+}
+
 TEST_CASE("StoredTime: how far times are apart stops at the ends of the type") {
     CHECK(Ms{5'000} - Ms{2'000} == 3s);
     CHECK(Ms{2'000} - Ms{5'000} == -3s);

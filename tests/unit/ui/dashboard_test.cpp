@@ -732,12 +732,12 @@ TEST_CASE("Dashboard: a bounded number is marked on the page and in JSON, and is
     queue.failed = 5;
     overview.queues = {queue};
     overview.buckets.resize(60);
-    overview.step_ms = 60'000;
+    overview.step = std::chrono::minutes{1};
     overview.finished_cut = true;
     Target target;
     View view;
     view.target = &target;
-    view.now = now;
+    view.now = ui::Ms{now};
     const std::string page = overview_page(view, overview).str();
     CHECK(holds(page, "<b>1,000+</b>"));
     CHECK(holds(page, "<b>9+</b>"));
@@ -747,7 +747,7 @@ TEST_CASE("Dashboard: a bounded number is marked on the page and in JSON, and is
     CHECK(json["queues"][0]["waiting"] == nlohmann::json{{"number", 1'000}, {"at_least", true}});
     CHECK(json["queues"][0]["scheduled"] == nlohmann::json{{"number", 7}, {"at_least", false}});
     CHECK(json["finished_at_least"] == true);
-    const std::string metrics = metrics_text({overview}, now);
+    const std::string metrics = metrics_text({overview}, ui::Ms{now});
     CHECK(holds(metrics, "backlite_queue_tasks{queue=\"mail\",state=\"scheduled\"} 7\n"));
     CHECK(holds(metrics, "backlite_queue_tasks_at_least{queue=\"mail\",state=\"waiting\"} 1000\n"));
     CHECK(holds(metrics, "backlite_queue_tasks_at_least{queue=\"mail\",state=\"claimed\"} 9\n"));

@@ -42,8 +42,8 @@ TEST_CASE("ui html: a chart has bars within its frame, hints for each, and no st
     chart.upper.color = "bad";
     chart.most = 10;
     chart.bars = {{10, 0, "first · <10>"}, {0, 0, "nothing"}, {5, 5, "half"}, {1e300, 1e300, "far too many"}};
-    chart.from = 1'000;
-    chart.until = 1'400;
+    chart.from = Ms{1'000};
+    chart.until = Ms{1'400};
     const std::string svg = draw(chart).str();
     CHECK(svg.find("<title>first · &lt;10&gt;</title>") != std::string::npos);
     CHECK(svg.find("nothing") == std::string::npos);

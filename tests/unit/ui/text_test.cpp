@@ -74,19 +74,17 @@ TEST_CASE("ui text: spans") {
 }
 
 TEST_CASE("ui text: a stored time of any value can be told") {
-    constexpr auto least = (std::numeric_limits<std::int64_t>::min)();
-    constexpr auto most = (std::numeric_limits<std::int64_t>::max)();
-    CHECK(utc_text(1'700'000'000'123) == "2023-11-14 22:13:20 UTC");
-    CHECK(iso_text(1'700'000'000'123) == "2023-11-14T22:13:20.123Z");
-    CHECK(utc_clock(1'700'000'000'123) == "22:13");
-    for (const std::int64_t ms : {least, std::int64_t{-1}, std::int64_t{0}, most}) {
-        CHECK(utc_text(ms).ends_with(" UTC"));
-        CHECK_FALSE(relative_text(ms, 0).empty());
-        CHECK_FALSE(relative_text(0, ms).empty());
+    CHECK(utc_text(Ms{1'700'000'000'123}) == "2023-11-14 22:13:20 UTC");
+    CHECK(iso_text(Ms{1'700'000'000'123}) == "2023-11-14T22:13:20.123Z");
+    CHECK(utc_clock(Ms{1'700'000'000'123}) == "22:13");
+    for (const Ms time : {Ms::earliest(), Ms{-1}, Ms{0}, Ms::latest()}) {
+        CHECK(utc_text(time).ends_with(" UTC"));
+        CHECK_FALSE(relative_text(time, Ms{0}).empty());
+        CHECK_FALSE(relative_text(Ms{0}, time).empty());
     }
-    CHECK(relative_text(1'000, 13'000) == "12 s ago");
-    CHECK(relative_text(13'000, 1'000) == "in 12 s");
-    CHECK(relative_text(1'000, 1'400) == "now");
+    CHECK(relative_text(Ms{1'000}, Ms{13'000}) == "12 s ago");
+    CHECK(relative_text(Ms{13'000}, Ms{1'000}) == "in 12 s");
+    CHECK(relative_text(Ms{1'000}, Ms{1'400}) == "now");
 }
 
 TEST_CASE("ui text: counts and sizes") {

@@ -16,7 +16,7 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace admin {
 
-BACKLITE_DECL Overview PageReads::overview(Period period, const std::string& queue, std::int64_t zone) {
+BACKLITE_DECL Overview PageReads::overview(Period period, const std::string& queue, std::chrono::minutes zone) {
     Overview found = queries_.queues.overview(now_, period, queue, processes());
     found.days = queries_.statistics.days(now_, zone, queue);
     found.newer_file = queries_.shape.schema_version > store::sqlite::Schema::current;
@@ -122,7 +122,7 @@ BACKLITE_DECL void PageReads::complete(std::vector<TaskLine>& lines, const std::
 
 BACKLITE_DECL std::optional<Count> PageReads::happened(const Filter& filter) {
     if (!filter.since || !filter.text.empty()) return std::nullopt;
-    const std::int64_t until = (std::min)(filter.until.value_or(now_), now_);
+    const detail::Ms until = (std::min)(filter.until.value_or(now_), now_);
     return queries_.statistics.finished(*filter.since, until, now_, filter.queue, *filter.state == State::failed);
 }
 

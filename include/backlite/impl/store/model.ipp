@@ -31,7 +31,7 @@ BACKLITE_DECL Counted& Counted::operator+=(const Counted& other) noexcept {
     added += other.added;
     retried += other.retried;
     started += other.started;
-    wait_ms += other.wait_ms;
+    wait += other.wait;
     return *this;
 }
 

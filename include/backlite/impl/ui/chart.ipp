@@ -36,9 +36,10 @@ BACKLITE_DECL double round_time_scale(double us) {
 BACKLITE_DECL Html draw(const Chart& chart) {
     constexpr double width = 6'000;  // so large that whole numbers do, which make short paths
     constexpr double height = 1'100;
-    const double step = width / static_cast<double>((std::max)(chart.bars.size(), std::size_t{1}));
-    const std::int64_t width_ms =
-        (chart.until - chart.from) / static_cast<std::int64_t>((std::max)(chart.bars.size(), std::size_t{1}));
+    const auto bars = static_cast<std::int64_t>((std::max)(chart.bars.size(), std::size_t{1}));
+    const double step = width / static_cast<double>(bars);
+    const Duration shown = chart.until - chart.from;
+    const Duration shown_by_bar = shown / bars;
     const double gap = (std::min)(20.0, step / 5);
     const auto scaled = [&](double value) {
         const double length = chart.most > 0 ? value / chart.most * height : 0;
@@ -64,8 +65,9 @@ BACKLITE_DECL Html draw(const Chart& chart) {
             continue;
         }
         Link link = *chart.list;
-        link.param("ended", fmt::format("{}.{}", (chart.from + width_ms * static_cast<std::int64_t>(i)) / 60'000,
-                                        width_ms / 60'000));
+        link.param("ended",
+                   fmt::format("{}.{}", minute_of(chart.from + shown_by_bar * static_cast<std::int64_t>(i)).count(),
+                               std::chrono::duration_cast<std::chrono::minutes>(shown_by_bar).count()));
         places.put(R"(<a href="{}" tabindex="-1"><rect x="{}"><title>{}</title></rect></a>)", link, i, bar.label);
     }
     Html html;
@@ -83,11 +85,11 @@ BACKLITE_DECL Html draw(const Chart& chart) {
              chart.lower.color, thickness, lower, chart.upper.color, thickness, upper);
     // A bar is named by its number: the script turns its time to the reader's zone.
     html.put(R"g(<g class="hit" data-from="{}" data-step="{}" transform="scale({} 1100)">{}</g></svg></div>)g",
-             chart.from, width_ms, fmt::format("{:.2f}", step), places);
-    const std::int64_t middle = chart.from + (chart.until - chart.from) / 2;
+             chart.from.count(), shown_by_bar.count(), fmt::format("{:.2f}", step), places);
+    const Ms middle = chart.from + shown / 2;
     html.put(R"(<div class="axis">)");
-    const bool days = chart.until - chart.from > 80'000'000;  // most of a day: a time of day alone would not do
-    for (const std::int64_t at : {chart.from, middle, chart.until}) {
+    const bool days = shown > std::chrono::seconds{80'000};  // most of a day: a time of day alone would not do
+    for (const Ms at : {chart.from, middle, chart.until}) {
         html.put(R"(<time datetime="{}" data-clock="{}">{}</time>)", iso_text(at), days ? "day" : "minute",
                  days ? utc_text(at).substr(5, 11) : utc_clock(at));
     }

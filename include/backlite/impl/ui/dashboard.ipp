@@ -106,7 +106,7 @@ BACKLITE_DECL Response Dashboard::guarded(const Request& request, std::string_vi
     if (!authorizes() && same_secret(call.target.get("token"), token_)) return welcome(call, *host);
     call.view.title = config_.title.empty() ? file_.name().substr(file_.name().rfind('/') + 1) : config_.title;
     call.view.asset_tag = asset_tag();
-    call.view.now = backlite::detail::to_ms(clock_->now()).count();
+    call.view.now = backlite::detail::to_ms(clock_->now());
     call.view.target = &call.target;
     const std::optional<std::string_view> accept = only_header(request.headers, "Accept");
     call.json = accept && accept->substr(0, json_type.size()) == json_type;
@@ -251,8 +251,7 @@ BACKLITE_DECL Response Dashboard::not_modified(std::string_view tag) {
     return response;
 }
 
-BACKLITE_DECL std::string_view Dashboard::current_tag(const Headers& headers, std::string_view version,
-                                                      std::int64_t now) {
+BACKLITE_DECL std::string_view Dashboard::current_tag(const Headers& headers, std::string_view version, Ms now) {
     for (const auto& [name, value] : headers) {
         if (!same_name(name, "If-None-Match")) continue;
         std::string_view rest = value;
@@ -265,7 +264,7 @@ BACKLITE_DECL std::string_view Dashboard::current_tag(const Headers& headers, st
             const std::size_t dot = tag.rfind('.');
             if (dot == std::string_view::npos || tag.substr(0, dot) != version) continue;
             const std::optional<std::int64_t> until = parse_integer(tag.substr(dot + 1));
-            if (until && now < *until) return tag;
+            if (until && now < Ms{*until}) return tag;
         }
     }
     return {};
@@ -354,18 +353,18 @@ BACKLITE_DECL Response Dashboard::health(Call& call) {
         if (call.json) return with(400, json_type, Json{{"error", fault}}.text());
         return plain(400, std::string{fault} + "\n");
     }
-    const std::optional<std::int64_t> oldest = look(
+    const std::chrono::seconds most{*given};
+    const std::optional<Ms> oldest = look(
         call, [](admin::PageReads& reads) { return reads.oldest_due(); }, admin::DatabaseView::For::monitors);
-    const std::int64_t age_ms =
-        oldest ? std::chrono::duration_cast<Duration>(span_between(*oldest, call.view.now)).count() : 0;
-    const bool well = age_ms / 1'000 <= *given;
+    const auto age = std::chrono::duration_cast<Duration>(oldest ? span_between(*oldest, call.view.now) : Us::zero());
+    const auto whole = std::chrono::duration_cast<std::chrono::seconds>(age);
+    const bool well = whole <= most;
     if (call.json) {
-        return with(
-            well ? 200 : 503, json_type,
-            Json{{"status", well ? "ok" : "late"}, {"oldest_due_age_ms", age_ms}, {"max_age_s", *given}}.text());
+        return with(well ? 200 : 503, json_type,
+                    Json{{"status", well ? "ok" : "late"}, {"oldest_due_age_ms", age}, {"max_age_s", most}}.text());
     }
     return plain(well ? 200 : 503,
-                 fmt::format("{}\noldest due task waits {} s\n", well ? "ok" : "late", age_ms / 1'000));
+                 fmt::format("{}\noldest due task waits {} s\n", well ? "ok" : "late", whole.count()));
 }
 
 BACKLITE_DECL Response Dashboard::metrics(Call& call) {

@@ -25,8 +25,8 @@ namespace ui {
 namespace detail {
 
 BACKLITE_DECL void put_charts(Html& html, const View& view, const Overview& overview, const NamedPeriod& period) {
-    const std::int64_t length = overview.step_ms * static_cast<std::int64_t>(overview.buckets.size());
-    const auto chart = [&](std::string_view heading, ChartPart lower, ChartPart upper, std::int64_t from) {
+    const Duration length = overview.step * static_cast<std::int64_t>(overview.buckets.size());
+    const auto chart = [&](std::string_view heading, ChartPart lower, ChartPart upper, Ms from) {
         Chart made;
         made.heading = heading;
         made.lower = lower;
@@ -48,10 +48,10 @@ BACKLITE_DECL void put_charts(Html& html, const View& view, const Overview& over
     }
     Counted sum;
     std::uint64_t to_come = 0;
-    std::int64_t longest = 0;
+    Us longest{};
     for (std::size_t i = 0; i < overview.buckets.size(); ++i) {
         const Bucket& bucket = overview.buckets[i];
-        const std::int64_t offset = overview.step_ms * static_cast<std::int64_t>(i);
+        const Duration offset = overview.step * static_cast<std::int64_t>(i);
         const std::string at = when_text(period, overview.from + offset);
         const double mean = average(bucket.duration, bucket.attempts);
         const auto add = [](Chart& to, double lower, double upper, std::string label) {
@@ -65,9 +65,9 @@ BACKLITE_DECL void put_charts(Html& html, const View& view, const Overview& over
         add(duration, mean, 0,
             overview.counted ? fmt::format("{} · {}", at, us_text(mean))
                              : fmt::format("{} · {} on average, {} at most", at, us_text(mean),
-                                           us_text(static_cast<double>(bucket.max_duration))));
-        add(wait, average(bucket.wait_ms, bucket.started), 0,
-            fmt::format("{} · {}", at, wait_text(bucket.wait_ms, bucket.started)));
+                                           us_text(static_cast<double>(bucket.max_duration.count()))));
+        add(wait, average(bucket.wait, bucket.started), 0,
+            fmt::format("{} · {}", at, wait_text(bucket.wait, bucket.started)));
         add(backlog, overview.from + offset < overview.covered_from ? 0 : static_cast<double>(bucket.backlog), 0,
             fmt::format("{} · {}{} unfinished, {} added", at, grouped(bucket.backlog), overview.backlog_cut ? "+" : "",
                         grouped(bucket.added)));
@@ -92,10 +92,9 @@ BACKLITE_DECL void put_charts(Html& html, const View& view, const Overview& over
     duration.summary = sum.attempts == 0 ? "nothing finished"
                        : overview.counted
                            ? fmt::format("{} in the last {}", us_text(average(sum.duration, sum.attempts)), period.name)
-                           : fmt::format("{} at most", us_text(static_cast<double>(longest)));
-    wait.summary = sum.started == 0
-                       ? "nothing started"
-                       : fmt::format("{} in the last {}", wait_text(sum.wait_ms, sum.started), period.name);
+                           : fmt::format("{} at most", us_text(static_cast<double>(longest.count())));
+    wait.summary = sum.started == 0 ? "nothing started"
+                                    : fmt::format("{} in the last {}", wait_text(sum.wait, sum.started), period.name);
     backlog.summary = fmt::format("{} added in the last {}", happened(sum.added), period.name);
     due.summary = fmt::format("{}{} in the next {}", grouped(to_come), overview.due_cut ? "+" : "", period.name);
     html.put(R"(<div class="charts">{}{}{}{}{}{}</div>)", draw(finished), draw(failed),
@@ -119,10 +118,10 @@ BACKLITE_DECL void put_charts(Html& html, const View& view, const Overview& over
     }
 }
 
-BACKLITE_DECL std::string day_text(std::int64_t from, std::int64_t zone) {
+BACKLITE_DECL std::string day_text(Ms from, std::chrono::minutes zone) {
     constexpr std::string_view names[] = {"Sun", "Mon", "Tue", "Wed", "Thu", "Fri", "Sat"};
-    const std::int64_t here = from + zone * minute_ms;
-    const std::chrono::weekday day{std::chrono::floor<std::chrono::days>(from_ms(Ms{here}))};
+    const Ms here = from + zone;
+    const std::chrono::weekday day{std::chrono::floor<std::chrono::days>(from_ms(here))};
     return fmt::format("{} {}", names[day.c_encoding()], utc_text(here).substr(0, 10));
 }
 
@@ -151,12 +150,12 @@ BACKLITE_DECL void put_days(Html& html, const View& view, const Overview& overvi
                                            100 * static_cast<double>(sum.failed) / static_cast<double>(finished)),
              sum.failed == 0, "bad");
         cell("Retried", grouped(sum.retried), sum.retried == 0);
-        cell("Wait", sum.started == 0 ? "–" : wait_text(sum.wait_ms, sum.started), sum.started == 0);
+        cell("Wait", sum.started == 0 ? "–" : wait_text(sum.wait, sum.started), sum.started == 0);
         cell("Duration", sum.attempts == 0 ? "–" : us_text(average(sum.duration, sum.attempts)), sum.attempts == 0);
         html.put("</tr>");
     }
     const Day& first = overview.days.back();
-    const bool cut = first.counted_from > (std::max)(first.from, overview.counted_from + 30 * minute_ms);
+    const bool cut = first.counted_from > (std::max)(first.from, overview.counted_from + std::chrono::minutes{30});
     html.put(
         R"(</tbody></table><p class="hint">Days are those of {}. Failed are tasks that failed for good, retried are )"
         R"(failed attempts that another follows.{}</p>)",

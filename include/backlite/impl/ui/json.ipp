@@ -51,7 +51,7 @@ BACKLITE_DECL void add_counted(Json& json, const Counted& counted) {
     json.set("added", counted.added);
     json.set("started", counted.started);
     json.set("retried", counted.retried);
-    json.set("wait_ms", counted.wait_ms);
+    json.set("wait_ms", counted.wait);
 }
 
 BACKLITE_DECL Json line_json(const TaskLine& line, const Json& payload_bytes, const Json& error) {
@@ -159,7 +159,7 @@ BACKLITE_DECL Json overview_json(const View& view, const Overview& overview) {
             {"more_queues", overview.more_queues},
             {"processes", processes},
             {"from", overview.from},
-            {"step_ms", overview.step_ms},
+            {"step_ms", overview.step},
             {"counted", overview.counted},
             {"counted_from", overview.counted_from},
             {"covered_from", overview.covered_from},

@@ -8,29 +8,29 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
-BACKLITE_DECL Html ago(const View& view, std::int64_t ms) {
+BACKLITE_DECL Html ago(const View& view, Ms time) {
     Html html;
-    html.put(R"(<time datetime="{}" title="{}" data-ago>{}</time>)", iso_text(ms), utc_text(ms),
-             relative_text(ms, view.now));
+    html.put(R"(<time datetime="{}" title="{}" data-ago>{}</time>)", iso_text(time), utc_text(time),
+             relative_text(time, view.now));
     return html;
 }
 
-BACKLITE_DECL Html exact_time(std::int64_t ms) {
+BACKLITE_DECL Html exact_time(Ms time) {
     Html html;
-    html.put(R"(<time datetime="{}" title="{}" data-local>{}</time>)", iso_text(ms), utc_text(ms), utc_text(ms));
+    html.put(R"(<time datetime="{}" title="{}" data-local>{}</time>)", iso_text(time), utc_text(time), utc_text(time));
     return html;
 }
 
-BACKLITE_DECL Html clock_time(const View& view, std::int64_t ms) {
-    const bool dated = span_between(ms, view.now) > std::chrono::hours{20};
+BACKLITE_DECL Html clock_time(const View& view, Ms time) {
+    const bool dated = span_between(time, view.now) > std::chrono::hours{20};
     Html html;
-    html.put(R"(<time datetime="{}" title="{}" data-clock="{}">{}</time>)", iso_text(ms), utc_text(ms),
-             dated ? "day" : "minute", dated ? utc_text(ms).substr(5, 11) : utc_clock(ms));
+    html.put(R"(<time datetime="{}" title="{}" data-clock="{}">{}</time>)", iso_text(time), utc_text(time),
+             dated ? "day" : "minute", dated ? utc_text(time).substr(5, 11) : utc_clock(time));
     return html;
 }
 
-BACKLITE_DECL Html ago(const View& view, const std::optional<std::int64_t>& ms) {
-    if (ms) return ago(view, *ms);
+BACKLITE_DECL Html ago(const View& view, const std::optional<Ms>& time) {
+    if (time) return ago(view, *time);
     Html html;
     html.put(R"(<span class="none">–</span>)");
     return html;
@@ -42,14 +42,15 @@ BACKLITE_DECL Html badge(const TaskLine& line) {
     return html;
 }
 
-BACKLITE_DECL std::string zone_text(std::int64_t minutes) {
-    if (minutes == 0) return "UTC";
-    const std::int64_t size = minutes < 0 ? -minutes : minutes;
-    return fmt::format("UTC{}{:02}:{:02}", minutes < 0 ? '-' : '+', size / 60, size % 60);
+BACKLITE_DECL std::string zone_text(std::chrono::minutes zone) {
+    if (zone == zone.zero()) return "UTC";
+    const std::chrono::hh_mm_ss size{zone};
+    return fmt::format("UTC{}{:02}:{:02}", size.is_negative() ? '-' : '+', size.hours().count(),
+                       size.minutes().count());
 }
 
-BACKLITE_DECL std::string age_text(std::int64_t ms, std::int64_t now) {
-    const auto age = span_between(ms, now);
+BACKLITE_DECL std::string age_text(Ms time, Ms now) {
+    const Us age = span_between(time, now);
     const auto whole = std::chrono::floor<std::chrono::seconds>(age < age.zero() ? age.zero() : age);
     return whole == whole.zero() ? "0 s" : span_text(whole);
 }

@@ -8,7 +8,7 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
-BACKLITE_DECL std::optional<std::int64_t> parse_time(std::string_view text, std::int64_t zone) noexcept {
+BACKLITE_DECL std::optional<Ms> parse_time(std::string_view text, std::chrono::minutes zone) noexcept {
     using namespace std::chrono;
     const auto digits = [&](std::size_t at, std::size_t count) -> int {
         int value = 0;
@@ -18,7 +18,7 @@ BACKLITE_DECL std::optional<std::int64_t> parse_time(std::string_view text, std:
         }
         return value;
     };
-    if (const std::optional<std::int64_t> ms = parse_integer(text)) return ms;
+    if (const std::optional<std::int64_t> ms = parse_integer(text)) return Ms{*ms};
     if (text.size() != 10 && text.size() != 16 && text.size() != 19) return std::nullopt;
     const int y = digits(0, 4), m = digits(5, 2), d = digits(8, 2);
     if (y < 0 || m < 0 || d < 0 || text[4] != '-' || text[7] != '-') return std::nullopt;
@@ -34,7 +34,7 @@ BACKLITE_DECL std::optional<std::int64_t> parse_time(std::string_view text, std:
         s = digits(17, 2);
         if (s < 0 || s > 59 || text[16] != ':') return std::nullopt;
     }
-    return milliseconds{sys_days{date}.time_since_epoch() + hours{h} + minutes{min - zone} + seconds{s}}.count();
+    return Ms{} + (sys_days{date}.time_since_epoch() + hours{h} + minutes{min} - zone + seconds{s});
 }
 
 BACKLITE_DECL bool read_cursor(const Target& target, std::optional<Cursor>& cursor) {
@@ -45,7 +45,7 @@ BACKLITE_DECL bool read_cursor(const Target& target, std::optional<Cursor>& curs
     const std::optional<std::int64_t> key = parse_integer(text.substr(0, dot));
     const std::optional<std::int64_t> row = parse_integer(text.substr(dot + 1));
     if (!key || !row) return false;
-    cursor = Cursor{*key, *row, std::string{target.get("behind")}};
+    cursor = Cursor{Ms{*key}, *row, std::string{target.get("behind")}};
     return true;
 }
 
@@ -58,13 +58,14 @@ BACKLITE_DECL std::optional<Window> window_of(const View& view) noexcept {
             dot == std::string_view::npos ? std::nullopt : parse_integer(at.substr(dot + 1));
         constexpr std::int64_t most = std::int64_t{1} << 40;
         if (!start || !length || *start < 0 || *start > most || *length < 1 || *length > most) return std::nullopt;
-        window.since = *start * 60'000;
-        window.until = (*start + *length) * 60'000 - 1;
+        const backlite::detail::Minute from{*start};
+        window.since = start_of(from);
+        window.until = start_of(from + std::chrono::minutes{*length}) - Duration{1};
     }
     for (const bool first : {true, false}) {
         const std::string_view text = view.get(first ? "since" : "until");
         if (text.empty()) continue;
-        const std::optional<std::int64_t> time = parse_time(text, view.zone());
+        const std::optional<Ms> time = parse_time(text, view.zone());
         if (!time) return std::nullopt;
         (first ? window.since : window.until) = time;
     }

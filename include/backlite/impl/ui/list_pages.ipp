@@ -33,16 +33,16 @@ BACKLITE_DECL void put_state_field(Html& html, const View& view, std::initialize
 
 BACKLITE_DECL void put_window_fields(Html& html, const View& view) {
     const std::optional<Window> window = window_of(view);
-    const auto field = [&](std::string_view label, std::string_view name, std::optional<std::int64_t> ms) {
-        const std::string value =
-            ms ? iso_text(backlite::detail::saturating_sum(*ms, view.zone() * 60'000)).substr(0, 19) : std::string{};
+    const auto field = [&](std::string_view label, std::string_view name, std::optional<Ms> time) {
+        const std::string value = time ? iso_text(*time + view.zone()).substr(0, 19) : std::string{};
         html.put(
             R"(<label>{} <span data-zone>({})</span> <input type="datetime-local" step="1" name="{}" value="{}"></label>)",
             label, zone_text(view.zone()), name, value);
     };
     field("From", "since", window ? window->since : std::nullopt);
     field("To", "until", window ? window->until : std::nullopt);
-    html.put(R"(<input type="hidden" name="zone" value="{}">)", view.zone() == 0 ? "" : fmt::to_string(view.zone()));
+    html.put(R"(<input type="hidden" name="zone" value="{}">)",
+             view.zone() == std::chrono::minutes::zero() ? "" : fmt::to_string(view.zone().count()));
 }
 
 BACKLITE_DECL void put_form_end(Html& html, const View& view, const Link& action) {
@@ -129,8 +129,8 @@ BACKLITE_DECL void put_table(Html& html, const View& view, const std::vector<Tas
             case Columns::claimed:
                 html.put(R"(<td data-label="State">{}</td>)", badge(line));
                 html.put(R"(<td data-label="Claimed for"><time datetime="{}" title="{}" data-age>{}</time></td>)",
-                         iso_text(line.claimed_at.value_or(0)), utc_text(line.claimed_at.value_or(0)),
-                         age_text(line.claimed_at.value_or(0), view.now));
+                         iso_text(line.claimed_at.value_or(Ms{})), utc_text(line.claimed_at.value_or(Ms{})),
+                         age_text(line.claimed_at.value_or(Ms{}), view.now));
                 html.put(
                     R"(<td data-label="Attempt">{}</td><td data-label="Process">{}</td><td data-label="Added">{}</td>)",
                     attempt, process_text(line, processes), ago(view, line.created_at));

@@ -21,7 +21,7 @@ BACKLITE_DECL std::string label_value(std::string_view name) {
     return value;
 }
 
-BACKLITE_DECL std::string metrics_text(const Metrics& metrics, std::int64_t now) {
+BACKLITE_DECL std::string metrics_text(const Metrics& metrics, Ms now) {
     const Overview& overview = metrics.overview;
     std::string text;
     const auto head = [&](std::string_view name, std::string_view help) {

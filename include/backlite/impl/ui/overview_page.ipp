@@ -95,7 +95,8 @@ BACKLITE_DECL void put_tiles(Html& html, const View& view, const Overview& overv
     put_tile(html, Link(view.base, "/failed").param("queue", queue).param("period", period.key), "Failed",
              count_text(totals.failed), note(share), totals.failed.number > 0 ? "bad" : "");
     const double minutes = (std::max)(
-        static_cast<double>(view.now - (std::max)(overview.from, overview.covered_from)) / 60'000.0, 1.0 / 60);
+        static_cast<double>((view.now - (std::max)(overview.from, overview.covered_from)).count()) / 60'000.0,
+        1.0 / 60);
     const std::string rate = finished == 0
                                  ? fmt::format("in the last {}", period.name)
                                  : fmt::format("{}{} a minute on average", totals.finished.more ? "at least " : "",
@@ -117,7 +118,7 @@ BACKLITE_DECL void sort_queues(std::vector<const QueueSummary*>& queues, std::st
     if (key == "failed") by([](const QueueSummary& q) { return q.failed; });
     if (key == "finished") by([](const QueueSummary& q) { return q.failed + q.succeeded; });
     if (key == "oldest")
-        by([](const QueueSummary& q) { return q.oldest_due ? -static_cast<double>(*q.oldest_due) : -1e30; });
+        by([](const QueueSummary& q) { return q.oldest_due ? -static_cast<double>(q.oldest_due->count()) : -1e30; });
 }
 
 BACKLITE_DECL std::string claimed_text(const QueueSummary& queue) {

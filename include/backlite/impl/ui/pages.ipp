@@ -15,7 +15,7 @@ BACKLITE_DECL Sheet<Overview> Pages::overview(const View& view, admin::PageReads
     Overview found = reads.overview(period->period, queue, view.zone());
     const bool claims = std::any_of(found.queues.begin(), found.queues.end(),
                                     [](const QueueSummary& one) { return one.claimed.number > 0; });
-    const std::int64_t until = view.now + (claims ? a_moment : a_while);
+    const Ms until = view.now + (claims ? a_moment : a_while);
     return {{200, queue.empty() ? "Overview" : "Queue " + short_name(queue, 60), "Overview",
              (std::min)(found.next_change.value_or(view.now), until)},
             std::move(found)};
@@ -26,7 +26,7 @@ BACKLITE_DECL Sheet<TaskList> Pages::running(const View& view, admin::PageReads&
     if (!read_cursor(*view.target, after)) return not_understood<TaskList>();
     TaskList list = reads.running(std::string{view.get("queue")}, extent(after));
     hide(list.lines);
-    const std::int64_t until = view.now + (list.lines.empty() ? a_while : a_moment);
+    const Ms until = view.now + (list.lines.empty() ? a_while : a_moment);
     return {{200, "Running", "Running", until}, std::move(list)};
 }
 
@@ -42,7 +42,7 @@ BACKLITE_DECL Sheet<TaskList> Pages::upcoming(const View& view, admin::PageReads
     }
     TaskList list = reads.upcoming(std::string{view.get("queue")}, which, extent(after));
     hide(list.lines);
-    const std::int64_t until = (std::min)(list.next_change.value_or(view.now + an_hour), view.now + an_hour);
+    const Ms until = (std::min)(list.next_change.value_or(view.now + an_hour), view.now + an_hour);
     return {{200, "Upcoming", "Upcoming", until}, std::move(list)};
 }
 
@@ -91,7 +91,7 @@ BACKLITE_DECL Sheet<Found> Pages::search(const View& view, admin::PageReads& rea
 BACKLITE_DECL Sheet<ShownTask> Pages::task(const View& view, admin::PageReads& reads, const std::string& id) const {
     std::optional<TaskDetail> task = reads.task(id, options_.redact ? redactable + 1 : shown_bytes);
     if (!task) {
-        return {{404, "Not found", "", 0, "There is no such task.",
+        return {{404, "Not found", "", Ms{}, "There is no such task.",
                  "It was never added, or it has finished and was not kept: its queue's retention decides that."},
                 std::nullopt};
     }
@@ -130,8 +130,8 @@ BACKLITE_DECL bool Pages::read_filter(const View& view, Filter& filter) const {
         const NamedPeriod* period = find_period(name);
         if (period == nullptr) return false;
         // As the overview has it, so that its numbers lead to a list of the same time.
-        const std::int64_t step = period->period.period_ms / static_cast<std::int64_t>(period->period.steps);
-        filter.since = view.now - view.now % step - period->period.period_ms + step;
+        const Duration step = period->period.length / static_cast<std::int64_t>(period->period.steps);
+        filter.since = view.now - view.now % step - period->period.length + step;
     }
     const std::optional<Window> window = window_of(view);
     if (window && window->since) filter.since = window->since;

@@ -11,27 +11,27 @@ namespace detail {
 
 BACKLITE_DECL void put_timeline(Html& html, const View& view, const TaskDetail& task) {
     const TaskLine& line = task.line;
-    const auto at = [&](std::int64_t ms) {
+    const auto at = [&](Ms moment) {
         Html time;
-        time.put("{} {}", exact_time(ms), ago(view, ms));
+        time.put("{} {}", exact_time(moment), ago(view, moment));
         return time;
     };
-    const auto since = [](std::int64_t from, std::int64_t to) {  // of times that are kept in milliseconds
+    const auto since = [](Ms from, Ms to) {  // of times that are kept in milliseconds
         return from == to ? std::string{"< 1 ms"} : span_text(span_between(from, to));
     };
     const bool finished = line.state == State::succeeded || line.state == State::failed;
     html.put(R"(<h2>Timeline</h2><ol class="timeline">)");
     put_step(html, "Added", at(line.created_at), "", "done");
     if (finished) {
-        const std::int64_t started = line.executed_at.value_or(line.created_at);
-        const std::int64_t duration = line.duration.value_or(0);
-        const std::int64_t ended = finished_at(line).value_or(started);
+        const Ms started = line.executed_at.value_or(line.created_at);
+        const Us duration = line.duration.value_or(Us::zero());
+        const Ms ended = finished_at(line).value_or(started);
         put_step(html, line.attempts > 1 ? "Last attempt started" : "Started", at(started),
                  fmt::format("{} after it was added{}", since(line.created_at, started),
                              line.attempts > 1 ? "; of earlier attempts nothing is kept" : ""),
                  "done");
         put_step(html, line.state == State::succeeded ? "Succeeded" : "Failed for good", at(ended),
-                 fmt::format("ran {}", span_text(std::chrono::microseconds{duration})), to_string(line.state));
+                 fmt::format("ran {}", span_text(duration)), to_string(line.state));
         if (task.expires_at)
             put_step(html, "Will be deleted", at(*task.expires_at), "as its queue's retention says", "later");
         html.put("</ol>");
@@ -110,8 +110,7 @@ BACKLITE_DECL Html task_page(const View& view, const ShownTask& shown) {
     html.put(R"(<div><span>{}</span><b>{}</b></div>)", finished ? "Attempts" : "Failed attempts", line.attempts);
     if (line.crashes > 0) html.put(R"(<div><span>Crashes of its process</span><b>{}</b></div>)", line.crashes);
     if (line.owner) html.put(R"(<div><span>Process</span><b>#{}</b></div>)", *line.owner);
-    if (line.duration)
-        html.put(R"(<div><span>Took</span><b>{}</b></div>)", span_text(std::chrono::microseconds{*line.duration}));
+    if (line.duration) html.put(R"(<div><span>Took</span><b>{}</b></div>)", span_text(*line.duration));
     html.put("</div>");
     detail::put_text(html, view, task,
                      line.state == State::failed && line.attempts < 2 ? "Error" : "Error of the last attempt",

@@ -2,6 +2,8 @@
 #pragma once
 // The bodies of <backlite/ui/text.hpp>.
 
+#include <algorithm>
+
 #include <backlite/ui/text.hpp>
 
 namespace backlite {
@@ -32,10 +34,10 @@ BACKLITE_DECL std::string grouped(std::uint64_t number) {
     return text;
 }
 
-BACKLITE_DECL std::string span_text(std::chrono::microseconds span) {
+BACKLITE_DECL std::string span_text(Us span) {
     const std::int64_t us = span.count();
     if (us < 0) {
-        constexpr auto least = std::chrono::microseconds{(std::chrono::microseconds::min)().count() + 1};
+        constexpr Us least{(Us::min)().count() + 1};
         return "-" + span_text(-(span < least ? least : span));
     }
     if (us == 0) return "< 1 µs";
@@ -54,18 +56,14 @@ BACKLITE_DECL std::string span_text(std::chrono::microseconds span) {
     return pair(s / 86'400, "d", s % 86'400 / 3'600, "h");
 }
 
-BACKLITE_DECL std::chrono::microseconds span_between(std::int64_t from_ms, std::int64_t to_ms) noexcept {
-    constexpr std::int64_t most = std::int64_t{1} << 52;  // 140,000 years; in microseconds it still fits
-    const auto from = static_cast<long double>(from_ms);
-    const auto to = static_cast<long double>(to_ms);
-    if (to - from > static_cast<long double>(most)) return std::chrono::milliseconds{most};
-    if (from - to > static_cast<long double>(most)) return std::chrono::milliseconds{-most};
-    return std::chrono::milliseconds{to_ms - from_ms};
+BACKLITE_DECL Us span_between(Ms from, Ms to) noexcept {
+    constexpr Duration most{std::int64_t{1} << 52};  // 140,000 years; in microseconds it still fits
+    return (std::clamp)(to - from, -most, most);
 }
 
-BACKLITE_DECL std::string relative_text(std::int64_t ms, std::int64_t now) {
+BACKLITE_DECL std::string relative_text(Ms time, Ms now) {
     using std::chrono::seconds;
-    const auto ago = std::chrono::duration_cast<seconds>(span_between(ms, now));
+    const auto ago = std::chrono::duration_cast<seconds>(span_between(time, now));
     if (ago == seconds::zero()) return "now";
     return ago > seconds::zero() ? span_text(ago) + " ago" : "in " + span_text(-ago);
 }
@@ -79,9 +77,9 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 namespace detail {
 
-BACKLITE_DECL Civil civil(std::int64_t ms) noexcept {
+BACKLITE_DECL Civil civil(Ms stored) noexcept {
     using namespace std::chrono;
-    const auto time = floor<milliseconds>(from_ms(Ms{ms}));
+    const auto time = floor<milliseconds>(from_ms(stored));
     const auto date = floor<days>(time);
     const year_month_day ymd{date};
     const hh_mm_ss clock{time - date};
@@ -100,14 +98,14 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
-BACKLITE_DECL std::string utc_text(std::int64_t ms) {
-    const detail::Civil t = detail::civil(ms);
+BACKLITE_DECL std::string utc_text(Ms time) {
+    const detail::Civil t = detail::civil(time);
     return fmt::format("{:04}-{:02}-{:02} {:02}:{:02}:{:02} UTC", t.year, t.month, t.day, t.hours, t.minutes,
                        t.seconds);
 }
 
-BACKLITE_DECL std::string iso_text(std::int64_t ms) {
-    const detail::Civil t = detail::civil(ms);
+BACKLITE_DECL std::string iso_text(Ms time) {
+    const detail::Civil t = detail::civil(time);
     return fmt::format("{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:03}Z", t.year, t.month, t.day, t.hours, t.minutes,
                        t.seconds, t.milliseconds);
 }

@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <map>
 #include <optional>
 #include <string>
@@ -42,20 +41,20 @@ public:
 
     /// `only`: the one queue that it is of; all if empty. `processes`: as processes() says, with what else is known of
     /// them: that tells which of the claimed tasks run.
-    [[nodiscard]] Overview overview(std::int64_t now, Period period, const std::string& only = {},
+    [[nodiscard]] Overview overview(detail::Ms now, Period period, const std::string& only = {},
                                     std::vector<Process> processes = {});
 
     /// Names of queues with unclaimed tasks, in the order of their bytes, at most `most_queues`: a step for each.
     [[nodiscard]] std::vector<std::string> names(bool& more);
 
     /// Whether a queue of that name has unclaimed tasks.
-    [[nodiscard]] bool has(const std::string& name) { return first_due(name, lowest, highest).has_value(); }
+    [[nodiscard]] bool has(const std::string& name) { return first_due(name, earliest, latest).has_value(); }
 
     /// The due time of the task that has waited longest.
-    [[nodiscard]] std::optional<std::int64_t> oldest_due(std::int64_t now);
+    [[nodiscard]] std::optional<detail::Ms> oldest_due(detail::Ms now);
 
     /// How many unclaimed tasks these queues have, counted up to `bound`. `state`: waiting, scheduled, or both.
-    [[nodiscard]] Count unclaimed(const std::vector<std::string>& queues, std::int64_t now, std::optional<State> state,
+    [[nodiscard]] Count unclaimed(const std::vector<std::string>& queues, detail::Ms now, std::optional<State> state,
                                   std::int64_t bound);
 
     [[nodiscard]] std::vector<Process> processes();
@@ -83,8 +82,8 @@ private:
         }
     }
 
-    static constexpr std::int64_t lowest = (std::numeric_limits<std::int64_t>::min)();
-    static constexpr std::int64_t highest = (std::numeric_limits<std::int64_t>::max)();
+    static constexpr detail::Ms earliest = detail::Ms::earliest();
+    static constexpr detail::Ms latest = detail::Ms::latest();
 
     using Queues = std::map<std::string, QueueSummary>;
 
@@ -92,7 +91,7 @@ private:
     struct Open {
         const std::string* queue;
         Count* count;
-        std::int64_t least, most;
+        detail::Ms from, to;
         std::int64_t looked_at = 0;
     };
 
@@ -124,26 +123,26 @@ private:
     }
 
     /// Counts one queue's unclaimed tasks up to `bound`.
-    Count count(const std::string& queue, std::int64_t least, std::int64_t most, std::int64_t bound);
+    Count count(const std::string& queue, detail::Ms from, detail::Ms to, std::int64_t bound);
 
-    std::optional<std::int64_t> first_due(const std::string& queue, std::int64_t least, std::int64_t most) {
-        Run run(db_, head_, {queue, least, most});
-        return run.step() ? std::optional{run.integer(0)} : std::nullopt;
+    std::optional<detail::Ms> first_due(const std::string& queue, detail::Ms from, detail::Ms to) {
+        Run run(db_, head_, {queue, from, to});
+        return run.step() ? std::optional{run.time(0)} : std::nullopt;
     }
 
-    void count_unclaimed(Queues& queues, std::int64_t now, Overview& view);
+    void count_unclaimed(Queues& queues, detail::Ms now, Overview& view);
 
     /// Claimed tasks, and those of them that a worker is inside of.
     void count_claimed(Queues& queues, Overview& view);
 
     /// Tasks that come due in the buckets ahead.
-    void count_to_come(const Queues& queues, std::int64_t now, Overview& view);
+    void count_to_come(const Queues& queues, detail::Ms now, Overview& view);
 
     /// The same three, of a file without our indexes: one look through its rows.
-    void count_rows(Queues& queues, std::int64_t now, Overview& view);
+    void count_rows(Queues& queues, detail::Ms now, Overview& view);
 
     /// What the statistics say of the period. False if they are empty, or not there.
-    bool read_statistics(Queues& queues, const std::string& only, std::int64_t now, Overview& view);
+    bool read_statistics(Queues& queues, const std::string& only, detail::Ms now, Overview& view);
 
     /// From the tasks that are there now back to how many there were: what finished was there before, what was added
     /// was not.

@@ -3,9 +3,9 @@
 // The SQL behind charts and days: what the statistics counted, of all queues or of one.
 
 #include <algorithm>
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <set>
 #include <string>
@@ -28,7 +28,6 @@ namespace sqlite {
 /// Threads: those of its connection, one at a time. Errors: StorageError; SQLITE_INTERRUPT when the time is up.
 class StatisticsReads {
 public:
-    static constexpr std::int64_t minute = 60'000;     ///< in milliseconds
     static constexpr std::int64_t most_rows = 20'000;  ///< of all queues
     static constexpr std::size_t most_days = 7;        ///< as long as rows are kept
 
@@ -37,31 +36,31 @@ public:
     StatisticsReads(const StatisticsReads&) = delete;
     StatisticsReads& operator=(const StatisticsReads&) = delete;
 
-    /// The width of the rows that a step of `step_ms` is drawn from, in minutes.
-    [[nodiscard]] static constexpr std::int64_t span_for(std::int64_t step_ms) noexcept {
-        return step_ms < 30 * minute ? 1 : 30;
+    /// The width of the rows that such a step is drawn from.
+    [[nodiscard]] static constexpr std::chrono::minutes span_for(Duration step) noexcept {
+        return std::chrono::minutes{step < std::chrono::minutes{30} ? 1 : 30};
     }
 
     /// When the counting began, of any queue; nullopt if nothing is counted.
-    [[nodiscard]] std::optional<std::int64_t> begin(std::int64_t span);
+    [[nodiscard]] std::optional<detail::Ms> begin(std::chrono::minutes span);
 
     /// Calls `each(start, queue, counted)` for rows that begin at `from` or later, newest first. `queue`: all if empty.
     /// `last`: of one queue, later rows are not looked for. Returns since when no row is left out.
     template <class Each>
-    std::int64_t read(std::int64_t span, std::int64_t from, std::int64_t last, const std::string& queue, Each&& each) {
+    detail::Ms read(std::chrono::minutes span, detail::Ms from, detail::Ms last, const std::string& queue,
+                    Each&& each) {
         if (!queue.empty()) {
-            const std::int64_t width = span * minute;
-            for (std::int64_t at = last - last % width; at >= from; at -= width) {
-                Run run(db_, of_queue_, {span, at / minute, queue});
+            for (detail::Ms at = last - last % span; at >= from; at = at - span) {
+                Run run(db_, of_queue_, {span.count(), detail::minute_of(at), queue});
                 if (run.step()) each(at, std::string_view{queue}, counted(run));
             }
             return from;
         }
         std::int64_t looked_at = 0;
-        std::int64_t covered_from = from;
-        for (Run run(db_, of_all_, {span, from / minute, most_rows}); run.step();) {
-            const std::int64_t at = limited(run.integer(0)) * minute;
-            if (++looked_at == most_rows) covered_from = (std::max)(from, at + span * minute);
+        detail::Ms covered_from = from;
+        for (Run run(db_, of_all_, {span.count(), detail::minute_of(from), most_rows}); run.step();) {
+            const detail::Ms at = start_of(detail::Minute{run.integer(0)});
+            if (++looked_at == most_rows) covered_from = (std::max)(from, at + span);
             if (at >= from) each(at, run.bytes(8), counted(run));
         }
         return covered_from;
@@ -69,24 +68,25 @@ public:
 
     /// How many tasks were counted as they succeeded, or `failed` for good, from one time to another, whole minutes.
     /// nullopt if nothing was counted then.
-    [[nodiscard]] std::optional<Count> finished(std::int64_t since, std::int64_t until, std::int64_t now,
+    [[nodiscard]] std::optional<Count> finished(detail::Ms since, detail::Ms until, detail::Ms now,
                                                 const std::string& queue, bool failed);
 
     /// The day of `now` and those before it, newest first, as far back as they are counted. `zone`: by how much the
-    /// clock that the days go by is ahead of UTC, in minutes. A half hour belongs to the day in which it begins.
-    [[nodiscard]] std::vector<Day> days(std::int64_t now, std::int64_t zone, const std::string& queue);
+    /// clock that the days go by is ahead of UTC. A half hour belongs to the day in which it begins.
+    [[nodiscard]] std::vector<Day> days(detail::Ms now, std::chrono::minutes zone, const std::string& queue);
 
     /// Adds names of queues that were counted within the last day, as far as they are among the last 2,000 rows.
-    void add_names(std::int64_t now, std::set<std::string>& names) {
+    void add_names(detail::Ms now, std::set<std::string>& names) {
         if (!shape_.counts) return;
-        for (Run run(db_, names_, {now / minute - 24 * 60}); run.step();) names.emplace(run.bytes(0));
+        for (Run run(db_, names_, {detail::minute_of(now) - std::chrono::days{1}}); run.step();)
+            names.emplace(run.bytes(0));
     }
 
 private:
-    /// A time in minutes, as a damaged file may hold it, in milliseconds without overflow.
-    static std::int64_t limited(std::int64_t minutes) {
-        constexpr std::int64_t highest = (std::numeric_limits<std::int64_t>::max)();
-        return (std::clamp)(minutes, std::int64_t{0}, highest / minute - 60);
+    /// When a minute begins. A damaged file may hold any: it is held an hour inside what a time can be.
+    static detail::Ms start_of(detail::Minute minute) {
+        constexpr detail::Minute last = detail::minute_of(detail::Ms::latest()) - std::chrono::hours{1};
+        return detail::start_of((std::clamp)(minute, detail::Minute{}, last));
     }
 
     static Counted counted(Run& run);

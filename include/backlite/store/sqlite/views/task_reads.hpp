@@ -6,7 +6,6 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
-#include <limits>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -44,12 +43,12 @@ public:
                                    const std::vector<Process>& processes);
 
     /// Unclaimed tasks of these queues by due time; ties by queue, then by row. `state`: waiting, scheduled, or both.
-    [[nodiscard]] TaskList upcoming(const std::vector<std::string>& queues, std::optional<State> state,
-                                    std::int64_t now, const std::optional<Cursor>& after, std::size_t limit);
+    [[nodiscard]] TaskList upcoming(const std::vector<std::string>& queues, std::optional<State> state, detail::Ms now,
+                                    const std::optional<Cursor>& after, std::size_t limit);
 
     /// Scheduled tasks of these queues that have failed before, in the order of `upcoming`. What is scheduled for the
     /// first time is passed over.
-    [[nodiscard]] TaskList retrying(const std::vector<std::string>& queues, std::int64_t now,
+    [[nodiscard]] TaskList retrying(const std::vector<std::string>& queues, detail::Ms now,
                                     const std::optional<Cursor>& after, std::size_t limit);
 
     /// Adds the payloads of up to `bound` bytes: larger ones would be read as a whole, since that is how SQLite reads a
@@ -64,24 +63,25 @@ public:
     [[nodiscard]] TaskList finished(const Filter& filter, const std::optional<Cursor>& after, std::size_t limit);
 
     /// Unfinished tasks, the last added first. Of `filter.state`, waiting, scheduled and claimed apply.
-    [[nodiscard]] TaskList unfinished(const Filter& filter, std::int64_t now, const std::optional<Cursor>& after,
+    [[nodiscard]] TaskList unfinished(const Filter& filter, detail::Ms now, const std::optional<Cursor>& after,
                                       std::size_t limit);
 
     /// Tasks of both tables whose id begins so, each table's by id.
-    [[nodiscard]] std::vector<TaskLine> by_id(const std::string& prefix, std::int64_t now, std::size_t limit);
+    [[nodiscard]] std::vector<TaskLine> by_id(const std::string& prefix, detail::Ms now, std::size_t limit);
 
     /// One task, with up to `bound` bytes of its payload and as many of its error; nullopt if there is none.
-    [[nodiscard]] std::optional<TaskDetail> task(const std::string& id, std::int64_t now, std::int64_t bound);
+    [[nodiscard]] std::optional<TaskDetail> task(const std::string& id, detail::Ms now, std::int64_t bound);
 
 private:
     /// By how much a row may be away from its place in the order of time and still be found there: commits are late.
     static constexpr Duration order_slack = std::chrono::minutes{10};
     static constexpr int order_patience = 1'000;  ///< rows before a window that end the look
-    static constexpr std::int64_t lowest = (std::numeric_limits<std::int64_t>::min)();
-    static constexpr std::int64_t highest = (std::numeric_limits<std::int64_t>::max)();
+    static constexpr detail::Ms earliest = detail::Ms::earliest();
+    static constexpr detail::Ms latest = detail::Ms::latest();
+    static constexpr std::int64_t highest_row = detail::most_number;
 
     /// Due time, queue, row; and whether it is one of those that are looked for.
-    using Key = std::tuple<std::int64_t, std::string_view, std::int64_t, std::int64_t>;
+    using Key = std::tuple<detail::Ms, std::string_view, std::int64_t, std::int64_t>;
 
     /// Unclaimed tasks of a queue by due time and row, and whether each is one of those that are looked for.
     struct DueRows {
@@ -96,7 +96,7 @@ private:
             : limit(most), pattern(filter.text.empty() ? std::string{} : like_pattern(filter.text)) {}
         std::size_t limit;
         std::string pattern;
-        std::int64_t since = lowest;  ///< a run of rows before it ends the look
+        detail::Ms since = earliest;  ///< a run of rows before it ends the look
         std::chrono::steady_clock::time_point until = std::chrono::steady_clock::now() + look_time;
     };
 
@@ -110,22 +110,22 @@ private:
     }
 
     /// The first `limit` of `keys`, and where the list goes on if there are more.
-    void show_first(std::vector<Key>& keys, std::size_t limit, std::int64_t now, TaskList& list);
+    void show_first(std::vector<Key>& keys, std::size_t limit, detail::Ms now, TaskList& list);
 
     /// Adds the first `count` unclaimed tasks of one queue behind the cursor.
-    void collect(DueRows& rows, const std::string& queue, std::int64_t least, std::int64_t most,
+    void collect(DueRows& rows, const std::string& queue, detail::Ms from, detail::Ms to,
                  const std::optional<Cursor>& after, std::size_t count, std::vector<Key>& keys);
 
     /// The same of a table without our indexes: by a look through its rows, which keeps the first.
-    TaskList look_through(const std::vector<std::string>& queues, std::int64_t least, std::int64_t most, bool retries,
-                          std::int64_t now, const std::optional<Cursor>& after, std::size_t limit);
+    TaskList look_through(const std::vector<std::string>& queues, detail::Ms from, detail::Ms to, bool retries,
+                          detail::Ms now, const std::optional<Cursor>& after, std::size_t limit);
 
     /// The row behind the last that may have ended at `time` or before, if rows are in the order of their time.
-    std::int64_t seek(std::int64_t time);
+    std::int64_t seek(detail::Ms time);
 
     Count count_failed(const Filter& filter);
 
-    TaskList scan(Statement& statement, const Filter& filter, std::optional<std::int64_t> state, std::int64_t now,
+    TaskList scan(Statement& statement, const Filter& filter, std::optional<std::int64_t> state, detail::Ms now,
                   std::int64_t first, std::size_t limit, bool in_order);
 
     /// Goes through rows of row, whether it is one of those that are looked for, time, queue. `by_time`: in the order
@@ -137,7 +137,7 @@ private:
     std::optional<std::int64_t> read_detail(Statement& statement, const std::string& id, std::int64_t bound,
                                             TaskDetail& detail);
 
-    TaskLine unfinished_line(std::int64_t row, std::int64_t now);
+    TaskLine unfinished_line(std::int64_t row, detail::Ms now);
 
     TaskLine finished_line(std::int64_t row);
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The dashboard's SQL: what it finds, in files of this library and of Go backlite, and what it costs.
 
+#include <chrono>
 #include <cstdint>
 #include <functional>
 #include <limits>
@@ -34,7 +35,8 @@ using store::sqlite::ReadConnection;
 using store::sqlite::reason_of;
 using store::sqlite::shape_of;
 
-constexpr std::int64_t now = 10'000'000;
+constexpr std::int64_t now = 10'000'000;  // in rows
+constexpr Ms wall_clock{now};
 
 constexpr const char* go_schema = R"(
 CREATE TABLE backlite_tasks (id text PRIMARY KEY, created_at integer NOT NULL, queue text NOT NULL, task blob NOT NULL,
@@ -113,22 +115,22 @@ TEST_CASE("ui reads: the overview counts each queue, in files of both kinds") {
         shop.finish({.id = "6", .queue = "c", .executed_at = now - 60'000, .duration = 2'000'000, .error = "no"});
         shop.finish({.id = "7", .queue = "a", .executed_at = now - 60'000, .duration = 4'000'000});
         shop.finish({.id = "8", .queue = "a", .executed_at = now - 9'000'000, .duration = 4'000'000});
-        const Overview view = shop.look([](Queries& store) { return store.queues.overview(now, {}); });
+        const Overview view = shop.look([](Queries& store) { return store.queues.overview(wall_clock, {}); });
         REQUIRE(view.queues.size() == 3);
         const QueueSummary& a = view.queues[0];
         CHECK(a.name == "a");
         CHECK(a.waiting == Count{2, false});
-        CHECK(a.oldest_due == now - 5'000);
+        CHECK(a.oldest_due == Ms{now - 5'000});
         CHECK(a.scheduled == Count{2, false});
-        CHECK(a.next_due == now + 5'000);
+        CHECK(a.next_due == Ms{now + 5'000});
         CHECK(a.retrying == Count{1, false});
         CHECK(a.succeeded == 1);
-        CHECK(a.total_duration == 4'000'000);
+        CHECK(a.total_duration == Us{4'000'000});
         CHECK(view.queues[1].claimed == Count{1, false});
         CHECK(view.queues[1].waiting == Count{});
         CHECK(view.queues[2].failed == 1);
         CHECK(view.knows_processes == ours);
-        CHECK(view.next_change == now + 5'000);
+        CHECK(view.next_change == Ms{now + 5'000});
         std::uint64_t finished = 0, due = 0;
         for (const Bucket& bucket : view.buckets) {
             finished += bucket.succeeded + bucket.failed;
@@ -152,13 +154,13 @@ TEST_CASE("ui reads: the overview takes what was added and finished from the sta
         "(1, 107, 'a', 3, 3, 1, 1, 1, 600, 5000), (1, 165, 'a', 4, 6, 2, 1, 3, 60, 60), "
         "(1, 166, 'a', 1, 0, 0, 0, 0, 0, 0), (1, 166, 'gone', 1, 1, 1, 0, 0, 0, 7), "
         "(30, 150, 'a', 5, 6, 2, 1, 3, 60, 60), (30, 90, 'a', 3, 3, 1, 1, 1, 600, 5000)");
-    const Overview view = shop.look([](Queries& store) { return store.queues.overview(now, {}); });
+    const Overview view = shop.look([](Queries& store) { return store.queues.overview(wall_clock, {}); });
     CHECK(view.counted);
     CHECK(view.covered_from == view.from);
     REQUIRE(view.buckets.size() == 60);
     CHECK(view.buckets[0].added == 3);
-    CHECK(view.buckets[0].wait_ms == 600);
-    CHECK(view.buckets[0].duration == 5'000);
+    CHECK(view.buckets[0].wait == Duration{600});
+    CHECK(view.buckets[0].duration == Us{5'000});
     CHECK(view.buckets[58].attempts == 6);
     CHECK(view.buckets[58].retried == 3);
     CHECK(view.buckets[59].added == 2);
@@ -171,13 +173,15 @@ TEST_CASE("ui reads: the overview takes what was added and finished from the sta
     CHECK(view.queues[0].succeeded == 3);
     CHECK(view.queues[0].failed == 2);
     CHECK(view.queues[0].attempts == 9);
-    CHECK(view.queues[0].total_duration == 5'060);
+    CHECK(view.queues[0].total_duration == Us{5'060});
     CHECK(view.queues[2].name == "gone");
 
-    const Overview day = shop.look([](Queries& store) { return store.queues.overview(now, {86'400'000, 48}); });
+    const Overview day = shop.look([](Queries& store) {
+        return store.queues.overview(wall_clock, {std::chrono::days{1}, 48});
+    });
     CHECK(day.buckets[47].added == 5);
     CHECK(day.buckets[45].added == 3);
-    CHECK(day.covered_from == 90 * 60'000);
+    CHECK(day.covered_from == Ms{90 * 60'000});
 }
 
 TEST_CASE("ui reads: the overview of one queue is of that queue alone, in files of both kinds") {
@@ -190,7 +194,9 @@ TEST_CASE("ui reads: the overview of one queue is of that queue alone, in files 
             shop.add(fmt::format("{}3", queue), queue, now - 7, "NULL", "9999999");
             shop.finish({.id = fmt::format("{}4", queue), .queue = queue, .executed_at = now - 60'000});
         }
-        const auto look = [&] { return shop.look([](Queries& store) { return store.queues.overview(now, {}, "b"); }); };
+        const auto look = [&] {
+            return shop.look([](Queries& store) { return store.queues.overview(wall_clock, {}, "b"); });
+        };
         const Overview view = look();
         CHECK(view.of_one);
         REQUIRE(view.queues.size() == 1);
@@ -209,7 +215,7 @@ TEST_CASE("ui reads: the overview of one queue is of that queue alone, in files 
         CHECK(counted.counted);
         REQUIRE(counted.queues.size() == 1);
         CHECK(counted.queues[0].attempts == 12);
-        CHECK(counted.buckets[58].wait_ms == 6);
+        CHECK(counted.buckets[58].wait == Duration{6});
         CHECK(counted.buckets[0].added == 1);
         CHECK(counted.buckets[59].backlog == 3);
         CHECK(counted.buckets[57].backlog == 9);
@@ -219,18 +225,19 @@ TEST_CASE("ui reads: the overview of one queue is of that queue alone, in files 
 TEST_CASE("ui reads: days are counted by the clock of a zone, newest first, as far back as anything was counted") {
     Shop shop;
     constexpr std::int64_t day = 1'440;  // minutes
-    const std::int64_t late = (20 * day + 600) * 60'000;
+    const Ms late{(20 * day + 600) * 60'000};
     for (const std::int64_t start : {20 * day + 570, 20 * day, 20 * day - 30, 19 * day - 120, 18 * day + 720}) {
         shop.db->exec(
             fmt::format("INSERT INTO backlite_stats VALUES (30, {0}, 'a', 1, 2, 3, 4, 5, 6, 7), "
                         "(30, {0}, 'b', 10, 0, 0, 0, 0, 0, 0), (1, {0}, 'a', 99, 99, 99, 99, 99, 99, 99)",
                         start));
     }
-    const auto days = [&](std::int64_t zone, const std::string& queue) {
+    const auto days = [&](int zone, const std::string& queue) {
         std::string text;
-        for (const Day& found : shop.look([&](Queries& s) { return s.statistics.days(late, zone, queue); })) {
-            text += fmt::format("{}{}:{} ", found.from / 60'000 - 18 * day, found.counted_from > found.from ? "+" : "",
-                                found.counted.added);
+        for (const Day& found :
+             shop.look([&](Queries& s) { return s.statistics.days(late, std::chrono::minutes{zone}, queue); })) {
+            text += fmt::format("{}{}:{} ", minute_of(found.from).count() - 18 * day,
+                                found.counted_from > found.from ? "+" : "", found.counted.added);
         }
         return text;
     };
@@ -239,11 +246,11 @@ TEST_CASE("ui reads: days are counted by the clock of a zone, newest first, as f
     CHECK(days(120, "a") == "2760:3 1320:1 -120+:1 ");
     CHECK(days(-660, "a") == "2100:3 660+:2 ");
     CHECK(days(0, "nobody") == "2880:0 1440:0 0+:0 ");
-    const Day today = shop.look([&](Queries& s) { return s.statistics.days(late, 0, "a"); }).front();
+    const Day today = shop.look([&](Queries& s) { return s.statistics.days(late, {}, "a"); }).front();
     CHECK(today.counted.attempts == 24);
-    CHECK(today.counted.wait_ms == 12);
-    CHECK(today.counted.duration == 14);
-    CHECK(Shop(false).look([&](Queries& s) { return s.statistics.days(late, 0, ""); }).empty());
+    CHECK(today.counted.wait == Duration{12});
+    CHECK(today.counted.duration == Us{14});
+    CHECK(Shop(false).look([&](Queries& s) { return s.statistics.days(late, {}, ""); }).empty());
 }
 
 TEST_CASE("ui reads: statistics of nonsense do not overflow") {
@@ -256,17 +263,19 @@ TEST_CASE("ui reads: statistics of nonsense do not overflow") {
                             "{1}, {1}, {1}",
                             start, number));
         }
-        const Overview view = shop.look([](Queries& store) { return store.queues.overview(now, {}); });
+        const Overview view = shop.look([](Queries& store) { return store.queues.overview(wall_clock, {}); });
         CHECK(view.counted);
         CHECK(view.queues.size() == 1);
-        CHECK(shop.look([](Queries& store) { return store.statistics.days(now, 840, "a").size(); }) <= 7);
+        CHECK(shop.look([](Queries& store) {
+            return store.statistics.days(wall_clock, std::chrono::minutes{840}, "a").size();
+        }) <= 7);
     }
 }
 
 TEST_CASE("ui reads: the overview says when time alone will change it") {
     Shop shop;
-    const Overview view = shop.look([](Queries& store) { return store.queues.overview(now, {}); });
-    CHECK(view.next_change == now - now % 60'000 + 60'000);
+    const Overview view = shop.look([](Queries& store) { return store.queues.overview(wall_clock, {}); });
+    CHECK(view.next_change == Ms{now - now % 60'000 + 60'000});
 }
 
 TEST_CASE("ui reads: upcoming tasks go by due time, queue and row, and pages neither repeat nor leave out any") {
@@ -284,7 +293,7 @@ TEST_CASE("ui reads: upcoming tasks go by due time, queue and row, and pages nei
             const std::string pages = all_pages([&](const std::optional<Cursor>& after) {
                 return shop.look([&](Queries& store) {
                     bool more = false;
-                    return store.tasks.upcoming(store.queues.names(more), std::nullopt, now, after, limit);
+                    return store.tasks.upcoming(store.queues.names(more), std::nullopt, wall_clock, after, limit);
                 });
             });
             std::string expected = "c0 c1 c2 a0 a1 a2 a3 a4 a5 a6 b0 b1 b2 b3 b4 b5 b6 c3 c4 c5 c6 later";
@@ -298,7 +307,7 @@ TEST_CASE("ui reads: upcoming tasks go by due time, queue and row, and pages nei
         }
         const auto of = [&](const char* queue, std::optional<State> state) {
             return shop.look(
-                [&](Queries& store) { return ids(store.tasks.upcoming({queue}, state, now, {}, 100).lines); });
+                [&](Queries& store) { return ids(store.tasks.upcoming({queue}, state, wall_clock, {}, 100).lines); });
         };
         CHECK(of("b", State::scheduled) == "later");
         CHECK(of("b", State::waiting) == "b0 b1 b2 b3 b4 b5 b6");
@@ -321,7 +330,9 @@ TEST_CASE("ui reads: retries are found among what is scheduled, page by page") {
             CAPTURE(limit);
             std::string got;
             for (const char c : all_pages([&](const std::optional<Cursor>& after) {
-                     return shop.look([&](Queries& s) { return s.tasks.retrying({"a", "b"}, now, after, limit); });
+                     return shop.look([&](Queries& s) {
+                         return s.tasks.retrying({"a", "b"}, wall_clock, after, limit);
+                     });
                  })) {
                 if (c != '|' && (c != ' ' || (!got.empty() && got.back() != ' '))) got += c;
             }
@@ -340,12 +351,12 @@ TEST_CASE("ui reads: a look for retries stops at its bound, and the next goes on
     bounds.retries = 10'000;
     Queries store = shop.store(bounds);
     const auto look = [&](const std::optional<Cursor>& after) {
-        return store.tasks.retrying({"a", "b"}, now, after, 10);
+        return store.tasks.retrying({"a", "b"}, wall_clock, after, 10);
     };
     const TaskList first = look({});
     CHECK(ids(first.lines) == "2");
     CHECK(first.gave_up);
-    CHECK(first.looked_to > 20'000'000);
+    CHECK(first.looked_to > Ms{20'000'000});
     REQUIRE(first.next);
     CHECK(first.looked_at <= 10'010);
     const TaskList second = look(first.next);
@@ -362,7 +373,7 @@ TEST_CASE("ui reads: due times at both ends of their range can be paged through"
     shop.add("high3", "b", 1, "9223372036854775807");
     CHECK(all_pages([&](const std::optional<Cursor>& after) {
               return shop.look([&](Queries& store) {
-                  return store.tasks.upcoming({"a", "b"}, std::nullopt, now, after, 1);
+                  return store.tasks.upcoming({"a", "b"}, std::nullopt, wall_clock, after, 1);
               });
           }) == "low | high1 | high2 | high3");
 }
@@ -436,21 +447,22 @@ TEST_CASE("ui reads: unfinished tasks are narrowed by state, time and text") {
         shop.add("waits", "a", 1'000);
         shop.add("comes", "a", 1'000, "20000000");
         shop.add("runs", "a", 1'000, "NULL", "5");
-        const auto found = [&](std::optional<State> state, std::optional<std::int64_t> since, const char* text) {
+        const auto found = [&](std::optional<State> state, std::optional<Ms> since, const char* text) {
             Filter filter;
             filter.state = state;
             filter.since = since;
             filter.text = text;
-            return shop.look([&](Queries& store) { return ids(store.tasks.unfinished(filter, now, {}, 10).lines); });
+            return shop.look(
+                [&](Queries& store) { return ids(store.tasks.unfinished(filter, wall_clock, {}, 10).lines); });
         };
         CHECK(found({}, {}, "") == "runs comes waits");
         CHECK(found(State::waiting, {}, "") == "waits");
         CHECK(found(State::scheduled, {}, "") == "comes");
         CHECK(found(State::claimed, {}, "") == "runs");
-        CHECK(found({}, now, "") == "comes");
+        CHECK(found({}, wall_clock, "") == "comes");
         CHECK(found({}, {}, "wai") == "waits");
-        CHECK(shop.look([](Queries& store) { return ids(store.tasks.by_id("r", now, 10)); }) == "runs");
-        CHECK(shop.look([](Queries& store) { return ids(store.tasks.by_id("", now, 2)); }) == "comes runs");
+        CHECK(shop.look([](Queries& store) { return ids(store.tasks.by_id("r", wall_clock, 10)); }) == "runs");
+        CHECK(shop.look([](Queries& store) { return ids(store.tasks.by_id("", wall_clock, 2)); }) == "comes runs");
     }
 }
 
@@ -473,17 +485,17 @@ TEST_CASE("ui reads: tens of thousands of tasks are counted exactly, whatever ot
         add_many(*shop.db, 24'000, "s", "'q' || (i % 2)", "1", "20000000 + i", "NULL", "i % 12 = 0");
         add_many(*shop.db, 300, "o", "'r' || i", "1");
         add_many(*shop.db, 11, "c", "'z'", "1", "NULL", "5");
-        const Overview view = shop.look([](Queries& store) { return store.queues.overview(now, {}); });
+        const Overview view = shop.look([](Queries& store) { return store.queues.overview(wall_clock, {}); });
         CHECK_FALSE(view.more_queues);
         REQUIRE(view.queues.size() == 303);
         for (const std::size_t i : {0U, 1U}) {
             CHECK(view.queues[i].waiting == Count{15'000, false});
             CHECK(view.queues[i].scheduled == Count{12'000, false});
-            CHECK(view.queues[i].oldest_due == 2 - static_cast<std::int64_t>(i));
+            CHECK(view.queues[i].oldest_due == Ms{2 - static_cast<std::int64_t>(i)});
         }
         CHECK(view.queues[302].claimed == Count{11, false});
         if (!ours) CHECK(view.queues[0].retrying == Count{2'000, false});
-        CHECK(shop.look([](Queries& s) { return s.queues.unclaimed({"q0"}, now, State::waiting, 10'000); }) ==
+        CHECK(shop.look([](Queries& s) { return s.queues.unclaimed({"q0"}, wall_clock, State::waiting, 10'000); }) ==
               (ours ? Count{10'000, true} : Count{15'000, false}));
     }
 }
@@ -498,7 +510,7 @@ TEST_CASE("ui reads: a count that stops says so, and stops at the same number wh
     bounds.retries = 1'000;
     const auto count = [&] {
         std::string text;
-        for (const QueueSummary& queue : shop.store(bounds).queues.overview(now, {}).queues) {
+        for (const QueueSummary& queue : shop.store(bounds).queues.overview(wall_clock, {}).queues) {
             if (queue.name.starts_with('x')) continue;
             text += fmt::format("{}:{}{} {}{} {}{}|", queue.name, queue.waiting.number, queue.waiting.more ? "+" : "",
                                 queue.scheduled.number, queue.scheduled.more ? "+" : "", queue.retrying.number,
@@ -524,7 +536,7 @@ TEST_CASE("ui reads: of a file without our indexes every row is looked at, and w
     add_many(*shop.db, 3, "c", "'z'", "1", "NULL", "7");
     shop.add("last", "z", now, "20000000", "NULL", 1);
     shop.look([](Queries& store) {
-        const Overview view = store.queues.overview(now, {});
+        const Overview view = store.queues.overview(wall_clock, {});
         REQUIRE(view.queues.size() == 2);
         CHECK(view.queues[0].waiting == Count{12'000, false});
         CHECK(view.queues[1].waiting == Count{5, false});
@@ -532,17 +544,17 @@ TEST_CASE("ui reads: of a file without our indexes every row is looked at, and w
         CHECK(view.queues[1].claimed == Count{3, false});
         CHECK_FALSE(view.queues[1].running);
         CHECK_FALSE(view.rows_cut);
-        CHECK(store.queues.oldest_due(now) == 1);
+        CHECK(store.queues.oldest_due(wall_clock) == Ms{1});
         bool more = true;
-        CHECK(ids(store.tasks.upcoming(store.queues.names(more), State::scheduled, now, {}, 9).lines) == "last");
+        CHECK(ids(store.tasks.upcoming(store.queues.names(more), State::scheduled, wall_clock, {}, 9).lines) == "last");
         CHECK_FALSE(more);
-        CHECK(ids(store.tasks.retrying({"a", "z"}, now, {}, 9).lines) == "last");
+        CHECK(ids(store.tasks.retrying({"a", "z"}, wall_clock, {}, 9).lines) == "last");
         CHECK(ids(store.tasks.claimed("", {}, 9, {}).lines) == "c1 c2 c3");
     });
     Bounds bounds;
     bounds.unindexed = 12'000;
     Queries store = shop.store(bounds);
-    const Overview view = store.queues.overview(now, {});
+    const Overview view = store.queues.overview(wall_clock, {});
     CHECK(view.rows_cut);
     CHECK(view.more_queues);
     REQUIRE(view.queues.size() == 1);
@@ -551,11 +563,11 @@ TEST_CASE("ui reads: of a file without our indexes every row is looked at, and w
     bool more = false;
     CHECK(store.queues.names(more).size() == 1);
     CHECK(more);
-    CHECK(store.tasks.upcoming({"z"}, State::scheduled, now, {}, 9).rows_cut);
+    CHECK(store.tasks.upcoming({"z"}, State::scheduled, wall_clock, {}, 9).rows_cut);
     CHECK(store.tasks.claimed("", {}, 9, {}).total == Count{0, true});
     // Far numbers do not mean that there are many rows.
     shop.db->exec("DELETE FROM backlite_tasks WHERE rowid BETWEEN 2 AND 11000");
-    CHECK_FALSE(store.queues.overview(now, {}).rows_cut);
+    CHECK_FALSE(store.queues.overview(wall_clock, {}).rows_cut);
 }
 
 TEST_CASE("ui reads: what finished is counted in whatever order its rows were written, or it is said what was not") {
@@ -564,13 +576,13 @@ TEST_CASE("ui reads: what finished is counted in whatever order its rows were wr
         const bool lately = i % 10 == 0 && i < 1'000;
         shop.finish({.id = fmt::to_string(i), .executed_at = lately ? now - 60'000 : 1});
     }
-    const Overview view = shop.look([](Queries& store) { return store.queues.overview(now, {}); });
+    const Overview view = shop.look([](Queries& store) { return store.queues.overview(wall_clock, {}); });
     REQUIRE(view.queues.size() == 1);
     CHECK(view.queues[0].succeeded == 100);
     CHECK_FALSE(view.finished_cut);
     Bounds bounds;
     bounds.finished = 2'100;
-    const Overview cut = shop.store(bounds).queues.overview(now, {});
+    const Overview cut = shop.store(bounds).queues.overview(wall_clock, {});
     REQUIRE(cut.queues.size() == 1);
     CHECK(cut.queues[0].succeeded == 10);
     CHECK(cut.finished_cut);
@@ -590,8 +602,8 @@ TEST_CASE("ui reads: a window of time is sought in the order of the rows, and wh
     bounds.looked_at = 5'000;
     Queries store = shop.store(bounds);
     Filter filter;
-    filter.since = 12'000'000;
-    filter.until = 12'009'999;
+    filter.since = Ms{12'000'000};
+    filter.until = Ms{12'009'999};
     const TaskList list = store.tasks.finished(filter, {}, 50);
     CHECK(ids(list.lines) == "r12009 r12008 r12007 r12006 r12004 r12003 r12002 r12001 r12000");
     CHECK_FALSE(list.next);
@@ -612,13 +624,13 @@ TEST_CASE("ui reads: a window of time is sought in the order of the rows, and wh
     CHECK(found == "r12009 r12008 r12007 r12006 r12004 r12003 r12002 r12001 r12000r3");
     // At both ends of the file.
     filter.any_order = false;
-    filter.since = 29'998'500;
+    filter.since = Ms{29'998'500};
     filter.until = std::nullopt;
     CHECK(ids(store.tasks.finished(filter, {}, 50).lines) == "r30000 r29999 r29998");
     filter.since = std::nullopt;
-    filter.until = 2'500;
+    filter.until = Ms{2'500};
     CHECK(ids(store.tasks.finished(filter, {}, 50).lines) == "r2 r1");
-    filter.until = -1;
+    filter.until = Ms{-1};
     CHECK(store.tasks.finished(filter, {}, 50).lines.empty());
 }
 
@@ -647,8 +659,8 @@ TEST_CASE("ui reads: failed tasks go by their end, in whatever order their rows 
         }
         filter.queue = "a";
         CHECK(pages(filter, 10) == (ours ? "0 2 4 6" : "6 4 2 0"));
-        filter.since = ours ? 6'000 : 1'000;
-        filter.until = ours ? 7'999 : 2'999;
+        filter.since = Ms{ours ? 6'000 : 1'000};
+        filter.until = Ms{ours ? 7'999 : 2'999};
         CHECK(pages(filter, 10) == (ours ? "2 4" : "4 2"));
         const TaskList list = shop.look([&](Queries& store) { return store.tasks.finished(filter, {}, 10); });
         CHECK(list.total == (ours ? std::optional{Count{2, false}} : std::nullopt));
@@ -687,7 +699,7 @@ TEST_CASE("ui reads: what succeeded or failed in a window is summed from the sta
         "(30, 60, 'a', 0, 0, 3, 4, 0, 0, 0), (30, 60, 'b', 0, 0, 5, 6, 0, 0, 0), (30, 90, 'a', 0, 0, 7, 8, 0, 0, 0)");
     const auto failed = [&](std::int64_t from, std::int64_t until, const char* queue) {
         return shop.look([&](Queries& store) {
-            return store.statistics.finished(from * 60'000, until * 60'000 - 1, now, queue, true);
+            return store.statistics.finished(Ms{from * 60'000}, Ms{until * 60'000 - 1}, wall_clock, queue, true);
         });
     };
     CHECK(failed(60, 61, "") == Count{4, false});
@@ -695,8 +707,9 @@ TEST_CASE("ui reads: what succeeded or failed in a window is summed from the sta
     CHECK(failed(60, 90, "b") == Count{6, false});
     CHECK(failed(59, 91, "a") == Count{14, false});
     CHECK(failed(60, 999, "") == Count{18, false});
-    CHECK(shop.look([](Queries& store) { return store.statistics.finished(0, now, now, "", false); }) ==
-          Count{16, false});
+    CHECK(shop.look([](Queries& store) {
+        return store.statistics.finished(Ms{}, wall_clock, wall_clock, "", false);
+    }) == Count{16, false});
     CHECK_FALSE(failed(0, 20, ""));
 }
 
@@ -739,7 +752,7 @@ TEST_CASE("ui reads: a look that filters stops at its bound, says how far it cam
         CHECK(list.looked_at <= 10'000);
         looked_at += list.looked_at;
         // The time is that of the last row that was looked at, here one a row.
-        CHECK(list.looked_to == (looked_at == 25'001 ? 40'005 : 75'001 - static_cast<std::int64_t>(looked_at)));
+        CHECK(list.looked_to == Ms{looked_at == 25'001 ? 40'005 : 75'001 - static_cast<std::int64_t>(looked_at)});
         CHECK(list.gave_up == list.next.has_value());
         after = list.next;
         if (!after) break;
@@ -755,7 +768,7 @@ TEST_CASE("ui reads: one task with the beginning of what it carries") {
         "UPDATE backlite_tasks SET crashes = 1, error = 'old', last_executed_at = 7, owner = 4, claimed_at = 9");
     shop.finish({.id = "done", .payload = std::string(100, 'x'), .error = std::string(50, 'e'), .expires_at = 77});
     const auto task = [&](const std::string& id) {
-        return shop.look([&](Queries& store) { return store.tasks.task(id, now, 10); });
+        return shop.look([&](Queries& store) { return store.tasks.task(id, wall_clock, 10); });
     };
     CHECK_FALSE(task("nobody"));
     const std::optional<TaskDetail> waits = task("waits");
@@ -764,7 +777,7 @@ TEST_CASE("ui reads: one task with the beginning of what it carries") {
     CHECK(waits->line.crashes == 1);
     CHECK(waits->line.owner == 4);
     CHECK(waits->line.attempts == 2);
-    CHECK(waits->wait_until == 3'000);
+    CHECK(waits->wait_until == Ms{3'000});
     CHECK(waits->error == "old");
     CHECK(waits->payload == "{}");
     const std::optional<TaskDetail> done = task("done");
@@ -774,7 +787,7 @@ TEST_CASE("ui reads: one task with the beginning of what it carries") {
     CHECK(done->payload_size == 100);
     CHECK(done->error == std::string(10, 'e'));
     CHECK(done->error_size == 50);
-    CHECK(done->expires_at == 77);
+    CHECK(done->expires_at == Ms{77});
 }
 
 TEST_CASE("ui reads: a file whose schema changes under the reader is read anew") {
@@ -786,7 +799,7 @@ TEST_CASE("ui reads: a file whose schema changes under the reader is read anew")
         store::sqlite::Schema::install(connection, shop.config.busy_timeout);
     }
     CHECK(shop.look([](Queries& store) { return store.shape.ours; }));
-    CHECK(shop.look([](Queries& store) { return store.queues.overview(now, {}).queues.size(); }) == 1);
+    CHECK(shop.look([](Queries& store) { return store.queues.overview(wall_clock, {}).queues.size(); }) == 1);
 }
 
 TEST_CASE("ui reads: a look ends when its time is up") {
@@ -795,12 +808,13 @@ TEST_CASE("ui reads: a look ends when its time is up") {
         "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 20000) INSERT INTO backlite_tasks "
         "(id, created_at, queue, task) SELECT i, 1, 'a', x'7b7d' FROM n");
     try {
-        shop.reader->read(Duration{-1}, [](Queries& store) { return store.queues.overview(now, {}).queues.size(); });
+        shop.reader->read(Duration{-1},
+                          [](Queries& store) { return store.queues.overview(wall_clock, {}).queues.size(); });
         FAIL("it was not stopped");
     } catch (const StorageError& error) {
         CHECK(reason_of(error) == UnavailableReason::too_slow);
     }
-    CHECK(shop.look([](Queries& store) { return store.queues.overview(now, {}).queues.size(); }) == 1);
+    CHECK(shop.look([](Queries& store) { return store.queues.overview(wall_clock, {}).queues.size(); }) == 1);
 }
 
 // ---- cost -----------------------------------------------------------------------------------------------------------
@@ -852,31 +866,32 @@ std::map<std::string, std::int64_t> costs(int rows) {
         work(store);
         return steps_since(db);
     };
-    const Cursor middle{rows / 2, rows / 2, "q2"};
+    const Cursor middle{Ms{rows / 2}, rows / 2, "q2"};
     Filter failed;
     failed.state = State::failed;
     Filter text;
     text.text = "nowhere";
     std::map<std::string, std::int64_t> result;
-    result["overview"] = steps([](Queries& s) { return s.queues.overview(now, {}).queues.size(); });
+    result["overview"] = steps([](Queries& s) { return s.queues.overview(wall_clock, {}).queues.size(); });
     result["overview of a week"] = steps([](Queries& s) {
-        return s.queues.overview(now, {604'800'000, 56}).queues.size();
+        return s.queues.overview(wall_clock, {std::chrono::weeks{1}, 56}).queues.size();
     });
-    result["overview of one queue"] = steps([](Queries& s) { return s.queues.overview(now, {}, "q1").queues.size(); });
+    result["overview of one queue"] =
+        steps([](Queries& s) { return s.queues.overview(wall_clock, {}, "q1").queues.size(); });
     result["overview of one queue of a week"] = steps([](Queries& s) {
-        return s.queues.overview(now, {604'800'000, 56}, "q1").queues.size();
+        return s.queues.overview(wall_clock, {std::chrono::weeks{1}, 56}, "q1").queues.size();
     });
-    result["days"] = steps([](Queries& s) { return s.statistics.days(now, 0, "").size(); });
-    result["days of one queue"] = steps([](Queries& s) { return s.statistics.days(now, 0, "q1").size(); });
+    result["days"] = steps([](Queries& s) { return s.statistics.days(wall_clock, {}, "").size(); });
+    result["days of one queue"] = steps([](Queries& s) { return s.statistics.days(wall_clock, {}, "q1").size(); });
     result["a week's counts of one queue"] = steps([](Queries& s) {
-        return s.statistics.read(30, now - 604'800'000, now, "q1",
-                                 [](std::int64_t, std::string_view, const Counted&) {});
+        return s.statistics.read(std::chrono::minutes{30}, wall_clock - std::chrono::weeks{1}, wall_clock, "q1",
+                                 [](Ms, std::string_view, const Counted&) {});
     });
     result["running"] = steps([](Queries& s) { return s.tasks.claimed("", {}, 50, {}).lines.size(); });
     const auto upcoming = [](std::optional<Cursor> after, std::optional<State> state) {
         return [after, state](Queries& s) {
             bool more = false;
-            TaskList list = s.tasks.upcoming(s.queues.names(more), state, now, after, 50);
+            TaskList list = s.tasks.upcoming(s.queues.names(more), state, wall_clock, after, 50);
             s.tasks.read_payloads(list.lines, 16'384);
             return list.lines.size();
         };
@@ -886,26 +901,26 @@ std::map<std::string, std::int64_t> costs(int rows) {
     result["scheduled"] = steps(upcoming({}, State::scheduled));
     result["retrying, none there"] = steps([](Queries& s) {
         bool more = false;
-        return s.tasks.retrying(s.queues.names(more), now, {}, 50).looked_at;
+        return s.tasks.retrying(s.queues.names(more), wall_clock, {}, 50).looked_at;
     });
     result["succeeded"] = steps([](Queries& s) { return s.tasks.finished({}, {}, 50).lines.size(); });
     result["succeeded, middle"] = steps([&](Queries& s) { return s.tasks.finished({}, middle, 50).lines.size(); });
     Filter window = text;
-    window.since = now - rows / 2;
-    window.until = now - rows / 2 + 20;
+    window.since = Ms{now - rows / 2};
+    window.until = Ms{now - rows / 2 + 20};
     result["search in a window"] = steps([&](Queries& s) { return s.tasks.finished(window, {}, 50).looked_at; });
     result["failed, none there"] = steps([&](Queries& s) { return s.tasks.finished(failed, {}, 50).lines.size(); });
     result["search"] = steps([&](Queries& s) {
-        return s.tasks.finished(text, {}, 50).looked_at + s.tasks.unfinished(text, now, {}, 50).looked_at;
+        return s.tasks.finished(text, {}, 50).looked_at + s.tasks.unfinished(text, wall_clock, {}, 50).looked_at;
     });
     result["names"] = steps([](Queries& s) {
         std::set<std::string> names;
-        s.statistics.add_names(now, names);
+        s.statistics.add_names(wall_clock, names);
         return names.size();
     });
-    result["by id"] = steps([](Queries& s) { return s.tasks.by_id("d1", now, 20).size(); });
-    result["task"] = steps([](Queries& s) { return s.tasks.task("d7", now, 1'000)->payload_size; });
-    result["oldest due"] = steps([](Queries& s) { return s.queues.oldest_due(now).value_or(0); });
+    result["by id"] = steps([](Queries& s) { return s.tasks.by_id("d1", wall_clock, 20).size(); });
+    result["task"] = steps([](Queries& s) { return s.tasks.task("d7", wall_clock, 1'000)->payload_size; });
+    result["oldest due"] = steps([](Queries& s) { return s.queues.oldest_due(wall_clock).value_or(Ms{}).count(); });
     return result;
 }
 

@@ -9,15 +9,15 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
 
-BACKLITE_DECL Overview QueueReads::overview(std::int64_t now, Period period, const std::string& only,
+BACKLITE_DECL Overview QueueReads::overview(detail::Ms now, Period period, const std::string& only,
                                             std::vector<Process> processes) {
     Overview view;
     view.of_one = !only.empty();
-    view.step_ms = period.period_ms / static_cast<std::int64_t>(period.steps);
-    const std::int64_t step_began = now - now % view.step_ms;
-    view.from = step_began - period.period_ms + view.step_ms;
+    view.step = period.length / static_cast<std::int64_t>(period.steps);
+    const detail::Ms step_began = now - now % view.step;
+    view.from = step_began - period.length + view.step;
     view.buckets.resize(period.steps);
-    view.next_change = step_began + view.step_ms;
+    view.next_change = step_began + view.step;
     view.processes = std::move(processes);
     view.knows_processes = shape_.clients;
     Queues queues;
@@ -58,34 +58,34 @@ BACKLITE_DECL std::vector<std::string> QueueReads::names(bool& more) {
     return found;
 }
 
-BACKLITE_DECL std::optional<std::int64_t> QueueReads::oldest_due(std::int64_t now) {
-    std::optional<std::int64_t> oldest;
+BACKLITE_DECL std::optional<detail::Ms> QueueReads::oldest_due(detail::Ms now) {
+    std::optional<detail::Ms> oldest;
     if (!shape_.ours) {
         Run run(db_, oldest_, {now});
-        if (run.step()) oldest = run.optional_integer(0);
+        if (run.step()) oldest = run.optional_time(0);
         return oldest;
     }
     each_name([&](const std::string& name) {
-        if (const auto due = first_due(name, lowest, now)) oldest = (std::min)(oldest.value_or(highest), *due);
+        if (const auto due = first_due(name, earliest, now)) oldest = (std::min)(oldest.value_or(latest), *due);
         return true;
     });
     return oldest;
 }
 
-BACKLITE_DECL Count QueueReads::unclaimed(const std::vector<std::string>& queues, std::int64_t now,
+BACKLITE_DECL Count QueueReads::unclaimed(const std::vector<std::string>& queues, detail::Ms now,
                                           std::optional<State> state, std::int64_t bound) {
-    const std::int64_t least = state == State::scheduled ? detail::saturating_sum(now, 1) : lowest;
-    const std::int64_t most = state == State::waiting ? now : highest;
+    const detail::Ms from = state == State::scheduled ? now + Duration{1} : earliest;
+    const detail::Ms to = state == State::waiting ? now : latest;
     Count sum;
     if (!shape_.ours) {
         const std::string only = queues.size() == 1 ? queues.front() : std::string{};
-        Run run(db_, count_rows_, {only, least, most});
+        Run run(db_, count_rows_, {only, from, to});
         if (run.step()) sum.number = static_cast<std::uint64_t>(run.integer(0));
         sum.more = has_more_rows(db_, shape_, bounds_);
         return sum;
     }
     for (const std::string& queue : queues) {
-        const Count found = count(queue, least, most, bound - static_cast<std::int64_t>(sum.number));
+        const Count found = count(queue, from, to, bound - static_cast<std::int64_t>(sum.number));
         sum.number += found.number;
         sum.more = found.more;
         if (sum.more) break;
@@ -101,39 +101,39 @@ BACKLITE_DECL std::vector<Process> QueueReads::processes() {
         process.owner = run.integer(0);
         process.slot = static_cast<unsigned>(run.integer(1));
         process.workers = run.integer(2);
-        process.started_at = run.integer(3);
+        process.started_at = run.time(3);
         process.version = run.integer(4);
         found.push_back(std::move(process));
     }
     return found;
 }
 
-BACKLITE_DECL Count QueueReads::count(const std::string& queue, std::int64_t least, std::int64_t most,
-                                      std::int64_t bound) {
-    Run run(db_, count_, {queue, least, most, bound + 1});
+BACKLITE_DECL Count QueueReads::count(const std::string& queue, detail::Ms from, detail::Ms to, std::int64_t bound) {
+    Run run(db_, count_, {queue, from, to, bound + 1});
     const std::int64_t found = run.step() ? run.integer(0) : 0;
     return {static_cast<std::uint64_t>((std::min)(found, bound)), found > bound};
 }
 
-BACKLITE_DECL void QueueReads::count_unclaimed(Queues& queues, std::int64_t now, Overview& view) {
+BACKLITE_DECL void QueueReads::count_unclaimed(Queues& queues, detail::Ms now, Overview& view) {
     std::vector<Open> open;
     std::vector<Open> retries;
     for (auto& [name, queue] : queues) {
-        queue.oldest_due = first_due(name, lowest, now);
-        if (queue.oldest_due) open.push_back({&name, &queue.waiting, lowest, now});
-        if (now == highest) continue;
-        queue.next_due = first_due(name, now + 1, highest);
+        queue.oldest_due = first_due(name, earliest, now);
+        if (queue.oldest_due) open.push_back({&name, &queue.waiting, earliest, now});
+        if (now == latest) continue;
+        const detail::Ms later = now + Duration{1};
+        queue.next_due = first_due(name, later, latest);
         if (!queue.next_due) continue;
-        open.push_back({&name, &queue.scheduled, now + 1, highest});
-        retries.push_back({&name, &queue.retrying, now + 1, highest});
+        open.push_back({&name, &queue.scheduled, later, latest});
+        retries.push_back({&name, &queue.retrying, later, latest});
         view.next_change = (std::min)(*view.next_change, *queue.next_due);
     }
     count_all(std::move(open), 1'000, bounds_.counted, [&](const Open& one, std::int64_t bound) {
-        const Count found = count(*one.queue, one.least, one.most, bound);
+        const Count found = count(*one.queue, one.from, one.to, bound);
         return Looked{found, static_cast<std::int64_t>(found.number)};
     });
     count_all(std::move(retries), 10, bounds_.retries, [&](const Open& one, std::int64_t bound) {
-        Run run(db_, retrying_, {*one.queue, one.least, bound});
+        Run run(db_, retrying_, {*one.queue, one.from, bound});
         if (!run.step()) return Looked{};
         return Looked{{static_cast<std::uint64_t>(run.integer(0)), run.integer(1) == bound}, run.integer(1)};
     });
@@ -162,24 +162,24 @@ BACKLITE_DECL void QueueReads::count_claimed(Queues& queues, Overview& view) {
     }
 }
 
-BACKLITE_DECL void QueueReads::count_to_come(const Queues& queues, std::int64_t now, Overview& view) {
-    const std::int64_t end = now + view.step_ms * static_cast<std::int64_t>(view.buckets.size());
+BACKLITE_DECL void QueueReads::count_to_come(const Queues& queues, detail::Ms now, Overview& view) {
+    const detail::Ms end = now + view.step * static_cast<std::int64_t>(view.buckets.size());
     std::int64_t seen = 0;
     for (const auto& [name, queue] : queues) {
         if (!queue.next_due || *queue.next_due >= end) continue;
-        for (Run run(db_, due_times_, {name, now + 1, end - 1}); run.step();) {
+        for (Run run(db_, due_times_, {name, now + Duration{1}, end - Duration{1}}); run.step();) {
             if (seen++ == bounds_.to_come) {
                 view.due_cut = true;
                 return;
             }
-            ++view.buckets[static_cast<std::size_t>((run.integer(0) - now) / view.step_ms)].due;
+            ++view.buckets[static_cast<std::size_t>((run.time(0) - now) / view.step)].due;
         }
     }
     view.due_cut = view.more_queues;
 }
 
-BACKLITE_DECL void QueueReads::count_rows(Queues& queues, std::int64_t now, Overview& view) {
-    const std::int64_t end = now + view.step_ms * static_cast<std::int64_t>(view.buckets.size());
+BACKLITE_DECL void QueueReads::count_rows(Queues& queues, detail::Ms now, Overview& view) {
+    const detail::Ms end = now + view.step * static_cast<std::int64_t>(view.buckets.size());
     for (Run run(db_, rows_); run.step();) {
         QueueSummary* queue = find(queues, std::string{run.bytes(0)}, view);
         if (queue == nullptr) continue;
@@ -187,7 +187,7 @@ BACKLITE_DECL void QueueReads::count_rows(Queues& queues, std::int64_t now, Over
             ++queue->claimed.number;
             continue;
         }
-        const std::int64_t due = run.integer(2);
+        const detail::Ms due = run.time(2);
         if (due <= now) {
             ++queue->waiting.number;
             queue->oldest_due = (std::min)(queue->oldest_due.value_or(due), due);
@@ -197,7 +197,7 @@ BACKLITE_DECL void QueueReads::count_rows(Queues& queues, std::int64_t now, Over
         queue->retrying.number += run.integer(3) > 0 ? 1U : 0U;
         queue->next_due = (std::min)(queue->next_due.value_or(due), due);
         view.next_change = (std::min)(*view.next_change, due);
-        if (due < end) ++view.buckets[static_cast<std::size_t>((due - now) / view.step_ms)].due;
+        if (due < end) ++view.buckets[static_cast<std::size_t>((due - now) / view.step)].due;
     }
     for (auto& [name, queue] : queues) {
         if (queue.claimed.number > 0) queue.running = std::nullopt;
@@ -212,16 +212,16 @@ BACKLITE_DECL void QueueReads::count_rows(Queues& queues, std::int64_t now, Over
     }
 }
 
-BACKLITE_DECL bool QueueReads::read_statistics(Queues& queues, const std::string& only, std::int64_t now,
+BACKLITE_DECL bool QueueReads::read_statistics(Queues& queues, const std::string& only, detail::Ms now,
                                                Overview& view) {
-    const std::int64_t span = StatisticsReads::span_for(view.step_ms);
-    const std::optional<std::int64_t> began = statistics_.begin(span);
+    const std::chrono::minutes span = StatisticsReads::span_for(view.step);
+    const std::optional<detail::Ms> began = statistics_.begin(span);
     if (!began) return false;
     view.counted = true;
     view.counted_from = *began;
-    const std::int64_t covered_from = statistics_.read(
-        span, view.from, now, only, [&](std::int64_t at, std::string_view name, const Counted& counted) {
-            const std::int64_t place = (at - view.from) / view.step_ms;
+    const detail::Ms covered_from =
+        statistics_.read(span, view.from, now, only, [&](detail::Ms at, std::string_view name, const Counted& counted) {
+            const std::int64_t place = (at - view.from) / view.step;
             if (place >= static_cast<std::int64_t>(view.buckets.size())) return;
             view.buckets[static_cast<std::size_t>(place)] += counted;
             QueueSummary* queue = find(queues, std::string{name}, view);
@@ -253,7 +253,8 @@ BACKLITE_DECL void QueueReads::trace_backlog(const Queues& queues, Overview& vie
 }
 
 BACKLITE_DECL void QueueReads::look_at_finished(Queues& queues, Overview& view) {
-    const std::int64_t end = view.from + view.step_ms * static_cast<std::int64_t>(view.buckets.size());
+    constexpr detail::Us most_summed{std::int64_t{1} << 40};  // so that sums do not overflow
+    const detail::Ms end = view.from + view.step * static_cast<std::int64_t>(view.buckets.size());
     view.covered_from = view.from;
     std::int64_t looked_at = 0;
     for (Run run(db_, finished_, {bounds_.finished + 1}); run.step();) {
@@ -261,21 +262,21 @@ BACKLITE_DECL void QueueReads::look_at_finished(Queues& queues, Overview& view) 
             view.finished_cut = true;
             return;
         }
-        const std::int64_t duration = (std::max)(run.integer(2), std::int64_t{0});
-        const std::int64_t at = detail::saturating_sum(run.integer(1), duration / 1'000);
+        const detail::Us duration = (std::max)(run.duration(2), detail::Us::zero());
+        const detail::Ms at = run.time(1) + std::chrono::duration_cast<Duration>(duration);
         if (at < view.from || at >= end) continue;
         QueueSummary* queue = find(queues, std::string{run.bytes(0)}, view);
         if (queue == nullptr && view.of_one) continue;
         const bool succeeded = run.integer(3) != 0;
-        Bucket& bucket = view.buckets[static_cast<std::size_t>((at - view.from) / view.step_ms)];
+        Bucket& bucket = view.buckets[static_cast<std::size_t>((at - view.from) / view.step)];
         ++(succeeded ? bucket.succeeded : bucket.failed);
         ++bucket.attempts;
-        bucket.duration += (std::min)(duration, std::int64_t{1} << 40);
+        bucket.duration += (std::min)(duration, most_summed);
         bucket.max_duration = (std::max)(bucket.max_duration, duration);
         if (queue == nullptr) continue;
         ++(succeeded ? queue->succeeded : queue->failed);
         ++queue->attempts;
-        queue->total_duration += (std::min)(duration, std::int64_t{1} << 40);
+        queue->total_duration += (std::min)(duration, most_summed);
     }
 }
 

@@ -9,45 +9,47 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
 
-BACKLITE_DECL std::optional<std::int64_t> StatisticsReads::begin(std::int64_t span) {
+BACKLITE_DECL std::optional<detail::Ms> StatisticsReads::begin(std::chrono::minutes span) {
     if (!shape_.counts) return std::nullopt;
-    Run first(db_, first_, {span});
+    Run first(db_, first_, {span.count()});
     if (!first.step()) return std::nullopt;
-    return limited(first.integer(0)) * minute;
+    return start_of(detail::Minute{first.integer(0)});
 }
 
-BACKLITE_DECL std::optional<Count> StatisticsReads::finished(std::int64_t since, std::int64_t until, std::int64_t now,
+BACKLITE_DECL std::optional<Count> StatisticsReads::finished(detail::Ms since, detail::Ms until, detail::Ms now,
                                                              const std::string& queue, bool failed) {
-    if (since < 0 || until < since) return std::nullopt;
-    constexpr std::int64_t half_hour = 30 * minute;
-    const bool halves = since % half_hour == 0 && (until >= now || until % half_hour == half_hour - 1);
-    const std::int64_t span = halves ? 30 : 1;
-    const std::optional<std::int64_t> began = begin(span);
+    if (since < detail::Ms{} || until < since) return std::nullopt;
+    constexpr Duration half_hour = std::chrono::minutes{30};
+    const bool halves =
+        since % half_hour == Duration::zero() && (until >= now || until % half_hour == half_hour - Duration{1});
+    const std::chrono::minutes span{halves ? 30 : 1};
+    const std::optional<detail::Ms> began = begin(span);
     if (!began || *began > until) return std::nullopt;
-    const std::int64_t from = (std::max)(since - since % (span * minute), *began);
+    const detail::Ms from = (std::max)(since - since % span, *began);
     Count sum;
     sum.more = from < read(
                           span, from, until, queue,
-                          [&](std::int64_t at, std::string_view, const Counted& counted) {
+                          [&](detail::Ms at, std::string_view, const Counted& counted) {
                               if (at <= until) sum.number += failed ? counted.failed : counted.succeeded;
                           });
     return sum;
 }
 
-BACKLITE_DECL std::vector<Day> StatisticsReads::days(std::int64_t now, std::int64_t zone, const std::string& queue) {
-    constexpr std::int64_t length = 24 * 60 * minute;
-    constexpr std::int64_t span = 30;
-    const std::optional<std::int64_t> began = begin(span);
+BACKLITE_DECL std::vector<Day> StatisticsReads::days(detail::Ms now, std::chrono::minutes zone,
+                                                     const std::string& queue) {
+    constexpr Duration length = std::chrono::days{1};
+    constexpr std::chrono::minutes span{30};
+    const std::optional<detail::Ms> began = begin(span);
     if (!began) return {};
-    const std::int64_t here = now + zone * minute;
-    const std::int64_t past = here % length;
-    const std::int64_t today = now - (past < 0 ? past + length : past);
+    const Duration past = (now + zone) % length;
+    const detail::Ms today = now - (past < Duration::zero() ? past + length : past);
     std::vector<Day> found(most_days);
     for (std::size_t i = 0; i < most_days; ++i) found[i].from = today - static_cast<std::int64_t>(i) * length;
-    const std::int64_t covered_from =
-        read(span, found.back().from, now, queue, [&](std::int64_t at, std::string_view, const Counted& counted) {
+    const detail::Ms covered_from =
+        read(span, found.back().from, now, queue, [&](detail::Ms at, std::string_view, const Counted& counted) {
             if (at >= today + length) return;
-            found[at >= today ? 0 : static_cast<std::size_t>((today - at - 1) / length) + 1].counted += counted;
+            found[at >= today ? 0 : static_cast<std::size_t>((today - at - Duration{1}) / length) + 1].counted +=
+                counted;
         });
     for (Day& day : found) day.counted_from = (std::max)({day.from, covered_from, *began});
     std::erase_if(found, [&](const Day& day) noexcept { return day.counted_from >= day.from + length; });
@@ -66,8 +68,8 @@ BACKLITE_DECL Counted StatisticsReads::counted(Run& run) {
     row.failed = count(4);
     row.retried = count(5);
     row.attempts = row.succeeded + row.failed + row.retried;
-    row.wait_ms = number(6);
-    row.duration = number(7);
+    row.wait = Duration{number(6)};
+    row.duration = detail::Us{number(7)};
     return row;
 }
 

@@ -11,7 +11,7 @@ namespace sqlite {
 
 BACKLITE_DECL TaskList TaskReads::claimed(const std::string& queue, const std::optional<Cursor>& after,
                                           std::size_t limit, const std::vector<Process>& processes) {
-    std::vector<std::pair<std::int64_t, std::int64_t>> all;  // claimed_at, row
+    std::vector<std::pair<detail::Ms, std::int64_t>> all;  // claimed_at, row
     TaskList list;
     list.running = 0;
     bool more = false;
@@ -19,7 +19,7 @@ BACKLITE_DECL TaskList TaskReads::claimed(const std::string& queue, const std::o
         more = static_cast<std::int64_t>(++list.looked_at) > bounds_.claimed;
         if (more) break;
         if (!queue.empty() && run.bytes(2) != queue) continue;
-        all.emplace_back(run.integer(0), run.integer(1));
+        all.emplace_back(run.time(0), run.integer(1));
         const std::optional<bool> entered = is_entered(
             processes, run.optional_integer(3), {static_cast<std::uint64_t>(run.integer(4)), hash_id(run.bytes(5))});
         if (!entered) list.running = std::nullopt;
@@ -32,19 +32,19 @@ BACKLITE_DECL TaskList TaskReads::claimed(const std::string& queue, const std::o
     list.total = Count{all.size(), more};
     auto at = all.begin();
     if (after) at = std::upper_bound(all.begin(), all.end(), std::pair{after->key, after->row});
-    for (; at != all.end() && list.lines.size() < limit; ++at) list.lines.push_back(unfinished_line(at->second, 0));
+    for (; at != all.end() && list.lines.size() < limit; ++at) list.lines.push_back(unfinished_line(at->second, {}));
     if (at != all.end() && !list.lines.empty()) list.next = Cursor{(at - 1)->first, (at - 1)->second, {}};
     return list;
 }
 
 BACKLITE_DECL TaskList TaskReads::upcoming(const std::vector<std::string>& queues, std::optional<State> state,
-                                           std::int64_t now, const std::optional<Cursor>& after, std::size_t limit) {
-    const std::int64_t least = state == State::scheduled ? detail::saturating_sum(now, 1) : lowest;
-    const std::int64_t most = state == State::waiting ? now : highest;
-    if (!shape_.ours) return look_through(queues, least, most, false, now, after, limit);
+                                           detail::Ms now, const std::optional<Cursor>& after, std::size_t limit) {
+    const detail::Ms from = state == State::scheduled ? now + Duration{1} : earliest;
+    const detail::Ms to = state == State::waiting ? now : latest;
+    if (!shape_.ours) return look_through(queues, from, to, false, now, after, limit);
     std::vector<Key> best;
     for (const std::string& queue : queues) {
-        collect(upcoming_, queue, least, most, after, limit + 1, best);
+        collect(upcoming_, queue, from, to, after, limit + 1, best);
         if (best.size() > 8 * (limit + 1)) keep_first(best, limit + 1);
     }
     TaskList list;
@@ -52,16 +52,17 @@ BACKLITE_DECL TaskList TaskReads::upcoming(const std::vector<std::string>& queue
     return list;
 }
 
-BACKLITE_DECL TaskList TaskReads::retrying(const std::vector<std::string>& queues, std::int64_t now,
+BACKLITE_DECL TaskList TaskReads::retrying(const std::vector<std::string>& queues, detail::Ms now,
                                            const std::optional<Cursor>& after, std::size_t limit) {
-    if (now == highest) return {};
-    if (!shape_.ours) return look_through(queues, now + 1, highest, true, now, after, limit);
+    if (now == latest) return {};
+    const detail::Ms from = now + Duration{1};
+    if (!shape_.ours) return look_through(queues, from, latest, true, now, after, limit);
     const std::size_t share = static_cast<std::size_t>(bounds_.retries) / (std::max)(queues.size(), std::size_t{1}) + 1;
     std::vector<Key> keys;
     std::optional<Key> last;  // what is behind it has not been looked at in every queue
     for (const std::string& queue : queues) {
         const std::size_t before = keys.size();
-        collect(retries_, queue, now + 1, highest, after, share, keys);
+        collect(retries_, queue, from, latest, after, share, keys);
         if (keys.size() - before == share) last = last ? (std::min)(*last, keys.back()) : keys.back();
     }
     TaskList list;
@@ -92,40 +93,40 @@ BACKLITE_DECL TaskList TaskReads::finished(const Filter& filter, const std::opti
     if (filter.state == State::failed && shape_.failed) {
         Looking looking{filter, limit};
         Run run(db_, failed_scan_,
-                {after ? after->row : highest, filter.queue, nullptr, filter.since.value_or(lowest),
-                 filter.until.value_or(highest), looking.pattern, filter.in_payload, filter.in_error, nullptr,
-                 bounds_.looked_at + 1, after.has_value(), after ? after->key : 0,
+                {after ? after->row : highest_row, filter.queue, nullptr, filter.since.value_or(earliest),
+                 filter.until.value_or(latest), looking.pattern, filter.in_payload, filter.in_error, nullptr,
+                 bounds_.looked_at + 1, after.has_value(), after ? after->key : detail::Ms{},
                  after ? std::string_view{after->queue} : std::string_view{},
-                 (std::min)(after ? after->key : highest, filter.until.value_or(highest))});
+                 (std::min)(after ? after->key : latest, filter.until.value_or(latest))});
         list = look(run, looking, true);
         if (filter.text.empty()) list.total = count_failed(filter);
     } else {
         std::optional<std::int64_t> failed;
         if (filter.state) failed = *filter.state == State::failed ? 1 : 0;
         const bool in_order = !filter.any_order && (filter.since || filter.until);
-        std::int64_t first = after ? after->row : highest;
+        std::int64_t first = after ? after->row : highest_row;
         bool skipped = in_order && after && filter.until;
         if (in_order && !after && filter.until) {
-            first = seek(detail::saturating_sum(*filter.until, order_slack.count()));
-            skipped = first != highest;
+            first = seek(*filter.until + order_slack);
+            skipped = first != highest_row;
         }
-        list = scan(finished_scan_, filter, failed, 0, first, limit, in_order);
+        list = scan(finished_scan_, filter, failed, {}, first, limit, in_order);
         list.by_order = list.by_order || skipped;
     }
     for (TaskLine& line : list.lines) line = finished_line(line.row);
     return list;
 }
 
-BACKLITE_DECL TaskList TaskReads::unfinished(const Filter& filter, std::int64_t now, const std::optional<Cursor>& after,
+BACKLITE_DECL TaskList TaskReads::unfinished(const Filter& filter, detail::Ms now, const std::optional<Cursor>& after,
                                              std::size_t limit) {
     std::optional<std::int64_t> state;
     if (filter.state) state = static_cast<std::int64_t>(*filter.state);
-    TaskList list = scan(unfinished_scan_, filter, state, now, after ? after->row : highest, limit, false);
+    TaskList list = scan(unfinished_scan_, filter, state, now, after ? after->row : highest_row, limit, false);
     for (TaskLine& line : list.lines) line = unfinished_line(line.row, now);
     return list;
 }
 
-BACKLITE_DECL std::vector<TaskLine> TaskReads::by_id(const std::string& prefix, std::int64_t now, std::size_t limit) {
+BACKLITE_DECL std::vector<TaskLine> TaskReads::by_id(const std::string& prefix, detail::Ms now, std::size_t limit) {
     const std::string end = prefix + "\xf4\x8f\xbf\xbf";  // U+10FFFF: behind every id that begins so
     std::vector<TaskLine> lines;
     std::vector<std::int64_t> rows;
@@ -141,7 +142,7 @@ BACKLITE_DECL std::vector<TaskLine> TaskReads::by_id(const std::string& prefix, 
     return lines;
 }
 
-BACKLITE_DECL std::optional<TaskDetail> TaskReads::task(const std::string& id, std::int64_t now, std::int64_t bound) {
+BACKLITE_DECL std::optional<TaskDetail> TaskReads::task(const std::string& id, detail::Ms now, std::int64_t bound) {
     TaskDetail detail;
     detail.now = now;
     if (const std::optional<std::int64_t> row = read_detail(detail_, id, bound, detail)) {
@@ -161,7 +162,7 @@ BACKLITE_DECL TaskReads::DueRows::DueRows(const std::string& rows, const char* w
       between(fmt::format("SELECT due, row, {} FROM {} WHERE queue = ?1 AND due BETWEEN ?2 AND ?3 ORDER BY due, row",
                           wanted, rows)) {}
 
-BACKLITE_DECL void TaskReads::show_first(std::vector<Key>& keys, std::size_t limit, std::int64_t now, TaskList& list) {
+BACKLITE_DECL void TaskReads::show_first(std::vector<Key>& keys, std::size_t limit, detail::Ms now, TaskList& list) {
     keep_first(keys, limit + 1);
     if (keys.size() > limit) {
         keys.resize(limit);
@@ -170,72 +171,72 @@ BACKLITE_DECL void TaskReads::show_first(std::vector<Key>& keys, std::size_t lim
     for (const Key& key : keys) {
         list.lines.push_back(unfinished_line(std::get<2>(key), now));
         const TaskLine& line = list.lines.back();
-        if (line.due > now) list.next_change = (std::min)(list.next_change.value_or(highest), line.due);
+        if (line.due > now) list.next_change = (std::min)(list.next_change.value_or(latest), line.due);
     }
 }
 
-BACKLITE_DECL void TaskReads::collect(DueRows& rows, const std::string& queue, std::int64_t least, std::int64_t most,
+BACKLITE_DECL void TaskReads::collect(DueRows& rows, const std::string& queue, detail::Ms from, detail::Ms to,
                                       const std::optional<Cursor>& after, std::size_t count, std::vector<Key>& keys) {
     std::size_t taken = 0;
     const auto take = [&](Run& run) {
         for (; taken < count && run.step(); ++taken) {
-            keys.emplace_back(run.integer(0), queue, run.integer(1), run.integer(2));
+            keys.emplace_back(run.time(0), queue, run.integer(1), run.integer(2));
         }
     };
-    if (after && after->key >= least) {
+    if (after && after->key >= from) {
         const int order = queue.compare(after->queue);
-        if (order == 0 && after->key <= most) {
+        if (order == 0 && after->key <= to) {
             Run same(db_, rows.same, {queue, after->key, after->row});
             take(same);
         }
-        least = after->key;
+        from = after->key;
         if (order <= 0) {
-            if (least == highest) return;
-            ++least;
+            if (from == latest) return;
+            from = from + Duration{1};
         }
     }
-    Run later(db_, rows.between, {queue, least, most});
+    Run later(db_, rows.between, {queue, from, to});
     take(later);
 }
 
-BACKLITE_DECL TaskList TaskReads::look_through(const std::vector<std::string>& queues, std::int64_t least,
-                                               std::int64_t most, bool retries, std::int64_t now,
-                                               const std::optional<Cursor>& after, std::size_t limit) {
+BACKLITE_DECL TaskList TaskReads::look_through(const std::vector<std::string>& queues, detail::Ms from, detail::Ms to,
+                                               bool retries, detail::Ms now, const std::optional<Cursor>& after,
+                                               std::size_t limit) {
     const std::string only = queues.size() == 1 ? queues.front() : std::string{};
     const std::string behind = after ? after->queue : std::string{};
     TaskList list;
     Cursor last;
     for (Run run(db_, first_due_,
-                 {only, least, most, retries, !after, after ? after->key : 0, behind, after ? after->row : 0,
+                 {only, from, to, retries, !after, after ? after->key : detail::Ms{}, behind, after ? after->row : 0,
                   static_cast<std::int64_t>(limit) + 1});
          run.step();) {
         if (list.lines.size() == limit) {
             list.next = last;
             break;
         }
-        last = Cursor{run.integer(0), run.integer(1), std::string{run.bytes(2)}};
+        last = Cursor{run.time(0), run.integer(1), std::string{run.bytes(2)}};
         list.lines.push_back(unfinished_line(last.row, now));
-        if (last.key > now) list.next_change = (std::min)(list.next_change.value_or(highest), last.key);
+        if (last.key > now) list.next_change = (std::min)(list.next_change.value_or(latest), last.key);
     }
     list.rows_cut = has_more_rows(db_, shape_, bounds_);
     return list;
 }
 
-BACKLITE_DECL std::int64_t TaskReads::seek(std::int64_t time) {
+BACKLITE_DECL std::int64_t TaskReads::seek(detail::Ms time) {
     std::int64_t least = 0;
     std::int64_t most = 0;
     {
         Run first(db_, first_row_);
         Run last(db_, last_row_);
-        if (!first.step() || !last.step() || first.is_null(0)) return highest;
+        if (!first.step() || !last.step() || first.is_null(0)) return highest_row;
         least = first.integer(0);
         most = last.integer(0);
     }
     const auto is_later = [&](std::int64_t row) {  // also all of those behind it: one row may have any time
         Run run(db_, sample_, {row});
-        return run.step() && !run.is_null(0) && run.integer(0) > time;
+        return run.step() && !run.is_null(0) && run.time(0) > time;
     };
-    if (!is_later(most)) return highest;
+    if (!is_later(most)) return highest_row;
     while (least < most) {
         const auto half = (static_cast<std::uint64_t>(most) - static_cast<std::uint64_t>(least)) / 2;
         const auto middle = static_cast<std::int64_t>(static_cast<std::uint64_t>(least) + half);
@@ -250,18 +251,18 @@ BACKLITE_DECL std::int64_t TaskReads::seek(std::int64_t time) {
 
 BACKLITE_DECL Count TaskReads::count_failed(const Filter& filter) {
     Run run(db_, failed_count_,
-            {filter.queue, filter.since.value_or(lowest), filter.until.value_or(highest), bounds_.looked_at + 1});
+            {filter.queue, filter.since.value_or(earliest), filter.until.value_or(latest), bounds_.looked_at + 1});
     const std::int64_t found = run.step() ? run.integer(0) : 0;
     return {static_cast<std::uint64_t>((std::min)(found, bounds_.looked_at)), found > bounds_.looked_at};
 }
 
 BACKLITE_DECL TaskList TaskReads::scan(Statement& statement, const Filter& filter, std::optional<std::int64_t> state,
-                                       std::int64_t now, std::int64_t first, std::size_t limit, bool in_order) {
+                                       detail::Ms now, std::int64_t first, std::size_t limit, bool in_order) {
     Looking looking{filter, limit};
-    if (in_order && filter.since) looking.since = detail::saturating_sum(*filter.since, -order_slack.count());
+    if (in_order && filter.since) looking.since = *filter.since - order_slack;
     Run run(db_, statement,
-            {first, filter.queue, state, filter.since.value_or(lowest), filter.until.value_or(highest), looking.pattern,
-             filter.in_payload, filter.in_error, now, bounds_.looked_at + 1});
+            {first, filter.queue, state, filter.since.value_or(earliest), filter.until.value_or(latest),
+             looking.pattern, filter.in_payload, filter.in_error, now, bounds_.looked_at + 1});
     return look(run, looking, false);
 }
 
@@ -280,9 +281,9 @@ BACKLITE_DECL TaskList TaskReads::look(Run& run, const Looking& looking, bool by
             return list;
         }
         ++list.looked_at;
-        const std::int64_t time = run.integer(2);
+        const detail::Ms time = run.time(2);
         list.looked_to = time;
-        last = by_time ? Cursor{time, run.integer(0), std::string{run.bytes(3)}} : Cursor{0, run.integer(0), {}};
+        last = by_time ? Cursor{time, run.integer(0), std::string{run.bytes(3)}} : Cursor{{}, run.integer(0), {}};
         if (found) list.lines.emplace_back().row = last.row;
         before = time < looking.since ? before + 1 : 0;
         if (before == order_patience) {
@@ -306,8 +307,8 @@ BACKLITE_DECL std::optional<std::int64_t> TaskReads::read_detail(Statement& stat
                                                                  std::int64_t bound, TaskDetail& detail) {
     Run run(db_, statement, {id, bound});
     if (!run.step()) return std::nullopt;
-    detail.wait_until = run.optional_integer(1);
-    detail.expires_at = run.optional_integer(2);
+    detail.wait_until = run.optional_time(1);
+    detail.expires_at = run.optional_time(2);
     detail.error_size = static_cast<std::uint64_t>(run.integer(3));
     detail.error = run.bytes(4);
     detail.has_payload = !run.is_null(5);
@@ -316,14 +317,14 @@ BACKLITE_DECL std::optional<std::int64_t> TaskReads::read_detail(Statement& stat
     return run.integer(0);
 }
 
-BACKLITE_DECL TaskLine TaskReads::unfinished_line(std::int64_t row, std::int64_t now) {
+BACKLITE_DECL TaskLine TaskReads::unfinished_line(std::int64_t row, detail::Ms now) {
     TaskLine line;
     Run run(db_, unfinished_line_, {row});
     if (!run.step()) return line;  // cannot be: the row was found in this transaction
     read_common(run, line);
     line.row = row;
-    line.due = run.integer(7);
-    line.claimed_at = run.optional_integer(8);
+    line.due = run.time(7);
+    line.claimed_at = run.optional_time(8);
     line.owner = run.optional_integer(9);
     line.crashes = run.integer(10);
     line.claim = static_cast<std::uint64_t>(run.integer(11));
@@ -337,7 +338,7 @@ BACKLITE_DECL TaskLine TaskReads::finished_line(std::int64_t row) {
     if (!run.step()) return line;
     read_common(run, line);
     line.row = row;
-    line.duration = run.optional_integer(7);
+    if (!run.is_null(7)) line.duration = run.duration(7);
     line.state = run.integer(8) != 0 ? State::succeeded : State::failed;
     return line;
 }
@@ -346,8 +347,8 @@ BACKLITE_DECL void TaskReads::read_common(Run& run, TaskLine& line) {
     line.id = run.bytes(0);
     line.id_cut = run.integer(1) != 0;
     line.queue = run.bytes(2);
-    line.created_at = run.integer(3);
-    line.executed_at = run.optional_integer(4);
+    line.created_at = run.time(3);
+    line.executed_at = run.optional_time(4);
     line.attempts = run.integer(5);
     line.error = run.bytes(6);
 }
