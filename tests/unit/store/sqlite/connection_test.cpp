@@ -95,6 +95,7 @@ TEST_CASE("Connection: the file is in WAL mode, whatever it was before") {
 TEST_CASE("Connection: full durability syncs each commit, process durability does not") {
     const TempFolder folder;
     ClientConfig config = quick_config(folder.file("app.db"));
+    config.durability = Durability::process;
     Connection process(config, Role::writer);
     CHECK(query(process.handle(), "PRAGMA synchronous") == "1");
     config.durability = Durability::full;
