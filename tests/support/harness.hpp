@@ -110,7 +110,7 @@ private:
         std::size_t total = 0;
     };
 
-    static constexpr std::chrono::seconds longest_more{20};
+    static constexpr std::chrono::seconds longest_more{90};
 
     [[nodiscard]] bool often() const {
         return std::all_of(moments_.begin(), moments_.end(),
