@@ -17,6 +17,8 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
+#include <backlite/base/times.hpp>
+#include <backlite/core/id_generator.hpp>
 
 namespace demo {
 
