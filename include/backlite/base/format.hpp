@@ -45,6 +45,9 @@ private:
         std::copy_n(digits.data(), digits.size(), number_);
     }
 
+    /// How many characters there are.
+    static std::size_t write(char* at, char* end, double number) noexcept;
+
     char number_[32]{};  ///< the longest is "-2.2250738585072014e-308"
     std::string_view text_;
 };

@@ -13,11 +13,13 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace detail {
 
 // Not by fmt: its floating-point numbers are 70 kB of templates in every file that includes the library.
-BACKLITE_DECL Piece::Piece(double number) noexcept {
+BACKLITE_DECL Piece::Piece(double number) noexcept : text_(number_, write(number_, std::end(number_), number)) {}
+
+BACKLITE_DECL std::size_t Piece::write(char* at, char* end, double number) noexcept {
     const bool whole = number > -1e16 && number < 1e16 && number == std::trunc(number);  // "100000", not "1e+05"
-    const auto end = whole ? std::to_chars(number_, std::end(number_), static_cast<long long>(number))
-                           : std::to_chars(number_, std::end(number_), number);
-    text_ = {number_, static_cast<std::size_t>(end.ptr - number_)};
+    const auto written =
+        whole ? std::to_chars(at, end, static_cast<long long>(number)) : std::to_chars(at, end, number);
+    return static_cast<std::size_t>(written.ptr - at);
 }
 
 BACKLITE_DECL std::string format(std::string_view pattern, std::initializer_list<Piece> pieces) {

@@ -25,7 +25,7 @@ BACKLITE_DECL int ForkHooks::open(Entry& entry, const char* path, int flags, std
     const std::lock_guard lock(mutex_);
     int fd = -1;
     do {
-        fd = ::open(path, flags | O_CLOEXEC, static_cast<mode_t>(mode));
+        fd = ::open(path, flags | O_CLOEXEC, mode);
     } while (fd < 0 && errno == EINTR);
     if (fd < 0) return errno;
     entry.fd = fd;
