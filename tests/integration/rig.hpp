@@ -36,6 +36,7 @@
 #include <backlite/config.hpp>
 #include <backlite/logger.hpp>
 
+#include <backlite_catch.hpp>
 #include <events.hpp>
 #include <patience.hpp>
 #include <temp_folder.hpp>
@@ -274,7 +275,9 @@ public:
     [[nodiscard]] bool await(std::string_view line) {
         const auto until = std::chrono::steady_clock::now() + patience;
         while (std::find(lines_.begin(), lines_.end(), line) == lines_.end()) {
-            if (!read_more(until)) return false;
+            if (read_more(until)) continue;
+            UNSCOPED_INFO("the child said: " << fmt::format("{}", fmt::join(lines_, "; ")));
+            return false;
         }
         return true;
     }
