@@ -182,6 +182,7 @@ private:
 
     const platform::ForkGuard guard_{};
     const core::QueueRegistry& queues_;
+    const bool unsynced_;  ///< a commit takes about as long as a thread needs to wake up
     const std::function<bool()> end_orphan_;
     const detail::SafeLogger log_;  ///< for those that must not wait for the host's logger
     std::atomic<Stage> stage_{Stage::running};

@@ -412,6 +412,50 @@ TEST_CASE("WorkerPool: a worker that is kept for a task counts as running until 
     CHECK(shop.started.all() == std::vector<std::string>{"a"});
 }
 
+TEST_CASE("WorkerPool: a worker that looked up before its task was there is woken for it") {
+    const backlite_test::Uncapped uncapped{};
+    Shop shop(1);
+    for (int i = 0; i < 200; ++i) {
+        REQUIRE(eventually([&] { return shop.pool->reserve(); }));
+        (void)shop.pool->rouse();
+        if (i % 2 == 0) std::this_thread::sleep_for(1ms);
+        shop.pool->offer_reserved(task(fmt::format("{:04}", i)));
+        REQUIRE(shop.started.wait_for(static_cast<std::size_t>(i) + 1));
+        (void)shop.pool->take_finished();
+    }
+}
+
+TEST_CASE("WorkerPool: after a worker that looked up started late, the next 16 hand-overs go without it") {
+    struct GoesOn final : Clock {
+        Duration step;  // from one look at it to the next
+        mutable std::atomic<int> looks{0};
+        explicit GoesOn(Duration each) : step(each) {}
+        [[nodiscard]] std::chrono::steady_clock::time_point steady_now() const noexcept override {
+            return std::chrono::steady_clock::time_point{++looks * step};
+        }
+    };
+    const bool late = GENERATE(false, true);
+    const GoesOn clock(late ? 2ms : 1ms);
+    Events<std::string> started;
+    WorkerPool pool(
+        own, 1, clock,
+        [&](std::size_t, const detail::ClaimedTask& claimed, const Signal&, detail::AttemptResult&) {
+            started.add(claimed.id.str());
+        },
+        [] {});
+    int roused = 0;
+    for (int i = 0; i < 34; ++i) {
+        REQUIRE(eventually([&] { return pool.reserve(); }));
+        std::this_thread::sleep_for(5ms);  // the worker sleeps
+        if (pool.rouse()) ++roused;
+        pool.offer_reserved(task(fmt::format("{:04}", i)));
+        REQUIRE(started.wait_for(static_cast<std::size_t>(i) + 1));
+        (void)pool.take_finished();
+    }
+    CHECK(roused == (late ? 2 : 34));
+    pool.hold();
+}
+
 TEST_CASE("WorkerPool: as many workers are kept as are idle, less what is ready for them") {
     Held held(3);
     held.shop.pool->offer(tasks(1));

@@ -11,6 +11,7 @@ namespace engine {
 
 BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_stop)
     : queues_(parts.queues),
+      unsynced_(parts.config.durability == Durability::process),
       end_orphan_(parts.end_orphan),
       log_(parts.log ? std::make_shared<LogRelay>(parts.own, parts.config.logger) : nullptr),
       liveness_(parts.writes, parts.writes.connection().file(), parts.config.num_workers, parts.config.release_after,
@@ -36,7 +37,9 @@ BACKLITE_DECL bool Session::keep_worker(std::string_view queue, detail::Ms now) 
     const std::size_t index = queues_.find(queue);
     // A last chance may have to wait for others that have crashed: the claim's business.
     if (index == queues_.size() || queues_[index].config().max_crashes < 2) return false;
-    return dispatcher_.none_due(now) && pool_.reserve();
+    if (!dispatcher_.none_due(now) || !pool_.reserve()) return false;
+    if (unsynced_) static_cast<void>(pool_.rouse());
+    return true;
 }
 
 BACKLITE_DECL void Session::hand_over(TaskId id, std::string_view queue, detail::Ms now, std::string payload) {

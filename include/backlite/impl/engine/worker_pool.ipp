@@ -34,6 +34,22 @@ BACKLITE_DECL bool WorkerPool::reserve() {
     return true;
 }
 
+BACKLITE_DECL bool WorkerPool::rouse() noexcept {
+    Slot* slot = nullptr;
+    {
+        const detail::LockGuard lock(mutex_);
+        if (unroused_ > 0) {
+            --unroused_;
+            return false;
+        }
+        if (parked_.empty()) return false;
+        slot = parked_.back();
+        roused_ = true;
+    }
+    slot->wake.notify_one();
+    return true;
+}
+
 BACKLITE_DECL void WorkerPool::offer_reserved(detail::ClaimedTask task) {
     bool held = false;
     {
@@ -236,10 +252,12 @@ BACKLITE_DECL void WorkerPool::run(std::size_t worker) {
             slot.wake.wait_for(lock.native(), without_memory);
             continue;
         }
-        slot.task = std::move(ready_[next_ready_++].task);
+        Ready& ready = ready_[next_ready_++];
+        slot.task = std::move(ready.task);
         ready_work_ -= slot.task.cost;
         ready_bytes_ -= slot.task.payload.size();
         slot.started = clock_.steady_now();
+        if (std::exchange(roused_, false) && slot.started - ready.offered > late) unroused_ = unroused_after_late;
         slot.signal = std::exchange(signal, nullptr);
         --idle_;
         lock.unlock();
