@@ -626,7 +626,14 @@ TEST_CASE(
             });
             if (wrote) inside.say("wrote");
         });
-        Scene scene([&](ClientConfig& config) { config.database = file; });
+        Scene scene([&](ClientConfig& config) {
+            config.database = file;
+            config.open = [&] {  // not to meet a checkpoint: what others write during one damages the file
+                SQLite::Database database(file, SQLite::OPEN_READWRITE | SQLite::OPEN_CREATE);
+                database.exec("PRAGMA wal_autocheckpoint=1000000");
+                return database;
+            };
+        });
         {
             Client client{scene.config};
             for (int i = 0; i < 10; ++i) client.add(Work{"a", ""}).save();
