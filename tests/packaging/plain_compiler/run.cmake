@@ -1,6 +1,6 @@
 # Copies the headers into a folder of their own, compiles a host with one line as README.md names it, and runs it.
 #     cmake -D COMPILER=c++ -D INCLUDE=include -D WORK=build/host [-D STANDARD=c++23] [-D OPTIONS=-fno-rtti]
-#           [-D SOURCES=host.cpp] -P tests/packaging/plain_compiler/run.cmake
+#           [-D SOURCES=host.cpp] [-D LIBRARY=libbacklite_compiled.a] -P tests/packaging/plain_compiler/run.cmake
 cmake_minimum_required(VERSION 3.25)
 
 foreach(default IN ITEMS STANDARD=c++20 SOURCES=host.cpp OPTIONS=)
@@ -25,6 +25,6 @@ set(warnings -Wall -Wextra -Wpedantic -Wconversion -Wsign-conversion -Wshadow -W
     -Woverloaded-virtual -Werror)
 execute_process(
     COMMAND ${COMPILER} ${warnings} -std=${STANDARD} ${options} -Iinclude ${units}
-        -lSQLiteCpp -lsqlite3 -lfmt -pthread -o host
+        ${LIBRARY} -lSQLiteCpp -lsqlite3 -lfmt -pthread -o host
     WORKING_DIRECTORY ${WORK} COMMAND_ERROR_IS_FATAL ANY)
 execute_process(COMMAND ./host WORKING_DIRECTORY ${WORK} COMMAND_ERROR_IS_FATAL ANY)
