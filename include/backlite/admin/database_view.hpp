@@ -44,8 +44,6 @@ public:
     void leave() noexcept;
 
 private:
-    static constexpr std::chrono::seconds look_again{1};
-
     struct Waiter {
         std::condition_variable turn{};
         bool admitted = false;

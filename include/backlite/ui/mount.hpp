@@ -4,7 +4,6 @@
 // will do. On servers of other shapes a handler fills a ui::Request, calls Dashboard::handle, and sends the
 // ui::Response.
 
-#include <chrono>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -21,6 +20,7 @@
 
 #include <fmt/format.h>
 
+#include <backlite/clock.hpp>
 #include <backlite/error.hpp>
 #include <backlite/platform/socket.hpp>
 #include <backlite/ui/access.hpp>
@@ -114,11 +114,10 @@ public:
     }
 
 private:
-    static constexpr std::chrono::seconds look_again{1};  // glibc 2.36 can lose a signal
-
     void run(Job job) {
         std::unique_lock lock(mutex_);
-        while (idle_ <= jobs_.size() && threads_.size() == most_) room_.wait_for(lock, look_again);
+        while (idle_ <= jobs_.size() && threads_.size() == most_)
+            room_.wait_for(lock, backlite::detail::longest_wait());
         if (idle_ <= jobs_.size()) {
             try {
                 threads_.emplace_back([this] { work(); });
@@ -139,7 +138,7 @@ private:
         for (;;) {
             ++idle_;
             room_.notify_one();
-            while (jobs_.empty() && !ends_) work_.wait_for(lock, look_again);
+            while (jobs_.empty() && !ends_) work_.wait_for(lock, backlite::detail::longest_wait());
             --idle_;
             if (jobs_.empty()) return;
             const Job job = std::move(jobs_.front());

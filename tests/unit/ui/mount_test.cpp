@@ -20,6 +20,7 @@
 #include <backlite_catch.hpp>
 #include <dashboard_rig.hpp>
 #include <events.hpp>
+#include <uncapped.hpp>
 
 namespace {
 
@@ -138,6 +139,7 @@ TEST_CASE("prepare: idle and slow connections are closed soon, and each has a th
 }
 
 TEST_CASE("prepare: at the bound a connection waits for a thread, and all are served before the end") {
+    const backlite_test::Uncapped uncapped;
     backlite::ui::detail::ConnectionThreads<JobQueue<bool>> threads(2);
     Gate gate;
     backlite_test::Events<std::thread::id> served;
@@ -154,6 +156,7 @@ TEST_CASE("prepare: at the bound a connection waits for a thread, and all are se
     });
     CHECK_FALSE(taken.wait_for(1, 100ms));
     gate.open();
+    REQUIRE(served.wait_for(12));
     server.join();
     std::vector<std::thread::id> ids = served.all();
     CHECK(ids.size() == 12);
@@ -162,6 +165,7 @@ TEST_CASE("prepare: at the bound a connection waits for a thread, and all are se
 }
 
 TEST_CASE("prepare: a thread that is done serves the next connection") {
+    const backlite_test::Uncapped uncapped;
     backlite::ui::detail::ConnectionThreads<JobQueue<bool>> threads(100);
     std::mutex mutex;
     std::vector<std::thread::id> served;

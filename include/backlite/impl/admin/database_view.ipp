@@ -23,8 +23,8 @@ BACKLITE_DECL bool Turns::enter(Duration patience) {
             waiting_.erase(std::find(waiting_.begin(), waiting_.end(), &waiter));
             return false;
         }
-        // glibc 2.36 can lose a signal
-        waiter.turn.wait_until(lock, end - now > look_again ? now + look_again : end);
+        const std::chrono::steady_clock::duration cap = detail::longest_wait();
+        waiter.turn.wait_until(lock, end - now > cap ? now + cap : end);
     }
     return true;
 }
