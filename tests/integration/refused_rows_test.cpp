@@ -19,6 +19,7 @@
 
 #include <backlite_catch.hpp>
 #include <temp_folder.hpp>
+#include <uncapped.hpp>
 
 #include "rig.hpp"
 
@@ -119,6 +120,26 @@ TEST_CASE("refused: while an outcome is set apart its lease is extended, and nob
     scene.look->run("DROP TRIGGER audit");
     CHECK(eventually([&] { return scene.look->tasks() == 0; }));
     CHECK(scene.journal.count("once") == 1);
+}
+
+TEST_CASE("refused: while a claim of an unknown owner cannot be taken back, nobody turns in circles") {
+    const auto clock = std::make_shared<CountingClock>();
+    Scene scene([&](ClientConfig& config) {
+        config.release_after = 900ms;
+        config.clock = clock;
+    });
+    const Uncapped uncapped;
+    scene.look->run(
+        "CREATE TRIGGER audit BEFORE UPDATE ON backlite_tasks WHEN new.claimed_at IS NULL "
+        "BEGIN SELECT RAISE(ABORT, 'audit says no'); END");
+    scene.look->run(
+        "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at) VALUES ('x', 1000, 'work', "
+        "CAST('{\"name\":\"old\"}' AS blob), 1000)");
+    scene.client->start();
+    REQUIRE(scene.log->await({"error claims of an unknown owner cannot be taken back", "audit says no"}));
+    CHECK(clock->reads_during(500ms) < 500);
+    scene.look->run("DROP TRIGGER audit");
+    CHECK(scene.journal.await("old"));
 }
 
 TEST_CASE("refused: a stop tells that an outcome is not written, in time, and so does the destructor") {

@@ -16,6 +16,7 @@
 
 #include <backlite_catch.hpp>
 #include <temp_folder.hpp>
+#include <uncapped.hpp>
 
 #include "rig.hpp"
 
@@ -122,11 +123,13 @@ TEST_CASE("statistics: a client that only adds counts all, the last of them when
 }
 
 TEST_CASE("statistics: a started client counts its adds though nothing is to be done") {
+    const Uncapped uncapped;
     const TempFolder folder;
     Client client(quick(folder.file("q.db")));
     client.register_queue<Work>([](const Work&) {});
     client.start();
     Look look(folder.file("q.db"));
+    std::this_thread::sleep_for(1200ms);  // a client that has just started looks more often
     for (int i = 0; i < 20; ++i) client.add(Work{"later"}).wait(1h).save();
     CHECK(eventually([&] { return sum(look, "added") == 20; }));
 }

@@ -636,6 +636,32 @@ TEST_CASE_METHOD(Story, "start: a hard stop that is requested while everything s
     CHECK(client.stop(1h));
 }
 
+TEST_CASE_METHOD(Story, "stop: ends with its last outcome, also if writing that changes nothing") {
+    const Uncapped uncapped;
+    Gate gate;
+    Client client{config};
+    const OpensAtEnd opens(gate);
+    client.register_queue<Job>([&](const Job& job) {
+        journal.note(job.name);
+        gate.pass();
+    });
+    std::stop_source source;
+    client.start(source.get_token());
+    add(client, "a");
+    REQUIRE(journal.await("a"));
+    Look look(file);
+    look.run("UPDATE backlite_tasks SET claim = claim + 1");  // it is somebody else's by now
+    std::this_thread::sleep_for(1s);                          // by then nobody looks for commits any more
+    SQLite::Database holder(file, SQLite::OPEN_READWRITE);
+    holder.exec("BEGIN IMMEDIATE");
+    source.request_stop();
+    gate.open();
+    std::this_thread::sleep_for(300ms);  // by then the outcome waits for the lock
+    holder.exec("ROLLBACK");
+    CHECK(eventually([&] { return look.number("SELECT count(*) FROM backlite_clients") == 0; }));
+    CHECK(log->await({"warning outcome dropped"}));  // told on another thread
+}
+
 TEST_CASE("start: a task that another thread adds while the client starts is run") {
     const TempFolder folder;
     std::atomic<int> ran{0};

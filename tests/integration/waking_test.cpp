@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <cerrno>
 #include <chrono>
 #include <cstddef>
@@ -11,6 +12,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -28,6 +30,7 @@
 #include <backlite_catch.hpp>
 #include <events.hpp>
 #include <temp_folder.hpp>
+#include <uncapped.hpp>
 
 // Named: a hook that this file never calls is no mistake.
 namespace waking_test {
@@ -203,6 +206,55 @@ TEST_CASE("Waking: plain SQL on another connection of the process starts soon") 
     Waiting test(file);
     SQLite::Database db(file, SQLite::OPEN_READWRITE, 10'000);
     CHECK(test.latency([&] { db.exec(plain_sql); }) < soon);
+}
+
+// Commits a task on the dispatcher's thread once that has taken a look after a long pause: the last of a series.
+struct CommitsAfterLastLook {
+    explicit CommitsAfterLastLook(const std::string& file) : db(file, SQLite::OPEN_READWRITE, 10'000) {}
+
+    static int on_profile(unsigned, void* self, void* statement, void*) noexcept {
+        const char* const sql = sqlite3_sql(static_cast<sqlite3_stmt*>(statement));
+        if (sql != nullptr && std::string_view{sql} == "PRAGMA data_version") {
+            static_cast<CommitsAfterLastLook*>(self)->looked();
+        }
+        return 0;
+    }
+    void looked() {
+        const auto now = Steady::now();
+        const auto pause = now - std::exchange(last, now);
+        if (!armed || pause < 350ms) return;
+        armed = false;
+        db.exec(plain_sql);
+        std::this_thread::sleep_for(100ms);  // by then the event is there
+    }
+
+    SQLite::Database db;
+    Steady::time_point last = Steady::now();
+    std::atomic<bool> armed{false};
+};
+
+TEST_CASE("Waking: a commit that comes right behind a look is not lost with the look's own signals") {
+    const backlite_test::Uncapped uncapped;
+    const TempFolder folder;
+    const std::string file = new_file(folder);
+    CommitsAfterLastLook hook(file);
+    Events<bool> entered;
+    ClientConfig config{.database = file, .num_workers = 1};
+    config.open = [&hook, file] {
+        SQLite::Database database(file, SQLite::OPEN_READWRITE);
+        sqlite3_trace_v2(database.getHandle(), SQLITE_TRACE_PROFILE, CommitsAfterLastLook::on_profile, &hook);
+        return database;
+    };
+    Client client{config};
+    client.register_queue<Ping>([&](const Ping&) { entered.add(true); });
+    client.start();
+    std::this_thread::sleep_for(1200ms);  // a client that has just started looks more often
+    SQLite::Database db(file, SQLite::OPEN_READWRITE, 10'000);
+    hook.armed = true;
+    db.exec(
+        "INSERT INTO backlite_tasks (id, created_at, queue, task) VALUES ('x', 1000, 'unregistered', "
+        "CAST('{\"n\":1}' AS BLOB))");
+    CHECK(entered.wait_for(1));
 }
 
 TEST_CASE("Waking: an add of another client of the process starts soon") {

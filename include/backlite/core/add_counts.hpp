@@ -38,6 +38,16 @@ public:
         return !waiting_.empty() && due_locked(now);
     }
 
+    /// When the dispatcher has to count what waits, or what will: asked before each of its sleeps. If nothing waits and
+    /// the last count is long ago, there is no such time, and whoever leaves something behind must tell it.
+    [[nodiscard]] Steady::time_point next(Steady::time_point now);
+
+    /// Whether something waits to be counted and the dispatcher has to be told. Once: then it is taken to know.
+    [[nodiscard]] bool untold() {
+        const detail::LockGuard lock(mutex_);
+        return !waiting_.empty() && !std::exchange(planned_, true);
+    }
+
     /// What one transaction is to count. Unless it says that it has, the next one will.
     class Batch {
     public:
@@ -73,6 +83,7 @@ private:
     mutable detail::Mutex mutex_{};
     std::vector<store::Tally> waiting_ BACKLITE_GUARDED_BY(mutex_){};
     Steady::time_point counted_ BACKLITE_GUARDED_BY(mutex_){};
+    bool planned_ BACKLITE_GUARDED_BY(mutex_) = false;  ///< the dispatcher wakes up to count
 };
 
 }  // namespace core

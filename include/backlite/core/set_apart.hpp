@@ -52,6 +52,7 @@ public:
     /// Some step that was refused. Told once an hour. Needs no memory.
     void keep(Step step, const StorageError& error, Steady::time_point now) noexcept;
     [[nodiscard]] bool waits(Step step, Steady::time_point now) const { return steps_[index(step)].waits(now); }
+    [[nodiscard]] Steady::time_point until(Step step) const noexcept { return steps_[index(step)].until(); }
 
     /// A sign of life that was refused. Told once an hour for each task. Needs no memory.
     void tell_lease(const TaskId& id, const StorageError& error, Steady::time_point now) noexcept {

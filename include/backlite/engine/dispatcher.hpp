@@ -85,6 +85,8 @@ public:
     [[nodiscard]] bool none_due(detail::Ms now) { return due_.none_due(now, parts_.writes.foreign_commits()); }
     /// Outcomes wait, or workers have run out of tasks.
     void progress() { inbox_.wake(); }
+    /// Adds wait to be counted, of which it does not know.
+    void uncounted() { inbox_.wake(); }
     void refresh() { inbox_.refresh(); }
     void hint() { inbox_.hint(); }
     /// REQUIRES, as for abandon: the pool is on hold.

@@ -48,6 +48,33 @@ TEST_CASE("AddCounts: is overdue only if there is something to count") {
     CHECK_FALSE(counts.overdue(start + 3s));
 }
 
+TEST_CASE("AddCounts: the dispatcher wakes up when a second is over, and then only if something is there") {
+    AddCounts counts;
+    constexpr auto never = (AddCounts::Steady::time_point::max)();
+    CHECK(counts.next(start) == never);
+    (void)take(counts, start);
+    CHECK(counts.next(start + 500ms) == start + 1s);
+    CHECK(counts.next(start + 1s) == never);
+    counts.added(tasks, Ms{});
+    CHECK(counts.next(start + 5s) == start + 1s);
+    (void)take(counts, start + 5s);
+    CHECK(counts.next(start + 6s) == never);
+}
+
+TEST_CASE("AddCounts: the dispatcher is told once if it does not wake up by itself") {
+    AddCounts counts;
+    (void)take(counts, start);
+    CHECK_FALSE(counts.untold());
+    (void)counts.next(start);
+    counts.added(tasks, Ms{});
+    CHECK_FALSE(counts.untold());
+    (void)take(counts, start + 1s);
+    (void)counts.next(start + 2s);
+    counts.added(tasks, Ms{});
+    CHECK(counts.untold());
+    CHECK_FALSE(counts.untold());
+}
+
 TEST_CASE("AddCounts: tasks of one queue and minute are summed up, and taken once") {
     AddCounts counts;
     counts.added(tasks, Ms{});

@@ -13,6 +13,13 @@ BACKLITE_DECL void AddCounts::added(std::span<const detail::NewTask> tasks, deta
         tasks, [&](std::string_view queue, std::int64_t count) { add(queue, detail::minute_of(now), count); });
 }
 
+BACKLITE_DECL auto AddCounts::next(Steady::time_point now) -> Steady::time_point {
+    const detail::LockGuard lock(mutex_);
+    planned_ = !waiting_.empty() || !due_locked(now);
+    if (!planned_) return (Steady::time_point::max)();
+    return counted_ == Steady::time_point{} ? now : counted_ + pause;
+}
+
 BACKLITE_DECL std::vector<store::Tally> AddCounts::take(Steady::time_point now) {
     const detail::LockGuard lock(mutex_);
     counted_ = now;

@@ -387,13 +387,20 @@ BACKLITE_DECL void Dispatcher::sleep() {
 }
 
 BACKLITE_DECL auto Dispatcher::wake_time(Steady::time_point now, detail::Ms& interest) -> Steady::time_point {
+    // Nobody tells that a clock was set, a file moved, a log grew, or a task ignores its timeout: these are looked at
+    // whenever this thread is awake, if need be for them alone.
     Steady::time_point until = now + detail::longest_wait();
     const auto at_most = [&until](Steady::time_point time) { until = (std::min)(until, time); };
-    if (taken_.abandon) return until;
+    if (taken_.abandon) {
+        if (parts_.pool.load().finished > 0) at_most(now + probe_interval);  // there was no memory to take them
+        return until;
+    }
     if (pause_.failing()) {
         at_most(now + pause_.left(Steady::now()));
         return until;
     }
+    // A round may have written the last outcome, of which nobody was to be told any more.
+    if (taken_.stop && nothing_left()) return now;
     const WorkerPool::Load load = look_at_pool();
     // With others there, also while nothing runs: a task may be handed to a worker without waking this thread.
     const bool claims = load.running + load.ready > 0 || !apart_.outcomes().empty();
@@ -404,23 +411,33 @@ BACKLITE_DECL auto Dispatcher::wake_time(Steady::time_point now, detail::Ms& int
         return until;
     }
     const detail::Ms wall = detail::to_ms(parts_.clock.now());
-    const auto at_most_wall = [&](detail::Ms time) { at_most(time <= wall ? now : saturating_add(now, time - wall)); };
-    if (taken_.refresh) at_most(now);
-    if (strays_) at_most(saturating_add(now, std::chrono::ceil<Duration>(next_strays_ - Steady::now())));
+    const auto by_wall = [&](detail::Ms time) { return time <= wall ? now : saturating_add(now, time - wall); };
+    const auto by_real = [&](Steady::time_point time) {
+        return saturating_add(now, std::chrono::ceil<Duration>(time - Steady::now()));
+    };
+    const auto unless_refused = [&](core::SetApart::Step step, Steady::time_point time) {
+        at_most((std::max)(time, by_real(apart_.until(step))));
+    };
+    // A hint may have come during the look.
+    if (taken_.refresh || taken_.hint) at_most(now);
+    if (strays_) at_most(by_real(next_strays_));
+    unless_refused(core::SetApart::Step::statistics, by_real(parts_.add_counts.next(Steady::now())));
     at_most(outcomes_at(load));
     at_most(looks_.next());
     at_most(next_purge_);
-    at_most(mend_at(wall));
+    unless_refused(core::SetApart::Step::jump, mend_at(wall));
     if (parts_.liveness.others_known()) {
         at_most(next_probe_);
         at_most(next_observation_);
         if (load.ready > 0) at_most(load.oldest_ready + ready_limit);
     }
-    if (ownerless_) at_most_wall(*ownerless_ + parts_.config.release_after);
+    if (ownerless_) {
+        unless_refused(core::SetApart::Step::lapse, by_wall(*ownerless_ + parts_.config.release_after));
+    }
     const store::QueueHead* head = due_.earliest();
     if (claims_.request(load, head, due_.worker_wanted()).limit > 0) {
         interest = head == nullptr ? store::never : head->due;
-        if (head != nullptr) at_most_wall(head->due);
+        if (head != nullptr) at_most(by_wall(head->due));
     }
     return until;
 }

@@ -324,9 +324,15 @@ BACKLITE_DECL void Engine::check_types(std::span<const detail::NewTask> tasks) {
 
 BACKLITE_DECL Engine::Adding::~Adding() {
     if (unannounced_) --engine_.unannounced_;
-    if (!worker_kept_) return;
+    bool untold = false;
+    if (counts_) {
+        counts_.reset();  // what it has not written waits again
+        untold = engine_.add_counts_.untold();
+    }
+    if (!worker_kept_ && !untold) return;
     const detail::LockGuard lock(engine_.mutex_);
-    engine_.session_->keep_no_longer();
+    if (worker_kept_) engine_.session_->keep_no_longer();
+    if (untold && engine_.session_) engine_.session_->dispatcher().uncounted();
 }
 
 BACKLITE_DECL void Engine::Adding::insert(store::sqlite::Repository& repository) {
@@ -348,6 +354,7 @@ BACKLITE_DECL void Engine::Adding::committed() {
     const detail::LockGuard lock(engine_.mutex_);
     Session* const session = engine_.session_.get();
     if (session == nullptr) return;
+    if (!counts_ && engine_.add_counts_.untold()) session->dispatcher().uncounted();
     if (std::exchange(worker_kept_, false)) {
         detail::NewTask& task = tasks_.front();
         return session->hand_over(std::move(id_), task.queue, now_, std::move(task.payload));
