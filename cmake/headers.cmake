@@ -21,7 +21,7 @@ set(BACKLITE_HEADERS
     store/sqlite/views/task_reads store/sqlite/views/read_connection store/sqlite/views/side_files
     # 4: decisions, without a thread of their own; beside them what the dashboard asks a file
     core/id_generator core/queue_registry core/agenda core/running_task core/pool_load core/claim_policy core/look_schedule core/clock_watch core/retry_pause
-    core/add_counts core/set_apart core/task_runner
+    core/add_counts core/set_apart core/scheduler core/task_runner
     admin/database_view admin/page_reads
     # 5: threads
     engine/log_relay engine/deadline_timer engine/worker_pool engine/overdue_watch

@@ -31,16 +31,16 @@
 #include <backlite/store/plan.hpp>
 #include <backlite/testing/manual_clock.hpp>
 
+#include <stepped_client.hpp>
 #include <temp_folder.hpp>
 #include <test_database.hpp>
 
 #include "demand.hpp"
-#include "threadless_client.hpp"
 
 namespace {
 
 using backlite_fuzz::demand;
-using backlite_fuzz::ThreadlessClient;
+using backlite_test::SteppedClient;
 
 template <int N>
 struct Job {
@@ -70,7 +70,7 @@ struct Rig {
     }
     [[nodiscard]] backlite::ClientConfig config(const std::string& file) const {
         backlite::ClientConfig config = backlite_test::quick_config(file);
-        config.num_workers = ThreadlessClient::workers;
+        config.num_workers = SteppedClient::workers;
         config.max_payload = 1 << 16;
         return config;
     }
@@ -91,7 +91,7 @@ void write(const std::string& file, const std::string& bytes) {
         .write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
 }
 
-void add(ThreadlessClient& client, int count, std::size_t size, backlite::detail::Ms wait_until) {
+void add(SteppedClient& client, int count, std::size_t size, backlite::detail::Ms wait_until) {
     static backlite::core::IdGenerator& ids = *new backlite::core::IdGenerator;
     std::vector<backlite::detail::NewTask> tasks;
     for (int i = 0; i < count; ++i) {
@@ -106,12 +106,10 @@ void add(ThreadlessClient& client, int count, std::size_t size, backlite::detail
         {std::chrono::seconds{1}, {}});
 }
 
-void run_some(ThreadlessClient& client, int tasks) {
+void run_some(SteppedClient& client, int tasks) {
     client.look();
     for (int i = 0; i < tasks; ++i) {
-        backlite::store::CyclePlan plan;
-        plan.claim = client.request();
-        client.cycle(plan);
+        client.cycle(client.plan());
         client.run_one();
     }
 }
@@ -132,7 +130,7 @@ Image make_image(bool logged) {
     }
     Rig rig;
     {
-        ThreadlessClient client(rig.config(file), rig.queues, rig.clock);
+        SteppedClient client(rig.config(file), rig.queues, rig.clock);
         client.start();
         add(client, 24, 5, {});
         add(client, 6, 400, client.now() + std::chrono::hours{1});
@@ -312,14 +310,13 @@ struct Work {
     }
 
     // Runs what is due, as a dispatcher would until it sleeps.
-    void run_all(ThreadlessClient& client) {
+    void run_all(SteppedClient& client) {
         for (int cycles = 0;; ++cycles) {
             demand(cycles < 200, "a client comes to rest");
             while (client.run_one() != nullptr) {
             }
             client.look();
-            backlite::store::CyclePlan plan;
-            plan.claim = client.request();
+            backlite::store::CyclePlan plan = client.plan();
             plan.purge = cycles == 0;
             plan.lapse = cycles == 0;
             const bool retried = !client.finished().empty();  // perhaps without backoff: due again after this cycle
@@ -335,7 +332,7 @@ struct Work {
     void all(Rig& rig, const std::string& file) {
         const backlite::ClientConfig config = rig.config(file);
         may_fail([&] {
-            ThreadlessClient client(config, rig.queues, rig.clock);
+            SteppedClient client(config, rig.queues, rig.clock);
             const bool started = may_fail([&] { client.start(); });
             may_fail([&] {
                 backlite::store::sqlite::Connection connection(config, backlite::store::sqlite::Role::reader);

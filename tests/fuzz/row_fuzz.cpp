@@ -32,17 +32,17 @@
 #include <backlite/backlite.hpp>
 #include <backlite/store/plan.hpp>
 
+#include <stepped_client.hpp>
 #include <temp_folder.hpp>
 #include <test_database.hpp>
 
 #include "demand.hpp"
-#include "threadless_client.hpp"
 
 namespace {
 
 using backlite_fuzz::demand;
-using backlite_fuzz::ThreadlessClient;
 using backlite_test::query;
+using backlite_test::SteppedClient;
 
 constexpr std::int64_t least = (std::numeric_limits<std::int64_t>::min)();
 constexpr std::int64_t most = (std::numeric_limits<std::int64_t>::max)();
@@ -130,10 +130,10 @@ public:
         queues_.add(backlite::Queue<Job<1>>([](backlite::Context& c, const Job<1>&) { return process(c); }).release());
         queues_.add(backlite::Queue<Job<2>>([](backlite::Context& c, const Job<2>&) { return process(c); }).release());
         backlite::ClientConfig config = backlite_test::quick_config(file_);
-        config.num_workers = ThreadlessClient::workers;
+        config.num_workers = SteppedClient::workers;
         config.release_after = std::chrono::minutes{10};
         config.max_payload = 256;
-        { ThreadlessClient installs(config, queues_, clock_); }
+        { SteppedClient installs(config, queues_, clock_); }
         if (!strict) {
             SQLite::Database database(file_, SQLite::OPEN_READWRITE);
             backlite_test::loosen(database);
@@ -145,7 +145,7 @@ public:
     }
 
     [[nodiscard]] bool strict() const noexcept { return strict_; }
-    [[nodiscard]] ThreadlessClient& client() noexcept { return *client_; }
+    [[nodiscard]] SteppedClient& client() noexcept { return *client_; }
     [[nodiscard]] RunClock& clock() noexcept { return clock_; }
     [[nodiscard]] backlite::store::sqlite::StatusQueries& reads() noexcept { return *reads_; }
     [[nodiscard]] sqlite3* stranger() { return stranger_->getHandle(); }
@@ -160,7 +160,7 @@ private:
     const std::string file_;
     RunClock clock_{};
     backlite::core::QueueRegistry queues_{};
-    std::optional<ThreadlessClient> client_{};
+    std::optional<SteppedClient> client_{};
     std::optional<SQLite::Database> stranger_{};
     std::optional<backlite::store::sqlite::Connection> reader_{};
     std::optional<backlite::store::sqlite::StatusQueries> reads_{};
@@ -360,7 +360,7 @@ private:
                 break;
             case 4: insert_row(world_, in_, "backlite_clients", client_columns); break;
             case 5:
-                client_.die(in_.ConsumeIntegralInRange<std::size_t>(0, ThreadlessClient::workers));
+                client_.die(in_.ConsumeIntegralInRange<std::size_t>(0, SteppedClient::workers));
                 died_ = true;
                 start();
                 break;
@@ -375,10 +375,11 @@ private:
     void jump() {
         const backlite::Duration by{in_.ConsumeIntegralInRange<std::int64_t>(1, 86'400'000)};
         world_.clock().jump(-by);
+        client_.clock_was_set(-by);
         client_.look();
-        backlite::store::CyclePlan plan;
-        plan.jump_back = by;
-        plan.mend.assign(client_.queues(), backlite::detail::Ms{});
+        backlite::store::CyclePlan plan = client_.plan();
+        demand(!plan.mend.empty() && plan.jump_back >= by, "what a clock that was set back has made is looked for");
+        plan.claim = {};
         write(plan);
     }
 
@@ -429,8 +430,7 @@ private:
         client_.look();
         std::map<std::string, std::int64_t> before;
         if (world_.strict()) before = claim_numbers();
-        backlite::store::CyclePlan plan;
-        plan.claim = client_.request();
+        const backlite::store::CyclePlan plan = client_.plan();
         if (plan.claim.limit == 0) return write(plan), false;
         std::set<std::size_t> came_back;  // their next task may be one that this very cycle puts back
         for (const backlite::store::EndedAttempt& finished : client_.finished()) came_back.insert(finished.queue);
@@ -443,7 +443,7 @@ private:
             if (was == before.end()) continue;  // it had no id
             demand(was->second == most ? task.claim == most : task.claim > was->second, "a claim raises its number");
         }
-        if (result.claimed.tasks.size() < plan.claim.limit) {
+        if (result.claimed.tasks.size() < plan.claim.free_workers) {
             const auto& heads = client_.heads();
             for (std::size_t i = 0; i < heads.size(); ++i) {
                 demand(heads[i].due > client_.now() || came_back.contains(i),
@@ -517,7 +517,7 @@ private:
     }
 
     World& world_;
-    ThreadlessClient& client_;
+    SteppedClient& client_;
     FuzzedDataProvider& in_;
     std::set<std::string> held_{};
     bool inserted_ = false;

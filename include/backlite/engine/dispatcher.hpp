@@ -18,13 +18,11 @@
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
 #include <backlite/core/add_counts.hpp>
-#include <backlite/core/agenda.hpp>
-#include <backlite/core/claim_policy.hpp>
 #include <backlite/core/clock_watch.hpp>
 #include <backlite/core/look_schedule.hpp>
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/core/retry_pause.hpp>
-#include <backlite/core/set_apart.hpp>
+#include <backlite/core/scheduler.hpp>
 #include <backlite/engine/deadline_timer.hpp>
 #include <backlite/engine/liveness.hpp>
 #include <backlite/engine/log_growth.hpp>
@@ -78,11 +76,13 @@ public:
 
     /// An own commit added a task of `queue` that is due at `due`.
     void added(std::string_view queue, detail::Ms due) {
-        if (due_.lower(queue, due)) inbox_.wake();
+        if (scheduler_.agenda().lower(queue, due)) inbox_.wake();
     }
     /// Whether a task that is due at `now` would be the first to run. REQUIRES: inside an operation of the group
     /// commit.
-    [[nodiscard]] bool none_due(detail::Ms now) { return due_.none_due(now, parts_.writes.foreign_commits()); }
+    [[nodiscard]] bool none_due(detail::Ms now) {
+        return scheduler_.agenda().none_due(now, parts_.writes.foreign_commits());
+    }
     /// Outcomes wait, or workers have run out of tasks.
     void progress() { inbox_.wake(); }
     /// Adds wait to be counted, of which it does not know.
@@ -106,10 +106,7 @@ private:
     /// How long an unstarted claim may stay in memory while another client is alive.
     static constexpr Duration ready_limit{50};
     static constexpr int most_strays = 1'000;
-    /// How long outcomes may wait while workers have more to do.
-    static constexpr Duration linger{2};
 
-    [[nodiscard]] Duration lease_interval() const { return (std::max)(parts_.config.release_after / 3, Duration{1}); }
     [[nodiscard]] Duration observation_interval() const {
         return (std::max)(parts_.config.release_after / 4, Duration{1});
     }
@@ -140,11 +137,9 @@ private:
 
     void note_failure(std::string_view what, int code = 0, store::Trouble trouble = store::Trouble::other) noexcept;
 
-    /// A wall clock that is set back must not leave tasks waiting for a time that they were due at already.
-    void watch_the_clocks() noexcept;
+    [[nodiscard]] core::Moment now() const noexcept { return core::Moment::of(parts_.clock); }
 
-    /// Whatever waits is looked through for times that a wrong clock has made.
-    void mend_everything();
+    void watch_the_clocks() noexcept;
 
     /// Looks for commits of others; if there are any, reads anew what this client believes of the file.
     void look();
@@ -158,21 +153,8 @@ private:
     /// One transaction, if there is anything to write or to claim.
     void cycle();
 
-    [[nodiscard]] WorkerPool::Load look_at_pool();
-
-    /// When outcomes should be written: at once, unless workers still have more than enough to do.
-    [[nodiscard]] static Steady::time_point outcomes_at(const WorkerPool::Load& load) noexcept {
-        if (load.finished == 0) return (Steady::time_point::max)();
-        return load.low ? load.oldest_finished : load.oldest_finished + linger;
-    }
-
-    void collect();
-
-    /// The wall clock may have been set back since the attempt ended: its times are no later than they would be by now.
-    static void hold_to_clock(detail::AttemptResult& resolved, TimePoint now) noexcept {
-        resolved.executed_at = (std::min)(resolved.executed_at, detail::to_ms(now));
-        if (resolved.wait)
-            resolved.wait_until = (std::min)(resolved.wait_until, detail::due_after(now, *resolved.wait));
+    void collect() {
+        scheduler_.collect([this](std::vector<store::EndedAttempt>& outcomes) { parts_.pool.take_finished(outcomes); });
     }
 
     void collect_everything() {
@@ -186,47 +168,14 @@ private:
     template <class Which>
     void give_back(Which&& which) {
         // Now: what is withdrawn must not get lost. A worker that is kept free may get a task meanwhile.
-        unwritten_.reserve(unwritten_.size() + parts_.pool.load().ready + parts_.config.num_workers);
-        for (detail::ClaimedTask& task : parts_.pool.withdraw(which)) {
-            parts_.tell(
-                LogLevel::debug, "task given back",
-                {{"id", task.id.str()}, {"queue", parts_.queues[task.queue].config().name}, {"reason", "not started"}});
-            detail::AttemptResult release{.id = std::move(task.id), .claim = task.claim};
-            unwritten_.push_back({std::move(release), task.queue, task.due});
-        }
+        scheduler_.make_room(parts_.pool.load().ready + parts_.config.num_workers);
+        for (detail::ClaimedTask& task : parts_.pool.withdraw(which)) scheduler_.give_back(std::move(task));
     }
 
-    [[nodiscard]] store::CyclePlan make_plan(const WorkerPool::Load& load);
-
-    /// How long the wall clock is watched before tasks are deleted on its word alone.
-    [[nodiscard]] Duration watched_before_purge() const {
-        return (std::min)(parts_.config.cleanup_interval, Duration{std::chrono::hours{1}});
-    }
-
-    /// When the next purge is: sooner than usual if the clock is still being watched.
-    [[nodiscard]] Steady::time_point purge_after(Steady::time_point now) const;
-
-    [[nodiscard]] bool purge_needed(detail::Ms wall);
-
-    /// The transaction is committed. First what must not get lost, which needs no memory; refused and lost claims,
-    /// which the next claim and the next lease find again, come last.
-    void settle(const store::CyclePlan& plan, store::CycleResult& result);
-
-    void tell_of(const store::EndedAttempt& finished, LogLevel level, std::string_view what) const {
-        parts_.tell(level, what,
-                    {{"id", finished.resolved.id.str()}, {"queue", parts_.queues[finished.queue].config().name}});
-    }
+    [[nodiscard]] store::CyclePlan make_plan(const core::PoolLoad& load);
 
     /// The claim is somebody else's by now: whoever works on it is told, and whatever comes of it changes nothing.
     void drop_claim(const detail::ClaimKey& claim);
-
-    /// When the next piece of what waits is looked through for times that a wrong clock has made. By a clock of before
-    /// this library, everything has such times: it is behind, and was not seen to be set.
-    [[nodiscard]] Steady::time_point mend_at(detail::Ms wall) const noexcept;
-
-    void note_mended(store::CycleResult& result);
-
-    void note_purge(const store::CycleResult& result);
 
     [[nodiscard]] bool nothing_left() const;
 
@@ -234,7 +183,7 @@ private:
 
     /// When there is something to do without being told, `longest_wait` from now at the latest. `interest`: adds that
     /// are due before it end the sleep.
-    [[nodiscard]] Steady::time_point wake_time(Steady::time_point now, detail::Ms& interest);
+    [[nodiscard]] Steady::time_point wake_time(const core::Moment& moment, detail::Ms& interest);
 
     /// The end: nothing runs any more.
     void leave() noexcept;
@@ -243,33 +192,16 @@ private:
     const DispatcherParts parts_;
     const store::sqlite::GroupCommit::Patience patience_;
 
-    // dispatcher thread only, but for Agenda::lower
-    core::Agenda due_;
-    core::ClaimPolicy claims_;
+    // dispatcher thread only, but for what the agenda allows to others
+    core::Scheduler scheduler_;
     core::RetryPause pause_;
-    core::SetApart apart_;
     core::LookSchedule looks_{};
     core::ClockWatch clocks_;
-    Duration jump_back_{};  ///< how far the wall clock was set back, until its effect is undone
-    /// By queue: how far what waits was looked through for times that a wrong clock has made; empty: all was.
-    std::vector<detail::Ms> mending_{};
-    bool mend_all_ = false;  ///< there is a sign of a wrong clock: piece after piece, and not one a second
-    Steady::time_point next_mend_{};
-    detail::Minute latest_mended_ = detail::Minute::earliest();  ///< the latest minute known at that
-    core::ClockTrust trust_{};
-    bool doubtful_ = true;  ///< the wall clock is to be compared with the file
     WakeSignals::Signals taken_{};
     std::uint64_t foreign_seen_ = 0;  ///< how many commits of others there were when the file was last read
-    std::vector<store::EndedAttempt> unwritten_{};
     Steady::time_point next_probe_{};
     Steady::time_point next_observation_{};
-    Steady::time_point planned_{};  ///< when the cycle that runs was planned
-    Steady::time_point next_lease_{};
-    Steady::time_point next_purge_{};
     Steady::time_point next_strays_ = Steady::now() + std::chrono::seconds{1};  ///< other clients may be starting too
-    int purge_past_ = 0;                     ///< expired tasks of this purge that may not be deleted
-    std::optional<detail::Ms> ownerless_{};  ///< when the oldest claim without owner was taken
-    int lapsed_ = 0;                         ///< such claims that were given back, and are not told of yet
     OverdueWatch overdue_{};
     bool strays_ = true;  ///< tasks may wait in queues that are not registered
     LogGrowth log_growth_;

@@ -24,6 +24,7 @@
 #include <backlite/impl/core/look_schedule.ipp>
 #include <backlite/impl/core/queue_registry.ipp>
 #include <backlite/impl/core/retry_pause.ipp>
+#include <backlite/impl/core/scheduler.ipp>
 #include <backlite/impl/core/set_apart.ipp>
 #include <backlite/impl/core/task_runner.ipp>
 #include <backlite/impl/engine/checked_config.ipp>

@@ -129,13 +129,22 @@ struct CycleResult {
     std::optional<StorageError> refused_purge{};  ///< this and the next: some rows were not written
     std::optional<StorageError> refused_lapse{};
     int purged = 0;
-    int purge_left = 0;  ///< expired tasks whose deletion was refused
+    int purge_left = 0;       ///< expired tasks whose deletion was refused
+    bool purge_more = false;  ///< the next cycle finds more that have expired
     int lapsed = 0;
     bool lapse_left = false;  ///< the next cycle finds more of them
     int mended = 0;
     std::vector<detail::Ms> mend_next{};  ///< the plan's `mend` for the next cycle
     store::ClaimResult claimed{};
     std::vector<store::QueueHead> heads{};
+};
+
+/// What is read anew after commits of others.
+struct FileState {
+    std::vector<store::QueueHead> heads{};
+    std::optional<detail::Ms> ownerless{};   ///< when the oldest claim without owner was taken
+    std::optional<detail::Minute> latest{};  ///< the latest in the statistics
+    detail::Minute known{};                  ///< the latest that has come beyond doubt; read only if it is asked for
 };
 
 }  // namespace store

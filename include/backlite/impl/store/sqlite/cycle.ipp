@@ -15,6 +15,14 @@ BACKLITE_DECL detail::AttemptResult shortened(detail::AttemptResult outcome) {
     return outcome;
 }
 
+BACKLITE_DECL store::FileState read_state(store::sqlite::Repository& repository, std::vector<store::QueueHead> heads) {
+    store::FileState state{.heads = std::move(heads)};
+    repository.claims.read_heads(state.heads);
+    state.ownerless = repository.upkeep.oldest_ownerless();
+    state.latest = repository.statistics.latest_minute();
+    return state;
+}
+
 BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository,
                                            const std::vector<store::EndedAttempt>& outcomes,
                                            const store::CyclePlan& plan, const std::vector<store::QueueHead>& heads,
@@ -94,6 +102,7 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
             each_row("purge", rows, result.refused_purge, [&](std::int64_t row) { repository.upkeep.purge_row(row); });
         result.purge_left = static_cast<int>(rows.size()) - result.purged;
     }
+    result.purge_more = plan.purge && result.purged + result.purge_left >= upkeep_chunk;
     if (plan.lapse && apart == nullptr) {
         result.lapsed = repository.transitions.release_ownerless(plan.lapse_until, upkeep_chunk);
         result.lapse_left = repository.upkeep.oldest_ownerless().value_or(store::never) <= plan.lapse_until;

@@ -9,41 +9,47 @@
 #include <deque>
 #include <memory>
 #include <optional>
-#include <string>
 #include <utility>
 #include <vector>
 
 #include <backlite/backlite.hpp>
 #include <backlite/base/safe_logger.hpp>
+#include <backlite/core/scheduler.hpp>
+#include <backlite/core/task_runner.hpp>
+#include <backlite/engine/liveness.hpp>
 #include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/cycle.hpp>
+#include <backlite/store/sqlite/group_commit.hpp>
 
-namespace backlite_fuzz {
+namespace backlite_test {
 
-/// The library's own parts, put together as Session and Dispatcher do it, on the caller's thread.
-/// Errors: every function throws what those parts throw.
-class ThreadlessClient {
+/// The library's scheduler, store and runner, driven on the caller's thread as the dispatcher and the workers drive
+/// them. Errors: every function throws what those parts throw.
+class SteppedClient {
 public:
     static constexpr std::size_t workers = 4;
 
-    ThreadlessClient(backlite::ClientConfig config, const backlite::core::QueueRegistry& queues,
-                     const backlite::Clock& clock)
+    SteppedClient(backlite::ClientConfig config, const backlite::core::QueueRegistry& queues,
+                  const backlite::Clock& clock)
         : config_(std::move(config)),
+          queues_(queues),
           clock_(clock),
-          runner_(queues, {}, clock, backlite::detail::SafeLogger{}),
-          writes_(config_, {[this] { stale_ = true; }, {}}),
-          due_(queues) {
+          runner_(queues, {}, clock, tell_),
+          writes_(config_, {[this] { stale_ = true; }, {}}) {
         backlite::store::sqlite::Schema::install(writes_.connection(), config_.busy_timeout);
         backlite::store::sqlite::Schema::check_tables(writes_.connection());
     }
-    ThreadlessClient(const ThreadlessClient&) = delete;
-    ThreadlessClient& operator=(const ThreadlessClient&) = delete;
+    SteppedClient(const SteppedClient&) = delete;
+    SteppedClient& operator=(const SteppedClient&) = delete;
 
     void start() {
         observer_.liveness = nullptr;
         liveness_.emplace(writes_, writes_.connection().file(), static_cast<unsigned>(workers), config_.release_after,
-                          clock_, backlite::detail::SafeLogger{});
+                          clock_, tell_);
         liveness_->join(patience_);
         observer_.liveness = &*liveness_;
+        scheduler_.emplace(config_, queues_, tell_);
+        scheduler_->begin(moment());
         stale_ = true;
     }
 
@@ -55,9 +61,7 @@ public:
     }
 
     void stop() {
-        for (backlite::detail::ClaimedTask& task : std::exchange(ready_, {})) {
-            finished_.push_back({{.id = std::move(task.id), .claim = task.claim}, task.queue, task.due});
-        }
+        for (backlite::detail::ClaimedTask& task : std::exchange(ready_, {})) scheduler_->give_back(std::move(task));
         cycle({});
         liveness_->leave(patience_);
         liveness_->let_go();
@@ -66,7 +70,7 @@ public:
     /// For what ends without `stop`. What was in memory is lost.
     void forget() {
         ready_.clear();
-        finished_.clear();
+        scheduler_.reset();
         liveness_.reset();
     }
 
@@ -74,18 +78,20 @@ public:
     void look() {
         writes_.look();
         if (!std::exchange(stale_, false)) return;
-        due_.merge();
-        std::vector<backlite::store::QueueHead> heads = due_.heads();
+        const backlite::core::Moment now = moment();
+        scheduler_->agenda().merge();
+        backlite::store::FileState state;
         std::vector<backlite::detail::OwnerRow> others;
         writes_.read(
             [&](backlite::store::sqlite::Repository& repository) {
-                repository.claims.read_heads(heads);
                 others = liveness_->read_others(repository);
-                ownerless_ = repository.upkeep.oldest_ownerless();
+                state = backlite::store::sqlite::read_state(repository, heads());
+                state.known = repository.statistics.known_minute(backlite::detail::minute_of(now.wall_ms()));
             },
             patience_);
-        due_.set(std::move(heads));
         liveness_->set_others(std::move(others));
+        ownerless_ = state.ownerless;
+        scheduler_->found(std::move(state), now);
     }
 
     /// Takes back what dead and hung owners hold.
@@ -97,43 +103,40 @@ public:
         stale_ = true;
     }
 
-    /// What to claim for the workers that are free.
-    [[nodiscard]] backlite::store::ClaimRequest request() const {
-        backlite::store::ClaimRequest claim;
-        claim.free_workers = workers - (std::min)(workers, ready_.size());
-        claim.limit = claim.free_workers;
-        claim.crashed_running = std::any_of(ready_.begin(), ready_.end(), [](const auto& t) { return t.crashes > 0; });
-        claim.bound_running = std::any_of(ready_.begin(), ready_.end(), [](const auto& t) { return t.last_chance; });
-        return claim;
+    void clock_was_set(backlite::Duration by) {
+        if (scheduler_->clock_was_set(by, moment())) stale_ = true;
+    }
+
+    /// What the scheduler wants to be done next. Each claimed task takes a worker until it has run.
+    [[nodiscard]] backlite::store::CyclePlan plan() {
+        const backlite::core::Moment now = moment();
+        scheduler_->agenda().merge();
+        backlite::core::Scheduler::Inputs in{.load = load(), .owner = owner()};
+        if (scheduler_->lease_due(now)) {
+            for (const backlite::detail::ClaimedTask& task : ready_) in.claims.push_back({task.id, task.claim});
+        }
+        if (scheduler_->purge_due(now)) {
+            writes_.read([&](backlite::store::sqlite::Repository& r) { in.expiry = r.upkeep.next_expiry(); },
+                         patience_);
+        }
+        return scheduler_->plan(std::move(in), now);
     }
 
     /// One transaction: outcomes, what else is planned, and claims.
     backlite::store::CycleResult cycle(backlite::store::CyclePlan plan) {
-        const backlite::detail::Ms wall = now();
-        plan.claim.now = wall;
-        plan.claim.owner = liveness_->owner();
-        plan.claim.max_payload = config_.max_payload;
-        due_.merge();
-        due_.release_held(plan.claim.crashed_running, plan.claim.free_workers > 0);
+        const backlite::TimePoint wall = clock_.now();
+        plan.claim.now = backlite::detail::to_ms(wall);
+        scheduler_->agenda().merge();
+        scheduler_->hold_to_clock(wall);
         backlite::store::CycleResult result;
         writes_.write(
             [&](backlite::store::sqlite::Repository& repository) {
-                result = backlite::store::sqlite::run_cycle(repository, finished_, plan, due_.heads(), wall);
+                result = backlite::store::sqlite::run_cycle(repository, finished(), plan, heads(), plan.claim.now);
             },
             patience_);
-        due_.set(result.heads);
-        for (const backlite::store::EndedAttempt& finished : std::exchange(finished_, {})) {
-            using backlite::detail::RowChange;
-            const RowChange resolution = finished.resolved.resolution;
-            if (resolution == RowChange::retry || resolution == RowChange::snooze) {
-                due_.note(finished.queue, finished.resolved.wait_until);
-            } else if (resolution == RowChange::release) {
-                due_.note(finished.queue,
-                          finished.resolved.wait ? finished.resolved.wait_until : (std::min)(finished.due, wall));
-            }
-        }
-        if (plan.lapse || !plan.mend.empty()) stale_ = true;
+        scheduler_->claimed(plan, result);
         for (const backlite::detail::ClaimedTask& task : result.claimed.tasks) ready_.push_back(task);
+        if (scheduler_->written(plan, result, moment())) stale_ = true;
         return result;
     }
 
@@ -145,21 +148,22 @@ public:
         backlite::detail::AttemptResult resolved;
         runner_.run(task, std::make_shared<backlite::detail::StopSignal>(), observer_, resolved);
         resolved.id = task.id;
-        finished_.push_back({std::move(resolved), task.queue, task.due});
-        return &finished_.back().resolved;
+        scheduler_->collect([&](std::vector<backlite::store::EndedAttempt>& outcomes) {
+            outcomes.push_back({std::move(resolved), task.queue, task.due});
+        });
+        return &finished().back().resolved;
     }
 
     /// Whether the next look reads anew.
     [[nodiscard]] bool stale() const noexcept { return stale_; }
     [[nodiscard]] const std::deque<backlite::detail::ClaimedTask>& ready() const noexcept { return ready_; }
-    [[nodiscard]] const std::vector<backlite::store::EndedAttempt>& finished() const noexcept { return finished_; }
-    [[nodiscard]] const std::vector<backlite::store::QueueHead>& heads() const noexcept { return due_.heads(); }
+    [[nodiscard]] const std::vector<backlite::store::EndedAttempt>& finished() const { return scheduler_->outcomes(); }
+    [[nodiscard]] const std::vector<backlite::store::QueueHead>& heads() const { return scheduler_->agenda().heads(); }
     [[nodiscard]] std::optional<backlite::detail::Ms> ownerless() const noexcept { return ownerless_; }
     [[nodiscard]] std::int64_t owner() const noexcept { return liveness_->owner(); }
     [[nodiscard]] bool started() const noexcept { return liveness_.has_value(); }
     [[nodiscard]] backlite::detail::Ms now() const noexcept { return backlite::detail::to_ms(clock_.now()); }
     [[nodiscard]] const backlite::ClientConfig& config() const noexcept { return config_; }
-    [[nodiscard]] std::size_t queues() const noexcept { return due_.heads().size(); }
     [[nodiscard]] backlite::store::sqlite::GroupCommit& writes() noexcept { return writes_; }
 
 private:
@@ -179,18 +183,37 @@ private:
                                         backlite::store::sqlite::hash_id(task.id.str()));
     }
 
+    [[nodiscard]] backlite::core::Moment moment() const noexcept { return backlite::core::Moment::of(clock_); }
+
+    [[nodiscard]] backlite::core::PoolLoad load() const {
+        backlite::core::PoolLoad load;
+        load.running = (std::min)(workers, ready_.size());
+        load.idle = workers - load.running;
+        load.ready = ready_.size() - load.running;
+        for (const backlite::detail::ClaimedTask& task : ready_) {
+            load.crashed = load.crashed || task.crashes > 0;
+            load.last_chance = load.last_chance || task.last_chance;
+        }
+        for (std::size_t i = load.running; i < ready_.size(); ++i) {
+            load.ready_work += ready_[i].cost;
+            load.ready_bytes += ready_[i].payload.size();
+        }
+        return load;
+    }
+
     const backlite::ClientConfig config_;
+    const backlite::core::QueueRegistry& queues_;
     const backlite::Clock& clock_;
+    const backlite::detail::SafeLogger tell_{};
     const backlite::store::sqlite::GroupCommit::Patience patience_{std::chrono::seconds{1}, {}};
     Observer observer_{};
     backlite::core::TaskRunner runner_;
     bool stale_ = true;
     backlite::store::sqlite::GroupCommit writes_;
-    backlite::core::Agenda due_;
+    std::optional<backlite::core::Scheduler> scheduler_{};
     std::optional<backlite::detail::Ms> ownerless_{};
     std::optional<backlite::engine::Liveness> liveness_{};
     std::deque<backlite::detail::ClaimedTask> ready_{};
-    std::vector<backlite::store::EndedAttempt> finished_{};
 };
 
-}  // namespace backlite_fuzz
+}  // namespace backlite_test
