@@ -141,8 +141,11 @@ public:
 
     /// When there is something to do that nobody tells of. `count_at`: when adds are to be counted, by the machine's
     /// clock. `interest`: adds that are due before it end the sleep.
-    [[nodiscard]] Steady::time_point wake_time(const PoolLoad& load, bool stopping, bool others_known,
-                                               Steady::time_point count_at, const Moment& now, detail::Ms& interest);
+    [[nodiscard]] Steady::time_point wake_time(const PoolLoad& load, bool others_known, Steady::time_point count_at,
+                                               const Moment& now, detail::Ms& interest);
+    /// The same once the client stops.
+    [[nodiscard]] Steady::time_point wake_time_stopping(const PoolLoad& load, bool others_known,
+                                                        const Moment& now) const;
 
     /// Whether no outcome waits to be written.
     [[nodiscard]] bool all_written() const noexcept { return outcomes_.empty() && apart_.outcomes().empty(); }
@@ -178,6 +181,9 @@ private:
     void note_purge(const store::CycleResult& result, const Moment& now);
 
     void note_outcome(store::EndedAttempt& finished, detail::Ms wall);
+
+    /// When to wake up whatever else there is: for leases, and for what was refused.
+    [[nodiscard]] Steady::time_point house_time(const PoolLoad& load, bool others_known, const Moment& now) const;
 
     void tell_of(const store::EndedAttempt& finished, LogLevel level, std::string_view what) const {
         tell_(level, what, {{"id", finished.resolved.id.str()}, {"queue", queues_[finished.queue].config().name}});

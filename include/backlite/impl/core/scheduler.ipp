@@ -204,23 +204,26 @@ BACKLITE_DECL void Scheduler::note_purge(const store::CycleResult& result, const
     }
 }
 
-BACKLITE_DECL auto Scheduler::wake_time(const PoolLoad& load, bool stopping, bool others_known,
-                                        Steady::time_point count_at, const Moment& now, detail::Ms& interest)
+BACKLITE_DECL auto Scheduler::house_time(const PoolLoad& load, bool others_known, const Moment& now) const
     -> Steady::time_point {
+    // With others there, also while nothing runs: a task may be handed to a worker without waking this thread.
+    const bool claims = load.running + load.ready > 0 || !apart_.outcomes().empty() || others_known;
+    return (std::min)(claims ? next_lease_ : (Steady::time_point::max)(), now.by_real(apart_.next()));
+}
+
+BACKLITE_DECL auto Scheduler::wake_time_stopping(const PoolLoad& load, bool others_known, const Moment& now) const
+    -> Steady::time_point {
+    return load.finished > 0 ? now.steady : house_time(load, others_known, now);
+}
+
+BACKLITE_DECL auto Scheduler::wake_time(const PoolLoad& load, bool others_known, Steady::time_point count_at,
+                                        const Moment& now, detail::Ms& interest) -> Steady::time_point {
     agenda_.release_held(load.crashed, load.free_workers() > 0);
-    Steady::time_point until = (Steady::time_point::max)();
+    Steady::time_point until = house_time(load, others_known, now);
     const auto at_most = [&until](Steady::time_point time) { until = (std::min)(until, time); };
     const auto unless_refused = [&](SetApart::Step step, Steady::time_point time) {
         at_most((std::max)(time, now.by_real(apart_.until(step))));
     };
-    // With others there, also while nothing runs: a task may be handed to a worker without waking this thread.
-    const bool claims = load.running + load.ready > 0 || !apart_.outcomes().empty();
-    if (claims || others_known) at_most(next_lease_);
-    at_most(now.by_real(apart_.next()));
-    if (stopping) {
-        if (load.finished > 0) at_most(now.steady);
-        return until;
-    }
     unless_refused(SetApart::Step::statistics, now.by_real(count_at));
     at_most(outcomes_at(load));
     at_most(next_purge_);

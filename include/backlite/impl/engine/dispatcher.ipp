@@ -235,8 +235,11 @@ BACKLITE_DECL auto Dispatcher::wake_time(const core::Moment& moment, detail::Ms&
     // A round may have written the last outcome, of which nobody was to be told any more.
     if (taken_.stop && nothing_left()) return moment.steady;
     const bool others = parts_.liveness.others_known();
-    at_most(scheduler_.wake_time(load, taken_.stop, others, parts_.add_counts.next(moment.real), moment, interest));
-    if (taken_.stop) return until;
+    if (taken_.stop) {
+        at_most(scheduler_.wake_time_stopping(load, others, moment));
+        return until;
+    }
+    at_most(scheduler_.wake_time(load, others, parts_.add_counts.next(moment.real), moment, interest));
     // A hint may have come during the look.
     if (taken_.refresh || taken_.hint) at_most(moment.steady);
     if (strays_) at_most(moment.by_real(next_strays_));
