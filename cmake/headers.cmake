@@ -11,7 +11,7 @@ set(BACKLITE_HEADERS
     platform/file_identity platform/file_events platform/process platform/thread platform/socket
     # 3: the store: what it is asked for, and what it shows; SQLite's: one file, one connection; tables, and every SQL
     # statement; the one write path; who is alive; what those read who only look
-    store/plan store/trouble store/model store/unavailable
+    store/admission store/plan store/trouble store/model store/unavailable
     store/sqlite/database_file store/sqlite/log_file store/sqlite/open_transactions store/sqlite/statement store/sqlite/host_transaction
     store/sqlite/isolation store/sqlite/connection
     store/sqlite/schema store/sqlite/transitions store/sqlite/claims store/sqlite/statistics store/sqlite/add_statements

@@ -443,7 +443,7 @@ private:
             if (was == before.end()) continue;  // it had no id
             demand(was->second == most ? task.claim == most : task.claim > was->second, "a claim raises its number");
         }
-        if (result.claimed.tasks.size() < plan.claim.free_workers) {
+        if (result.claimed.tasks.size() < plan.claim.beside.free_workers) {
             const auto& heads = client_.heads();
             for (std::size_t i = 0; i < heads.size(); ++i) {
                 demand(heads[i].due > client_.now() || came_back.contains(i),

@@ -141,18 +141,36 @@ TEST_CASE("hand-off: tasks for later, and several at once, wait in the file for 
     CHECK(scene.statements.claims == 22);
 }
 
-TEST_CASE("hand-off: a task that may crash only once waits for its claim") {
+TEST_CASE("hand-off: a task that may crash only once waits while one runs that has crashed a process") {
     Scene scene(2);
     scene.statements.watch(scene.config);
-    scene.start();
+    Gate gate;
+    scene.client = std::make_unique<Client>(scene.config);
+    const OpensAtEnd opens(gate);
+    scene.client->register_queue<Work>([&](const Work& work) {
+        scene.journal.note(work.name);
+        if (work.name == "suspect") gate.pass();
+    });
+    scene.client->register_queue<Fragile>([&](const Fragile& work) { scene.journal.note(work.name); });
+    Look(scene.config.database)
+        .run(
+            "INSERT INTO backlite_tasks (id, queue, created_at, crashes, task) "
+            "VALUES ('suspect', 'work', 1, 1, CAST('{\"name\":\"suspect\"}' AS BLOB))");
+    scene.client->start();
+    REQUIRE(scene.journal.await("suspect"));
+    std::this_thread::sleep_for(5ms);  // the dispatcher has gone to sleep
+    scene.client->add(Fragile{"fragile"}).save();
+    CHECK_FALSE(scene.journal.await_for("fragile", 50ms));
+    CHECK(scene.statements.inserted_claimed == 0);
+    gate.open();
+    REQUIRE(scene.journal.await("fragile"));
     for (int i = 0; i < 10; ++i) {
         scene.rest();
-        scene.client->add(Fragile{"fragile"}).save();
+        scene.client->add(Fragile{"alone"}).save();
     }
-    CHECK(scene.journal.await("fragile", 10));
+    CHECK(scene.journal.await("alone", 10));
     CHECK(scene.client->stop(1h));
-    CHECK(scene.statements.inserted_claimed == 0);
-    CHECK(scene.statements.claims == 10);
+    CHECK(scene.statements.inserted_claimed >= 5);  // on a busy machine the dispatcher may be awake now and then
 }
 
 TEST_CASE("hand-off: no task overtakes an older one that another connection has committed just before") {

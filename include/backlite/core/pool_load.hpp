@@ -6,6 +6,7 @@
 #include <cstddef>
 
 #include <backlite/base/times.hpp>
+#include <backlite/store/admission.hpp>
 #include <backlite/version.hpp>
 
 namespace backlite {
@@ -28,6 +29,8 @@ struct PoolLoad {
 
     /// Workers for which nothing is ready either.
     [[nodiscard]] std::size_t free_workers() const noexcept { return idle > ready ? idle - ready : 0; }
+    /// What decides whether another task may start beside these.
+    [[nodiscard]] store::Neighbours neighbours() const noexcept { return {free_workers(), crashed, last_chance}; }
 };
 
 }  // namespace core

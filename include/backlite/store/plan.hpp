@@ -16,6 +16,7 @@
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
 #include <backlite/id.hpp>
+#include <backlite/store/admission.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -42,16 +43,11 @@ struct ClaimRequest {
     detail::Ms now{};
     std::int64_t owner = 0;
     std::size_t limit = 0;
-    /// How many of the tasks claimed would start at once. A task that has crashed a process is claimed for those only.
-    std::size_t free_workers = 0;
+    Neighbours beside{};  ///< as many of the tasks claimed would start at once as workers are free
     /// How much expected work may be claimed beyond those.
     detail::Us ahead{};
     /// How many bytes of payload may be claimed beyond those.
     std::size_t ahead_bytes = (std::numeric_limits<std::size_t>::max)();
-    /// Whether a task that has crashed a process runs in this client, and whether one that may crash only once more
-    /// does.
-    bool crashed_running = false;
-    bool bound_running = false;
     std::size_t max_payload = 0;
     std::vector<std::string> leave{};  ///< ids of tasks that are not claimed, sorted: they were refused before
 };

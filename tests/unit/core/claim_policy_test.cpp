@@ -34,14 +34,14 @@ TEST_CASE("ClaimPolicy: asks for as many tasks as workers are free, where tasks 
     const ClaimPolicy policy(4);
     const ClaimRequest request = policy.request({.idle = 3, .running = 1}, &slow, false);
     CHECK(request.limit == 3);
-    CHECK(request.free_workers == 3);
+    CHECK(request.beside.free_workers == 3);
     CHECK(request.ahead == Us{});
 }
 
 TEST_CASE("ClaimPolicy: a worker for whom a task is ready is not free") {
     const ClaimPolicy policy(4);
-    CHECK(policy.request({.idle = 3, .ready = 2}, &slow, false).free_workers == 1);
-    CHECK(policy.request({.idle = 3, .ready = 9}, &slow, false).free_workers == 0);
+    CHECK(policy.request({.idle = 3, .ready = 2}, &slow, false).beside.free_workers == 1);
+    CHECK(policy.request({.idle = 3, .ready = 9}, &slow, false).beside.free_workers == 0);
 }
 
 TEST_CASE("ClaimPolicy: asks for nothing where no worker is free and tasks are slow") {
@@ -53,7 +53,7 @@ TEST_CASE("ClaimPolicy: asks for nothing where no worker is free and tasks are s
 TEST_CASE("ClaimPolicy: asks for more ahead where tasks are quick, by their work") {
     const ClaimPolicy policy(4);
     const ClaimRequest request = policy.request({.idle = 0, .running = 4}, &quick, false);
-    CHECK(request.free_workers == 0);
+    CHECK(request.beside.free_workers == 0);
     CHECK(request.limit > 0);
     CHECK(request.ahead == Us{16'000});
 }
@@ -140,9 +140,9 @@ TEST_CASE("ClaimPolicy: while a task waits for a free worker nothing is claimed 
 
 TEST_CASE("ClaimPolicy: tells the storage layer which crashed tasks run") {
     const ClaimPolicy policy(4);
-    CHECK_FALSE(policy.request({.idle = 4}, &slow, false).crashed_running);
-    CHECK(policy.request({.idle = 4, .crashed = true}, &slow, false).crashed_running);
-    CHECK(policy.request({.idle = 4, .last_chance = true}, &slow, false).bound_running);
+    CHECK_FALSE(policy.request({.idle = 4}, &slow, false).beside.crashed);
+    CHECK(policy.request({.idle = 4, .crashed = true}, &slow, false).beside.crashed);
+    CHECK(policy.request({.idle = 4, .last_chance = true}, &slow, false).beside.last_chance);
 }
 
 }  // namespace

@@ -122,7 +122,7 @@ TEST_CASE("Scheduler: what is due is claimed for the workers that are free, for 
     office.load = {.idle = 1, .running = 1};
     const CyclePlan plan = office.plan();
     CHECK(plan.claim.limit == 1);
-    CHECK(plan.claim.free_workers == 1);
+    CHECK(plan.claim.beside.free_workers == 1);
     CHECK(plan.claim.owner == 7);
     CHECK(plan.claim.max_payload == 1000);
 }

@@ -11,10 +11,8 @@ namespace core {
 BACKLITE_DECL store::ClaimRequest ClaimPolicy::request(const PoolLoad& load, const store::QueueHead* head,
                                                        bool worker_wanted) const noexcept {
     store::ClaimRequest request;
-    request.free_workers = load.free_workers();
-    request.limit = request.free_workers;
-    request.crashed_running = load.crashed;
-    request.bound_running = load.last_chance;
+    request.beside = load.neighbours();
+    request.limit = request.beside.free_workers;
     // Room for three eighths is enough: then the next batch comes before workers have run out of this one. With
     // less, there are more commits; with more, workers wait.
     if (suspended_ || worker_wanted || load.ready * 8 > ahead_ * 5) return request;
@@ -30,8 +28,8 @@ BACKLITE_DECL store::ClaimRequest ClaimPolicy::request(const PoolLoad& load, con
 
 BACKLITE_DECL void ClaimPolicy::claimed(const store::ClaimRequest& request, const store::ClaimResult& result) noexcept {
     left_bytes_ = result.left_bytes;
-    const bool ahead = request.limit > request.free_workers;
-    const bool dry = request.free_workers > 0 && result.tasks.size() == request.limit;
+    const bool ahead = request.limit > request.beside.free_workers;
+    const bool dry = request.beside.free_workers > 0 && result.tasks.size() == request.limit;
     if (ahead && dry) ahead_ = (std::min)(ahead_ * 2, most_ahead);
 }
 

@@ -35,9 +35,10 @@ BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_s
 
 BACKLITE_DECL bool Session::keep_worker(std::string_view queue, detail::Ms now) {
     const std::size_t index = queues_.find(queue);
-    // A last chance may have to wait for others that have crashed: the claim's business.
-    if (index == queues_.size() || queues_[index].config().max_crashes < 2) return false;
-    if (!dispatcher_.none_due(now) || !pool_.reserve()) return false;
+    if (index == queues_.size() || !dispatcher_.none_due(now)) return false;
+    const store::Neighbours beside = pool_.load().neighbours();
+    if (store::admission(0, queues_[index].config().max_crashes, beside) != store::Admission::yes) return false;
+    if (!pool_.reserve()) return false;
     if (unsynced_) static_cast<void>(pool_.rouse());
     return true;
 }

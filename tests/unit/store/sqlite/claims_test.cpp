@@ -65,7 +65,7 @@ public:
     }
 
     std::vector<QueueHead> heads{};
-    ClaimRequest request{.now = now, .owner = 1, .limit = 10, .free_workers = 10, .max_payload = 1000};
+    ClaimRequest request{.now = now, .owner = 1, .limit = 10, .beside = {10}, .max_payload = 1000};
 };
 
 TEST_CASE("Claims: a due task is handed over with all that its attempt needs") {
@@ -347,7 +347,7 @@ TEST_CASE("Claims: a task that may crash only once more is marked") {
 TEST_CASE("Claims: a task that may crash only once more is held while a crashed one runs") {
     Shop shop;
     shop.add({.id = "a", .created_at = 7, .crashes = 2});
-    shop.request.crashed_running = true;
+    shop.request.beside.crashed = true;
     CHECK(shop.claimed().empty());
     CHECK(shop.heads[0].held_due == Ms{7});
     CHECK(shop.query("SELECT claim, claimed_at FROM backlite_tasks") == "0|NULL");
@@ -363,7 +363,7 @@ TEST_CASE("Claims: a task that may crash only once more is held while one claime
 TEST_CASE("Claims: a crashed task is held while one that may crash only once more runs") {
     Shop shop;
     shop.add({.id = "crashed", .created_at = 7, .crashes = 1});
-    shop.request.bound_running = true;
+    shop.request.beside.last_chance = true;
     CHECK(shop.claimed().empty());
     CHECK(shop.heads[0].held_due == Ms{7});
 }
@@ -380,7 +380,7 @@ TEST_CASE("Claims: tasks that may crash only once more go one by one") {
 TEST_CASE("Claims: a task that never crashed starts whatever runs") {
     Shop shop;
     shop.add({.id = "a"});
-    shop.request.crashed_running = shop.request.bound_running = true;
+    shop.request.beside.crashed = shop.request.beside.last_chance = true;
     CHECK(shop.claimed() == "a");
 }
 
@@ -389,10 +389,10 @@ TEST_CASE("Claims: a task at its bound is claimed whatever runs: it will fail wi
     shop.add({.id = "a", .created_at = 1, .crashes = 3});
     shop.add({.id = "b", .created_at = 2, .crashes = 9});
     shop.add({.id = "crashed", .created_at = 3, .crashes = 2});
-    shop.request.free_workers = 1;
+    shop.request.beside.free_workers = 1;
     shop.request.ahead = Us{100};
     shop.heads[0].cost = Us{1};
-    shop.request.crashed_running = shop.request.bound_running = true;
+    shop.request.beside.crashed = shop.request.beside.last_chance = true;
     CHECK(shop.claimed() == "a b");
 }
 
@@ -401,7 +401,7 @@ TEST_CASE("Claims: where one crash is the bound, a new task is held while a cras
     shop.heads[0].max_crashes = 1;
     shop.add({.id = "brittle", .queue = "brittle", .created_at = 1});
     shop.add({.id = "mail", .queue = "mail", .created_at = 2});
-    shop.request.crashed_running = true;
+    shop.request.beside.crashed = true;
     CHECK(shop.claimed() == "mail");
 }
 
@@ -419,7 +419,7 @@ TEST_CASE("Claims: a crashed task is held while no worker is free") {
     shop.add({.id = "crashed", .created_at = 2, .crashes = 1});
     shop.add({.id = "b", .created_at = 3});
     shop.heads[0].cost = Us{1};
-    shop.request.free_workers = 1;
+    shop.request.beside.free_workers = 1;
     shop.request.ahead = Us{100};
     const ClaimResult result = shop.claim();
     REQUIRE(result.tasks.size() == 2);
@@ -437,7 +437,7 @@ TEST_CASE("Claims: held tasks do not block later ones, however many they are") {
     shop.add({.id = "free-1", .created_at = 200});
     shop.add({.id = "free-2", .created_at = 300});
     shop.request.limit = 1;
-    shop.request.crashed_running = true;
+    shop.request.beside.crashed = true;
     CHECK(shop.claimed() == "free-1");
     CHECK(shop.claimed() == "free-2");
     CHECK(shop.claimed().empty());
@@ -448,7 +448,7 @@ TEST_CASE("Claims: held tasks do not block another queue") {
     for (int i = 0; i < 20; ++i) shop.add({.id = fmt::format("held-{}", i), .created_at = i, .crashes = 2});
     shop.add({.id = "free", .queue = "print", .created_at = 200});
     shop.request.limit = 2;
-    shop.request.crashed_running = true;
+    shop.request.beside.crashed = true;
     CHECK(shop.claimed() == "free");
 }
 
@@ -456,7 +456,7 @@ TEST_CASE("Claims: a head passes over tasks that are held") {
     Shop shop;
     shop.add({.id = "held", .created_at = 1, .crashes = 2});
     shop.add({.id = "later", .wait_until = now + 9ms});
-    shop.request.crashed_running = true;
+    shop.request.beside.crashed = true;
     CHECK(shop.claimed().empty());
     CHECK(shop.heads[0].held_due == Ms{1});
     CHECK(shop.heads[0].due == now + 9ms);
@@ -466,7 +466,7 @@ TEST_CASE("Claims: what a head says of held tasks outlives a claim that does not
     Shop shop{"mail", "print"};
     shop.add({.id = "oldest-held", .queue = "print", .created_at = 5, .crashes = 2});
     shop.add({.id = "held", .queue = "print", .created_at = 6, .crashes = 2});
-    shop.request.crashed_running = true;
+    shop.request.beside.crashed = true;
     CHECK(shop.claimed().empty());
     shop.add({.id = "other", .queue = "mail", .created_at = 9});
     shop.heads[0].due = Ms{9};
@@ -477,11 +477,11 @@ TEST_CASE("Claims: what a head says of held tasks outlives a claim that does not
 TEST_CASE("Claims: what a head says of held tasks is as new as the last look at its queue") {
     Shop shop;
     shop.add({.id = "held", .created_at = 1, .crashes = 2});
-    shop.request.crashed_running = true;
+    shop.request.beside.crashed = true;
     CHECK(shop.claimed().empty());
     const bool by_claim = GENERATE(false, true);
     if (by_claim) {
-        shop.request.crashed_running = false;
+        shop.request.beside.crashed = false;
         shop.heads[0].due = Ms{1};
         CHECK(shop.claimed() == "held");
     } else {
@@ -505,7 +505,7 @@ TEST_CASE("Claims: beyond the free workers, only as much work is claimed as the 
     Shop shop;
     for (const char* id : {"1", "2", "3", "4", "5"}) shop.add({.id = id});
     shop.heads[0].cost = Us{40};
-    shop.request.free_workers = 1;
+    shop.request.beside.free_workers = 1;
     shop.request.ahead = Us{100};
     CHECK(shop.claimed() == "1 2 3");
 }
@@ -514,7 +514,7 @@ TEST_CASE("Claims: the free workers are served whatever a task costs") {
     Shop shop;
     for (const char* id : {"1", "2", "3"}) shop.add({.id = id});
     shop.heads[0].cost = Us{10'000'000};
-    shop.request.free_workers = 2;
+    shop.request.beside.free_workers = 2;
     shop.request.ahead = Us{100};
     CHECK(shop.claimed() == "1 2");
 }
@@ -523,7 +523,7 @@ TEST_CASE("Claims: a task that costs exactly what is left of the budget is claim
     Shop shop;
     for (const char* id : {"1", "2", "3"}) shop.add({.id = id});
     shop.heads[0].cost = Us{50};
-    shop.request.free_workers = 0;
+    shop.request.beside.free_workers = 0;
     shop.request.ahead = Us{100};
     CHECK(shop.claimed() == "1 2");
 }
@@ -535,7 +535,7 @@ TEST_CASE("Claims: a dear task at the budget's end is not overtaken by a cheap o
     shop.add({.id = "1", .queue = "cheap", .created_at = 1});
     shop.add({.id = "2", .queue = "dear", .created_at = 2});
     shop.add({.id = "3", .queue = "cheap", .created_at = 3});
-    shop.request.free_workers = 0;
+    shop.request.beside.free_workers = 0;
     shop.request.ahead = Us{100};
     CHECK(shop.claimed() == "1");
     CHECK(shop.heads[1].due == Ms{2});
@@ -545,7 +545,7 @@ TEST_CASE("Claims: a budget that is overdrawn allows nothing ahead") {
     Shop shop;
     shop.add({.id = "a"});
     shop.heads[0].cost = Us{1};
-    shop.request.free_workers = 0;
+    shop.request.beside.free_workers = 0;
     shop.request.ahead = Us{-5};
     CHECK(shop.claimed().empty());
 }
@@ -553,7 +553,7 @@ TEST_CASE("Claims: a budget that is overdrawn allows nothing ahead") {
 TEST_CASE("Claims: beyond the free workers, only as many bytes of payload are claimed as the budget allows") {
     Shop shop;
     for (const char* id : {"1", "2", "3", "4", "5"}) shop.add({.id = id, .payload = std::string(40, 'x')});
-    shop.request.free_workers = 1;
+    shop.request.beside.free_workers = 1;
     shop.request.ahead_bytes = 100;
     const ClaimResult result = shop.claim();
     CHECK(result.tasks.size() == 3);
@@ -563,7 +563,7 @@ TEST_CASE("Claims: beyond the free workers, only as many bytes of payload are cl
 TEST_CASE("Claims: the free workers are served however large a payload is") {
     Shop shop;
     for (const char* id : {"1", "2", "3"}) shop.add({.id = id, .payload = std::string(40, 'x')});
-    shop.request.free_workers = 2;
+    shop.request.beside.free_workers = 2;
     shop.request.ahead_bytes = 0;
     const ClaimResult result = shop.claim();
     REQUIRE(result.tasks.size() == 2);
@@ -576,7 +576,7 @@ TEST_CASE(
     Shop shop;
     shop.add({.id = "1", .payload = std::string(1001, 'x')});
     shop.add({.id = "2", .payload = std::string(40, 'x')});
-    shop.request.free_workers = 0;
+    shop.request.beside.free_workers = 0;
     shop.request.ahead_bytes = 40;
     shop.heads[0].cost = Us{1};
     shop.request.ahead = Us{10};
@@ -594,7 +594,7 @@ TEST_CASE("Claims: a row that a trigger refuses is left and named, and those beh
         for (const char* id : {"1", "2", "3"}) shop.add({.id = id});
         shop.execute(fmt::format(
             "CREATE TRIGGER refusal BEFORE UPDATE ON backlite_tasks WHEN old.id = '1' BEGIN SELECT {}; END", how));
-        shop.request.limit = shop.request.free_workers = 2;
+        shop.request.limit = shop.request.beside.free_workers = 2;
         CHECK_THROWS_AS(shop.claim(), StorageError);
         store::sqlite::Isolation apart;
         ClaimResult result;

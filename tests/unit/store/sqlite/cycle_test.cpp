@@ -132,7 +132,7 @@ TEST_CASE("run_cycle: claims after it wrote, so that a task that goes back can b
     shop.add({.id = "a", .claim = 1, .claimed_at = 5, .owner = 1});
     shop.finish("a", 1);
     shop.outcomes[0].resolved.resolution = detail::RowChange::release;
-    shop.plan.claim = {.now = now, .owner = 1, .limit = 5, .free_workers = 5, .max_payload = 100};
+    shop.plan.claim = {.now = now, .owner = 1, .limit = 5, .beside = {5}, .max_payload = 100};
     const CycleResult result = shop.run();
     REQUIRE(result.claimed.tasks.size() == 1);
     CHECK(result.claimed.tasks[0].claim == 2);
@@ -220,7 +220,7 @@ TEST_CASE("run_cycle: an outcome that is refused fails the cycle, and apart it f
         shop.finish(id, 1);
     }
     shop.add({.id = "d"});
-    shop.plan.claim = {.now = now, .owner = 1, .limit = 5, .free_workers = 5, .max_payload = 100};
+    shop.plan.claim = {.now = now, .owner = 1, .limit = 5, .beside = {5}, .max_payload = 100};
     shop.refuse("DELETE ON backlite_tasks", "old.id = 'b'");
     CHECK_THROWS_AS(shop.run(), StorageError);
     const CycleResult result = shop.run_apart();
@@ -339,7 +339,7 @@ TEST_CASE("run_cycle: may run again after a rollback, with the same result") {
     shop.add({.id = "a", .claim = 1, .claimed_at = 5, .owner = 1});
     shop.add({.id = "b"});
     shop.finish("a", 1);
-    shop.plan.claim = {.now = now, .owner = 1, .limit = 5, .free_workers = 5, .max_payload = 100};
+    shop.plan.claim = {.now = now, .owner = 1, .limit = 5, .beside = {5}, .max_payload = 100};
     REQUIRE(shop.connection.try_begin());
     const CycleResult first = store::sqlite::run_cycle(shop.repository, shop.outcomes, shop.plan, shop.heads, now);
     shop.connection.rollback();

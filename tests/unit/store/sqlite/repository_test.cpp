@@ -79,8 +79,8 @@ public:
         REQUIRE(connection.try_begin());
         steps.heads = steps_of([&] { repository.claims.read_heads(heads); });
         steps.claim = steps_of([&] {
-            claimed = repository.claims.claim(
-                {.now = now, .owner = 1, .limit = 8, .free_workers = 8, .max_payload = 1000}, heads);
+            claimed = repository.claims.claim({.now = now, .owner = 1, .limit = 8, .beside = {8}, .max_payload = 1000},
+                                              heads);
         });
         REQUIRE(claimed.tasks.size() == 8);
         REQUIRE(claimed.tasks[0].id.str().starts_with("due-"));

@@ -105,11 +105,11 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
                                 std::span<const store::QueueHead> heads, Isolation* apart, store::ClaimResult& result)
     -> Taken {
     const detail::Us cost = heads[candidate.queue].cost;
-    if (request.free_workers == 0 && cost > request.ahead) return Taken::too_much;
+    if (request.beside.free_workers == 0 && cost > request.ahead) return Taken::too_much;
     detail::ClaimedTask task;
     bool nameless = false;
     const std::size_t most =
-        request.free_workers > 0 ? request.max_payload : (std::min)(request.max_payload, request.ahead_bytes);
+        request.beside.free_workers > 0 ? request.max_payload : (std::min)(request.max_payload, request.ahead_bytes);
     {
         Run run(db_, read_row_, {candidate.row, static_cast<std::int64_t>(most)});
         if (!run.step()) {
@@ -135,12 +135,12 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         }
     }
     const int bound = heads[candidate.queue].max_crashes;
-    const bool crashed = task.crashes > 0 && task.crashes < bound;  // at the bound it fails without running
-    const bool last_chance = task.crashes == bound - 1;
     if (std::binary_search(request.leave.begin(), request.leave.end(), task.id.str())) return Taken::left;
-    if (last_chance && request.crashed_running) return Taken::waits_for_crashed;
-    if (crashed && request.bound_running) return Taken::waits_for_crashed;
-    if (crashed && request.free_workers == 0) return Taken::waits_for_worker;
+    switch (store::admission(task.crashes, bound, request.beside)) {
+        case store::Admission::yes: break;
+        case store::Admission::waits_for_crashed: return Taken::waits_for_crashed;
+        case store::Admission::waits_for_worker: return Taken::waits_for_worker;
+    }
     const auto refused = attempt(apart, db_, "claim", task.id.str(), [&] {
         if (nameless) {
             // A text primary key may be NULL in SQLite; such a row gets a name that an outcome can be written by.
@@ -153,10 +153,12 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         result.refused.push_back({nameless ? std::string{} : task.id.str(), candidate.queue, *refused});
         return result.refused.size() < most_refused ? Taken::left : Taken::too_much;
     }
-    if (crashed) request.crashed_running = true;
-    if (crashed && last_chance) request.bound_running = task.last_chance = true;
-    if (request.free_workers > 0) {
-        --request.free_workers;
+    if (task.crashes > 0 && task.crashes < bound) {
+        request.beside.crashed = true;
+        if (task.crashes == bound - 1) request.beside.last_chance = task.last_chance = true;
+    }
+    if (request.beside.free_workers > 0) {
+        --request.beside.free_workers;
     } else {
         request.ahead -= cost;
         request.ahead_bytes -= task.payload.size();
