@@ -28,9 +28,11 @@
 #include <backlite/backlite.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/core/queue_registry.hpp>
+#include <backlite/core/scheduler.hpp>
 #include <backlite/core/task_runner.hpp>
 #include <backlite/engine/liveness.hpp>
 #include <backlite/platform/process.hpp>
+#include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/group_commit.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 #include <backlite/store/sqlite/schema.hpp>
@@ -41,6 +43,7 @@
 #include <dashboard_rig.hpp>
 #include <events.hpp>
 #include <harness.hpp>
+#include <named_queue.hpp>
 #include <row_time.hpp>
 #include <scarce_memory.hpp>
 #include <temp_folder.hpp>
@@ -556,6 +559,45 @@ TEST_CASE("out of memory: an outcome that is refused is not lost") {
         CHECK(runs[0] == 1);
         return watched.round();
     });
+}
+
+TEST_CASE("out of memory: what a transaction has changed is noted, and a claim that was refused is claimed again") {
+    const backlite::detail::SafeLogger tell;
+    const backlite::core::QueueRegistry queues = backlite_test::two_queues();
+    const ClientConfig config{.release_after = 9s};
+    const backlite::testing::ManualClock clock;
+    const auto now = backlite::core::Moment::of(clock);
+    backlite::core::Scheduler scheduler(config, queues, tell);
+    scheduler.begin(now);
+    backlite::store::FileState state{.heads = scheduler.agenda().heads(), .ownerless = now.wall_ms() - 10s};
+    state.heads[0].due = now.wall_ms();
+    scheduler.found(std::move(state), now);
+    scheduler.collect([](std::vector<backlite::store::EndedAttempt>& outcomes) { outcomes.resize(2); });
+    const backlite::store::CyclePlan plan = scheduler.plan({.load = {.idle = 2}}, now);
+    const StorageError error("no", SQLITE_CONSTRAINT);
+    backlite::store::CycleResult result;
+    result.refused_outcomes.push_back({1, error});
+    result.lapsed = 1;
+    result.mend_next = plan.mend;
+    result.claimed.refused.push_back({"a task with an id that is longer than a string holds", 0, error});
+    result.heads = scheduler.agenda().heads();
+    scheduler.apart().make_room(1);
+    bool stale = false;
+    {
+        const ScarceMemory memory(ScarceMemory::Of::this_thread, 1);
+        scheduler.claimed(plan, result);
+        stale = scheduler.written(plan, result, now);
+    }
+    CHECK(stale);
+    CHECK(scheduler.outcomes().empty());
+    CHECK(scheduler.apart().outcomes().size() == 1);
+    {
+        const ScarceMemory memory(ScarceMemory::Of::this_thread, 1);
+        CHECK_THROWS_AS(scheduler.refused(result, now), std::bad_alloc);
+    }
+    CHECK(scheduler.apart().left().empty());
+    scheduler.refused(result, now);
+    CHECK(scheduler.apart().left().size() == 1);
 }
 
 TEST_CASE("out of memory: what a dead client held runs") {

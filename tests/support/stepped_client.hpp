@@ -136,7 +136,9 @@ public:
             patience_);
         scheduler_->claimed(plan, result);
         for (const backlite::detail::ClaimedTask& task : result.claimed.tasks) ready_.push_back(task);
-        if (scheduler_->written(plan, result, moment())) stale_ = true;
+        const backlite::core::Moment now = moment();
+        if (scheduler_->written(plan, result, now)) stale_ = true;
+        scheduler_->refused(result, now);
         return result;
     }
 

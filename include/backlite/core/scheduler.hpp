@@ -54,8 +54,8 @@ struct Moment {
 };
 
 /// Decides, and does nothing: it starts no thread, looks at no clock and reads no file. A round is `plan`, one
-/// transaction, `claimed` and `written`; a transaction that failed changed nothing, and the next round plans anew.
-/// Outcomes stay until they are written.
+/// transaction, `claimed`, `written` and `refused`; a transaction that failed changed nothing, and the next round plans
+/// anew. Outcomes stay until they are written.
 /// Threads: the dispatcher's, but for `Agenda::lower` and `none_due`.
 class Scheduler {
 public:
@@ -134,10 +134,13 @@ public:
     /// The transaction is committed: what it claimed may start. Comes before `written`. Needs no memory.
     void claimed(const store::CyclePlan& plan, store::CycleResult& result) noexcept;
 
-    /// Everything else about it: outcomes are forgotten or kept for another try, due times noted. First what must not
-    /// get lost, which needs no memory; refused claims, which the next claim finds again, come last. Whether the file
-    /// is to be read anew. Leases that were lost are the caller's to see to.
-    [[nodiscard]] bool written(const store::CyclePlan& plan, store::CycleResult& result, const Moment& now);
+    /// What must not get lost: outcomes are forgotten or kept for another try, due times noted. Whether the file is to
+    /// be read anew. Needs no memory. Leases that were lost are the caller's to see to.
+    [[nodiscard]] bool written(const store::CyclePlan& plan, store::CycleResult& result, const Moment& now) noexcept;
+
+    /// Comes last: the claims that were refused are left out for a while. Errors: std::bad_alloc; then the next claim
+    /// finds them again.
+    void refused(const store::CycleResult& result, const Moment& now);
 
     /// When there is something to do that nobody tells of. `count_at`: when adds are to be counted, by the machine's
     /// clock. `interest`: adds that are due before it end the sleep.

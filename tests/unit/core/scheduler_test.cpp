@@ -74,7 +74,9 @@ struct Office {
             if (head.due <= wall()) head.due = store::never;
         }
         scheduler.claimed(plan, result);
-        return scheduler.written(plan, result, now);
+        const bool stale = scheduler.written(plan, result, now);
+        scheduler.refused(result, now);
+        return stale;
     }
 
     /// An attempt at a task of `mail` has ended.

@@ -122,7 +122,8 @@ BACKLITE_DECL void Scheduler::claimed(const store::CyclePlan& plan, store::Cycle
     if (plan.claim.limit > 0) claims_.claimed(plan.claim, result.claimed);
 }
 
-BACKLITE_DECL bool Scheduler::written(const store::CyclePlan& plan, store::CycleResult& result, const Moment& now) {
+BACKLITE_DECL bool Scheduler::written(const store::CyclePlan& plan, store::CycleResult& result,
+                                      const Moment& now) noexcept {
     bool stale = false;
     std::vector<store::EndedAttempt> written = std::exchange(outcomes_, {});
     for (const std::size_t index : result.lost_outcomes) {
@@ -158,8 +159,11 @@ BACKLITE_DECL bool Scheduler::written(const store::CyclePlan& plan, store::Cycle
         tell_(LogLevel::warning, "rescued claims of an unknown owner", {{"claims", std::exchange(lapsed_, 0)}});
     }
     if (!plan.mend.empty() && note_mended(result, now)) stale = true;
-    for (const store::RefusedClaim& refused : result.claimed.refused) apart_.keep(refused, now.real);
     return stale;
+}
+
+BACKLITE_DECL void Scheduler::refused(const store::CycleResult& result, const Moment& now) {
+    for (const store::RefusedClaim& claim : result.claimed.refused) apart_.keep(claim, now.real);
 }
 
 BACKLITE_DECL void Scheduler::note_outcome(store::EndedAttempt& finished, detail::Ms wall) {

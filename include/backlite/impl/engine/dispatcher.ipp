@@ -175,7 +175,9 @@ BACKLITE_DECL void Dispatcher::cycle() {
     if (plan.count && !result.refused_statistics) added.written();
     scheduler_.claimed(plan, result);
     parts_.pool.offer(std::move(result.claimed.tasks));
-    if (scheduler_.written(plan, result, now())) taken_.refresh = true;
+    const core::Moment moment = now();
+    if (scheduler_.written(plan, result, moment)) taken_.refresh = true;
+    scheduler_.refused(result, moment);
     for (const std::size_t index : result.lost_leases) drop_claim(plan.leases[index]);
 }
 
