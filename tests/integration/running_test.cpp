@@ -19,6 +19,7 @@
 #include <stdexcept>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -31,6 +32,7 @@
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <fmt/format.h>
+#include <sqlite3.h>
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
@@ -1185,6 +1187,58 @@ TEST_CASE("Clock: what another process wrote while its clock was ahead does not 
     test.client.notify();
     REQUIRE(seen.wait_for(1));
     CHECK(seen.count_of(7) == 1);
+}
+
+// Ends the minute, in which another process then works on, while the client looks for commits of others.
+struct EndsMinuteInLook {
+    EndsMinuteInLook(const std::string& file, ManualClock& time)
+        : clock(time), db(file, SQLite::OPEN_READWRITE, 10'000) {}
+
+    static int on_profile(unsigned, void* self, void* statement, void*) noexcept {
+        const char* const sql = sqlite3_sql(static_cast<sqlite3_stmt*>(statement));
+        if (sql != nullptr) static_cast<EndsMinuteInLook*>(self)->ran(sql);
+        return 0;
+    }
+    void ran(std::string_view sql) {
+        if (sql == "PRAGMA data_version" && armed.exchange(false)) {
+            clock.advance(1min);
+            db.exec(fmt::format("INSERT INTO backlite_stats VALUES (1, {}, 'plain', 1, 0, 0, 0, 0, 0, 0)",
+                                backlite_test::row_ms(clock.now()) / 60'000));
+        }
+        if (sql.find("SET created_at = min(") != std::string_view::npos) ++searches;
+    }
+
+    ManualClock& clock;
+    SQLite::Database db;
+    std::atomic<bool> armed{false};
+    std::atomic<int> searches{0};
+};
+
+TEST_CASE("Clock: a minute that ends while the client looks at the file is no sign of a wrong clock") {
+    const auto clock = std::make_shared<ManualClock>();
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    { const Client installs{{.database = file}}; }
+    EndsMinuteInLook hook(file, *clock);
+    Events<int> seen;
+    ClientConfig config{.database = file, .num_workers = 1, .clock = clock};
+    config.open = [&hook, file] {
+        SQLite::Database database(file, SQLite::OPEN_READWRITE);
+        sqlite3_trace_v2(database.getHandle(), SQLITE_TRACE_PROFILE, EndsMinuteInLook::on_profile, &hook);
+        return database;
+    };
+    Client client{config};
+    client.register_queue<Plain>([&](const Plain& task) { seen.add(task.n); });
+    client.start();
+    REQUIRE(eventually([&] { return hook.searches > 0; }));  // as at each start
+    std::this_thread::sleep_for(500ms);
+    const int searches = hook.searches;
+    hook.armed = true;
+    client.notify();
+    REQUIRE(eventually([&] { return !hook.armed; }));
+    (void)client.add(Plain{{1}}).save();
+    REQUIRE(seen.wait_for(1));
+    CHECK(hook.searches == searches);
 }
 
 TEST_CASE("Clock: a jump back delays no attempt after one that was under way") {

@@ -73,14 +73,14 @@ BACKLITE_DECL void Dispatcher::watch_the_clocks() noexcept {
 }
 
 BACKLITE_DECL void Dispatcher::look() {
-    const core::Moment moment = now();
+    const auto begun = parts_.clock.steady_now();
     if (std::exchange(taken_.hint, false)) {
-        looks_.hint(moment.steady);
+        looks_.hint(begun);
         parts_.liveness.keep_room();
     }
-    if (looks_.due(moment.steady)) {
+    if (looks_.due(begun)) {
         parts_.writes.look();  // calls refresh() if there are any
-        looks_.looked(moment.steady, look_interval());
+        looks_.looked(begun, look_interval());
         inbox_.take(taken_);
         if (taken_.stop) inbox_.wake();  // a stop is seen to at the start of a round: no sleep before the next
     }
@@ -90,11 +90,13 @@ BACKLITE_DECL void Dispatcher::look() {
     store::FileState state;
     std::vector<detail::OwnerRow> others;
     std::uint64_t foreign = 0;
+    core::Moment moment;
     parts_.writes.read(
         [&](store::sqlite::Repository& repository) {
             foreign = parts_.writes.foreign_commits();
             others = parts_.liveness.read_others(repository);
             state = store::sqlite::read_state(repository, agenda.heads());
+            moment = now();  // by now: what others have committed is no later than that
             if (scheduler_.doubts_clock()) {
                 state.known = repository.statistics.known_minute(detail::minute_of(moment.wall_ms()));
             }
