@@ -38,6 +38,7 @@
 #include <backlite_catch.hpp>
 #include <faulty_vfs.hpp>
 #include <temp_folder.hpp>
+#include <uncapped.hpp>
 
 #include "rig.hpp"
 
@@ -386,6 +387,7 @@ TEST_CASE("locked: a folder that cannot be entered for a while is waited for, an
 // ---- a log that grows -----------------------------------------------------------------------------------------------
 
 TEST_CASE("log: one that grows because another process does not end a SELECT is told once, naming the process") {
+    const Capped looks_at_the_log;  // nobody tells that it has grown
     Scene scene;
     Process reader([&](const Process::Inside& inside) {
         inside.wait();
