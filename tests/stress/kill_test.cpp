@@ -396,7 +396,9 @@ private:
     void look_after(Death& death, const std::vector<std::size_t>& slots, Survivors survivors) {
         SQLite::Database database = connect();
         std::map<std::int64_t, std::vector<RecordView>> dead = begin_look(database);
-        if (dead.empty() && slots.size() < lives_.size()) {
+        const auto survivors_left = static_cast<std::int64_t>(lives_.size() - slots.size());
+        bool rescued = survivors_left == 0;
+        for (int looks = 0; dead.empty() && !rescued && looks < 40; ++looks) {
             // A survivor is in the midst of a rescue, and holds the dead one's lock, or of mending the log: let it
             // finish, and then look.
             if (sqlite3_get_autocommit(database.getHandle()) == 0) database.exec("COMMIT");
@@ -404,6 +406,8 @@ private:
             std::this_thread::sleep_for(300ms);
             if (survivors == Survivors::frozen) freeze_but(slots.front());
             dead = begin_look(database);
+            rescued = sqlite3_get_autocommit(database.getHandle()) == 0 &&
+                      database.execAndGet("SELECT count(*) FROM backlite_clients").getInt64() <= survivors_left;
         }
         if (sqlite3_get_autocommit(database.getHandle()) != 0) complain("the file cannot be read");
         const std::vector<Row> rows = read_rows(database);
