@@ -339,6 +339,48 @@ TEST_CASE("Scheduler: a step that is refused is left out for a while, and wakes 
     CHECK(office.plan().lapse);
 }
 
+TEST_CASE("Scheduler: a search for wrong times that is refused goes on where it was, after a while") {
+    Office office;
+    office.first_round();
+    (void)office.scheduler.clock_was_set(-10s, office.now);
+    const CyclePlan plan = office.plan();
+    REQUIRE(plan.mend.size() == 2);
+    CycleResult refused;
+    refused.refused_jump.emplace(office.error);
+    (void)office.commit(plan, std::move(refused));
+    CHECK(office.plan().mend.empty());
+    office.advance(1s);
+    CHECK(office.plan().mend == plan.mend);
+    CHECK(office.plan().jump_back == 10s);
+}
+
+TEST_CASE("Scheduler: statistics that are refused are left out for a while") {
+    Office office;
+    CHECK(office.plan().count);
+    CycleResult refused;
+    refused.refused_statistics.emplace(office.error);
+    (void)office.commit(office.plan(), std::move(refused));
+    CHECK_FALSE(office.plan().count);
+    office.advance(1s);
+    CHECK(office.plan().count);
+}
+
+TEST_CASE("Scheduler: a task whose claim was refused is not claimed for a while") {
+    Office office;
+    office.look(office.wall());
+    CycleResult refused;
+    refused.claimed.refused.push_back({"stubborn", 0, office.error});
+    const CyclePlan plan = office.plan();
+    CHECK(plan.claim.leave.empty());
+    office.scheduler.refused(refused, office.now);
+    office.look(office.wall());
+    CHECK(office.plan().claim.leave == std::vector<std::string>{"stubborn"});
+    office.advance(1s);
+    CHECK(office.scheduler.take_up_refused(office.now));
+    office.look(office.wall());
+    CHECK(office.plan().claim.leave.empty());
+}
+
 TEST_CASE("Scheduler: outcomes that will not be written are named") {
     Office office;
     office.end("a", RowChange::complete);
