@@ -280,28 +280,23 @@ TEST_CASE("connections: two hundred clients at once are all answered, and health
         took = Steady::now() - start;
         return status;
     };
-    // Who waits too long for a turn is told so: some of them on a busy machine, all where two hundred pages take
-    // seconds, as under a sanitizer.
+    // Who waits too long for a turn is told so: right where two hundred pages take seconds, as under a sanitizer.
     Seconds one{};
     for (int i = 0; i < 5; ++i) REQUIRE(look(one) == 200);
     const bool slow = 200 * one > 1s;
     Seen pages;
-    std::atomic<std::size_t> told{0};
     Seen health;
     crowd(201, [&](int i, Steady::time_point end) {
         if (i == 200) return monitor(host.port, "/tasks/health", end, health);
         while (Steady::now() < end) {
             Seconds took{};
             const int status = look(took);
-            const bool waited = status == 503 && took > 1s;
-            if (waited) ++told;
-            pages.add(took, waited ? 200 : status);
+            pages.add(took, slow && status == 503 && took > 1s ? 200 : status);
         }
     });
     pages.print("200 clients at once");
     health.print("    and /health");
     CHECK(pages.failed == 0);
-    if (!slow) CHECK(told < pages.times.size() / 2);
     CHECK(pages.worst() < 15.0);
     CHECK(health.failed == 0);
     CHECK(health.worst() < 5.0);
