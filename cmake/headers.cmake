@@ -9,14 +9,14 @@ set(BACKLITE_HEADERS
     # 2: the operating system
     platform/last_error platform/random platform/fork platform/file platform/file_lock platform/shared_memory
     platform/file_identity platform/file_events platform/process platform/thread platform/socket
-    # 3: the store: what it is asked for, and what it shows; SQLite's: one file, one connection; tables, and every SQL
+    # 3: the store: what it is asked for, its calls, and what it shows; SQLite's: one file, one connection; tables, and every SQL
     # statement; the one write path; who is alive; what those read who only look
-    store/admission store/plan store/trouble store/model store/unavailable
+    store/admission store/plan store/store store/trouble store/model store/unavailable
     store/sqlite/database_file store/sqlite/log_file store/sqlite/open_transactions store/sqlite/statement store/sqlite/host_transaction
     store/sqlite/isolation store/sqlite/connection
     store/sqlite/schema store/sqlite/transitions store/sqlite/claims store/sqlite/statistics store/sqlite/add_statements
     store/sqlite/upkeep store/sqlite/status_queries store/sqlite/repository store/sqlite/cycle
-    store/sqlite/commit_window store/sqlite/operation store/sqlite/group_commit store/sqlite/owner_lock
+    store/sqlite/commit_window store/sqlite/operation store/sqlite/group_commit store/sqlite/owner_lock store/sqlite/liveness store/sqlite/log_growth store/sqlite/sqlite_store
     store/sqlite/views/schema_features store/sqlite/views/statistics_reads store/sqlite/views/queue_reads
     store/sqlite/views/task_reads store/sqlite/views/read_connection store/sqlite/views/side_files
     # 4: decisions, without a thread of their own; beside them what the dashboard asks a file
@@ -25,7 +25,7 @@ set(BACKLITE_HEADERS
     admin/database_view admin/page_reads
     # 5: threads
     engine/log_relay engine/deadline_timer engine/worker_pool engine/overdue_watch
-    engine/log_growth engine/wake_signals engine/session_end engine/liveness engine/checked_config
+    engine/wake_signals engine/session_end engine/checked_config
     engine/dispatcher engine/session engine/engine
     # 6: what hosts call, and the umbrella; nothing below the umbrella is reached from it
     add_op adder client_handle transaction client backlite

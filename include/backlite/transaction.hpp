@@ -4,7 +4,6 @@
 
 #include <memory>
 #include <string>
-#include <thread>
 #include <utility>
 
 #include <backlite/add_op.hpp>
@@ -18,7 +17,7 @@ class Database;
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 
-namespace store::sqlite {
+namespace store {
 class HostTransaction;
 }
 
@@ -50,12 +49,9 @@ public:
     void rollback() noexcept;
 
 private:
-    void end() noexcept;
-
     const std::shared_ptr<engine::Engine> engine_;
     SQLite::Database& database_;
-    const std::thread::id thread_ = std::this_thread::get_id();
-    std::unique_ptr<store::sqlite::HostTransaction> open_;  ///< null once it has ended
+    std::unique_ptr<store::HostTransaction> open_;  ///< null once it has ended
 };
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

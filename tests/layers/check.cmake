@@ -1,6 +1,6 @@
 # Checks the order of the layers in ROOT/include/backlite against the list in ROOT/cmake/headers.cmake, and that only
-# the bodies of platform/ know of the operating system, only store/ of SQLite, and only store/sqlite/transitions.hpp
-# takes claims and gives them back.
+# the bodies of platform/ know of the operating system, only store/ of SQLite, only those who choose a store and those
+# who look at a file that there is one in SQLite, and only store/sqlite/transitions.hpp takes claims and gives them back.
 #     cmake -D ROOT=. -P tests/layers/check.cmake
 cmake_minimum_required(VERSION 3.25)
 include(${ROOT}/cmake/headers.cmake)
@@ -87,6 +87,8 @@ function(check_file file header own_place)
                 fault("${name} includes ${included}.hpp, which is not in cmake/headers.cmake")
             elseif(place GREATER_EQUAL own_place)
                 fault("${name} includes ${included}.hpp, which is not below it")
+            elseif(included MATCHES "^store/sqlite/" AND NOT name MATCHES "^((impl/)?(store|admin)/|impl/client\\.ipp$)")
+                fault("${name} includes ${included}.hpp, which only the store, admin/ and the bodies of client.hpp know of")
             elseif(name MATCHES "^platform/" AND included IN_LIST system_bodies)
                 # It ends with the bodies of the system, and they want all of this header, of which nothing is there yet.
                 fault("${name} includes ${included}.hpp, whose bodies the system supplies")

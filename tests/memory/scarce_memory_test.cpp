@@ -30,7 +30,7 @@
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/core/scheduler.hpp>
 #include <backlite/core/task_runner.hpp>
-#include <backlite/engine/liveness.hpp>
+#include <backlite/store/sqlite/liveness.hpp>
 #include <backlite/platform/process.hpp>
 #include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/group_commit.hpp>
@@ -681,7 +681,7 @@ struct Place {
     backlite::testing::ManualClock clock{};
     const backlite::detail::SafeLogger log{backlite::make_logger([](auto&&...) {})};
     backlite::store::sqlite::GroupCommit writes{database.config, {}};
-    std::optional<backlite::engine::Liveness> live{};
+    std::optional<backlite::store::sqlite::Liveness> live{};
 };
 
 TEST_CASE("out of memory: who cannot join the clients of a file is not among them, and the dead wait for the next") {

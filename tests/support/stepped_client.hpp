@@ -16,10 +16,9 @@
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/core/scheduler.hpp>
 #include <backlite/core/task_runner.hpp>
-#include <backlite/engine/liveness.hpp>
 #include <backlite/store/plan.hpp>
-#include <backlite/store/sqlite/cycle.hpp>
-#include <backlite/store/sqlite/group_commit.hpp>
+#include <backlite/store/sqlite/sqlite_store.hpp>
+#include <backlite/store/store.hpp>
 
 namespace backlite_test {
 
@@ -30,24 +29,21 @@ public:
     static constexpr std::size_t workers = 4;
 
     SteppedClient(backlite::ClientConfig config, const backlite::core::QueueRegistry& queues,
-                  const backlite::Clock& clock)
-        : config_(std::move(config)),
+                  const backlite::Clock& clock, backlite::store::OpenStore open = &backlite::store::sqlite::open)
+        : config_(with_workers(std::move(config))),
           queues_(queues),
           clock_(clock),
           runner_(queues, {}, clock, tell_),
-          writes_(config_, {[this] { stale_ = true; }, {}}) {
-        backlite::store::sqlite::Schema::install(writes_.connection(), config_.busy_timeout);
-        backlite::store::sqlite::Schema::check_tables(writes_.connection());
+          store_(open(config_, clock_, tell_, {[this] { stale_ = true; }, {}})) {
+        store_->check_tables(patience_);
     }
     SteppedClient(const SteppedClient&) = delete;
     SteppedClient& operator=(const SteppedClient&) = delete;
 
     void start() {
-        observer_.liveness = nullptr;
-        liveness_.emplace(writes_, writes_.connection().file(), static_cast<unsigned>(workers), config_.release_after,
-                          clock_, tell_);
-        liveness_->join(patience_);
-        observer_.liveness = &*liveness_;
+        observer_.owner = nullptr;
+        owner_ = store_->join(tell_, patience_);
+        observer_.owner = owner_.get();
         scheduler_.emplace(config_, queues_, tell_);
         scheduler_->begin(moment());
         stale_ = true;
@@ -55,51 +51,41 @@ public:
 
     /// Its process dies: what it had claimed stays so, and `inside` of its tasks were in their processors.
     void die(std::size_t inside) {
-        for (std::size_t i = 0; i < inside && i < ready_.size(); ++i) record(i, ready_[i]);
-        liveness_->let_go();
+        for (std::size_t i = 0; i < inside && i < ready_.size(); ++i) owner_->entering(i, ready_[i]);
+        owner_->let_go();
         forget();
     }
 
     void stop() {
         for (backlite::detail::ClaimedTask& task : std::exchange(ready_, {})) scheduler_->give_back(std::move(task));
         cycle({});
-        liveness_->leave(patience_);
-        liveness_->let_go();
+        owner_->leave(patience_);
+        owner_->let_go();
     }
 
     /// For what ends without `stop`. What was in memory is lost.
     void forget() {
         ready_.clear();
         scheduler_.reset();
-        liveness_.reset();
+        owner_.reset();
     }
 
     /// Reads anew what others may have changed.
     void look() {
-        writes_.look();
+        store_->look();
         if (!std::exchange(stale_, false)) return;
-        const backlite::core::Moment now = moment();
         scheduler_->agenda().merge();
-        backlite::store::FileState state;
-        std::vector<backlite::detail::OwnerRow> others;
-        writes_.read(
-            [&](backlite::store::sqlite::Repository& repository) {
-                others = liveness_->read_others(repository);
-                state = backlite::store::sqlite::read_state(repository, heads());
-                state.known = repository.statistics.known_minute(backlite::detail::minute_of(now.wall_ms()));
-            },
-            patience_);
-        liveness_->set_others(std::move(others));
+        backlite::store::FileState state = owner_->read(heads(), true, patience_);
         ownerless_ = state.ownerless;
-        scheduler_->found(std::move(state), now);
+        scheduler_->found(std::move(state), moment());
     }
 
     /// Takes back what dead and hung owners hold.
     void look_after_others() {
         look();
-        if (!liveness_->others_known()) return;
-        if (liveness_->someone_died()) liveness_->rescue(patience_);
-        liveness_->observe(patience_);
+        if (!owner_->others_known()) return;
+        if (owner_->someone_died()) owner_->rescue(patience_);
+        owner_->observe(patience_);
         stale_ = true;
     }
 
@@ -116,8 +102,7 @@ public:
             for (const backlite::detail::ClaimedTask& task : ready_) in.claims.push_back({task.id, task.claim});
         }
         if (scheduler_->purge_due(now)) {
-            writes_.read([&](backlite::store::sqlite::Repository& r) { in.expiry = r.upkeep.next_expiry(); },
-                         patience_);
+            in.expiry = store_->next_expiry(patience_);
         }
         return scheduler_->plan(std::move(in), now);
     }
@@ -128,12 +113,8 @@ public:
         plan.claim.now = backlite::detail::to_ms(wall);
         scheduler_->agenda().merge();
         scheduler_->hold_to_clock(wall);
-        backlite::store::CycleResult result;
-        writes_.write(
-            [&](backlite::store::sqlite::Repository& repository) {
-                result = backlite::store::sqlite::run_cycle(repository, finished(), plan, heads(), plan.claim.now);
-            },
-            patience_);
+        backlite::store::CycleResult result =
+            store_->cycle({.outcomes = finished(), .plan = plan, .heads = heads()}, patience_);
         scheduler_->claimed(plan, result);
         for (const backlite::detail::ClaimedTask& task : result.claimed.tasks) ready_.push_back(task);
         const backlite::core::Moment now = moment();
@@ -162,27 +143,28 @@ public:
     [[nodiscard]] const std::vector<backlite::store::EndedAttempt>& finished() const { return scheduler_->outcomes(); }
     [[nodiscard]] const std::vector<backlite::store::QueueHead>& heads() const { return scheduler_->agenda().heads(); }
     [[nodiscard]] std::optional<backlite::detail::Ms> ownerless() const noexcept { return ownerless_; }
-    [[nodiscard]] std::int64_t owner() const noexcept { return liveness_->owner(); }
-    [[nodiscard]] bool started() const noexcept { return liveness_.has_value(); }
+    [[nodiscard]] std::int64_t owner() const noexcept { return owner_->number(); }
+    [[nodiscard]] bool started() const noexcept { return owner_ != nullptr; }
     [[nodiscard]] backlite::detail::Ms now() const noexcept { return backlite::detail::to_ms(clock_.now()); }
     [[nodiscard]] const backlite::ClientConfig& config() const noexcept { return config_; }
-    [[nodiscard]] backlite::store::sqlite::GroupCommit& writes() noexcept { return writes_; }
+    [[nodiscard]] backlite::store::Store& store() noexcept { return *store_; }
+    /// REQUIRES: the store is SQLite's.
+    [[nodiscard]] backlite::store::sqlite::GroupCommit& writes() {
+        return dynamic_cast<backlite::store::sqlite::SqliteStore&>(*store_).writes();
+    }
 
 private:
     struct Observer final : backlite::core::AttemptObserver {
-        backlite::engine::Liveness* liveness = nullptr;
-        void entering(const backlite::detail::ClaimedTask& task) noexcept override {
-            liveness->record(0).enter(static_cast<std::uint64_t>(task.claim),
-                                      backlite::store::sqlite::hash_id(task.id.str()));
-        }
+        backlite::store::Owner* owner = nullptr;
+        void entering(const backlite::detail::ClaimedTask& task) noexcept override { owner->entering(0, task); }
         void timing(std::chrono::steady_clock::time_point,
                     const std::shared_ptr<backlite::detail::StopSignal>&) override {}
-        void left() noexcept override { liveness->record(0).returned(); }
+        void left() noexcept override { owner->left(0); }
     };
 
-    void record(std::size_t worker, const backlite::detail::ClaimedTask& task) {
-        liveness_->record(worker).enter(static_cast<std::uint64_t>(task.claim),
-                                        backlite::store::sqlite::hash_id(task.id.str()));
+    static backlite::ClientConfig with_workers(backlite::ClientConfig config) {
+        config.num_workers = static_cast<unsigned>(workers);
+        return config;
     }
 
     [[nodiscard]] backlite::core::Moment moment() const noexcept { return backlite::core::Moment::of(clock_); }
@@ -207,14 +189,14 @@ private:
     const backlite::core::QueueRegistry& queues_;
     const backlite::Clock& clock_;
     const backlite::detail::SafeLogger tell_{};
-    const backlite::store::sqlite::GroupCommit::Patience patience_{std::chrono::seconds{1}, {}};
+    const backlite::store::Patience patience_{std::chrono::seconds{1}, {}};
     Observer observer_{};
     backlite::core::TaskRunner runner_;
     bool stale_ = true;
-    backlite::store::sqlite::GroupCommit writes_;
+    const std::unique_ptr<backlite::store::Store> store_;
     std::optional<backlite::core::Scheduler> scheduler_{};
     std::optional<backlite::detail::Ms> ownerless_{};
-    std::optional<backlite::engine::Liveness> liveness_{};
+    std::unique_ptr<backlite::store::Owner> owner_{};
     std::deque<backlite::detail::ClaimedTask> ready_{};
 };
 

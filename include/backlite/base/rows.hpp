@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -24,6 +25,15 @@ struct NewTask {
     std::string payload{};
     std::string_view type{};  ///< of the value that it was made from; lives as long as the program
 };
+
+/// Calls `each(queue, count)` for tasks of the same queue that stand together.
+template <class Each>
+void for_each_queue(std::span<const NewTask> tasks, Each&& each) {
+    for (std::size_t first = 0, next = 0; first < tasks.size(); first = next) {
+        while (next < tasks.size() && tasks[next].queue == tasks[first].queue) ++next;
+        each(tasks[first].queue, static_cast<std::int64_t>(next - first));
+    }
+}
 
 /// What names one claim of one task: whoever claims the task again gets another number.
 struct ClaimKey {

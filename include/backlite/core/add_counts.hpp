@@ -14,7 +14,6 @@
 #include <backlite/base/rows.hpp>
 #include <backlite/base/times.hpp>
 #include <backlite/store/plan.hpp>
-#include <backlite/store/sqlite/statistics.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {

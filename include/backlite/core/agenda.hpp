@@ -14,7 +14,6 @@
 #include <backlite/base/times.hpp>
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/store/plan.hpp>
-#include <backlite/store/sqlite/claims.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {

@@ -9,7 +9,6 @@
 #include <backlite/base/times.hpp>
 #include <backlite/core/pool_load.hpp>
 #include <backlite/store/plan.hpp>
-#include <backlite/store/sqlite/claims.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {

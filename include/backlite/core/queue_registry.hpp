@@ -13,7 +13,6 @@
 #include <backlite/error.hpp>
 #include <backlite/queue.hpp>
 #include <backlite/store/plan.hpp>
-#include <backlite/store/sqlite/claims.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {

@@ -7,16 +7,13 @@
 #include <backlite/base/format.hpp>
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
-#include <backlite/platform/file_identity.hpp>
-#include <backlite/store/sqlite/database_file.hpp>
-#include <backlite/store/sqlite/owner_lock.hpp>
+#include <backlite/store/store.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace engine {
 
-/// The configuration with a database name that stays the same file. Errors: ConfigError naming the value that cannot
-/// work.
+/// The same, if it can work. Errors: ConfigError naming the value that cannot.
 [[nodiscard]] ClientConfig checked_config(ClientConfig config);
 
 }  // namespace engine

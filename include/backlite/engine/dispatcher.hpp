@@ -24,19 +24,14 @@
 #include <backlite/core/retry_pause.hpp>
 #include <backlite/core/scheduler.hpp>
 #include <backlite/engine/deadline_timer.hpp>
-#include <backlite/engine/liveness.hpp>
-#include <backlite/engine/log_growth.hpp>
 #include <backlite/engine/overdue_watch.hpp>
 #include <backlite/engine/session_end.hpp>
 #include <backlite/engine/wake_signals.hpp>
 #include <backlite/engine/worker_pool.hpp>
 #include <backlite/error.hpp>
 #include <backlite/logger.hpp>
-#include <backlite/platform/file_events.hpp>
 #include <backlite/store/plan.hpp>
-#include <backlite/store/sqlite/cycle.hpp>
-#include <backlite/store/sqlite/group_commit.hpp>
-#include <backlite/store/sqlite/isolation.hpp>
+#include <backlite/store/store.hpp>
 #include <backlite/store/trouble.hpp>
 
 namespace backlite {
@@ -49,11 +44,11 @@ struct DispatcherParts {
     const Clock& clock;
     const detail::SafeLogger& tell;
     const core::QueueRegistry& queues;
-    store::sqlite::GroupCommit& writes;
-    Liveness& liveness;
+    store::Store& store;
+    store::Owner& owner;
     WorkerPool& pool;
     DeadlineTimer& timer;
-    const platform::FileEvents& watch;
+    const store::CommitWatch& watch;
     core::AddCounts& add_counts;
 };
 
@@ -78,10 +73,9 @@ public:
     void added(std::string_view queue, detail::Ms due) {
         if (scheduler_.agenda().lower(queue, due)) inbox_.wake();
     }
-    /// Whether a task that is due at `now` would be the first to run. REQUIRES: inside an operation of the group
-    /// commit.
-    [[nodiscard]] bool none_due(detail::Ms now) {
-        return scheduler_.agenda().none_due(now, parts_.writes.foreign_commits());
+    /// Whether a task that is due at `now` would be the first to run. REQUIRES: to be asked by AddPlan::starter.
+    [[nodiscard]] bool none_due(detail::Ms now, std::uint64_t foreign_commits) {
+        return scheduler_.agenda().none_due(now, foreign_commits);
     }
     /// Outcomes wait, or workers have run out of tasks.
     void progress() { inbox_.wake(); }
@@ -190,7 +184,7 @@ private:
 
     // constant after construction
     const DispatcherParts parts_;
-    const store::sqlite::GroupCommit::Patience patience_;
+    const store::Patience patience_;
 
     // dispatcher thread only, but for what the agenda allows to others
     core::Scheduler scheduler_;
@@ -204,7 +198,6 @@ private:
     Steady::time_point next_strays_ = Steady::now() + std::chrono::seconds{1};  ///< other clients may be starting too
     OverdueWatch overdue_{};
     bool strays_ = true;  ///< tasks may wait in queues that are not registered
-    LogGrowth log_growth_;
 
     WakeSignals inbox_{};
     SessionEnd ending_{};

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The shared state that a Client is a handle on: the connections, the queues, and the session while it is started.
+// The shared state that a Client is a handle on: the store, the queues, and the session while it is started.
 
 #include <algorithm>
 #include <atomic>
@@ -37,20 +37,11 @@
 #include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
 #include <backlite/logger.hpp>
-#include <backlite/platform/file_identity.hpp>
 #include <backlite/platform/fork.hpp>
 #include <backlite/platform/thread.hpp>
 #include <backlite/queue.hpp>
 #include <backlite/status.hpp>
-#include <backlite/store/sqlite/add_statements.hpp>
-#include <backlite/store/sqlite/connection.hpp>
-#include <backlite/store/sqlite/group_commit.hpp>
-#include <backlite/store/sqlite/host_transaction.hpp>
-#include <backlite/store/sqlite/open_transactions.hpp>
-#include <backlite/store/sqlite/owner_lock.hpp>
-#include <backlite/store/sqlite/schema.hpp>
-#include <backlite/store/sqlite/statistics.hpp>
-#include <backlite/store/sqlite/status_queries.hpp>
+#include <backlite/store/store.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -65,7 +56,7 @@ public:
     using Steady = std::chrono::steady_clock;
 
     /// Errors: ConfigError for values that cannot work, StorageError for a file that cannot be used.
-    explicit Engine(ClientConfig config);
+    Engine(ClientConfig config, store::OpenStore open);
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
 
@@ -104,18 +95,7 @@ public:
     void add_within(SQLite::Database& database, std::span<detail::NewTask> tasks, std::optional<detail::Ms> wait_until,
                     detail::Ms now) override;
 
-    /// Errors: StorageError if the client has stopped itself: then nothing of its own may be written any more, on
-    /// whatever connection.
-    void check_usable() { writes_.check_usable(); }
-
-    /// Errors: ConfigError if the connection's main file is not this client's, or has been opened through another hard
-    /// link: SQLite names the log after the database, and two logs damage the file (sqlite.org/howtocorrupt.html, 2.5).
-    void check_own_file(SQLite::Database& database) const;
-
-    [[nodiscard]] platform::FileIdentity identity() const noexcept { return identity_; }
-
-    /// Those of the process.
-    [[nodiscard]] store::sqlite::OpenTransactions& open_transactions() const noexcept { return open_transactions_; }
+    [[nodiscard]] store::Store& store() noexcept { return *store_; }
 
     [[nodiscard]] TaskStatus status(const TaskId& id);
 
@@ -133,16 +113,6 @@ public:
     }
 
 private:
-    struct Reader {
-        explicit Reader(const ClientConfig& config)
-            : connection(config, store::sqlite::Role::reader), reads(connection.handle()) {}
-        store::sqlite::Connection connection;
-        store::sqlite::StatusQueries reads;
-    };
-
-    /// Another connection writes to the file, which not every SQLite is safe with: that is told once.
-    void foreign_commit() noexcept;
-
     /// Other threads wait while one takes the engine from one state to another.
     class ChangeScope {
     public:
@@ -154,10 +124,6 @@ private:
     private:
         Engine& engine_;
     };
-
-    /// Opens the read connection when it is needed first, without the lock: ClientConfig::open is the host's, and may
-    /// ask this client itself, or wait for a thread that does. Of two that are opened at once, one is closed again.
-    void need_reader(detail::UniqueLock& lock) BACKLITE_REQUIRES(reader_mutex_);
 
     /// Whether this thread is to start a session; false if one is started. Waits at most `busy_timeout` for one that
     /// has only outcomes left to write. Errors: UsageError while one still stops.
@@ -218,16 +184,17 @@ private:
         Adding& operator=(const Adding&) = delete;
         ~Adding();
 
-        /// Inside the transaction; perhaps several times.
-        void insert(store::sqlite::Repository& repository);
+        /// What the store is to do. Valid as long as this object.
+        [[nodiscard]] store::AddPlan plan();
 
         void committed();
 
     private:
-        void count(store::sqlite::Statistics& statistics);
+        /// In the transaction, perhaps several times: see AddPlan.
+        std::optional<std::int64_t> starter(std::uint64_t foreign_commits);
 
         /// The order of locks: this one, then those of the session. Nobody waits for a transaction under it.
-        bool keep_worker();
+        bool keep_worker(std::uint64_t foreign_commits);
 
         Engine& engine_;
         const std::span<detail::NewTask> tasks_;
@@ -249,21 +216,12 @@ private:
     const detail::SafeLogger log_;
 
     const std::shared_ptr<platform::ThreadList> own_threads_ = std::make_shared<platform::ThreadList>();
-    store::sqlite::OpenTransactions& open_transactions_ = store::sqlite::OpenTransactions::instance();
     std::atomic<bool> ended_{false};
     core::IdGenerator ids_{};
-    std::atomic<bool> foreign_writer_told_{false};
     std::atomic<int> unannounced_{0};  ///< calls of add() whose tasks may be in the file without the dispatcher knowing
     core::QueueRegistry queues_{};     // changed under mutex_, and only while there is no session
     core::AddCounts add_counts_{};
-    store::sqlite::GroupCommit writes_;
-    const std::string file_ = writes_.connection().file();
-    const platform::FileIdentity identity_ = writes_.connection().identity();
-    const platform::FileIdentity log_identity_ = writes_.connection().log_identity();
-
-    platform::ThreadList opening_{};  ///< those that open the read connection
-    detail::Mutex reader_mutex_{};
-    std::unique_ptr<Reader> reader_ BACKLITE_GUARDED_BY(reader_mutex_){};
+    const std::unique_ptr<store::Store> store_;
 
     detail::Mutex mutex_{};
     std::condition_variable changed_{};

@@ -26,16 +26,14 @@
 #include <backlite/core/task_runner.hpp>
 #include <backlite/engine/deadline_timer.hpp>
 #include <backlite/engine/dispatcher.hpp>
-#include <backlite/engine/liveness.hpp>
 #include <backlite/engine/log_relay.hpp>
 #include <backlite/engine/session_end.hpp>
 #include <backlite/engine/worker_pool.hpp>
 #include <backlite/logger.hpp>
-#include <backlite/platform/file_events.hpp>
 #include <backlite/platform/fork.hpp>
 #include <backlite/platform/process.hpp>
 #include <backlite/platform/thread.hpp>
-#include <backlite/store/sqlite/group_commit.hpp>
+#include <backlite/store/store.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -50,7 +48,7 @@ struct SessionParts {
     const Clock& clock;
     const detail::SafeLogger& log;
     const core::QueueRegistry& queues;
-    store::sqlite::GroupCommit& writes;
+    store::Store& store;
     core::AddCounts& add_counts;
 };
 
@@ -63,7 +61,7 @@ public:
 
     /// Joins the clients of the file, rescues dead ones' claims, starts the threads.
     /// `hard_stop`: no new starts, and the stop tokens fire, once it is requested.
-    /// Errors: see Liveness::join; Error if a thread cannot be started.
+    /// Errors: see Store::join; Error if a thread cannot be started.
     Session(const SessionParts& parts, std::stop_token hard_stop);
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
@@ -84,11 +82,11 @@ public:
     /// Keeps a worker free for a new task of `queue` that is due at `now` and is about to be inserted as claimed by
     /// this session's owner. False if it has to wait for its turn: no worker is idle, or another task is due, or may
     /// be. True must be followed by `hand_over` or `keep_no_longer`; until then the session does not end. REQUIRES:
-    /// inside an operation of the group commit.
-    [[nodiscard]] bool keep_worker(std::string_view queue, detail::Ms now);
+    /// to be asked by AddPlan::starter.
+    [[nodiscard]] bool keep_worker(std::string_view queue, detail::Ms now, std::uint64_t foreign_commits);
     void hand_over(TaskId id, std::string_view queue, detail::Ms now, std::string payload);
     void keep_no_longer() { pool_.cancel_reservation(); }
-    [[nodiscard]] std::int64_t owner() const noexcept { return liveness_.owner(); }
+    [[nodiscard]] std::int64_t owner() const noexcept { return owner_->number(); }
 
     /// No new starts; unstarted claims go back; it ends once the running tasks have.
     void request_stop();
@@ -103,7 +101,7 @@ public:
     /// lock.
     void orphan() noexcept {
         orphaned_ = true;
-        watch_.wake();
+        watch_->wake();
     }
 
     /// On the watch thread: whoever destroys the session need not wait for this thread, which may be the one.
@@ -128,7 +126,7 @@ private:
         Session& session;
         void operator()() const noexcept {
             session.advance(Stage::hard);
-            session.watch_.wake();
+            session.watch_->wake();
         }
     };
 
@@ -137,10 +135,7 @@ private:
     public:
         WorkerObserver(Session& session, std::size_t worker) : session_(session), worker_(worker) {}
 
-        void entering(const detail::ClaimedTask& task) noexcept override {
-            session_.liveness_.record(worker_).enter(static_cast<std::uint64_t>(task.claim),
-                                                     store::sqlite::hash_id(task.id.str()));
-        }
+        void entering(const detail::ClaimedTask& task) noexcept override { session_.owner_->entering(worker_, task); }
         void timing(Steady::time_point deadline, const std::shared_ptr<detail::StopSignal>& signal) override {
             session_.timer_.arm(worker_, deadline, signal);
             armed_ = true;
@@ -157,11 +152,6 @@ private:
         bool armed_ = false;
     };
 
-    /// In the list of clients, or not: joins as it is made.
-    struct Joined {
-        Joined(Liveness& liveness, Duration busy_timeout) { liveness.join({busy_timeout, {}}); }
-    };
-
     /// Ends the watch thread as it goes, also when the session's constructor throws: then no destructor of that runs.
     struct EndsWatch {
         explicit EndsWatch(Session& session) noexcept : session_(session) {}
@@ -169,7 +159,7 @@ private:
         EndsWatch& operator=(const EndsWatch&) = delete;
         ~EndsWatch() {
             session_.closing_ = true;
-            session_.watch_.wake();
+            session_.watch_->wake();
         }
         Session& session_;
     };
@@ -188,9 +178,8 @@ private:
     std::atomic<Stage> stage_{Stage::running};
     std::atomic<bool> closing_{false};
     std::atomic<bool> orphaned_{false};
-    Liveness liveness_;
-    const Joined joined_;
-    platform::FileEvents watch_;
+    const std::unique_ptr<store::Owner> owner_;
+    const std::unique_ptr<store::CommitWatch> watch_;
     core::TaskRunner runner_;
     DeadlineTimer timer_;
     Dispatcher dispatcher_;

@@ -4,11 +4,20 @@
 
 #include <backlite/client.hpp>
 #include <backlite/engine/engine.hpp>
+#include <backlite/store/sqlite/database_file.hpp>
+#include <backlite/store/sqlite/sqlite_store.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 
-BACKLITE_DECL Client::Client(ClientConfig config) : ClientHandle(std::make_shared<engine::Engine>(std::move(config))) {}
+namespace detail {
+[[nodiscard]] BACKLITE_DECL std::shared_ptr<engine::Engine> make_engine(ClientConfig config) {
+    config.database = store::sqlite::lasting_name(config.database);
+    return std::make_shared<engine::Engine>(std::move(config), &store::sqlite::open);
+}
+}  // namespace detail
+
+BACKLITE_DECL Client::Client(ClientConfig config) : ClientHandle(detail::make_engine(std::move(config))) {}
 
 BACKLITE_DECL Client::~Client() {
     if (engine_->forked()) {

@@ -31,8 +31,6 @@
 #include <backlite/impl/engine/deadline_timer.ipp>
 #include <backlite/impl/engine/dispatcher.ipp>
 #include <backlite/impl/engine/engine.ipp>
-#include <backlite/impl/engine/liveness.ipp>
-#include <backlite/impl/engine/log_growth.ipp>
 #include <backlite/impl/engine/log_relay.ipp>
 #include <backlite/impl/engine/overdue_watch.ipp>
 #include <backlite/impl/engine/session.ipp>
@@ -60,11 +58,14 @@
 #include <backlite/impl/store/sqlite/group_commit.ipp>
 #include <backlite/impl/store/sqlite/host_transaction.ipp>
 #include <backlite/impl/store/sqlite/isolation.ipp>
+#include <backlite/impl/store/sqlite/liveness.ipp>
 #include <backlite/impl/store/sqlite/log_file.ipp>
+#include <backlite/impl/store/sqlite/log_growth.ipp>
 #include <backlite/impl/store/sqlite/open_transactions.ipp>
 #include <backlite/impl/store/sqlite/operation.ipp>
 #include <backlite/impl/store/sqlite/owner_lock.ipp>
 #include <backlite/impl/store/sqlite/schema.ipp>
+#include <backlite/impl/store/sqlite/sqlite_store.ipp>
 #include <backlite/impl/store/sqlite/statement.ipp>
 #include <backlite/impl/store/sqlite/statistics.ipp>
 #include <backlite/impl/store/sqlite/status_queries.ipp>

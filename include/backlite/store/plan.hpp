@@ -141,6 +141,7 @@ struct FileState {
     std::optional<detail::Ms> ownerless{};   ///< when the oldest claim without owner was taken
     std::optional<detail::Minute> latest{};  ///< the latest in the statistics
     detail::Minute known{};                  ///< the latest that has come beyond doubt; read only if it is asked for
+    std::uint64_t foreign_commits = 0;       ///< how many times commits of others had been found by then
 };
 
 }  // namespace store

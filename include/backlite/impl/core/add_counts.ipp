@@ -9,7 +9,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace core {
 
 BACKLITE_DECL void AddCounts::added(std::span<const detail::NewTask> tasks, detail::Ms now) noexcept {
-    store::sqlite::for_each_queue(
+    detail::for_each_queue(
         tasks, [&](std::string_view queue, std::int64_t count) { add(queue, detail::minute_of(now), count); });
 }
 

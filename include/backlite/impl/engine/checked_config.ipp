@@ -14,9 +14,8 @@ BACKLITE_DECL ClientConfig checked_config(ClientConfig config) {
         throw ConfigError(detail::format("client on \"{}\": ClientConfig::{} is {}, must be {}",
                                          {config.database, field, value, rule}));
     };
-    store::sqlite::check_database_name(config.database);
-    demand(config.num_workers >= 1 && config.num_workers <= store::sqlite::OwnerLock::max_workers, "num_workers",
-           "between 1 and 1024", config.num_workers);
+    demand(config.num_workers >= 1 && config.num_workers <= store::most_workers, "num_workers", "between 1 and 1024",
+           config.num_workers);
     const auto check_time = [&](Duration time, Duration least, const char* field) {
         constexpr Duration most = std::chrono::hours{24 * 365 * 100};  // far from where clocks overflow
         demand(time >= least && time <= most, field,
@@ -28,8 +27,6 @@ BACKLITE_DECL ClientConfig checked_config(ClientConfig config) {
     check_time(config.busy_timeout, Duration::zero(), "busy_timeout");
     check_time(config.watch_interval, Duration::zero(), "watch_interval");
     demand(config.max_payload > 0, "max_payload", "above zero", config.max_payload);
-    // Connections are opened later too, when the program may have changed its working folder.
-    if (!config.database.starts_with('/')) config.database = platform::resolve(".") + '/' + config.database;
     return config;
 }
 

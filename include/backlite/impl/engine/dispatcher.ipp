@@ -13,8 +13,7 @@ BACKLITE_DECL Dispatcher::Dispatcher(const DispatcherParts& parts)
       patience_{write_slice, {}},
       scheduler_(parts.config, parts.queues, parts.tell),
       pause_(parts.config.busy_timeout, parts.config.release_after),
-      clocks_(parts.clock),
-      log_growth_(parts.writes.connection().file()) {}
+      clocks_(parts.clock) {}
 
 BACKLITE_DECL void Dispatcher::run() noexcept {
     parts_.tell(LogLevel::info, "task dispatcher started",
@@ -30,7 +29,7 @@ BACKLITE_DECL void Dispatcher::run() noexcept {
         watch_the_clocks();
         if (!taken_.abandon && pause_.left(Steady::now()) == Steady::duration::zero()) work();
         (void)guarded([this] { overdue_.look(parts_.pool, parts_.queues, parts_.tell, parts_.clock.steady_now()); });
-        (void)guarded([this] { log_growth_.look(parts_.tell, Steady::now()); });
+        (void)guarded([this] { parts_.store.look_after_itself(parts_.tell, Steady::now()); });
         sleep();
     }
     leave();
@@ -51,7 +50,7 @@ BACKLITE_DECL void Dispatcher::work() noexcept {
 
 BACKLITE_DECL void Dispatcher::demand_tables() noexcept {
     try {
-        parts_.writes.read([](store::sqlite::Repository& repository) { repository.upkeep.demand_tables(); }, patience_);
+        parts_.store.demand_tables(patience_);
     } catch (...) {  // told by the write path
     }
 }
@@ -76,10 +75,10 @@ BACKLITE_DECL void Dispatcher::look() {
     const auto begun = parts_.clock.steady_now();
     if (std::exchange(taken_.hint, false)) {
         looks_.hint(begun);
-        parts_.liveness.keep_room();
+        parts_.owner.keep_room();
     }
     if (looks_.due(begun)) {
-        parts_.writes.look();  // calls refresh() if there are any
+        parts_.store.look();  // calls refresh() if there are any
         looks_.looked(begun, look_interval());
         inbox_.take(taken_);
         if (taken_.stop) inbox_.wake();  // a stop is seen to at the start of a round: no sleep before the next
@@ -87,41 +86,26 @@ BACKLITE_DECL void Dispatcher::look() {
     if (!taken_.refresh || taken_.abandon) return;
     core::Agenda& agenda = scheduler_.agenda();
     agenda.merge();
-    store::FileState state;
-    std::vector<detail::OwnerRow> others;
-    std::uint64_t foreign = 0;
-    core::Moment moment;
-    parts_.writes.read(
-        [&](store::sqlite::Repository& repository) {
-            foreign = parts_.writes.foreign_commits();
-            others = parts_.liveness.read_others(repository);
-            state = store::sqlite::read_state(repository, agenda.heads());
-            moment = now();  // by now: what others have committed is no later than that
-            if (scheduler_.doubts_clock()) {
-                state.known = repository.statistics.known_minute(detail::minute_of(moment.wall_ms()));
-            }
-        },
-        patience_);
+    store::FileState state = parts_.owner.read(agenda.heads(), scheduler_.doubts_clock(), patience_);
     taken_.refresh = false;
     strays_ = true;
-    foreign_seen_ = foreign;
-    parts_.liveness.set_others(std::move(others));
-    scheduler_.found(std::move(state), moment);
+    foreign_seen_ = state.foreign_commits;
+    scheduler_.found(std::move(state), now());  // by now: what others have committed is no later than that
 }
 
 BACKLITE_DECL void Dispatcher::look_after_others() {
-    if (!parts_.liveness.others_known() || taken_.abandon) return;
+    if (!parts_.owner.others_known() || taken_.abandon) return;
     const auto now = parts_.clock.steady_now();
     if (now >= next_probe_) {
         next_probe_ = saturating_add(now, probe_interval);
-        if (parts_.liveness.someone_died()) {
-            parts_.liveness.rescue(patience_);
+        if (parts_.owner.someone_died()) {
+            parts_.owner.rescue(patience_);
             taken_.refresh = true;
         }
     }
     if (now >= next_observation_) {
         next_observation_ = saturating_add(now, observation_interval());
-        if (parts_.liveness.observe(patience_) > 0) taken_.refresh = true;
+        if (parts_.owner.observe(patience_) > 0) taken_.refresh = true;
     }
     if (taken_.refresh) look();
 }
@@ -132,15 +116,10 @@ BACKLITE_DECL void Dispatcher::tell_strays() {
     if (now < next_strays_ || taken_.stop || !strays_) return;
     next_strays_ = now + std::chrono::minutes{1};
     const detail::Ms wall = detail::to_ms(parts_.clock.now());
-    std::vector<std::pair<std::string, detail::Ms>> strays;
-    parts_.writes.read(
-        [&](store::sqlite::Repository& repository) {
-            strays = repository.claims.strays(scheduler_.agenda().heads(), most_strays);
-        },
-        patience_);
+    const auto strays = parts_.store.strays(scheduler_.agenda().heads(), most_strays, patience_);
     strays_ = !strays.empty();
     for (const auto& [queue, due] : strays) {
-        const Duration grace = parts_.liveness.others_known() ? Duration{std::chrono::hours{1}} : Duration{};
+        const Duration grace = parts_.owner.others_known() ? Duration{std::chrono::hours{1}} : Duration{};
         if (due + grace > wall) continue;
         scheduler_.apart().tell_stray(queue, now);
     }
@@ -164,16 +143,16 @@ BACKLITE_DECL void Dispatcher::cycle() {
     const TimePoint wall = parts_.clock.now();
     scheduler_.hold_to_clock(wall);
     plan.claim.now = detail::to_ms(wall);
-    store::CycleResult result;
-    parts_.writes.write_in_parts(
-        [&](store::sqlite::Repository& repository, store::sqlite::Isolation* apart) {
-            // By the clock as it is inside the transaction: what others have committed is no later than that.
-            result = store::sqlite::run_cycle(repository, scheduler_.outcomes(), plan, scheduler_.agenda().heads(),
-                                              detail::to_ms(parts_.clock.now()), apart);
-            // Now: what is refused must not get lost.
-            scheduler_.apart().make_room(result.refused_outcomes.size());
-        },
-        patience_, scheduler_.refused_before(plan));
+    // What is refused must not get lost: there is room for it before anything counts.
+    const auto prepare = [this](const store::CycleResult& found) {
+        scheduler_.apart().make_room(found.refused_outcomes.size());
+    };
+    store::CycleResult result = parts_.store.cycle({.outcomes = scheduler_.outcomes(),
+                                                    .plan = plan,
+                                                    .heads = scheduler_.agenda().heads(),
+                                                    .apart = scheduler_.refused_before(plan),
+                                                    .prepare = prepare},
+                                                   patience_);
     if (plan.count && !result.refused_statistics) added.written();
     scheduler_.claimed(plan, result);
     parts_.pool.offer(std::move(result.claimed.tasks));
@@ -184,7 +163,7 @@ BACKLITE_DECL void Dispatcher::cycle() {
 }
 
 BACKLITE_DECL void Dispatcher::give_back_what_waits_too_long() {
-    if (taken_.stop || !parts_.liveness.others_known()) return;
+    if (taken_.stop || !parts_.owner.others_known()) return;
     const auto limit = parts_.clock.steady_now() - ready_limit;
     if (parts_.pool.load().oldest_ready > limit) return;
     give_back([&](const detail::ClaimedTask&, Steady::time_point offered) { return offered <= limit; });
@@ -193,11 +172,10 @@ BACKLITE_DECL void Dispatcher::give_back_what_waits_too_long() {
 
 BACKLITE_DECL store::CyclePlan Dispatcher::make_plan(const core::PoolLoad& load) {
     const core::Moment moment = now();
-    core::Scheduler::Inputs in{.load = load, .stopping = taken_.stop, .owner = parts_.liveness.owner()};
+    core::Scheduler::Inputs in{.load = load, .stopping = taken_.stop, .owner = parts_.owner.number()};
     if (scheduler_.lease_due(moment)) in.claims = parts_.pool.claims();
     if (!taken_.stop && scheduler_.purge_due(moment)) {
-        parts_.writes.read([&](store::sqlite::Repository& repository) { in.expiry = repository.upkeep.next_expiry(); },
-                           patience_);
+        in.expiry = parts_.store.next_expiry(patience_);
     }
     return scheduler_.plan(std::move(in), moment);
 }
@@ -238,7 +216,7 @@ BACKLITE_DECL auto Dispatcher::wake_time(const core::Moment& moment, detail::Ms&
     }
     // A round may have written the last outcome, of which nobody was to be told any more.
     if (taken_.stop && nothing_left()) return moment.steady;
-    const bool others = parts_.liveness.others_known();
+    const bool others = parts_.owner.others_known();
     if (taken_.stop) {
         at_most(scheduler_.wake_time_stopping(load, others, moment));
         return until;
@@ -259,14 +237,14 @@ BACKLITE_DECL auto Dispatcher::wake_time(const core::Moment& moment, detail::Ms&
 BACKLITE_DECL void Dispatcher::leave() noexcept {
     parts_.tell(LogLevel::info, "task dispatcher stopping");
     scheduler_.tell_unwritten();
-    const auto try_to_leave = [this] { parts_.liveness.leave(patience_); };
+    const auto try_to_leave = [this] { parts_.owner.leave(patience_); };
     bool left = false;
     while (!taken_.abandon && !left) {
         left = guarded(try_to_leave);
         if (!left) inbox_.sleep(probe_interval);
         inbox_.take(taken_);
     }
-    parts_.liveness.let_go();
+    parts_.owner.let_go();
     ending_.end(left && scheduler_.all_written());
 }
 

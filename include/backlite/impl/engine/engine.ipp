@@ -3,30 +3,22 @@
 // The bodies of <backlite/engine/engine.hpp>.
 
 #include <backlite/engine/engine.hpp>
-#include <backlite/store/sqlite/log_file.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace engine {
 
-BACKLITE_DECL Engine::Engine(ClientConfig config)
+BACKLITE_DECL Engine::Engine(ClientConfig config, store::OpenStore open)
     : config_(checked_config(std::move(config))),
       clock_(config_.clock ? config_.clock : std::make_shared<Clock>()),
       log_(config_.logger),
-      writes_(config_, {[this]() noexcept { foreign_commit(); },
-                        [this](const StorageError& error) noexcept { on_fatal(error); }}) {
-    if (config_.auto_install) {
-        store::sqlite::Schema::install(writes_.connection(), config_.busy_timeout);
-    } else {
-        store::sqlite::Schema::check_writer(
-            writes_.connection());  // the write path asks again only if the schema changes
-    }
-}
+      store_(
+          open(config_, *clock_, log_,
+               {[this]() noexcept { refresh(); }, [this](const StorageError& error) noexcept { on_fatal(error); }})) {}
 
 BACKLITE_DECL void Engine::install() {
     check_fork("Client::install");
-    store::sqlite::Connection connection(config_, store::sqlite::Role::writer);
-    store::sqlite::Schema::install(connection, config_.busy_timeout);
+    store_->install();
 }
 
 BACKLITE_DECL void Engine::register_queue(std::unique_ptr<detail::QueueBase> queue) {
@@ -45,11 +37,10 @@ BACKLITE_DECL void Engine::start(std::stop_token hard_stop) {
     if (!begin_change()) return;  // started already
     const ChangeScope change(*this);
     const platform::ThreadList::Scope own(*own_threads_);
-    writes_.read([this](store::sqlite::Repository&) { store::sqlite::Schema::check_tables(writes_.connection()); },
-                 {config_.busy_timeout, {}});
+    store_->check_tables({config_.busy_timeout, {}});
     auto session = std::make_shared<Session>(
         SessionParts{own_threads_, weak_from_this(), [this]() noexcept { return end_orphan(); }, config_, *clock_, log_,
-                     queues_, writes_, add_counts_},
+                     queues_, *store_, add_counts_},
         std::move(hard_stop));
     const detail::LockGuard lock(mutex_);
     session_ = std::move(session);
@@ -89,61 +80,28 @@ BACKLITE_DECL void Engine::shut_down() noexcept {
 
 BACKLITE_DECL void Engine::add(std::span<detail::NewTask> tasks, std::optional<detail::Ms> wait_until, detail::Ms now,
                                std::stop_token stop) {
-    if (open_transactions_.on_this_thread(writes_.connection().identity())) {
-        throw UsageError(
-            "add() without tx() while this thread has a backlite::Transaction open on the same file: it would wait "
-            "for itself; use tx(transaction)");
-    }
     check_types(tasks);
     name(tasks, now);
     Adding adding(*this, tasks, wait_until, now);
-    writes_.write([&](store::sqlite::Repository& repository) { adding.insert(repository); },
-                  {config_.busy_timeout, std::move(stop)});
+    store_->add(adding.plan(), {config_.busy_timeout, std::move(stop)});
     adding.committed();
 }
 
 BACKLITE_DECL void Engine::add_within(SQLite::Database& database, std::span<detail::NewTask> tasks,
                                       std::optional<detail::Ms> wait_until, detail::Ms now) {
-    check_own_file(database);
-    if (!store::sqlite::in_transaction(database)) {
-        throw UsageError("tx(db): no transaction is open on this connection");
-    }
-    check_usable();
     check_types(tasks);
     name(tasks, now);
-    store::sqlite::add_within(store::sqlite::handle_of(database), file_, tasks, now, wait_until);
-}
-
-BACKLITE_DECL void Engine::check_own_file(SQLite::Database& database) const {
-    const std::string file = store::sqlite::main_file(database);
-    const bool own = !file.empty() && platform::identify(file) == identity_;
-    if (own && (file == file_ || platform::identify(store::sqlite::log_file(file)) == log_identity_)) return;
-    throw ConfigError(detail::format(
-        "tx: the connection is on \"{}\", the client on \"{}\"{}",
-        {file, config_.database, own ? ", which is a hard link to the same file: SQLite keeps a log per name" : ""}));
+    store_->add_within({&database}, {.tasks = tasks, .now = now, .wait_until = wait_until});
 }
 
 BACKLITE_DECL TaskStatus Engine::status(const TaskId& id) {
     check_call("Client::status");
-    detail::UniqueLock lock(reader_mutex_);
-    need_reader(lock);
-    return reader_->reads.status(id);
+    return store_->status(id);
 }
 
 BACKLITE_DECL TaskCounts Engine::counts() {
     check_call("Client::counts");
-    detail::UniqueLock lock(reader_mutex_);
-    need_reader(lock);
-    return reader_->reads.counts(detail::to_ms(clock_->now()));
-}
-
-BACKLITE_DECL void Engine::foreign_commit() noexcept {
-    const char* const version = store::sqlite::version_with_wal_reset_bug();
-    if (version != nullptr && !foreign_writer_told_.exchange(true)) {
-        log_(LogLevel::warning, "several connections write to the file, and this SQLite has the WAL-reset bug",
-             {{"sqlite", version}, {"mended_in", "3.44.6, 3.50.7, 3.51.3"}});
-    }
-    refresh();
+    return store_->counts(detail::to_ms(clock_->now()));
 }
 
 BACKLITE_DECL Engine::ChangeScope::~ChangeScope() {
@@ -152,18 +110,6 @@ BACKLITE_DECL Engine::ChangeScope::~ChangeScope() {
     engine_.changing_ = false;
     engine_.changed_.notify_all();
     if (!engine_.session_) orphan = std::move(engine_.orphan_);
-}
-
-BACKLITE_DECL void Engine::need_reader(detail::UniqueLock& lock) {
-    if (reader_) return;
-    lock.unlock(reader_mutex_);
-    if (opening_.has_this_thread()) {
-        throw UsageError("Client: asked inside ClientConfig::open, which opens the connection to ask by");
-    }
-    const platform::ThreadList::Scope opening(opening_);
-    auto opened = std::make_unique<Reader>(config_);
-    lock.lock(reader_mutex_);
-    if (!reader_) reader_ = std::move(opened);
 }
 
 BACKLITE_DECL bool Engine::begin_change() {
@@ -301,7 +247,7 @@ BACKLITE_DECL void Engine::count_adds() noexcept {
     try {
         core::AddCounts::Batch added(add_counts_, Steady::now());
         if (added.tallies().empty()) return;
-        writes_.write([&](store::sqlite::Repository& repository) { repository.statistics.add(added.tallies()); }, {});
+        store_->count(added.tallies(), {});
         added.written();
     } catch (...) {
         log_(LogLevel::warning, "the statistics do not count the last tasks added");
@@ -335,14 +281,20 @@ BACKLITE_DECL Engine::Adding::~Adding() {
     if (untold && engine_.session_) engine_.session_->dispatcher().uncounted();
 }
 
-BACKLITE_DECL void Engine::Adding::insert(store::sqlite::Repository& repository) {
-    count(repository.statistics);
-    if (keep_worker()) {
-        repository.transitions.insert_claimed(tasks_.front(), now_, owner_);
-        return;
-    }
+BACKLITE_DECL store::AddPlan Engine::Adding::plan() {
+    const auto now = Steady::now();
+    if (engine_.add_counts_.due(now)) counts_.emplace(engine_.add_counts_, now);
+    return {.tasks = tasks_,
+            .now = now_,
+            .wait_until = wait_until_,
+            .count = counts_ ? &counts_->tallies() : nullptr,
+            .starter = [this](std::uint64_t foreign_commits) { return starter(foreign_commits); }};
+}
+
+BACKLITE_DECL std::optional<std::int64_t> Engine::Adding::starter(std::uint64_t foreign_commits) {
+    if (keep_worker(foreign_commits)) return owner_;
     if (!std::exchange(unannounced_, true)) ++engine_.unannounced_;
-    repository.adds.insert(tasks_, now_, wait_until_);
+    return std::nullopt;
 }
 
 BACKLITE_DECL void Engine::Adding::committed() {
@@ -368,15 +320,7 @@ BACKLITE_DECL void Engine::Adding::committed() {
     }
 }
 
-BACKLITE_DECL void Engine::Adding::count(store::sqlite::Statistics& statistics) {
-    const auto now = Steady::now();
-    if (!counts_ && engine_.add_counts_.due(now)) counts_.emplace(engine_.add_counts_, now);
-    if (!counts_) return;
-    statistics.add(counts_->tallies());
-    statistics.add(store::sqlite::tally(tasks_, now_));
-}
-
-BACKLITE_DECL bool Engine::Adding::keep_worker() {
+BACKLITE_DECL bool Engine::Adding::keep_worker(std::uint64_t foreign_commits) {
     if (tasks_.size() > 1 || wait_until_) return false;
     const detail::LockGuard lock(engine_.mutex_);
     if (!engine_.session_) return false;
@@ -385,7 +329,7 @@ BACKLITE_DECL bool Engine::Adding::keep_worker() {
     if (engine_.unannounced_ > 0) return false;
     owner_ = engine_.session_->owner();
     id_ = tasks_.front().id;  // now: once it is in the file, nothing may fail
-    return worker_kept_ = engine_.session_->keep_worker(tasks_.front().queue, now_);
+    return worker_kept_ = engine_.session_->keep_worker(tasks_.front().queue, now_, foreign_commits);
 }
 
 BACKLITE_DECL void Engine::on_fatal(const StorageError& error) noexcept {

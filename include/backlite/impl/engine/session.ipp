@@ -3,7 +3,6 @@
 // The bodies of <backlite/engine/session.hpp>.
 
 #include <backlite/engine/session.hpp>
-#include <backlite/store/sqlite/log_file.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -14,14 +13,11 @@ BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_s
       unsynced_(parts.config.durability == Durability::process),
       end_orphan_(parts.end_orphan),
       log_(parts.log ? std::make_shared<LogRelay>(parts.own, parts.config.logger) : nullptr),
-      liveness_(parts.writes, parts.writes.connection().file(), parts.config.num_workers, parts.config.release_after,
-                parts.clock, log_),
-      joined_(liveness_, parts.config.busy_timeout),
-      watch_(store::sqlite::log_file(parts.writes.connection().file()),
-             store::sqlite::OwnerLock::name_for(parts.writes.connection().file())),
+      owner_(parts.store.join(log_, {parts.config.busy_timeout, {}})),
+      watch_(parts.store.watch()),
       runner_(parts.queues, parts.engine, parts.clock, parts.log),
       timer_(parts.own, parts.config.num_workers, parts.clock),
-      dispatcher_({parts.config, parts.clock, log_, parts.queues, parts.writes, liveness_, pool_, timer_, watch_,
+      dispatcher_({parts.config, parts.clock, log_, parts.queues, parts.store, *owner_, pool_, timer_, *watch_,
                    parts.add_counts}),
       observers_(make_observers(parts.config.num_workers)),
       pool_(
@@ -33,9 +29,9 @@ BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_s
       dispatcher_thread_(platform::start_thread(parts.own, "backlite-disp", [this]() noexcept { dispatcher_.run(); })),
       hard_stop_(std::move(hard_stop), HardStop{*this}) {}
 
-BACKLITE_DECL bool Session::keep_worker(std::string_view queue, detail::Ms now) {
+BACKLITE_DECL bool Session::keep_worker(std::string_view queue, detail::Ms now, std::uint64_t foreign_commits) {
     const std::size_t index = queues_.find(queue);
-    if (index == queues_.size() || !dispatcher_.none_due(now)) return false;
+    if (index == queues_.size() || !dispatcher_.none_due(now, foreign_commits)) return false;
     const store::Neighbours beside = pool_.load().neighbours();
     if (store::admission(0, queues_[index].config().max_crashes, beside) != store::Admission::yes) return false;
     if (!pool_.reserve()) return false;
@@ -70,7 +66,7 @@ BACKLITE_DECL void Session::end_unwritten() {
     advance(Stage::hard);
     pool_.hold();
     dispatcher_.abandon();
-    watch_.wake();
+    watch_->wake();
 }
 
 BACKLITE_DECL void Session::advance(Stage stage) noexcept {
@@ -81,7 +77,7 @@ BACKLITE_DECL void Session::advance(Stage stage) noexcept {
 
 BACKLITE_DECL void Session::WorkerObserver::left() noexcept {
     if (session_.guard_.forked()) end_forked_child();
-    session_.liveness_.record(worker_).returned();
+    session_.owner_->left(worker_);
     if (std::exchange(armed_, false)) session_.timer_.disarm(worker_);
 }
 
@@ -102,7 +98,8 @@ BACKLITE_DECL void Session::watch() noexcept {
     bool resting = false;
     bool hard = false;
     while (!closing_) {
-        const platform::FileEvents::Event event = resting ? watch_.rest(rest) : watch_.wait();
+        const bool hinted = !resting && watch_->wait();
+        if (resting) watch_->rest(rest);
         if (!hard && stage_.load() == Stage::hard) {
             hard = true;
             request_hard_stop();
@@ -111,8 +108,8 @@ BACKLITE_DECL void Session::watch() noexcept {
             const std::function<bool()> end = end_orphan_;
             if (end()) return;
         }
-        if (event.written) dispatcher_.hint();
-        resting = event.written;
+        if (hinted) dispatcher_.hint();
+        resting = hinted;
     }
 }
 

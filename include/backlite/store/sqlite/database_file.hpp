@@ -22,6 +22,10 @@ static_assert(platform::cannot_open == SQLITE_CANTOPEN);
 /// Errors: ConfigError naming the file and why it cannot hold a queue; StorageError if that cannot be told.
 void check_database_name(const std::string& file);
 
+/// A name of the same file that stays good when the program changes its working folder: connections are opened later
+/// too. Errors: as above.
+[[nodiscard]] std::string lasting_name(const std::string& file);
+
 /// SQLite names the log and its locks after the file, but finds the rows by its inode: who comes by another name has
 /// another log and other locks for the same rows.
 /// REQUIRES: `file` is resolved. It need not be there yet.

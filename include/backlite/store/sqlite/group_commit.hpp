@@ -51,16 +51,10 @@ namespace sqlite {
 /// Threads: any. No lock is held while SQL runs; whoever leads owns the connection.
 class GroupCommit {
 public:
-    /// What the rest of the client wants to hear; called by the leader, without a lock, outside of transactions. They
-    /// must not throw.
-    struct Hooks {
-        std::function<void()> foreign_commit{};            ///< another connection has committed
-        std::function<void(const StorageError&)> fatal{};  ///< the file cannot be used any more; called once
-    };
+    using Patience = store::Patience;
 
-    using Patience = store::sqlite::Patience;
-
-    GroupCommit(const ClientConfig& config, Hooks hooks)
+    /// `hooks`: called by the leader.
+    GroupCommit(const ClientConfig& config, StoreHooks hooks)
         : hooks_(std::move(hooks)), connection_(config, Role::writer), repository_(connection_.handle()) {
         seen_version_ = connection_.data_version();
         seen_schema_ = connection_.schema_version();
@@ -234,7 +228,7 @@ private:
     static constexpr std::chrono::milliseconds files_trusted{20};
 
     // constant after construction
-    Hooks hooks_;
+    StoreHooks hooks_;
 
     // whoever leads
     Connection connection_;

@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <string>
+#include <thread>
 
 #include <SQLiteCpp/Database.h>
 #include <sqlite3.h>
@@ -11,7 +12,10 @@
 #include <backlite/base/format.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
+#include <backlite/platform/file_identity.hpp>
+#include <backlite/store/sqlite/open_transactions.hpp>
 #include <backlite/store/sqlite/statement.hpp>
+#include <backlite/store/store.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -28,31 +32,31 @@ namespace sqlite {
 /// The name of its main file as SQLite has it; empty if it has none.
 [[nodiscard]] std::string main_file(SQLite::Database& database);
 
-/// A write transaction. To be ended before it goes.
-/// Threads: those of its connection, one at a time.
-class HostTransaction {
+/// A write transaction of the library's. This thread is known to be in it as long as the object lives.
+class HostTransaction final : public store::HostTransaction {
 public:
-    /// Begins nothing yet, but prepares the end, so that it works without memory. Errors: StorageError.
-    explicit HostTransaction(SQLite::Database& database);
-    HostTransaction(const HostTransaction&) = delete;
-    HostTransaction& operator=(const HostTransaction&) = delete;
+    /// Begins nothing yet, but prepares the end, so that it works without memory. `file`: which one the connection is
+    /// on. Errors: StorageError.
+    HostTransaction(SQLite::Database& database, OpenTransactions& open, platform::FileIdentity file);
+    ~HostTransaction() override;
 
     /// Takes the write lock. `file`: for the message. Blocks for `patience` at most: the connection's own busy timeout
-    /// or handler does not count. Errors: BusyError after that; StorageError. Then `roll_back` must follow.
+    /// or handler does not count. Errors: BusyError after that; StorageError.
     ///
     /// BEGIN IMMEDIATE would run the host's busy handler, for as long as that likes. SQLite asks none when a
     /// transaction that reads already wants to write, so that is what happens here: a statement that deletes nothing
     /// takes the lock, or fails at once.
     void begin(Duration patience, const std::string& file);
 
-    /// Errors: StorageError; after an I/O error `added()` says unknown. Then `roll_back` must follow.
-    void commit();
+    void commit() override;
 
-    /// Ends it without effect if it is open. False if SQLite has no memory even for that: then it is still open.
-    [[nodiscard]] bool roll_back() noexcept;
+    [[nodiscard]] bool roll_back() noexcept override;
 
 private:
     sqlite3* const db_;
+    OpenTransactions& open_;
+    const platform::FileIdentity file_;
+    const std::thread::id thread_ = std::this_thread::get_id();
     Statement rollback_{"ROLLBACK"};
 };
 

@@ -9,7 +9,6 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <stop_token>
 #include <thread>
 #include <utility>
 
@@ -17,17 +16,12 @@
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
 #include <backlite/store/sqlite/repository.hpp>
+#include <backlite/store/store.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
-
-/// How long an operation may wait for its turn and for other processes' locks.
-struct Patience {
-    Duration busy_timeout{};
-    std::stop_token stop{};
-};
 
 /// Lives on its caller's stack. Each caller sleeps behind a door of its own: with one lock for all, those who are woken
 /// together would queue up for it.

@@ -24,15 +24,6 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
 
-/// Calls `each(queue, count)` for tasks of the same queue that stand together.
-template <class Each>
-void for_each_queue(std::span<const detail::NewTask> tasks, Each&& each) {
-    for (std::size_t first = 0, next = 0; first < tasks.size(); first = next) {
-        while (next < tasks.size() && tasks[next].queue == tasks[first].queue) ++next;
-        each(tasks[first].queue, static_cast<std::int64_t>(next - first));
-    }
-}
-
 /// Tasks that are added at `now`.
 [[nodiscard]] std::vector<store::Tally> tally(std::span<const detail::NewTask> tasks, detail::Ms now);
 

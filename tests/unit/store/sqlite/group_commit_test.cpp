@@ -58,8 +58,8 @@ public:
     explicit Shop(std::function<void(ClientConfig&)> change = {}) {
         config = quick_config(folder.file("app.db"));
         if (change) change(config);
-        commit.emplace(config, GroupCommit::Hooks{[this] { on_foreign_commit(); },
-                                                  [this](const StorageError& error) { on_fatal(error); }});
+        commit.emplace(config, store::StoreHooks{[this] { on_foreign_commit(); },
+                                                 [this](const StorageError& error) { on_fatal(error); }});
         db = commit->connection().handle();
         store::sqlite::Schema::install(commit->connection(), 5s);
         execute(

@@ -24,6 +24,11 @@ BACKLITE_DECL void check_database_name(const std::string& file) {
     }
 }
 
+BACKLITE_DECL std::string lasting_name(const std::string& file) {
+    check_database_name(file);
+    return file.starts_with('/') ? file : platform::resolve(".") + '/' + file;
+}
+
 BACKLITE_DECL void check_place(const std::string& file, bool trust_file_system) {
     const std::string folder_name = platform::folder_of(file);
     const std::optional<platform::FileFacts> folder = platform::look_at(folder_name);

@@ -14,9 +14,18 @@ BACKLITE_DECL std::string main_file(SQLite::Database& database) {
     return name == nullptr ? "" : name;
 }
 
-BACKLITE_DECL HostTransaction::HostTransaction(SQLite::Database& database) : db_(handle_of(database)) {
+BACKLITE_DECL HostTransaction::HostTransaction(SQLite::Database& database, OpenTransactions& open,
+                                               platform::FileIdentity file)
+    : db_(handle_of(database)), open_(open), file_(file) {
     execute(db_, read_schema);
     prepare_ahead(db_, {&rollback_});
+    open_.add(file_, thread_);
+}
+
+BACKLITE_DECL HostTransaction::~HostTransaction() {
+    // The second time somebody may have let go of some memory.
+    if (!roll_back()) static_cast<void>(roll_back());
+    open_.remove(file_, thread_);
 }
 
 BACKLITE_DECL void HostTransaction::begin(Duration patience, const std::string& file) {

@@ -11,7 +11,7 @@ namespace sqlite {
 
 BACKLITE_DECL std::vector<store::Tally> tally(std::span<const detail::NewTask> tasks, detail::Ms now) {
     std::vector<store::Tally> tallies;
-    for_each_queue(tasks, [&](std::string_view queue, std::int64_t count) {
+    detail::for_each_queue(tasks, [&](std::string_view queue, std::int64_t count) {
         tallies.push_back({.minute = detail::minute_of(now), .queue = queue, .added = count});
     });
     return tallies;

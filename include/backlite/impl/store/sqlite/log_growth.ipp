@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The bodies of <backlite/engine/log_growth.hpp>.
+// The bodies of <backlite/store/sqlite/log_growth.hpp>.
 
-#include <backlite/engine/log_growth.hpp>
 #include <backlite/platform/file_identity.hpp>
+#include <backlite/store/sqlite/log_growth.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace engine {
+namespace store {
+namespace sqlite {
 
 BACKLITE_DECL void LogGrowth::look(const detail::SafeLogger& tell, Steady::time_point now) {
     if (now < again_) return;
@@ -16,13 +17,14 @@ BACKLITE_DECL void LogGrowth::look(const detail::SafeLogger& tell, Steady::time_
     if (size >= next_) {
         next_ = 2 * size;
         tell(LogLevel::warning, "the log of the database grows: a reader does not end",
-             {{"file", log_}, {"bytes", size}, {"readers", store::sqlite::readers_of(database_)}});
+             {{"file", log_}, {"bytes", size}, {"readers", readers_of(database_)}});
     } else if (size < least_ && next_ != least_) {
         next_ = least_;
         tell(LogLevel::info, "the log of the database is small again", {{"file", log_}, {"bytes", size}});
     }
 }
 
-}  // namespace engine
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

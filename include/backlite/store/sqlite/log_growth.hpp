@@ -12,7 +12,8 @@
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace engine {
+namespace store {
+namespace sqlite {
 
 /// SQLite starts its log anew only once no connection reads what is in it, so one forgotten SELECT lets it grow without
 /// bound. Told once when the log passes four times the size that is kept of it, again each time it has doubled, and
@@ -23,8 +24,8 @@ public:
     using Steady = std::chrono::steady_clock;
 
     /// `kept`: to how many bytes SQLite cuts the log back.
-    explicit LogGrowth(const std::string& database, std::int64_t kept = store::sqlite::kept_log_bytes)
-        : database_(database), log_(store::sqlite::log_file(database)), least_(4 * kept), next_(least_) {}
+    explicit LogGrowth(const std::string& database, std::int64_t kept = kept_log_bytes)
+        : database_(database), log_(log_file(database)), least_(4 * kept), next_(least_) {}
 
     /// Looks once a second at most.
     void look(const detail::SafeLogger& tell, Steady::time_point now);
@@ -39,10 +40,11 @@ private:
     Steady::time_point again_{};
 };
 
-}  // namespace engine
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
 
 #if !defined(BACKLITE_SEPARATE_COMPILATION)
-#include <backlite/impl/engine/log_growth.ipp>
+#include <backlite/impl/store/sqlite/log_growth.ipp>
 #endif

@@ -7,8 +7,8 @@
 #include <string>
 
 #include <backlite/base/safe_logger.hpp>
-#include <backlite/engine/log_growth.hpp>
 #include <backlite/logger.hpp>
+#include <backlite/store/sqlite/log_growth.hpp>
 
 #include <backlite_catch.hpp>
 #include <recording_logger.hpp>
@@ -20,7 +20,7 @@ using namespace backlite;
 using namespace std::chrono_literals;
 using backlite_test::RecordingLogger;
 using backlite_test::TempFolder;
-using engine::LogGrowth;
+using store::sqlite::LogGrowth;
 
 constexpr const char* grows = "the log of the database grows: a reader does not end";
 constexpr const char* small_again = "the log of the database is small again";

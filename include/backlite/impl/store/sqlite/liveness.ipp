@@ -1,13 +1,14 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The bodies of <backlite/engine/liveness.hpp>.
+// The bodies of <backlite/store/sqlite/liveness.hpp>.
 
-#include <backlite/engine/liveness.hpp>
 #include <backlite/platform/process.hpp>
+#include <backlite/store/sqlite/liveness.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace engine {
+namespace store {
+namespace sqlite {
 
 BACKLITE_DECL void ProbeRing::set(std::vector<detail::OwnerRow> others, std::int64_t own) {
     others_ = std::move(others);
@@ -16,7 +17,7 @@ BACKLITE_DECL void ProbeRing::set(std::vector<detail::OwnerRow> others, std::int
     step_ %= (std::max)(2 * others_.size(), std::size_t{1});
 }
 
-BACKLITE_DECL Liveness::Liveness(store::sqlite::GroupCommit& writes, const std::string& database, unsigned workers,
+BACKLITE_DECL Liveness::Liveness(GroupCommit& writes, const std::string& database, unsigned workers,
                                  Duration release_after, const Clock& clock, detail::SafeLogger log)
     : writes_(writes),
       workers_(workers),
@@ -25,11 +26,11 @@ BACKLITE_DECL Liveness::Liveness(store::sqlite::GroupCommit& writes, const std::
       log_(std::move(log)),
       lock_(database) {}
 
-BACKLITE_DECL void Liveness::join(const store::sqlite::Patience& patience) {
+BACKLITE_DECL void Liveness::join(const Patience& patience) {
     std::vector<Rescue> rescues;
     try {
         writes_.write_in_parts(
-            [&](store::sqlite::Repository& repository, store::sqlite::Isolation* apart) {
+            [&](Repository& repository, Isolation* apart) {
                 unlock(rescues);
                 rescues.clear();
                 const std::vector<detail::OwnerRow> rows = rescue_dead(repository, apart, rescues);
@@ -53,14 +54,14 @@ BACKLITE_DECL void Liveness::join(const store::sqlite::Patience& patience) {
     report(rescues);
 }
 
-BACKLITE_DECL void Liveness::keep_room() const noexcept {
+BACKLITE_DECL void Liveness::keep_room() noexcept {
     try {
         lock_.keep_room();
     } catch (...) {  // NOLINT(bugprone-empty-catch)
     }
 }
 
-BACKLITE_DECL std::vector<detail::OwnerRow> Liveness::read_others(store::sqlite::Repository& repository) const {
+BACKLITE_DECL std::vector<detail::OwnerRow> Liveness::read_others(Repository& repository) const {
     std::vector<detail::OwnerRow> others = repository.upkeep.owners();
     if (std::erase_if(others, [&](const detail::OwnerRow& row) noexcept { return row.owner == owner_; }) == 0) {
         store::throw_replaced(detail::format(
@@ -69,12 +70,27 @@ BACKLITE_DECL std::vector<detail::OwnerRow> Liveness::read_others(store::sqlite:
     return others;
 }
 
-BACKLITE_DECL int Liveness::rescue(const store::sqlite::Patience& patience) {
+BACKLITE_DECL FileState Liveness::read(std::vector<QueueHead> heads, bool known, const Patience& patience) {
+    FileState state;
+    std::vector<detail::OwnerRow> others;
+    writes_.read(
+        [&](Repository& repository) {
+            others = read_others(repository);
+            state = read_state(repository, heads);
+            if (known) state.known = repository.statistics.known_minute(detail::minute_of(detail::to_ms(clock_.now())));
+            state.foreign_commits = writes_.foreign_commits();
+        },
+        patience);
+    set_others(std::move(others));
+    return state;
+}
+
+BACKLITE_DECL int Liveness::rescue(const Patience& patience) {
     std::vector<Rescue> rescues;
     std::vector<detail::OwnerRow> rows;
     try {
         writes_.write_in_parts(
-            [&](store::sqlite::Repository& repository, store::sqlite::Isolation* apart) {
+            [&](Repository& repository, Isolation* apart) {
                 unlock(rescues);
                 rescues.clear();
                 rows = rescue_dead(repository, apart, rescues);
@@ -93,16 +109,16 @@ BACKLITE_DECL int Liveness::rescue(const store::sqlite::Patience& patience) {
     return claims;
 }
 
-BACKLITE_DECL int Liveness::observe(const store::sqlite::Patience& patience) {
+BACKLITE_DECL int Liveness::observe(const Patience& patience) {
     std::vector<Sighting> seen;
     const auto now = clock_.steady_now();
-    std::vector<store::sqlite::ForeignClaim> hung;
+    std::vector<ForeignClaim> hung;
     writes_.read(
-        [&](store::sqlite::Repository& repository) {
+        [&](Repository& repository) {
             seen.clear();
             hung.clear();
             for (const detail::OwnerRow& row : ring_.others()) {
-                for (store::sqlite::ForeignClaim& claim : repository.upkeep.claims_of(row.owner)) {
+                for (ForeignClaim& claim : repository.upkeep.claims_of(row.owner)) {
                     look_at(std::move(claim), now, seen, hung);
                 }
             }
@@ -116,34 +132,32 @@ BACKLITE_DECL int Liveness::observe(const store::sqlite::Patience& patience) {
     for (Sighting& sighting : sightings_) sighting.writable = false;  // unless the write below succeeds
     int released = 0;
     writes_.write_in_parts(
-        [&](store::sqlite::Repository& repository, store::sqlite::Isolation* apart) {
+        [&](Repository& repository, Isolation* apart) {
             released = 0;
-            for (const store::sqlite::ForeignClaim& claim : hung) {
+            for (const ForeignClaim& claim : hung) {
                 bool done = false;
-                const auto refused = store::sqlite::attempt(apart, repository.db, "release", claim.key.id.str(), [&] {
-                    done = repository.transitions.release_unchanged(claim);
-                });
+                const auto refused = attempt(apart, repository.db, "release", claim.key.id.str(),
+                                             [&] { done = repository.transitions.release_unchanged(claim); });
                 if (done && !refused) ++released;
             }
         },
         patience);
     for (Sighting& sighting : sightings_) sighting.writable = sighting.looks >= looks_needed - 1;
-    for (const store::sqlite::ForeignClaim& claim : hung) {
+    for (const ForeignClaim& claim : hung) {
         log_(LogLevel::warning, "task rescued",
              {{"id", claim.key.id.str()}, {"reason", "its owner lives but gave no sign for release_after"}});
     }
     return released;
 }
 
-BACKLITE_DECL std::vector<detail::OwnerRow> Liveness::rescue_dead(store::sqlite::Repository& repository,
-                                                                  store::sqlite::Isolation* apart,
+BACKLITE_DECL std::vector<detail::OwnerRow> Liveness::rescue_dead(Repository& repository, Isolation* apart,
                                                                   std::vector<Rescue>& rescues) {
     const bool trusted = lock_.trusted(repository.upkeep.side_file_id());
     std::vector<detail::OwnerRow> living;
     std::vector<std::int64_t> known;
     for (detail::OwnerRow& row : repository.upkeep.owners()) {
         known.push_back(row.owner);
-        const bool lockable = row.slot < store::sqlite::OwnerLock::max_slots;
+        const bool lockable = row.slot < OwnerLock::max_slots;
         if (row.owner == owner_ || (lockable && (row.slot == slot_ || !lock_.try_lock(row.slot)))) {
             living.push_back(std::move(row));
             continue;
@@ -161,13 +175,12 @@ BACKLITE_DECL std::vector<detail::OwnerRow> Liveness::rescue_dead(store::sqlite:
     return living;
 }
 
-BACKLITE_DECL void Liveness::release_all(store::sqlite::Repository& repository, store::sqlite::Isolation* apart,
-                                         Rescue& rescue) {
+BACKLITE_DECL void Liveness::release_all(Repository& repository, Isolation* apart, Rescue& rescue) {
     if (apart == nullptr) {
         rescue.claims = repository.transitions.release_all(rescue.owner);
         return;
     }
-    for (const store::sqlite::ForeignClaim& claim : repository.upkeep.claims_of(rescue.owner)) {
+    for (const ForeignClaim& claim : repository.upkeep.claims_of(rescue.owner)) {
         const std::string& id = claim.key.id.str();
         if (apart->attempt(repository.db, "rescue " + id, [&] { repository.transitions.release(claim); })) {
             rescue.refused.push_back(id);
@@ -177,16 +190,15 @@ BACKLITE_DECL void Liveness::release_all(store::sqlite::Repository& repository, 
     }
 }
 
-BACKLITE_DECL void Liveness::count_crashes(store::sqlite::Repository& repository, store::sqlite::Isolation* apart,
-                                           const detail::OwnerRow& row, Rescue& rescue) {
-    const std::vector<store::sqlite::RecordView> records = lock_.read_records(row.slot, row.workers);
-    for (const store::sqlite::ForeignClaim& claim : repository.upkeep.claims_of(row.owner)) {
-        const store::sqlite::RecordView inside{static_cast<std::uint64_t>(claim.key.number),
-                                               store::sqlite::hash_id(claim.key.id.str()),
-                                               store::sqlite::RecordState::inside};
+BACKLITE_DECL void Liveness::count_crashes(Repository& repository, Isolation* apart, const detail::OwnerRow& row,
+                                           Rescue& rescue) {
+    const std::vector<RecordView> records = lock_.read_records(row.slot, row.workers);
+    for (const ForeignClaim& claim : repository.upkeep.claims_of(row.owner)) {
+        const RecordView inside{static_cast<std::uint64_t>(claim.key.number), hash_id(claim.key.id.str()),
+                                RecordState::inside};
         if (std::find(records.begin(), records.end(), inside) == records.end()) continue;
-        (void)store::sqlite::attempt(apart, repository.db, "crash", claim.key.id.str(),
-                                     [&] { repository.transitions.count_crash(claim); });
+        (void)attempt(apart, repository.db, "crash", claim.key.id.str(),
+                      [&] { repository.transitions.count_crash(claim); });
         rescue.crashed.push_back(claim.key.id.str());
     }
 }
@@ -194,26 +206,24 @@ BACKLITE_DECL void Liveness::count_crashes(store::sqlite::Repository& repository
 BACKLITE_DECL void Liveness::take_slot(const std::vector<detail::OwnerRow>& rows, const std::vector<Rescue>& rescues) {
     if (slot_ != never_a_slot) lock_.unlock(std::exchange(slot_, never_a_slot));
     const auto names = [](unsigned slot) { return [slot](const auto& row) { return row.slot == slot; }; };
-    for (unsigned slot = 0; slot < store::sqlite::OwnerLock::max_slots; ++slot) {
+    for (unsigned slot = 0; slot < OwnerLock::max_slots; ++slot) {
         if (std::any_of(rows.begin(), rows.end(), names(slot))) continue;
         if (std::any_of(rescues.begin(), rescues.end(), names(slot))) continue;
         if (!lock_.try_lock(slot)) continue;
         slot_ = slot;
         return;
     }
-    throw ConfigError(
-        detail::format("more than {} clients are started on one database", {store::sqlite::OwnerLock::max_slots}));
+    throw ConfigError(detail::format("more than {} clients are started on one database", {OwnerLock::max_slots}));
 }
 
 BACKLITE_DECL void Liveness::unlock(const std::vector<Rescue>& rescues) noexcept {
     for (const Rescue& rescue : rescues) {
-        if (rescue.slot < store::sqlite::OwnerLock::max_slots) lock_.unlock(rescue.slot);
+        if (rescue.slot < OwnerLock::max_slots) lock_.unlock(rescue.slot);
     }
 }
 
-BACKLITE_DECL void Liveness::look_at(store::sqlite::ForeignClaim claim, Steady::time_point now,
-                                     std::vector<Sighting>& seen,
-                                     std::vector<store::sqlite::ForeignClaim>& hung) const {
+BACKLITE_DECL void Liveness::look_at(ForeignClaim claim, Steady::time_point now, std::vector<Sighting>& seen,
+                                     std::vector<ForeignClaim>& hung) const {
     Sighting sighting{claim.key, claim.lease, now, 1};
     const Sighting* before = sighting_of(claim, seen.size());
     if (before != nullptr && before->lease == claim.lease) {
@@ -226,7 +236,7 @@ BACKLITE_DECL void Liveness::look_at(store::sqlite::ForeignClaim claim, Steady::
     if (hangs) hung.push_back(std::move(claim));
 }
 
-BACKLITE_DECL auto Liveness::sighting_of(const store::sqlite::ForeignClaim& claim, std::size_t place) const noexcept
+BACKLITE_DECL auto Liveness::sighting_of(const ForeignClaim& claim, std::size_t place) const noexcept
     -> const Sighting* {
     const std::size_t count = sightings_.size();
     for (std::size_t i = 0; i < count; ++i) {
@@ -256,6 +266,7 @@ BACKLITE_DECL void Liveness::report(const std::vector<Rescue>& rescues) const no
     }
 }
 
-}  // namespace engine
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

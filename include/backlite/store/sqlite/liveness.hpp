@@ -17,15 +17,19 @@
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
 #include <backlite/logger.hpp>
+#include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/cycle.hpp>
 #include <backlite/store/sqlite/group_commit.hpp>
 #include <backlite/store/sqlite/isolation.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 #include <backlite/store/sqlite/repository.hpp>
+#include <backlite/store/store.hpp>
 #include <backlite/store/trouble.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
-namespace engine {
+namespace store {
+namespace sqlite {
 
 /// Which of the others on a file a client probes, so that n clients cost n probes a look, not n times n. They stand in
 /// a ring in the order of their numbers, and each watches the next one: of any number that died, the first has a living
@@ -63,13 +67,12 @@ private:
 /// this observer's own steady clock, over several looks: an observer that was itself suspended sees one long pause, and
 /// gives the others time to show themselves. A lease that nobody could write, because somebody else held the file's
 /// lock, says nothing: the observer must have been able to write, one look before, what it wants the owner to write.
-/// Threads: one at a time (who starts, then the dispatcher); `record` and `owner` from any.
-class Liveness {
+class Liveness final : public Owner {
 public:
     using Steady = std::chrono::steady_clock;
-    using Patience = store::sqlite::GroupCommit::Patience;
+    using Patience = store::Patience;
 
-    Liveness(store::sqlite::GroupCommit& writes, const std::string& database, unsigned workers, Duration release_after,
+    Liveness(GroupCommit& writes, const std::string& database, unsigned workers, Duration release_after,
              const Clock& clock, detail::SafeLogger log);
     Liveness(const Liveness&) = delete;
     Liveness& operator=(const Liveness&) = delete;
@@ -77,44 +80,50 @@ public:
     /// Rescues what dead owners hold, takes a slot and a number, and enters the list of clients, in one transaction.
     /// Errors: ConfigError if there are more workers or clients than the side file has room for; FullError when the
     /// disk is; StorageError. Then the client is not in the list.
-    void join(const store::sqlite::Patience& patience);
+    void join(const Patience& patience);
 
-    /// Leaves the list. REQUIRES: this client holds no claim. Errors: StorageError; then it is still in the list.
-    void leave(const store::sqlite::Patience& patience) {
-        writes_.write([&](store::sqlite::Repository& repository) { repository.upkeep.delete_owner(owner_); }, patience);
+    void leave(const Patience& patience) override {
+        writes_.write([&](Repository& repository) { repository.upkeep.delete_owner(owner_); }, patience);
     }
 
-    /// Frees the lock. Who is still in the list then is dead to others, and rescued by them.
-    void let_go() noexcept {
+    /// Frees the lock.
+    void let_go() noexcept override {
         lock_.unmap();
         if (slot_ != never_a_slot) lock_.unlock(std::exchange(slot_, never_a_slot));
     }
 
-    [[nodiscard]] std::int64_t owner() const noexcept { return owner_; }
-    /// See OwnerLock::keep_room. What fails is tried again by the next call.
-    void keep_room() const noexcept;
-    [[nodiscard]] store::sqlite::WorkerRecord& record(std::size_t worker) noexcept {
+    [[nodiscard]] std::int64_t number() const noexcept override { return owner_; }
+
+    /// See OwnerLock::keep_room.
+    void keep_room() noexcept override;
+
+    void entering(std::size_t worker, const detail::ClaimedTask& task) noexcept override {
+        record(worker).enter(static_cast<std::uint64_t>(task.claim), hash_id(task.id.str()));
+    }
+    void left(std::size_t worker) noexcept override { record(worker).returned(); }
+
+    [[nodiscard]] WorkerRecord& record(std::size_t worker) noexcept {
         return lock_.record(static_cast<unsigned>(worker));
     }
+
+    [[nodiscard]] FileState read(std::vector<QueueHead> heads, bool known, const Patience& patience) override;
 
     /// Takes note of who else is there. For use inside a read or write of the group commit, between join and leave.
     /// Errors: StorageError that is fatal if this client is not in the list any more. Then nobody would notice its
     /// death, and whoever starts takes its claims.
-    [[nodiscard]] std::vector<detail::OwnerRow> read_others(store::sqlite::Repository& repository) const;
+    [[nodiscard]] std::vector<detail::OwnerRow> read_others(Repository& repository) const;
     void set_others(std::vector<detail::OwnerRow> others) { ring_.set(std::move(others), owner_); }
 
-    [[nodiscard]] bool others_known() const noexcept { return !ring_.others().empty(); }
+    [[nodiscard]] bool others_known() const noexcept override { return !ring_.others().empty(); }
 
-    /// Whether one of the known others is found dead at this look; see ProbeRing. No SQL: one or two system calls.
-    [[nodiscard]] bool someone_died() {
+    /// See ProbeRing. No SQL.
+    [[nodiscard]] bool someone_died() override {
         return ring_.look([&](const detail::OwnerRow& row) { return dead(row); });
     }
 
-    /// Gives back what dead owners hold; how many claims that were. Errors: StorageError; then nothing is given back.
-    int rescue(const store::sqlite::Patience& patience);
+    int rescue(const Patience& patience) override;
 
-    /// Looks at the leases of others, and gives back the claims of those that hang; how many that were.
-    int observe(const store::sqlite::Patience& patience);
+    int observe(const Patience& patience) override;
 
 private:
     /// One claim of another client, as this one has seen it.
@@ -134,26 +143,24 @@ private:
         std::vector<std::string> refused{};  ///< tasks that are still claimed by it: SQLite refused the change
     };
 
-    static constexpr unsigned never_a_slot = store::sqlite::OwnerLock::max_slots;
+    static constexpr unsigned never_a_slot = OwnerLock::max_slots;
     /// A lease must stand still over this many looks, so that one long pause of the observer's own is not enough.
     static constexpr int looks_needed = 4;
 
     [[nodiscard]] bool dead(const detail::OwnerRow& row) const {
         // A row with a slot that no lock can be for is nobody's.
-        return row.slot >= store::sqlite::OwnerLock::max_slots || (row.slot != slot_ && !lock_.held_by_other(row.slot));
+        return row.slot >= OwnerLock::max_slots || (row.slot != slot_ && !lock_.held_by_other(row.slot));
     }
 
     /// Gives back what the dead hold and deletes their rows; the rows that are left. The locks of the dead are taken,
     /// and named in `rescues` for letting go once the transaction is over.
-    std::vector<detail::OwnerRow> rescue_dead(store::sqlite::Repository& repository, store::sqlite::Isolation* apart,
-                                              std::vector<Rescue>& rescues);
+    std::vector<detail::OwnerRow> rescue_dead(Repository& repository, Isolation* apart, std::vector<Rescue>& rescues);
 
-    static void release_all(store::sqlite::Repository& repository, store::sqlite::Isolation* apart, Rescue& rescue);
+    static void release_all(Repository& repository, Isolation* apart, Rescue& rescue);
 
     /// A record that says "inside" for a claim that is still held is a crash. All other claims were never entered, or
     /// had returned.
-    void count_crashes(store::sqlite::Repository& repository, store::sqlite::Isolation* apart,
-                       const detail::OwnerRow& row, Rescue& rescue);
+    void count_crashes(Repository& repository, Isolation* apart, const detail::OwnerRow& row, Rescue& rescue);
 
     /// The lowest slot that no row names and nobody holds. Slots rescued in this transaction stay out: if it rolls
     /// back, their records must still be there.
@@ -161,35 +168,35 @@ private:
 
     void unlock(const std::vector<Rescue>& rescues) noexcept;
 
-    void look_at(store::sqlite::ForeignClaim claim, Steady::time_point now, std::vector<Sighting>& seen,
-                 std::vector<store::sqlite::ForeignClaim>& hung) const;
+    void look_at(ForeignClaim claim, Steady::time_point now, std::vector<Sighting>& seen,
+                 std::vector<ForeignClaim>& hung) const;
 
     /// What was seen of a claim before; null: nothing. Claims come in the same order each time, but for those that came
     /// and went in between: the search starts at the place that this one has now.
-    [[nodiscard]] const Sighting* sighting_of(const store::sqlite::ForeignClaim& claim,
-                                              std::size_t place) const noexcept;
+    [[nodiscard]] const Sighting* sighting_of(const ForeignClaim& claim, std::size_t place) const noexcept;
 
     /// Needs no memory: what is rescued is in the file already.
     void report(const std::vector<Rescue>& rescues) const noexcept;
 
     // constant after construction
-    store::sqlite::GroupCommit& writes_;
+    GroupCommit& writes_;
     const unsigned workers_;
     const Duration release_after_;
     const Clock& clock_;
     const detail::SafeLogger log_;
 
-    store::sqlite::OwnerLock lock_;
+    OwnerLock lock_;
     unsigned slot_ = never_a_slot;
     std::int64_t owner_ = 0;
     ProbeRing ring_{};
     std::vector<Sighting> sightings_{};
 };
 
-}  // namespace engine
+}  // namespace sqlite
+}  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
 
 #if !defined(BACKLITE_SEPARATE_COMPILATION)
-#include <backlite/impl/engine/liveness.ipp>
+#include <backlite/impl/store/sqlite/liveness.ipp>
 #endif

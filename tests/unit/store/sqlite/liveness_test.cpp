@@ -19,11 +19,11 @@
 #include <backlite/base/rows.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/clock.hpp>
-#include <backlite/engine/liveness.hpp>
 #include <backlite/error.hpp>
 #include <backlite/logger.hpp>
 #include <backlite/platform/process.hpp>
 #include <backlite/store/sqlite/group_commit.hpp>
+#include <backlite/store/sqlite/liveness.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 #include <backlite/store/sqlite/repository.hpp>
 #include <backlite/store/sqlite/statement.hpp>
@@ -39,10 +39,10 @@ using namespace backlite;
 using namespace std::chrono_literals;
 using backlite_test::RecordingLogger;
 using backlite_test::TestDatabase;
-using engine::Liveness;
-using engine::ProbeRing;
 using store::sqlite::GroupCommit;
+using store::sqlite::Liveness;
 using store::sqlite::OwnerLock;
+using store::sqlite::ProbeRing;
 
 const Liveness::Patience patient{20s, {}};
 constexpr Duration release_after = 10min;
@@ -121,7 +121,7 @@ TEST_CASE("Liveness: who joins is in the list with number, slot and workers, and
     Shop shop;
     CHECK_FALSE(shop.held(0));
     shop.one.join();
-    CHECK(shop.one.live->owner() == 1);
+    CHECK(shop.one.live->number() == 1);
     CHECK(shop.clients() == "1|0|4");
     CHECK(shop.database.query("SELECT boot_id FROM backlite_clients") == platform::boot_id());
     CHECK(shop.database.query("SELECT started_at FROM backlite_clients") ==

@@ -1,0 +1,181 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/store/sqlite/sqlite_store.hpp>.
+
+#include <backlite/base/format.hpp>
+#include <backlite/platform/file_events.hpp>
+#include <backlite/store/sqlite/add_statements.hpp>
+#include <backlite/store/sqlite/cycle.hpp>
+#include <backlite/store/sqlite/liveness.hpp>
+#include <backlite/store/sqlite/log_file.hpp>
+#include <backlite/store/sqlite/schema.hpp>
+#include <backlite/store/sqlite/sqlite_store.hpp>
+#include <backlite/store/sqlite/statistics.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+BACKLITE_DECL SqliteStore::SqliteStore(const ClientConfig& config, const Clock& clock, const detail::SafeLogger& log,
+                                       StoreHooks hooks)
+    : config_(config),
+      clock_(clock),
+      log_(log),
+      writes_(config, {[this, told = std::move(hooks.foreign_commit)]() noexcept {
+                           tell_foreign_writer();
+                           if (told) told();
+                       },
+                       std::move(hooks.fatal)}) {
+    if (config_.auto_install) {
+        Schema::install(writes_.connection(), config_.busy_timeout);
+    } else {
+        Schema::check_writer(writes_.connection());  // the write path asks again only if the schema changes
+    }
+}
+
+BACKLITE_DECL void SqliteStore::install() {
+    Connection connection(config_, Role::writer);
+    Schema::install(connection, config_.busy_timeout);
+}
+
+BACKLITE_DECL void SqliteStore::check_tables(const Patience& patience) {
+    writes_.read([this](Repository&) { Schema::check_tables(writes_.connection()); }, patience);
+}
+
+BACKLITE_DECL std::unique_ptr<Owner> SqliteStore::join(const detail::SafeLogger& log, const Patience& patience) {
+    auto owner = std::make_unique<Liveness>(writes_, file_, config_.num_workers, config_.release_after, clock_, log);
+    owner->join(patience);
+    return owner;
+}
+
+BACKLITE_DECL void SqliteStore::add(const AddPlan& plan, const Patience& patience) {
+    if (open_transactions_.on_this_thread(identity_)) {
+        throw UsageError(
+            "add() without tx() while this thread has a backlite::Transaction open on the same file: it would wait "
+            "for itself; use tx(transaction)");
+    }
+    writes_.write(
+        [&](Repository& repository) {
+            if (plan.count != nullptr) {
+                repository.statistics.add(*plan.count);
+                repository.statistics.add(tally(plan.tasks, plan.now));
+            }
+            const auto owner = plan.starter ? plan.starter(writes_.foreign_commits()) : std::nullopt;
+            if (owner) {
+                repository.transitions.insert_claimed(plan.tasks.front(), plan.now, *owner);
+            } else {
+                repository.adds.insert(plan.tasks, plan.now, plan.wait_until);
+            }
+        },
+        patience);
+}
+
+BACKLITE_DECL void SqliteStore::add_within(HostConnection connection, const AddPlan& plan) {
+    SQLite::Database& database = *connection.sqlite;
+    check_own_file(database);
+    if (!in_transaction(database)) throw UsageError("tx(db): no transaction is open on this connection");
+    writes_.check_usable();
+    sqlite::add_within(handle_of(database), file_, plan.tasks, plan.now, plan.wait_until);
+}
+
+BACKLITE_DECL std::unique_ptr<store::HostTransaction> SqliteStore::begin(HostConnection connection) {
+    SQLite::Database& database = *connection.sqlite;
+    check_own_file(database);
+    writes_.check_usable();
+    if (in_transaction(database)) throw UsageError("Transaction: one is open on this connection already");
+    auto transaction = std::make_unique<HostTransaction>(database, open_transactions_, identity_);
+    transaction->begin(config_.busy_timeout, config_.database);
+    return transaction;
+}
+
+BACKLITE_DECL CycleResult SqliteStore::cycle(const CycleRequest& request, const Patience& patience) {
+    CycleResult result;
+    writes_.write_in_parts(
+        [&](Repository& repository, Isolation* apart) {
+            // By the clock as it is inside the transaction: what others have committed is no later than that.
+            result = run_cycle(repository, request.outcomes, request.plan, request.heads, detail::to_ms(clock_.now()),
+                               apart);
+            if (request.prepare) request.prepare(result);
+        },
+        patience, request.apart);
+    return result;
+}
+
+BACKLITE_DECL std::optional<detail::Ms> SqliteStore::next_expiry(const Patience& patience) {
+    std::optional<detail::Ms> expiry;
+    writes_.read([&](Repository& repository) { expiry = repository.upkeep.next_expiry(); }, patience);
+    return expiry;
+}
+
+BACKLITE_DECL std::vector<std::pair<std::string, detail::Ms>> SqliteStore::strays(const std::vector<QueueHead>& heads,
+                                                                                  int limit, const Patience& patience) {
+    std::vector<std::pair<std::string, detail::Ms>> found;
+    writes_.read([&](Repository& repository) { found = repository.claims.strays(heads, limit); }, patience);
+    return found;
+}
+
+BACKLITE_DECL TaskStatus SqliteStore::status(const TaskId& id) {
+    detail::UniqueLock lock(reader_mutex_);
+    need_reader(lock);
+    return reader_->reads.status(id);
+}
+
+BACKLITE_DECL TaskCounts SqliteStore::counts(detail::Ms now) {
+    detail::UniqueLock lock(reader_mutex_);
+    need_reader(lock);
+    return reader_->reads.counts(now);
+}
+
+BACKLITE_DECL std::unique_ptr<CommitWatch> SqliteStore::watch() {
+    class Watch final : public CommitWatch {
+    public:
+        explicit Watch(const std::string& file) : events_(log_file(file), OwnerLock::name_for(file)) {}
+        [[nodiscard]] bool active() const noexcept override { return events_.active(); }
+        void wake() noexcept override { events_.wake(); }
+        [[nodiscard]] bool wait() noexcept override { return events_.wait().written; }
+        void rest(Duration time) noexcept override { static_cast<void>(events_.rest(time)); }
+
+    private:
+        platform::FileEvents events_;
+    };
+    return std::make_unique<Watch>(file_);
+}
+
+BACKLITE_DECL void SqliteStore::tell_foreign_writer() noexcept {
+    const char* const version = version_with_wal_reset_bug();
+    if (version == nullptr || foreign_writer_told_.exchange(true)) return;
+    log_(LogLevel::warning, "several connections write to the file, and this SQLite has the WAL-reset bug",
+         {{"sqlite", version}, {"mended_in", "3.44.6, 3.50.7, 3.51.3"}});
+}
+
+BACKLITE_DECL void SqliteStore::need_reader(detail::UniqueLock& lock) {
+    if (reader_) return;
+    lock.unlock(reader_mutex_);
+    if (opening_.has_this_thread()) {
+        throw UsageError("Client: asked inside ClientConfig::open, which opens the connection to ask by");
+    }
+    const platform::ThreadList::Scope opening(opening_);
+    auto opened = std::make_unique<Reader>(config_);
+    lock.lock(reader_mutex_);
+    if (!reader_) reader_ = std::move(opened);
+}
+
+BACKLITE_DECL void SqliteStore::check_own_file(SQLite::Database& database) const {
+    const std::string file = main_file(database);
+    const bool own = !file.empty() && platform::identify(file) == identity_;
+    if (own && (file == file_ || platform::identify(log_file(file)) == log_identity_)) return;
+    throw ConfigError(detail::format(
+        "tx: the connection is on \"{}\", the client on \"{}\"{}",
+        {file, config_.database, own ? ", which is a hard link to the same file: SQLite keeps a log per name" : ""}));
+}
+
+BACKLITE_DECL std::unique_ptr<Store> open(const ClientConfig& config, const Clock& clock, const detail::SafeLogger& log,
+                                          StoreHooks hooks) {
+    return std::make_unique<SqliteStore>(config, clock, log, std::move(hooks));
+}
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

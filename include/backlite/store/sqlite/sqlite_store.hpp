@@ -1,0 +1,129 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The store in a SQLite file: one connection that writes, one that reads, and the calls of Store by what stands beside
+// this header.
+
+#include <atomic>
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <backlite/base/guards.hpp>
+#include <backlite/base/safe_logger.hpp>
+#include <backlite/base/times.hpp>
+#include <backlite/clock.hpp>
+#include <backlite/config.hpp>
+#include <backlite/error.hpp>
+#include <backlite/id.hpp>
+#include <backlite/platform/file_identity.hpp>
+#include <backlite/platform/thread.hpp>
+#include <backlite/status.hpp>
+#include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/connection.hpp>
+#include <backlite/store/sqlite/group_commit.hpp>
+#include <backlite/store/sqlite/host_transaction.hpp>
+#include <backlite/store/sqlite/log_growth.hpp>
+#include <backlite/store/sqlite/open_transactions.hpp>
+#include <backlite/store/sqlite/owner_lock.hpp>
+#include <backlite/store/sqlite/status_queries.hpp>
+#include <backlite/store/store.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+static_assert(OwnerLock::max_workers >= most_workers);
+
+/// Threads: any.
+class SqliteStore final : public Store {
+public:
+    using Steady = std::chrono::steady_clock;
+
+    /// Opens the file, and installs the tables unless `auto_install` is off. All but `hooks` outlives it.
+    /// Errors: ConfigError, StorageError for a file that cannot be used.
+    SqliteStore(const ClientConfig& config, const Clock& clock, const detail::SafeLogger& log, StoreHooks hooks);
+
+    void install() override;
+    void check_tables(const Patience& patience) override;
+    void demand_tables(const Patience& patience) override {
+        writes_.read([](Repository& repository) { repository.upkeep.demand_tables(); }, patience);
+    }
+
+    [[nodiscard]] std::unique_ptr<Owner> join(const detail::SafeLogger& log, const Patience& patience) override;
+
+    void add(const AddPlan& plan, const Patience& patience) override;
+    void add_within(HostConnection connection, const AddPlan& plan) override;
+    [[nodiscard]] std::unique_ptr<store::HostTransaction> begin(HostConnection connection) override;
+
+    [[nodiscard]] CycleResult cycle(const CycleRequest& request, const Patience& patience) override;
+    void count(const std::vector<Tally>& tallies, const Patience& patience) override {
+        writes_.write([&](Repository& repository) { repository.statistics.add(tallies); }, patience);
+    }
+
+    [[nodiscard]] std::optional<detail::Ms> next_expiry(const Patience& patience) override;
+    [[nodiscard]] std::vector<std::pair<std::string, detail::Ms>> strays(const std::vector<QueueHead>& heads, int limit,
+                                                                         const Patience& patience) override;
+    [[nodiscard]] TaskStatus status(const TaskId& id) override;
+    [[nodiscard]] TaskCounts counts(detail::Ms now) override;
+
+    void look() override { writes_.look(); }
+    void look_after_itself(const detail::SafeLogger& tell, Steady::time_point now) override {
+        log_growth_.look(tell, now);
+    }
+    [[nodiscard]] std::unique_ptr<CommitWatch> watch() override;
+
+    /// For tests.
+    [[nodiscard]] GroupCommit& writes() noexcept { return writes_; }
+
+private:
+    struct Reader {
+        explicit Reader(const ClientConfig& config) : connection(config, Role::reader), reads(connection.handle()) {}
+        Connection connection;
+        StatusQueries reads;
+    };
+
+    /// Another connection writes to the file, which not every SQLite is safe with: that is told once.
+    void tell_foreign_writer() noexcept;
+
+    /// Opens the read connection when it is needed first, without the lock: ClientConfig::open is the host's, and may
+    /// ask this client itself, or wait for a thread that does. Of two that are opened at once, one is closed again.
+    void need_reader(detail::UniqueLock& lock) BACKLITE_REQUIRES(reader_mutex_);
+
+    /// Errors: ConfigError if the connection's main file is not this client's, or has been opened through another hard
+    /// link: SQLite names the log after the database, and two logs damage the file (sqlite.org/howtocorrupt.html, 2.5).
+    void check_own_file(SQLite::Database& database) const;
+
+    // constant after construction
+    const ClientConfig& config_;
+    const Clock& clock_;
+    const detail::SafeLogger& log_;
+    OpenTransactions& open_transactions_ = OpenTransactions::instance();
+
+    std::atomic<bool> foreign_writer_told_{false};
+    GroupCommit writes_;
+    const std::string file_ = writes_.connection().file();
+    const platform::FileIdentity identity_ = writes_.connection().identity();
+    const platform::FileIdentity log_identity_ = writes_.connection().log_identity();
+    LogGrowth log_growth_{file_};
+
+    platform::ThreadList opening_{};  ///< those that open the read connection
+    detail::Mutex reader_mutex_{};
+    std::unique_ptr<Reader> reader_ BACKLITE_GUARDED_BY(reader_mutex_){};
+};
+
+/// An OpenStore.
+[[nodiscard]] std::unique_ptr<Store> open(const ClientConfig& config, const Clock& clock, const detail::SafeLogger& log,
+                                          StoreHooks hooks);
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/store/sqlite/sqlite_store.ipp>
+#endif
