@@ -98,6 +98,12 @@ foreach(foreign IN ITEMS sqlite3.h SQLiteCpp/Database.h)
     endforeach()
 endforeach()
 
+foreach(file IN ITEMS engine/engine.hpp impl/engine/session.ipp impl/transaction.ipp ui/mount.hpp)
+    fresh_copy()
+    file(APPEND ${WORK}/include/backlite/${file} "#include <backlite/store/sqlite/claims.hpp>\n")
+    expect_found("${file} includes store/sqlite/claims.hpp, which only the store, admin/ and the bodies of client.hpp know of")
+endforeach()
+
 foreach(foreign IN ITEMS sys/stat.h unistd.h cerrno)
     foreach(file IN ITEMS engine/engine.hpp store/sqlite/connection.hpp impl/store/sqlite/owner_lock.ipp platform/file.hpp)
         fresh_copy()

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <utility>
@@ -27,9 +28,12 @@ namespace backlite_test {
 class SteppedClient {
 public:
     static constexpr std::size_t workers = 4;
+    using Open = std::function<std::unique_ptr<backlite::store::Store>(
+        const backlite::ClientConfig&, const backlite::Clock&, const backlite::detail::SafeLogger&,
+        backlite::store::StoreHooks)>;
 
     SteppedClient(backlite::ClientConfig config, const backlite::core::QueueRegistry& queues,
-                  const backlite::Clock& clock, backlite::store::OpenStore open = &backlite::store::sqlite::open)
+                  const backlite::Clock& clock, const Open& open = &backlite::store::sqlite::open)
         : config_(with_workers(std::move(config))),
           queues_(queues),
           clock_(clock),
@@ -137,7 +141,9 @@ public:
         return &finished().back().resolved;
     }
 
-    /// Whether the next look reads anew.
+    /// The next look reads anew.
+    void refresh() noexcept { stale_ = true; }
+    /// Whether it does.
     [[nodiscard]] bool stale() const noexcept { return stale_; }
     [[nodiscard]] const std::deque<backlite::detail::ClaimedTask>& ready() const noexcept { return ready_; }
     [[nodiscard]] const std::vector<backlite::store::EndedAttempt>& finished() const { return scheduler_->outcomes(); }
@@ -145,6 +151,7 @@ public:
     [[nodiscard]] std::optional<backlite::detail::Ms> ownerless() const noexcept { return ownerless_; }
     [[nodiscard]] std::int64_t owner() const noexcept { return owner_->number(); }
     [[nodiscard]] bool started() const noexcept { return owner_ != nullptr; }
+    [[nodiscard]] bool others_known() const noexcept { return owner_->others_known(); }
     [[nodiscard]] backlite::detail::Ms now() const noexcept { return backlite::detail::to_ms(clock_.now()); }
     [[nodiscard]] const backlite::ClientConfig& config() const noexcept { return config_; }
     [[nodiscard]] backlite::store::Store& store() noexcept { return *store_; }

@@ -1,0 +1,425 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// A store that keeps its tasks in memory, for tests of what stands above a store.
+
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <backlite/base/rows.hpp>
+#include <backlite/base/safe_logger.hpp>
+#include <backlite/base/times.hpp>
+#include <backlite/clock.hpp>
+#include <backlite/config.hpp>
+#include <backlite/error.hpp>
+#include <backlite/id.hpp>
+#include <backlite/status.hpp>
+#include <backlite/store/admission.hpp>
+#include <backlite/store/plan.hpp>
+#include <backlite/store/store.hpp>
+
+namespace backlite_test {
+
+/// What the clients on one "file" share. It knows neither Go's tables nor wrong clocks, and refuses nothing.
+struct MemoryFile {
+    struct Task {
+        std::string id{};
+        std::string queue{};
+        std::string payload{};
+        backlite::detail::Ms created{};
+        std::optional<backlite::detail::Ms> wait_until{};
+        std::optional<backlite::detail::Ms> claimed_at{};
+        std::optional<std::int64_t> owner{};
+        std::int64_t claim = 0;
+        std::int64_t lease = 0;
+        std::int64_t attempts = 0;
+        std::int64_t crashes = 0;
+
+        [[nodiscard]] backlite::detail::Ms due() const { return (std::max)(created, wait_until.value_or(created)); }
+        void release() { claimed_at.reset(), owner.reset(); }
+    };
+    struct Kept {
+        bool succeeded = false;
+        std::string payload{};
+        std::string error{};
+        std::optional<backlite::detail::Ms> expires_at{};
+    };
+    struct Member {
+        bool alive = true;
+        std::map<std::size_t, std::pair<std::string, std::int64_t>> inside{};  ///< by worker: id and claim
+    };
+
+    std::vector<Task> tasks{};  ///< in the order in which they were added
+    std::map<std::string, Kept> kept{};
+    std::map<std::int64_t, Member> owners{};
+    std::int64_t last_owner = 0;
+    std::int64_t added = 0;     ///< by the statistics
+    std::uint64_t commits = 0;  ///< of all clients
+
+    /// Null if it is not there, or the claim is not held any more.
+    Task* held(const backlite::TaskId& id, std::int64_t claim) {
+        for (Task& task : tasks) {
+            if (task.id == id.str() && task.claim == claim && task.claimed_at) return &task;
+        }
+        return nullptr;
+    }
+};
+
+/// Threads: one for all clients of a file.
+class MemoryStore final : public backlite::store::Store {
+public:
+    using Steady = std::chrono::steady_clock;
+    using Ms = backlite::detail::Ms;
+    using Patience = backlite::store::Patience;
+    using QueueHead = backlite::store::QueueHead;
+
+    MemoryStore(MemoryFile& file, const backlite::ClientConfig& config, const backlite::Clock& clock,
+                backlite::store::StoreHooks hooks)
+        : file_(file), config_(config), clock_(clock), hooks_(std::move(hooks)) {}
+
+    void install() override {}
+    void check_tables(const Patience&) override {}
+    void demand_tables(const Patience&) override {}
+
+    [[nodiscard]] std::unique_ptr<backlite::store::Owner> join(const backlite::detail::SafeLogger&,
+                                                               const Patience&) override {
+        auto owner = std::make_unique<Membership>(*this, ++file_.last_owner);
+        file_.owners[file_.last_owner];
+        owner->rescue({});
+        committed();
+        return owner;
+    }
+
+    void add(const backlite::store::AddPlan& plan, const Patience&) override {
+        const auto owner = plan.starter ? plan.starter(file_.commits - own_) : std::nullopt;
+        for (const backlite::detail::NewTask& task : plan.tasks) {
+            MemoryFile::Task row{task.id.str(), std::string{task.queue}, task.payload, plan.now, plan.wait_until};
+            if (owner) {
+                row.claimed_at = plan.now;
+                row.owner = owner;
+                row.claim = 1;
+            }
+            file_.tasks.push_back(std::move(row));
+        }
+        if (plan.count != nullptr) {
+            count(*plan.count, {});
+            file_.added += static_cast<std::int64_t>(plan.tasks.size());
+        }
+        committed();
+    }
+
+    void add_within(backlite::store::HostConnection, const backlite::store::AddPlan&) override { throw no_host(); }
+    [[nodiscard]] std::unique_ptr<backlite::store::HostTransaction> begin(backlite::store::HostConnection) override {
+        throw no_host();
+    }
+
+    [[nodiscard]] backlite::store::CycleResult cycle(const backlite::store::CycleRequest& request,
+                                                     const Patience&) override {
+        const MemoryFile before = file_;
+        try {
+            backlite::store::CycleResult result = run(request);
+            if (request.prepare) request.prepare(result);
+            committed();
+            return result;
+        } catch (...) {
+            file_ = before;
+            throw;
+        }
+    }
+
+    void count(const std::vector<backlite::store::Tally>& tallies, const Patience&) override {
+        for (const backlite::store::Tally& tally : tallies) file_.added += tally.added;
+    }
+
+    [[nodiscard]] std::optional<Ms> next_expiry(const Patience&) override {
+        std::optional<Ms> next;
+        for (const auto& [id, kept] : file_.kept) {
+            if (kept.expires_at) next = (std::min)(next.value_or(*kept.expires_at), *kept.expires_at);
+        }
+        return next;
+    }
+
+    [[nodiscard]] std::vector<std::pair<std::string, Ms>> strays(const std::vector<QueueHead>& heads, int limit,
+                                                                 const Patience&) override {
+        std::map<std::string, Ms> found;
+        for (const MemoryFile::Task& task : file_.tasks) {
+            const auto is_its = [&](const QueueHead& head) { return head.name == task.queue; };
+            if (task.claimed_at || std::any_of(heads.begin(), heads.end(), is_its)) continue;
+            const auto place = found.emplace(task.queue, task.due()).first;
+            place->second = (std::min)(place->second, task.due());
+        }
+        const auto count = (std::min)(static_cast<std::size_t>(limit), found.size());
+        return {found.begin(), std::next(found.begin(), static_cast<std::ptrdiff_t>(count))};
+    }
+
+    [[nodiscard]] backlite::TaskStatus status(const backlite::TaskId& id) override {
+        using backlite::TaskStatus;
+        for (const MemoryFile::Task& task : file_.tasks) {
+            if (task.id == id.str()) return task.claimed_at ? TaskStatus::running : TaskStatus::pending;
+        }
+        const auto kept = file_.kept.find(id.str());
+        if (kept == file_.kept.end()) return TaskStatus::not_found;
+        return kept->second.succeeded ? TaskStatus::succeeded : TaskStatus::failed;
+    }
+
+    [[nodiscard]] backlite::TaskCounts counts(Ms now) override {
+        std::map<std::string, backlite::QueueCounts> counts;
+        for (const MemoryFile::Task& task : file_.tasks) {
+            backlite::QueueCounts& queue = counts[task.queue];
+            queue.queue = task.queue;
+            (task.claimed_at ? queue.running : task.due() > now ? queue.scheduled : queue.waiting) += 1;
+        }
+        backlite::TaskCounts all;
+        for (auto& [name, queue] : counts) all.push_back(std::move(queue));
+        return all;
+    }
+
+    void look() override {
+        if (std::exchange(seen_, file_.commits - own_) != file_.commits - own_ && hooks_.foreign_commit) {
+            hooks_.foreign_commit();
+        }
+    }
+    void look_after_itself(const backlite::detail::SafeLogger&, Steady::time_point) override {}
+    [[nodiscard]] std::unique_ptr<backlite::store::CommitWatch> watch() override { return nullptr; }
+
+private:
+    class Membership final : public backlite::store::Owner {
+    public:
+        Membership(MemoryStore& store, std::int64_t number) : store_(store), file_(store.file_), number_(number) {}
+        Membership(const Membership&) = delete;
+        Membership& operator=(const Membership&) = delete;
+        ~Membership() override { Membership::let_go(); }
+
+        [[nodiscard]] std::int64_t number() const noexcept override { return number_; }
+        void entering(std::size_t worker, const backlite::detail::ClaimedTask& task) noexcept override {
+            file_.owners[number_].inside[worker] = {task.id.str(), task.claim};
+        }
+        void left(std::size_t worker) noexcept override { file_.owners[number_].inside.erase(worker); }
+
+        [[nodiscard]] backlite::store::FileState read(std::vector<QueueHead> heads, bool, const Patience&) override {
+            others_ = file_.owners.size() > 1;
+            for (QueueHead& head : heads) store_.read_head(head, {});
+            const Ms now = backlite::detail::to_ms(store_.clock_.now());
+            return {.heads = std::move(heads),
+                    .known = backlite::detail::minute_of(now),
+                    .foreign_commits = file_.commits - store_.own_};
+        }
+        [[nodiscard]] bool others_known() const noexcept override { return others_; }
+        [[nodiscard]] bool someone_died() override {
+            return std::any_of(file_.owners.begin(), file_.owners.end(),
+                               [](const auto& owner) { return !owner.second.alive; });
+        }
+
+        int rescue(const Patience&) override {
+            int claims = 0;
+            std::erase_if(file_.owners, [&](const auto& owner) {
+                if (owner.second.alive) return false;
+                for (MemoryFile::Task& task : file_.tasks) {
+                    if (task.owner != owner.first) continue;
+                    const std::pair claim{task.id, task.claim};
+                    const auto& inside = owner.second.inside;
+                    const auto is_it = [&](const auto& record) { return record.second == claim; };
+                    if (std::any_of(inside.begin(), inside.end(), is_it)) ++task.crashes;
+                    task.release();
+                    ++claims;
+                }
+                return true;
+            });
+            store_.committed();
+            return claims;
+        }
+
+        int observe(const Patience&) override {
+            const auto now = store_.clock_.steady_now();
+            std::map<std::pair<std::string, std::int64_t>, Sighting> seen;
+            int hung = 0;
+            for (MemoryFile::Task& task : file_.tasks) {
+                if (!task.owner || *task.owner == number_) continue;
+                const std::pair claim{task.id, task.claim};
+                const auto before = sightings_.find(claim);
+                const bool still = before != sightings_.end() && before->second.lease == task.lease;
+                Sighting sighting{task.lease, still ? before->second.since : now, still ? before->second.looks + 1 : 1};
+                seen[claim] = sighting;
+                if (sighting.looks < 4 || now - sighting.since < store_.config_.release_after) continue;
+                task.release();
+                ++hung;
+            }
+            sightings_ = std::move(seen);
+            return hung;
+        }
+
+        void keep_room() noexcept override {}
+        void leave(const Patience&) override { file_.owners.erase(number_); }
+        void let_go() noexcept override {
+            const auto self = file_.owners.find(number_);
+            if (self != file_.owners.end()) self->second.alive = false;
+        }
+
+    private:
+        struct Sighting {
+            std::int64_t lease = 0;
+            Steady::time_point since{};
+            int looks = 0;
+        };
+
+        MemoryStore& store_;
+        MemoryFile& file_;
+        const std::int64_t number_;
+        bool others_ = false;
+        std::map<std::pair<std::string, std::int64_t>, Sighting> sightings_{};
+    };
+
+    static backlite::UsageError no_host() { return backlite::UsageError("a store in memory has no connections"); }
+
+    void committed() noexcept {
+        ++own_;
+        ++file_.commits;
+    }
+
+    [[nodiscard]] backlite::store::CycleResult run(const backlite::store::CycleRequest& request) {
+        backlite::store::CycleResult result;
+        result.mend_next.assign(request.plan.mend.size(), backlite::store::never);
+        for (std::size_t i = 0; i < request.outcomes.size(); ++i) {
+            if (!settle(request.outcomes[i].resolved)) result.lost_outcomes.push_back(i);
+        }
+        count(request.plan.added, {});
+        for (std::size_t i = 0; i < request.plan.leases.size(); ++i) {
+            const backlite::detail::ClaimKey& claim = request.plan.leases[i];
+            if (MemoryFile::Task* task = file_.held(claim.id, claim.number)) {
+                ++task->lease;
+            } else {
+                result.lost_leases.push_back(i);
+            }
+        }
+        if (request.plan.purge) {
+            result.purged = static_cast<int>(std::erase_if(file_.kept, [&](const auto& kept) {
+                return kept.second.expires_at && *kept.second.expires_at <= request.plan.past;
+            }));
+        }
+        result.heads = request.heads;
+        if (request.plan.claim.limit > 0) claim(request.plan.claim, result);
+        return result;
+    }
+
+    bool settle(const backlite::detail::AttemptResult& outcome) {
+        using backlite::detail::RowChange;
+        MemoryFile::Task* task = file_.held(outcome.id, outcome.claim);
+        if (task == nullptr) return false;
+        task->release();
+        if (outcome.spends_attempt) ++task->attempts;
+        switch (outcome.resolution) {
+            case RowChange::complete:
+            case RowChange::fail:
+                if (outcome.keep_row) {
+                    file_.kept[task->id] = {outcome.resolution == RowChange::complete,
+                                            outcome.keep_payload ? task->payload : "", outcome.error,
+                                            outcome.expires_at};
+                }
+                file_.tasks.erase(file_.tasks.begin() + (task - file_.tasks.data()));
+                break;
+            case RowChange::retry:
+            case RowChange::snooze:
+                task->crashes = 0;
+                task->wait_until = outcome.wait_until;
+                break;
+            case RowChange::release:
+                if (outcome.wait) task->wait_until = outcome.wait_until;
+                break;
+        }
+        return true;
+    }
+
+    void claim(backlite::store::ClaimRequest request, backlite::store::CycleResult& result) {
+        using backlite::store::Admission;
+        std::vector<MemoryFile::Task*> due;
+        for (MemoryFile::Task& task : file_.tasks) {
+            if (!task.claimed_at && task.due() <= request.now) due.push_back(&task);
+        }
+        std::stable_sort(due.begin(), due.end(), [](auto* a, auto* b) { return a->due() < b->due(); });
+        std::vector<const MemoryFile::Task*> held;
+        std::vector<std::pair<QueueHead*, Ms>> for_crashed;
+        std::vector<std::pair<QueueHead*, Ms>> for_worker;
+        for (MemoryFile::Task* task : due) {
+            if (result.claimed.tasks.size() == request.limit) break;
+            const auto head = std::find_if(result.heads.begin(), result.heads.end(),
+                                           [&](const QueueHead& each) { return each.name == task->queue; });
+            if (head == result.heads.end() || head->blocked) continue;
+            const bool ahead = request.beside.free_workers == 0;
+            if (ahead && head->cost > request.ahead) break;
+            if (ahead && task->payload.size() > request.ahead_bytes) {
+                result.claimed.left_bytes = task->payload.size();
+                break;
+            }
+            const Admission answer = backlite::store::admission(task->crashes, head->max_crashes, request.beside);
+            const bool left = std::binary_search(request.leave.begin(), request.leave.end(), task->id);
+            if (left || answer != Admission::yes) {
+                held.push_back(task);
+                if (answer == Admission::waits_for_crashed) for_crashed.emplace_back(&*head, task->due());
+                if (answer == Admission::waits_for_worker) for_worker.emplace_back(&*head, task->due());
+                continue;
+            }
+            take(*task, *head, request, result);
+        }
+        for (QueueHead& head : result.heads) read_head(head, held);
+        for (const auto& [head, time] : for_crashed) head->held_due = (std::min)(head->held_due, time);
+        for (const auto& [head, time] : for_worker) head->worker_due = (std::min)(head->worker_due, time);
+    }
+
+    void take(MemoryFile::Task& task, const QueueHead& head, backlite::store::ClaimRequest& request,
+              backlite::store::CycleResult& result) const {
+        task.claimed_at = request.now;
+        task.owner = request.owner;
+        task.lease = 0;
+        backlite::detail::ClaimedTask claimed;
+        claimed.id = backlite::TaskId::from_text(task.id);
+        claimed.queue = static_cast<std::size_t>(&head - result.heads.data());
+        claimed.claim = ++task.claim;
+        claimed.attempts = task.attempts;
+        claimed.crashes = task.crashes;
+        claimed.due = task.due();
+        claimed.cost = head.cost;
+        if (task.payload.size() > request.max_payload) {
+            claimed.oversize = task.payload.size();
+        } else {
+            claimed.payload = task.payload;
+        }
+        if (task.crashes > 0 && task.crashes < head.max_crashes) {
+            request.beside.crashed = true;
+            claimed.last_chance = task.crashes == head.max_crashes - 1;
+            request.beside.last_chance = request.beside.last_chance || claimed.last_chance;
+        }
+        if (request.beside.free_workers > 0) {
+            --request.beside.free_workers;
+        } else {
+            request.ahead -= head.cost;
+            request.ahead_bytes -= claimed.payload.size();
+        }
+        result.claimed.tasks.push_back(std::move(claimed));
+    }
+
+    void read_head(QueueHead& head, const std::vector<const MemoryFile::Task*>& held) const {
+        head.due = head.held_due = head.worker_due = backlite::store::never;
+        for (const MemoryFile::Task& task : file_.tasks) {
+            if (task.queue != head.name || task.claimed_at) continue;
+            if (std::find(held.begin(), held.end(), &task) != held.end()) continue;
+            head.due = (std::min)(head.due, task.due());
+        }
+    }
+
+    MemoryFile& file_;
+    const backlite::ClientConfig& config_;
+    const backlite::Clock& clock_;
+    const backlite::store::StoreHooks hooks_;
+    std::uint64_t own_ = 0;   ///< commits of this client
+    std::uint64_t seen_ = 0;  ///< commits of others at the last look
+};
+
+}  // namespace backlite_test

@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: MIT
+// What every store does, shown by the library's scheduler on it: SQLite's in a file, and the one in memory, with which
+// neither a thread starts nor a file opens.
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <nlohmann/json.hpp>
+
+#include <backlite/base/rows.hpp>
+#include <backlite/clock.hpp>
+#include <backlite/config.hpp>
+#include <backlite/context.hpp>
+#include <backlite/core/queue_registry.hpp>
+#include <backlite/id.hpp>
+#include <backlite/outcome.hpp>
+#include <backlite/queue.hpp>
+#include <backlite/status.hpp>
+#include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/sqlite_store.hpp>
+#include <backlite/store/store.hpp>
+#include <backlite/testing/manual_clock.hpp>
+
+#include <backlite_catch.hpp>
+#include <memory_store.hpp>
+#include <stepped_client.hpp>
+#include <temp_folder.hpp>
+
+namespace store_test {
+
+using namespace backlite;
+using namespace std::chrono_literals;
+using backlite_test::MemoryFile;
+using backlite_test::MemoryStore;
+using backlite_test::SteppedClient;
+using backlite_test::TempFolder;
+using detail::Ms;
+
+/// Three attempts, five seconds apart, and it is kept for a minute.
+struct Letter {
+    std::string text{};
+    static QueueConfig config() {
+        return {.name = "letters",
+                .max_attempts = 3,
+                .backoff = 5s,
+                .retention = Retention{.duration = 1min, .data = RetainData{}},
+                .max_crashes = 2};
+    }
+};
+/// One attempt, and nothing is kept.
+struct Note {
+    std::string text{};
+    static QueueConfig config() { return {.name = "notes"}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Letter, text)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Note, text)
+
+enum class Kind { memory, sqlite };
+
+/// Clients on one store, whose processors note what they are given.
+class Town {
+public:
+    explicit Town(Kind kind) : kind_(kind) {
+        const auto process = [this](const std::string& text) {
+            processed.push_back(text);
+            return answer ? answer(text) : Outcome::success();
+        };
+        queues_.add(Queue<Letter>([process](const Letter& letter) { return process(letter.text); }).release());
+        queues_.add(Queue<Note>([process](const Note& note) { return process(note.text); }).release());
+        if (kind == Kind::sqlite) folder_.emplace();
+    }
+
+    [[nodiscard]] std::unique_ptr<SteppedClient> client() {
+        ClientConfig config{.database = folder_ ? folder_->file("town.db") : "town"};
+        config.cleanup_interval = 1h;
+        SteppedClient::Open open = &store::sqlite::open;
+        if (kind_ == Kind::memory) {
+            open = [this](const ClientConfig& c, const Clock& its_clock, const detail::SafeLogger&,
+                          store::StoreHooks hooks) -> std::unique_ptr<store::Store> {
+                return std::make_unique<MemoryStore>(memory_, c, its_clock, std::move(hooks));
+            };
+        }
+        return std::make_unique<SteppedClient>(std::move(config), queues_, clock, open);
+    }
+
+    template <class T>
+    TaskId add(SteppedClient& to, const std::string& text, std::optional<Duration> wait = std::nullopt) {
+        std::vector<detail::NewTask> tasks{task<T>(text)};
+        const Ms now = detail::to_ms(clock.now());
+        to.store().add({.tasks = tasks, .now = now, .wait_until = wait ? std::optional{now + *wait} : std::nullopt},
+                       patience);
+        to.refresh();
+        return tasks.front().id;
+    }
+
+    template <class T>
+    [[nodiscard]] detail::NewTask task(const std::string& text) {
+        return {TaskId::from_text("task-" + std::to_string(++ids_)), detail::queue_config<T>().name,
+                nlohmann::json(T{text}).dump(), detail::type_name<T>()};
+    }
+
+    /// Looks, claims what is due, runs it, writes what came of it, as long as there is something.
+    void work(SteppedClient& client) {
+        for (int round = 0; round < 10; ++round) {
+            client.look();
+            static_cast<void>(client.cycle(client.plan()));
+            while (client.run_one() != nullptr) {
+            }
+        }
+    }
+
+    const store::Patience patience{5s, {}};
+    testing::ManualClock clock{};
+    std::vector<std::string> processed{};
+    std::function<Outcome(const std::string&)> answer{};
+
+private:
+    const Kind kind_;
+    std::optional<TempFolder> folder_{};
+    MemoryFile memory_{};
+    core::QueueRegistry queues_{};
+    int ids_ = 0;
+};
+
+using Texts = std::vector<std::string>;
+
+TEST_CASE("Store: what is due runs in the order of its time, over all queues, and not before") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    town.add<Note>(*client, "later", 20s);
+    town.add<Letter>(*client, "soon", 10s);
+    town.add<Letter>(*client, "first");
+    town.clock.advance(1ms);
+    town.add<Note>(*client, "second");
+    town.work(*client);
+    CHECK(town.processed == Texts{"first", "second"});
+    town.clock.advance(9'998ms);
+    client->store().look();
+    town.work(*client);
+    CHECK(town.processed.size() == 2);
+    town.clock.advance(1ms + 10s);
+    const auto other = town.client();  // its adds are others' commits
+    town.add<Note>(*other, "from elsewhere");
+    town.work(*client);
+    CHECK(town.processed == Texts{"first", "second", "soon", "later", "from elsewhere"});
+}
+
+TEST_CASE("Store: a failed attempt waits for its backoff, and the last one is kept with payload and error") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    town.answer = [](const std::string&) -> Outcome { throw std::runtime_error("no such street"); };
+    const TaskId letter = town.add<Letter>(*client, "a");
+    const TaskId note = town.add<Note>(*client, "b");
+    town.work(*client);
+    CHECK(town.processed == Texts{"a", "b"});
+    CHECK(client->store().status(letter) == TaskStatus::pending);
+    CHECK(client->store().status(note) == TaskStatus::not_found);  // its queue keeps nothing
+    town.clock.advance(4'999ms);
+    town.work(*client);
+    CHECK(town.processed.size() == 2);
+    town.clock.advance(1ms);
+    town.work(*client);
+    town.clock.advance(5s);
+    town.work(*client);
+    CHECK(town.processed == Texts{"a", "b", "a", "a"});
+    CHECK(client->store().status(letter) == TaskStatus::failed);
+}
+
+TEST_CASE("Store: a snooze spends no attempt, a success is kept as long as its queue says") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    int snoozes = 5;
+    town.answer = [&](const std::string&) { return snoozes-- > 0 ? Outcome::snooze(1s) : Outcome::success(); };
+    const TaskId letter = town.add<Letter>(*client, "a");
+    for (int i = 0; i < 5; ++i) {
+        town.work(*client);
+        town.clock.advance(1s);
+    }
+    CHECK(client->store().status(letter) == TaskStatus::pending);
+    town.work(*client);
+    CHECK(town.processed.size() == 6);
+    CHECK(client->store().status(letter) == TaskStatus::succeeded);
+    const auto expiry = client->store().next_expiry(town.patience);
+    REQUIRE(expiry);
+    CHECK(*expiry == detail::to_ms(town.clock.now()) + 1min);
+    store::CyclePlan purge{.purge = true, .past = *expiry - 1ms};
+    CHECK(client->cycle(purge).purged == 0);
+    purge.past = *expiry;
+    CHECK(client->cycle(purge).purged == 1);
+    CHECK(client->store().status(letter) == TaskStatus::not_found);
+}
+
+TEST_CASE("Store: a dead client's claims go to others, and a task that was inside has crashed") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto one = town.client();
+    const auto two = town.client();
+    one->start();
+    two->start();
+    const TaskId inside = town.add<Letter>(*one, "inside");
+    town.clock.advance(1ms);
+    town.add<Letter>(*one, "not entered");
+    one->look();
+    static_cast<void>(one->cycle(one->plan()));
+    REQUIRE(one->ready().size() == 2);
+    two->look();
+    CHECK(two->others_known());
+    one->die(1);
+    two->look_after_others();
+    town.work(*two);
+    // With one crash of two it waits until nothing else runs, and may bear no other.
+    CHECK(town.processed == Texts{"inside", "not entered"});
+    CHECK(two->store().status(inside) == TaskStatus::succeeded);
+}
+
+TEST_CASE("Store: a task that has crashed as often as it may fails without running") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto survivor = town.client();
+    survivor->start();
+    const TaskId poison = town.add<Letter>(*survivor, "poison");
+    for (int death = 0; death < 2; ++death) {
+        const auto victim = town.client();
+        victim->start();
+        survivor->look();
+        victim->look();
+        static_cast<void>(victim->cycle(victim->plan()));
+        REQUIRE(victim->ready().size() == 1);
+        victim->die(1);
+        survivor->look_after_others();
+    }
+    town.work(*survivor);
+    CHECK(town.processed.empty());
+    CHECK(survivor->store().status(poison) == TaskStatus::failed);
+}
+
+TEST_CASE("Store: a client that hangs loses its claims after release_after, and its outcome changes nothing") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto hung = town.client();
+    const auto watcher = town.client();
+    hung->start();
+    watcher->start();
+    const TaskId letter = town.add<Letter>(*hung, "a");
+    hung->look();
+    static_cast<void>(hung->cycle(hung->plan()));
+    REQUIRE(hung->ready().size() == 1);
+    for (int look = 0; look < 6; ++look) {
+        watcher->look_after_others();
+        town.clock.advance(2min);
+    }
+    watcher->look_after_others();
+    town.answer = [](const std::string&) { return Outcome::discard("by the hung one"); };
+    REQUIRE(hung->run_one() != nullptr);
+    CHECK(hung->cycle({}).lost_outcomes == std::vector<std::size_t>{0});
+    CHECK(watcher->store().status(letter) == TaskStatus::pending);
+    town.answer = {};
+    town.work(*watcher);
+    CHECK(watcher->store().status(letter) == TaskStatus::succeeded);
+}
+
+TEST_CASE("Store: a sign of life keeps the claims of a client whose tasks are long") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto busy = town.client();
+    const auto watcher = town.client();
+    busy->start();
+    watcher->start();
+    const TaskId letter = town.add<Letter>(*busy, "a");
+    busy->look();
+    static_cast<void>(busy->cycle(busy->plan()));
+    for (int look = 0; look < 12; ++look) {
+        const std::vector<detail::ClaimKey> claims{{letter, busy->ready().front().claim}};
+        CHECK(busy->cycle({.leases = claims}).lost_leases.empty());
+        watcher->look_after_others();
+        town.clock.advance(2min);
+    }
+    REQUIRE(busy->run_one() != nullptr);
+    CHECK(busy->cycle({}).lost_outcomes.empty());
+    CHECK(busy->store().status(letter) == TaskStatus::succeeded);
+    const std::vector<detail::ClaimKey> gone{{letter, 1}};
+    CHECK(busy->cycle({.leases = gone}).lost_leases == std::vector<std::size_t>{0});
+}
+
+TEST_CASE("Store: a task that is added for an idle worker is claimed by its owner, and by nobody else") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    std::vector<detail::NewTask> tasks{town.task<Letter>("a")};
+    const TaskId id = tasks.front().id;
+    int asked = 0;
+    client->store().add({.tasks = tasks,
+                         .now = detail::to_ms(town.clock.now()),
+                         .starter = [&](std::uint64_t) -> std::optional<std::int64_t> {
+                             ++asked;
+                             return client->owner();
+                         }},
+                        town.patience);
+    CHECK(asked == 1);
+    CHECK(client->store().status(id) == TaskStatus::running);
+    client->look();
+    CHECK(client->cycle(client->plan()).claimed.tasks.empty());
+    const std::vector<detail::ClaimKey> claims{{id, 1}};
+    CHECK(client->cycle({.leases = claims}).lost_leases.empty());
+}
+
+TEST_CASE("Store: a starter is told how many commits of others were found") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    const auto other = town.client();
+    client->start();
+    const auto seen = [&] {
+        std::optional<std::uint64_t> number;
+        std::vector<detail::NewTask> tasks{town.task<Letter>("a")};
+        client->store().add({.tasks = tasks,
+                             .now = detail::to_ms(town.clock.now()),
+                             .starter = [&](std::uint64_t foreign) -> std::optional<std::int64_t> {
+                                 number = foreign;
+                                 return std::nullopt;
+                             }},
+                            town.patience);
+        return number.value_or(0);
+    };
+    const std::uint64_t before = seen();
+    CHECK(seen() == before);
+    town.add<Note>(*other, "b");
+    CHECK(seen() > before);
+}
+
+TEST_CASE("Store: tasks of queues that this client has not registered stay, are counted and named") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    std::vector<detail::NewTask> tasks{town.task<Letter>("a"), town.task<Note>("b"), town.task<Note>("c")};
+    tasks[0].queue = "zebras";
+    const Ms now = detail::to_ms(town.clock.now());
+    client->store().add({.tasks = tasks, .now = now}, town.patience);
+    town.add<Letter>(*client, "d", 1h);
+    const auto strays = client->store().strays(client->heads(), 10, town.patience);
+    REQUIRE(strays.size() == 1);
+    CHECK(strays.front() == std::pair{std::string{"zebras"}, now});
+    CHECK(client->store().strays(client->heads(), 0, town.patience).empty());
+    client->look();
+    CHECK(client->cycle(client->plan()).claimed.tasks.size() == 2);
+    const TaskCounts counts = client->store().counts(now);
+    REQUIRE(counts.size() == 3);
+    CHECK((counts[0].queue == "letters" && counts[0].scheduled == 1 && counts[0].running == 0));
+    CHECK((counts[1].queue == "notes" && counts[1].running == 2 && counts[1].waiting == 0));
+    CHECK((counts[2].queue == "zebras" && counts[2].waiting == 1));
+}
+
+TEST_CASE("Store: of what a cycle did nothing is there if the last step before its commit fails") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    const TaskId done = town.add<Letter>(*client, "done");
+    client->look();
+    static_cast<void>(client->cycle(client->plan()));
+    REQUIRE(client->run_one() != nullptr);
+    const TaskId next = town.add<Letter>(*client, "next");
+    client->look();
+    store::CyclePlan plan = client->plan();
+    plan.claim.now = client->now();
+    const std::vector<store::QueueHead> heads = client->heads();
+    const store::CycleRequest request{
+        .outcomes = client->finished(), .plan = plan, .heads = heads, .prepare = [](const store::CycleResult& result) {
+            CHECK(result.claimed.tasks.size() == 1);
+            throw std::bad_alloc();
+        }};
+    CHECK_THROWS_AS(client->store().cycle(request, town.patience), std::bad_alloc);
+    CHECK(client->store().status(done) == TaskStatus::running);
+    CHECK(client->store().status(next) == TaskStatus::pending);
+    town.work(*client);
+    CHECK(town.processed == Texts{"done", "next"});
+}
+
+TEST_CASE("Store: claims are bounded by number, by work that is expected, and by bytes") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    for (int i = 0; i < 6; ++i) town.add<Letter>(*client, std::string(100, 'x'));
+    client->look();
+    std::vector<store::QueueHead> heads = client->heads();
+    heads[0].cost = detail::Us{1'000};
+    const auto claimed = [&](store::ClaimRequest claim) {
+        store::CyclePlan plan{.claim = std::move(claim)};
+        plan.claim.now = client->now();
+        plan.claim.owner = client->owner();
+        plan.claim.max_payload = 1'000;
+        const std::vector<store::EndedAttempt> none;
+        return client->store().cycle({.outcomes = none, .plan = plan, .heads = heads}, town.patience).claimed;
+    };
+    CHECK(claimed({.limit = 2, .beside = {.free_workers = 4}}).tasks.size() == 2);
+    CHECK(claimed({.limit = 4, .beside = {.free_workers = 0}, .ahead = detail::Us{999}}).tasks.empty());
+    CHECK(claimed({.limit = 4, .beside = {.free_workers = 0}, .ahead = detail::Us{1'000}}).tasks.size() == 1);
+    const store::ClaimResult large =
+        claimed({.limit = 4, .beside = {.free_workers = 1}, .ahead = detail::Us{9'000}, .ahead_bytes = 150});
+    CHECK(large.tasks.size() == 2);
+    CHECK(large.left_bytes > 100);
+}
+
+TEST_CASE("Store: a client that leaves is not missed") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto one = town.client();
+    const auto two = town.client();
+    one->start();
+    two->start();
+    CHECK(one->owner() != two->owner());
+    one->look();
+    CHECK(one->others_known());
+    two->stop();
+    one->look_after_others();
+    one->look();
+    CHECK_FALSE(one->others_known());
+}
+
+}  // namespace store_test
