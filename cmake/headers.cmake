@@ -3,12 +3,12 @@
 # The FILE_SET of the library and the test "layers" both read it.
 set(BACKLITE_HEADERS
     # 0: no dependency on the rest
-    version fwd base/hash base/format base/guards error clock base/times logger id base/safe_logger base/setback
+    version fwd base/hash base/shown base/format base/guards error clock base/times logger id base/safe_logger base/setback
     # 1: the user's words; rows, and a task's JSON
-    config task outcome context status base/rows base/codec queue base/add_target
+    config task outcome context status schedule_rules base/rows base/codec queue base/add_target
     # 2: the operating system
     platform/last_error platform/random platform/fork platform/file platform/file_lock platform/shared_memory
-    platform/file_identity platform/file_events platform/process platform/thread platform/socket
+    platform/file_identity platform/file_events platform/process platform/thread platform/socket platform/zone_files
     # 3: the store: what it is asked for, its calls, and what it shows; SQLite's: one file, one connection; tables, and every SQL
     # statement; the one write path; who is alive; what those read who only look
     store/admission store/plan store/store store/trouble store/model store/unavailable
@@ -22,6 +22,7 @@ set(BACKLITE_HEADERS
     # 4: decisions, without a thread of their own; beside them what the dashboard asks a file
     core/id_generator core/queue_registry core/agenda core/running_task core/pool_load core/claim_policy core/look_schedule core/clock_watch core/retry_pause
     core/add_counts core/set_apart core/scheduler core/task_runner
+    core/zone_rule core/zone core/cron_fields core/calendar core/recurrence
     admin/database_view admin/page_reads
     # 5: threads
     engine/log_relay engine/deadline_timer engine/worker_pool engine/overdue_watch
@@ -29,6 +30,7 @@ set(BACKLITE_HEADERS
     engine/dispatcher engine/session engine/engine
     # 6: what hosts call, and the umbrella; nothing below the umbrella is reached from it
     add_op adder client_handle transaction client backlite
+    schedule
     testing/manual_clock
     # 7: the dashboard: text and requests, markup, pages and their other forms, what hosts include
     ui/text ui/request ui/html ui/payload ui/access ui/models

@@ -152,6 +152,7 @@
 
 #include <backlite/adder.hpp>
 #include <backlite/backlite.hpp>
+#include <backlite/schedule.hpp>
 #include <backlite/testing/manual_clock.hpp>
 #include <backlite/ui/dashboard.hpp>
 #include <backlite/ui/mount.hpp>

@@ -1,0 +1,279 @@
+// SPDX-License-Identifier: MIT
+#include <algorithm>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <set>
+#include <string_view>
+#include <vector>
+
+#include <backlite/base/times.hpp>
+#include <backlite/core/recurrence.hpp>
+#include <backlite/error.hpp>
+#include <backlite/schedule_rules.hpp>
+
+#include <backlite_catch.hpp>
+#include <chosen_zones.hpp>
+#include <message_of.hpp>
+#include <zone_bytes.hpp>
+
+namespace {
+
+using namespace std::chrono_literals;
+using backlite::ConfigError;
+using backlite::Duration;
+using backlite::Misfire;
+using backlite::Overlap;
+using backlite::core::action_of;
+using backlite::core::DueSlots;
+using backlite::core::jitter_of;
+using backlite::core::MissedRule;
+using backlite::core::next_in_steps;
+using backlite::core::place_of;
+using backlite::core::Recurrence;
+using backlite::core::SlotAction;
+using backlite::core::SlotPlace;
+using backlite::detail::Ms;
+using backlite_test::message_of;
+
+using Slots = std::vector<Ms>;
+
+constexpr Ms start{1'800'000'000'000};  // on a whole minute, and on a whole hour
+const Recurrence minutely{"* * * * *", "", start};
+
+DueSlots due(const Recurrence& of, Duration first, Duration now, MissedRule rule = {}) {
+    return of.due(start + first, start + now, rule);
+}
+Slots after_start(const std::vector<Duration>& since) {
+    Slots slots;
+    for (const Duration each : since) slots.push_back(start + each);
+    return slots;
+}
+
+TEST_CASE("Recurrence: the next slot of a cron expression and of a period") {
+    CHECK(minutely.next(start) == start + 60s);
+    CHECK(minutely.next(start - 1ms) == start);
+    CHECK(minutely.next(start + 59'999ms) == start + 60s);
+    const Recurrence period{"@every 1500ms", "", start};
+    CHECK(period.next(start) == start + 1500ms);
+    CHECK(period.next(start + 1499ms) == start + 1500ms);
+    CHECK(period.next(start + 1500ms) == start + 3s);
+    CHECK(period.next(start - 1h) == start + 1500ms);
+}
+
+TEST_CASE("Recurrence: periods do not drift") {
+    const Recurrence period{"@every 700ms", "", start};
+    Ms slot = start;
+    for (int i = 0; i < 1'000; ++i) slot = *period.next(slot);
+    CHECK(slot == start + 700s);
+    CHECK(period.next(start + 700ms * 1'000'000 + 1ms) == start + 700ms * 1'000'001);
+}
+
+TEST_CASE("Recurrence: where times end there is no next slot") {
+    CHECK_FALSE(minutely.next(Ms::latest()));
+    CHECK_FALSE(Recurrence("@every 1ms", "", start).next(Ms::latest()));
+    CHECK(Recurrence("@every 1ms", "", Ms::earliest()).next(Ms::latest() - 1ms) == Ms::latest());
+    CHECK_FALSE(Recurrence("@every 2ms", "", Ms::latest() - 1ms).next(Ms{}));
+}
+
+TEST_CASE("Recurrence: steps are counted right from one end of the numbers to the other") {
+    constexpr std::int64_t least = (std::numeric_limits<std::int64_t>::min)();
+    constexpr std::int64_t most = (std::numeric_limits<std::int64_t>::max)();
+    CHECK(next_in_steps(0, 7, 0) == 7);
+    CHECK(next_in_steps(0, 7, 6) == 7);
+    CHECK(next_in_steps(0, 7, 7) == 14);
+    CHECK(next_in_steps(-3, 7, -10) == 4);
+    CHECK(next_in_steps(-3, 7, -4) == 4);
+    CHECK(next_in_steps(least, 10, most - 10) == most - 5);
+    CHECK_FALSE(next_in_steps(least, 10, most - 5));
+    CHECK_FALSE(next_in_steps(most - 5, 10, 0));
+    CHECK(next_in_steps(least, most, least) == -1);
+}
+
+TEST_CASE("Recurrence: before its first slot nothing is due") {
+    const DueSlots found = due(minutely, 60s, 59'999ms);
+    CHECK(found.run.empty());
+    CHECK_FALSE(found.left_out);
+    CHECK(found.next == start + 60s);
+}
+
+TEST_CASE("Recurrence: a slot is on time for a second, and missed after that") {
+    for (const Misfire misfire : {Misfire::once, Misfire::all, Misfire::skip}) {
+        for (const Duration now : {60'000ms, 61'000ms}) {
+            const DueSlots found = due(minutely, 60s, now, {.misfire = misfire});
+            CHECK(found.run == after_start({60s}));
+            CHECK_FALSE(found.left_out);
+            CHECK(found.next == start + 120s);
+        }
+    }
+    const DueSlots late = due(minutely, 60s, 61'001ms, {.misfire = Misfire::skip});
+    CHECK(late.run.empty());
+    CHECK(late.left_out);
+    CHECK(late.next == start + 120s);
+    CHECK(due(minutely, 60s, 61'001ms, {.misfire = Misfire::once}).run == after_start({60s}));
+}
+
+TEST_CASE("Recurrence: of slots that were missed once runs the latest") {
+    const DueSlots found = due(minutely, 60s, 330s, {.misfire = Misfire::once});
+    CHECK(found.run == after_start({300s}));
+    CHECK(found.left_out);
+    CHECK(found.next == start + 360s);
+}
+
+TEST_CASE("Recurrence: all runs each missed slot, oldest first") {
+    const DueSlots found = due(minutely, 60s, 330s, {.misfire = Misfire::all});
+    CHECK(found.run == after_start({60s, 120s, 180s, 240s, 300s}));
+    CHECK_FALSE(found.left_out);
+}
+
+TEST_CASE("Recurrence: all runs the latest if more were missed than it may run") {
+    const DueSlots found = due(minutely, 60s, 330s, {.misfire = Misfire::all, .max_missed = 3});
+    CHECK(found.run == after_start({180s, 240s, 300s}));
+    CHECK(found.left_out);
+    CHECK_FALSE(due(minutely, 60s, 330s, {.misfire = Misfire::all, .max_missed = 5}).left_out);
+    CHECK(due(minutely, 60s, 330s, {.misfire = Misfire::all, .max_missed = 0}).run.empty());
+}
+
+TEST_CASE("Recurrence: skip runs no missed slot") {
+    const DueSlots found = due(minutely, 60s, 330s, {.misfire = Misfire::skip});
+    CHECK(found.run.empty());
+    CHECK(found.left_out);
+    CHECK(found.next == start + 360s);
+}
+
+TEST_CASE("Recurrence: a slot that is on time runs whatever was missed before it") {
+    CHECK(due(minutely, 60s, 300'500ms, {.misfire = Misfire::skip}).run == after_start({300s}));
+    CHECK(due(minutely, 60s, 300'500ms, {.misfire = Misfire::once}).run == after_start({240s, 300s}));
+    const DueSlots found = due(minutely, 60s, 300'500ms, {.misfire = Misfire::all, .max_missed = 2});
+    CHECK(found.run == after_start({180s, 240s, 300s}));
+    CHECK(found.next == start + 360s);
+}
+
+TEST_CASE("Recurrence: several slots within a second are all on time") {
+    const Recurrence quick{"@every 300ms", "", start};
+    const DueSlots found = due(quick, 300ms, 1'000ms, {.misfire = Misfire::skip});
+    CHECK(found.run == after_start({300ms, 600ms, 900ms}));
+    CHECK(found.next == start + 1'200ms);
+    CHECK(due(quick, 300ms, 2'000ms, {.misfire = Misfire::skip}).run == after_start({1'200ms, 1'500ms, 1'800ms}));
+}
+
+TEST_CASE("Recurrence: ten years of missed seconds cost no walk through them") {
+    const Recurrence each_second{"* * * * * *", "", start};
+    const Duration years = 24h * 3652;
+    const DueSlots found = due(each_second, 1s, years, {.misfire = Misfire::all, .max_missed = 50});
+    REQUIRE(found.run.size() == 52);  // and two that are on time
+    CHECK(found.run.front() == start + years - 51s);
+    CHECK(found.run.back() == start + years);
+    CHECK(found.left_out);
+    CHECK(found.next == start + years + 1s);
+}
+
+TEST_CASE("Recurrence: the latest of missed slots is found where many of them lie close together") {
+    const Recurrence bursts{"* * 3 1 * *", "", start};  // each second of an hour each month
+    const Ms first = *bursts.next(start);
+    const Ms last = *bursts.next(first + 24h * 100) - 1ms;
+    const DueSlots found = bursts.due(first, last, {.misfire = Misfire::all, .max_missed = 3});
+    REQUIRE(found.run.size() == 3);
+    CHECK(found.run[2] - found.run[0] == 2s);
+    CHECK(bursts.next(found.run[2]) == last + 1ms);
+    CHECK(found.next == last + 1ms);
+}
+
+TEST_CASE("Recurrence: however often somebody looks each slot runs once") {
+    for (const Duration pause : {1ms, 250ms, 999ms, 1'000ms}) {
+        std::optional<Ms> next = minutely.next(start);
+        Slots ran;
+        for (Ms now = start; now <= start + 5min + 1s; now = now + pause) {
+            const DueSlots found = minutely.due(*next, now, {.misfire = Misfire::skip});
+            ran.insert(ran.end(), found.run.begin(), found.run.end());
+            next = found.next;
+        }
+        CHECK(ran == after_start({60s, 120s, 180s, 240s, 300s}));
+    }
+}
+
+TEST_CASE("Recurrence: a clock that goes back runs no slot again, and one that goes ahead misses those in between") {
+    const DueSlots first = due(minutely, 60s, 60s);
+    CHECK(first.run.size() == 1);
+    CHECK(minutely.due(*first.next, start - 1h, {}).run.empty());
+    CHECK(minutely.due(*first.next, start - 1h, {}).next == first.next);
+    CHECK(minutely.due(*first.next, start + 1h, {}).run == after_start({59min, 60min}));
+}
+
+TEST_CASE("Recurrence: jitter is the same for a name and a slot, within its bound, and spread over it") {
+    CHECK(jitter_of("nightly", start, 0ms) == 0ms);
+    CHECK(jitter_of("nightly", start, -5ms) == 0ms);
+    CHECK(jitter_of("nightly", start, 30s) == jitter_of("nightly", start, 30s));
+    CHECK(jitter_of("nightly", start, 30s) != jitter_of("hourly", start, 30s));
+    CHECK(jitter_of("nightly", start, 30s) != jitter_of("nightly", start + 24h, 30s));
+    std::set<Duration> all;
+    for (int i = 0; i < 1'000; ++i) all.insert(jitter_of("nightly", start + 24h * i, 9ms));
+    CHECK(all.size() == 10);
+    CHECK(*all.begin() == 0ms);
+    CHECK(*all.rbegin() == 9ms);
+    CHECK(jitter_of("x", Ms::earliest(), (Duration::max)()) >= 0ms);
+}
+
+TEST_CASE("Recurrence: the jitter of a slot stays what it was when processes of two versions run it") {
+    CHECK(jitter_of("nightly", Ms{1'800'000'000'000}, 30s) == 14'779ms);
+    CHECK(jitter_of("", Ms{}, 1h) == 627'752ms);
+}
+
+TEST_CASE("Recurrence: a new schedule counts from now") {
+    const SlotPlace place = place_of(std::nullopt, "* * * * *", "", start + 5s);
+    CHECK(place == SlotPlace{.spec = "* * * * *", .zone = "", .begun = start + 5s, .next = start + 60s});
+    CHECK(place_of(std::nullopt, "@every 60000ms", "", start + 5s).next == start + 65s);
+}
+
+TEST_CASE("Recurrence: a schedule with the same times keeps its place, also slots that nobody has looked at") {
+    const SlotPlace before = place_of(std::nullopt, "@every 60000ms", "", start);
+    CHECK(place_of(before, "@every 60000ms", "", start + 1h) == before);
+}
+
+TEST_CASE("Recurrence: with other times a schedule counts from now, and no slot of the past runs") {
+    const SlotPlace before = place_of(std::nullopt, "* * * * *", "", start);
+    const SlotPlace after = place_of(before, "*/5 * * * *", "", start + 7min);
+    CHECK(after.next == start + 10min);
+    CHECK(after.begun == start + 7min);
+    CHECK(place_of(before, "* * * * *", "+01:00", start + 7min).next == start + 8min);
+    CHECK(place_of(place_of(std::nullopt, "@every 60000ms", "", start), "@every 90000ms", "", start + 1h).next ==
+          start + 1h + 90s);
+}
+
+TEST_CASE("Recurrence: what cannot be read is refused, and nothing is stored") {
+    for (const std::string_view spec :
+         {"", "@every 0ms", "@every -1ms", "@every ms", "@every 5", "@every 5s", "@every 5ms ", "@every",
+          "@every 3155760000001ms", "@every 99999999999999999999ms", "0 25 * * *"}) {
+        INFO(spec);
+        CHECK_THROWS_AS(place_of(std::nullopt, spec, "", start), ConfigError);
+    }
+    CHECK_THROWS_AS(place_of(std::nullopt, "* * * * *", "../x", start), ConfigError);
+    CHECK(message_of<ConfigError>([] { static_cast<void>(Recurrence("@every 5s", "", start)); }) ==
+          "\"@every 5s\" is no period: such as \"@every 900000ms\" is one");
+}
+
+TEST_CASE("Recurrence: the spec of a period is read as that period") {
+    CHECK(Recurrence::spec_of(15min) == "@every 900000ms");
+    CHECK(Recurrence(Recurrence::spec_of(15min), "", start).next(start) == start + 15min);
+    CHECK_THROWS_AS(Recurrence::spec_of(0ms), ConfigError);
+}
+
+TEST_CASE("Recurrence: slots of a zone are those of its calendar") {
+    const backlite_test::ChosenZones zones;
+    zones.put("Europe/Berlin", backlite_test::ZoneBytes{.rule = "CET-1CEST,M3.5.0,M10.5.0/3"}.bytes());
+    const Recurrence nightly{"30 2 * * *", "Europe/Berlin", start};
+    CHECK(nightly.next(Ms{1'774'742'400'000}) == Ms{1'774'746'000'000});  // 2026-03-29, 03:00 for 02:30
+}
+
+TEST_CASE("Overlap: what a slot does while a task of an earlier one is unfinished") {
+    CHECK(action_of(Overlap::allow, true) == SlotAction::add);
+    CHECK(action_of(Overlap::skip, true) == SlotAction::leave_out);
+    CHECK(action_of(Overlap::replace, true) == SlotAction::cancel_add);
+    for (const Overlap overlap : {Overlap::allow, Overlap::skip, Overlap::replace}) {
+        CHECK(action_of(overlap, false) == SlotAction::add);
+    }
+}
+
+}  // namespace
