@@ -9,7 +9,6 @@
 #include <cstdint>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <random>
 #include <string>
 #include <utility>
@@ -17,6 +16,7 @@
 
 #include <fmt/format.h>
 
+#include <backlite/base/guards.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
 #include <backlite/platform/file_identity.hpp>
@@ -49,10 +49,9 @@ private:
         bool admitted = false;
     };
 
-    std::mutex mutex_{};
-    // guarded by mutex_
-    std::size_t free_;
-    std::vector<Waiter*> waiting_{};
+    detail::Mutex mutex_{};
+    std::size_t free_ BACKLITE_GUARDED_BY(mutex_);
+    std::vector<Waiter*> waiting_ BACKLITE_GUARDED_BY(mutex_){};
 };
 
 /// The file by its name: it may be missing, appear, be replaced.
@@ -98,7 +97,7 @@ private:
     std::unique_ptr<ReadConnection> take();
 
     void give_back(std::unique_ptr<ReadConnection> reader) noexcept {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         if (idle_.size() < most_at_once) idle_.push_back(std::move(reader));  // reserved: does not throw
     }
 
@@ -118,14 +117,12 @@ private:
     Turns people_{most_at_once};
     Turns monitors_{most_at_once};
 
-    std::mutex mutex_{};
-    // guarded by mutex_
-    std::vector<std::unique_ptr<ReadConnection>> idle_ = room();
+    detail::Mutex mutex_{};
+    std::vector<std::unique_ptr<ReadConnection>> idle_ BACKLITE_GUARDED_BY(mutex_) = room();
 
-    std::mutex watch_mutex_{};
-    // guarded by watch_mutex_
-    std::unique_ptr<ReadConnection> watch_{};
-    std::uint64_t generation_ = 0;
+    detail::Mutex watch_mutex_{};
+    std::unique_ptr<ReadConnection> watch_ BACKLITE_GUARDED_BY(watch_mutex_){};
+    std::uint64_t generation_ BACKLITE_GUARDED_BY(watch_mutex_) = 0;
 };
 
 }  // namespace admin

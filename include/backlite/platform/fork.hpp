@@ -7,9 +7,9 @@
 
 #include <atomic>
 #include <cstdint>
-#include <mutex>
 #include <string>
 
+#include <backlite/base/guards.hpp>
 #include <backlite/error.hpp>
 
 namespace backlite {
@@ -52,15 +52,14 @@ private:
     ForkHooks();
     ~ForkHooks() = default;
 
-    static void before() { instance().mutex_.lock(); }
-    static void in_parent() { instance().mutex_.unlock(); }
-    static void in_child();
+    static void before() { instance().mutex_.native().lock(); }
+    static void in_parent() { instance().mutex_.native().unlock(); }
+    static void in_child() BACKLITE_UNCHECKED_LOCKS;
 
     static_assert(std::atomic<std::uint32_t>::is_always_lock_free, "a fork handler may touch no lock but its own");
     std::atomic<std::uint32_t> generation_{0};
-    std::mutex mutex_{};
-    // guarded by mutex_
-    Entry* first_ = nullptr;
+    detail::Mutex mutex_{};
+    Entry* first_ BACKLITE_GUARDED_BY(mutex_) = nullptr;
 };
 
 /// Remembers the process in which it was made, and refuses to work in a child forked from it. Asks the hooks of the

@@ -5,13 +5,13 @@
 
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <thread>
 #if defined(__GLIBCXX__)
 #include <bits/cxxabi_forced.h>  // <cxxabi.h> is 700 lines
 #endif
 
+#include <backlite/base/guards.hpp>
 #include <backlite/version.hpp>
 
 namespace backlite {
@@ -40,7 +40,7 @@ public:
 
         ThreadList& list_;
         const std::thread::id thread_ = std::this_thread::get_id();
-        // guarded by the mutex of the list
+        // guarded by the mutex of the list, which clang does not see of another scope
         Scope* previous_ = nullptr;
         Scope* next_ = nullptr;
     };
@@ -48,9 +48,8 @@ public:
     [[nodiscard]] bool has_this_thread() const noexcept;
 
 private:
-    mutable std::mutex mutex_{};
-    // guarded by mutex_
-    Scope* first_ = nullptr;
+    mutable detail::Mutex mutex_{};
+    Scope* first_ BACKLITE_GUARDED_BY(mutex_) = nullptr;
 };
 
 /// What unwinds the stack of a thread that ends by pthread_exit or pthread_cancel. glibc ends the process if a handler

@@ -11,7 +11,6 @@
 #include <functional>
 #include <map>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <set>
 #include <string>
@@ -19,6 +18,7 @@
 #include <utility>
 #include <vector>
 
+#include <backlite/base/guards.hpp>
 #include <backlite/ui/request.hpp>
 
 namespace backlite {
@@ -89,12 +89,12 @@ private:
     static constexpr std::size_t most_of_strangers = 1'000;  // of all of them together: many addresses are easily had
     static constexpr std::size_t most_known = 1'000;
 
-    std::mutex mutex_{};
-    // guarded by mutex_
-    std::chrono::steady_clock::time_point since_{};
-    std::map<std::string, std::set<std::size_t>> wrong_{};  // hashes of passwords, by address
-    std::size_t strangers_ = 0;
-    std::deque<std::string> known_{};
+    backlite::detail::Mutex mutex_{};
+    std::chrono::steady_clock::time_point since_ BACKLITE_GUARDED_BY(mutex_){};
+    std::map<std::string, std::set<std::size_t>> wrong_
+        BACKLITE_GUARDED_BY(mutex_){};  // hashes of passwords, by address
+    std::size_t strangers_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    std::deque<std::string> known_ BACKLITE_GUARDED_BY(mutex_){};
 };
 
 }  // namespace detail

@@ -9,7 +9,6 @@
 #include <exception>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -20,6 +19,7 @@
 
 #include <backlite/admin/database_view.hpp>
 #include <backlite/admin/page_reads.hpp>
+#include <backlite/base/guards.hpp>
 #include <backlite/base/hash.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/client.hpp>
@@ -250,10 +250,9 @@ private:
     const Pages pages_;
     std::atomic<std::uint64_t> troubles_{0};
 
-    std::mutex metrics_mutex_{};
-    // guarded by metrics_mutex_
-    std::string metrics_{};
-    std::chrono::steady_clock::time_point metrics_made_{};
+    backlite::detail::Mutex metrics_mutex_{};
+    std::string metrics_ BACKLITE_GUARDED_BY(metrics_mutex_){};
+    std::chrono::steady_clock::time_point metrics_made_ BACKLITE_GUARDED_BY(metrics_mutex_){};
 };
 
 }  // namespace ui

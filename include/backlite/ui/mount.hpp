@@ -9,7 +9,6 @@
 #include <deque>
 #include <functional>
 #include <memory>
-#include <mutex>
 #include <string>
 #include <string_view>
 #include <system_error>
@@ -20,6 +19,7 @@
 
 #include <fmt/format.h>
 
+#include <backlite/base/guards.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
 #include <backlite/platform/socket.hpp>
@@ -105,7 +105,7 @@ public:
     /// Ends the threads.
     void shutdown() override {
         {
-            const std::lock_guard lock(mutex_);
+            const backlite::detail::LockGuard lock(mutex_);
             ends_ = true;
         }
         work_.notify_all();
@@ -115,9 +115,9 @@ public:
 
 private:
     void run(Job job) {
-        std::unique_lock lock(mutex_);
+        backlite::detail::UniqueLock lock(mutex_);
         while (idle_ <= jobs_.size() && threads_.size() == most_)
-            room_.wait_for(lock, backlite::detail::longest_wait());
+            room_.wait_for(lock.native(), backlite::detail::longest_wait());
         if (idle_ <= jobs_.size()) {
             try {
                 threads_.emplace_back([this] { work(); });
@@ -134,11 +134,11 @@ private:
     }
 
     void work() {
-        std::unique_lock lock(mutex_);
+        backlite::detail::UniqueLock lock(mutex_);
         for (;;) {
             ++idle_;
             room_.notify_one();
-            while (jobs_.empty() && !ends_) work_.wait_for(lock, backlite::detail::longest_wait());
+            while (jobs_.empty() && !ends_) work_.wait_for(lock.native(), backlite::detail::longest_wait());
             --idle_;
             if (jobs_.empty()) return;
             const Job job = std::move(jobs_.front());
@@ -159,13 +159,12 @@ private:
 
     const std::size_t most_;  // constant after construction
 
-    std::mutex mutex_{};
-    // guarded by mutex_
+    backlite::detail::Mutex mutex_{};
     std::condition_variable work_{};
     std::condition_variable room_{};
-    std::deque<Job> jobs_{};
-    std::size_t idle_ = 0;
-    bool ends_ = false;
+    std::deque<Job> jobs_ BACKLITE_GUARDED_BY(mutex_){};
+    std::size_t idle_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    bool ends_ BACKLITE_GUARDED_BY(mutex_) = false;
 
     std::vector<std::thread> threads_{};  // the server's thread only
 };

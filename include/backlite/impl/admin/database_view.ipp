@@ -10,7 +10,7 @@ namespace admin {
 
 BACKLITE_DECL bool Turns::enter(Duration patience) {
     const auto end = std::chrono::steady_clock::now() + patience;
-    std::unique_lock lock(mutex_);
+    detail::UniqueLock lock(mutex_);
     if (free_ > 0) {
         --free_;
         return true;
@@ -24,13 +24,13 @@ BACKLITE_DECL bool Turns::enter(Duration patience) {
             return false;
         }
         const std::chrono::steady_clock::duration cap = detail::longest_wait();
-        waiter.turn.wait_until(lock, end - now > cap ? now + cap : end);
+        waiter.turn.wait_until(lock.native(), end - now > cap ? now + cap : end);
     }
     return true;
 }
 
 BACKLITE_DECL void Turns::leave() noexcept {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     if (waiting_.empty()) {
         ++free_;
         return;
@@ -41,7 +41,7 @@ BACKLITE_DECL void Turns::leave() noexcept {
 }
 
 BACKLITE_DECL std::string DatabaseView::version() {
-    const std::lock_guard lock(watch_mutex_);
+    const detail::LockGuard lock(watch_mutex_);
     if (!watch_ || watch_->identity() != platform::identify(name_)) {
         watch_.reset();
         watch_ = std::make_unique<ReadConnection>(name_, open_, busy_timeout_);
@@ -59,7 +59,7 @@ BACKLITE_DECL std::unique_ptr<ReadConnection> DatabaseView::take() {
     const platform::FileIdentity now = platform::identify(name_);
     {
         std::vector<std::unique_ptr<ReadConnection>> stale;  // closed after the mutex is free
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         while (!idle_.empty()) {
             std::unique_ptr<ReadConnection> reader = std::move(idle_.back());
             idle_.pop_back();

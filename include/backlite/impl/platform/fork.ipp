@@ -22,7 +22,7 @@ BACKLITE_DECL ForkHooks::ForkHooks() {
 
 BACKLITE_DECL int ForkHooks::open(Entry& entry, const char* path, int flags, std::uint32_t mode) noexcept {
     // Under the mutex, which fork() takes: a fork between open and listing would leave the descriptor in the child.
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     int fd = -1;
     do {
         fd = ::open(path, flags | O_CLOEXEC, mode);
@@ -37,7 +37,7 @@ BACKLITE_DECL int ForkHooks::open(Entry& entry, const char* path, int flags, std
 }
 
 BACKLITE_DECL void ForkHooks::close(Entry& entry) noexcept {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     (entry.previous != nullptr ? entry.previous->next : first_) = entry.next;
     if (entry.next != nullptr) entry.next->previous = entry.previous;
     ::close(entry.fd);  // not repeated after EINTR: Linux has freed the number by then
@@ -55,7 +55,7 @@ BACKLITE_DECL void ForkHooks::in_child() {
         entry = next;
     }
     hooks.first_ = nullptr;
-    hooks.mutex_.unlock();
+    hooks.mutex_.native().unlock();
 }
 
 }  // namespace platform

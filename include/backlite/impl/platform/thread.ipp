@@ -17,20 +17,20 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace platform {
 
 BACKLITE_DECL ThreadList::Scope::Scope(ThreadList& list) : list_(list) {
-    const std::lock_guard lock(list_.mutex_);
+    const detail::LockGuard lock(list_.mutex_);
     next_ = list_.first_;
     if (next_ != nullptr) next_->previous_ = this;
     list_.first_ = this;
 }
 
 BACKLITE_DECL ThreadList::Scope::~Scope() {
-    const std::lock_guard lock(list_.mutex_);
+    const detail::LockGuard lock(list_.mutex_);
     (previous_ != nullptr ? previous_->next_ : list_.first_) = next_;
     if (next_ != nullptr) next_->previous_ = previous_;
 }
 
 BACKLITE_DECL bool ThreadList::has_this_thread() const noexcept {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     const Scope* scope = first_;
     while (scope != nullptr && scope->thread_ != std::this_thread::get_id()) scope = scope->next_;
     return scope != nullptr;

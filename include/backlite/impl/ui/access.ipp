@@ -138,7 +138,7 @@ BACKLITE_DECL std::string_view network_of(std::string_view address) {
 
 BACKLITE_DECL bool Guesses::admit(std::string_view address, std::string_view password, std::string_view expected,
                                   std::chrono::steady_clock::time_point now) {
-    const std::lock_guard lock(mutex_);
+    const backlite::detail::LockGuard lock(mutex_);
     if (now - since_ > std::chrono::minutes{1}) {
         since_ = now;
         wrong_.clear();

@@ -368,7 +368,7 @@ BACKLITE_DECL Response Dashboard::health(Call& call) {
 }
 
 BACKLITE_DECL Response Dashboard::metrics(Call& call) {
-    const std::lock_guard lock(metrics_mutex_);
+    const backlite::detail::LockGuard lock(metrics_mutex_);
     const auto now = std::chrono::steady_clock::now();
     if (metrics_.empty() || now - metrics_made_ > std::chrono::seconds{1}) {
         const Metrics found = look(

@@ -4,13 +4,13 @@
 // itself.
 
 #include <atomic>
-#include <mutex>
 #include <new>
 #include <thread>
 #include <utility>
 
 #include <sqlite3.h>
 
+#include <backlite/base/guards.hpp>
 #include <backlite/platform/file_identity.hpp>
 
 namespace backlite {
@@ -29,7 +29,7 @@ public:
     }
 
     void add(platform::FileIdentity file, std::thread::id thread) {
-        const std::lock_guard lock(mutex_);
+        const detail::LockGuard lock(mutex_);
         first_ = new Entry{file, thread, first_.load()};
     }
 
@@ -53,7 +53,7 @@ private:
     /// one that nobody opens leads to the list. Never destroyed: static objects may still use it.
     static OpenTransactions& shared();
 
-    std::mutex mutex_{};
+    detail::Mutex mutex_{};
     // guarded by mutex_, but for the question whether there is any
     std::atomic<Entry*> first_{nullptr};
 };

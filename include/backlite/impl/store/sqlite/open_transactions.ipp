@@ -10,7 +10,7 @@ namespace store {
 namespace sqlite {
 
 BACKLITE_DECL void OpenTransactions::remove(platform::FileIdentity file, std::thread::id thread) noexcept {
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     for (std::atomic<Entry*>* place = &first_; Entry* const entry = *place; place = &entry->next) {
         if (!entry->is(file, thread)) continue;
         place->store(entry->next);
@@ -21,7 +21,7 @@ BACKLITE_DECL void OpenTransactions::remove(platform::FileIdentity file, std::th
 
 BACKLITE_DECL bool OpenTransactions::on_this_thread(platform::FileIdentity file) {
     if (first_ == nullptr) return false;  // own ones are always seen
-    const std::lock_guard lock(mutex_);
+    const detail::LockGuard lock(mutex_);
     const Entry* entry = first_;
     while (entry != nullptr && !entry->is(file, std::this_thread::get_id())) entry = entry->next;
     return entry != nullptr;
