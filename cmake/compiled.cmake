@@ -2,7 +2,7 @@
 # installed package both read this file.
 block()  # a host that calls find_package keeps its variables
     set(sources)
-    foreach(part IN ITEMS "" ui/)
+    foreach(part IN ITEMS "" ui/ testing/)
         set(source ${CMAKE_CURRENT_BINARY_DIR}/backlite_compiled/${part}src.cpp)
         file(CONFIGURE OUTPUT ${source} CONTENT "#include <backlite/impl/${part}src.hpp>\n")
         list(APPEND sources ${source})

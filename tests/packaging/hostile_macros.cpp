@@ -154,6 +154,7 @@
 #include <backlite/backlite.hpp>
 #include <backlite/schedule.hpp>
 #include <backlite/testing/manual_clock.hpp>
+#include <backlite/testing/stepped_session.hpp>
 #include <backlite/ui/dashboard.hpp>
 #include <backlite/ui/mount.hpp>
 
