@@ -25,7 +25,7 @@ set(BACKLITE_HEADERS
     core/zone_rule core/zone core/cron_fields core/calendar core/recurrence
     admin/database_view admin/page_reads
     # 5: threads
-    engine/log_relay engine/deadline_timer engine/worker_pool engine/overdue_watch
+    engine/lifecycle engine/log_relay engine/deadline_timer engine/worker_pool engine/overdue_watch
     engine/wake_signals engine/session_end engine/checked_config
     engine/dispatcher engine/session engine/engine
     # 6: what hosts call, and the umbrella; nothing below the umbrella is reached from it

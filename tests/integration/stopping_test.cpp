@@ -777,7 +777,97 @@ TEST_CASE_METHOD(Story, "start: a task added after the first look at the file an
     REQUIRE(added);
     CHECK(journal.await("second"));
 }
+
+TEST_CASE_METHOD(Story, "start: a file that is lost before it has returned ends the client") {
+    config.num_workers = 1;
+    Client client{config};
+    bool lost = false;
+    {
+        ThreadMaking making([](int) { return 0; },
+                            [&, made = 0]() mutable {
+                                if (++made != 4) return;  // by then the client is in the list of those on the file
+                                std::filesystem::remove(file);
+                                lost = eventually([&] {
+                                    try {
+                                        add(client, "a");
+                                        return false;
+                                    } catch (const backlite::StorageError&) {
+                                        return true;
+                                    }
+                                });
+                            });
+        client.start();
+    }
+    REQUIRE(lost);
+    CHECK(log->await({"task dispatcher stopping"}));
+    const Stopwatch watch;
+    CHECK_FALSE(client.stop(patience));  // it has ended by itself, or does so now
+    CHECK(watch.elapsed() < patience);
+}
+
+TEST_CASE_METHOD(Story, "start: one during which the client is destroyed, and which fails, leaves nothing behind") {
+    auto number = std::make_shared<int>(1);
+    const std::weak_ptr<int> held = number;
+    auto client = std::make_unique<Client>(config);
+    client->register_queue<Job>([number = std::move(number)](const Job&) {});
+    const backlite::ClientHandle kept = *client;
+    Client& under_test = *client;
+    {
+        ThreadMaking making(
+            [&](int made) {
+                if (made < 3) return 0;
+                client.reset();
+                return EAGAIN;
+            },
+            [] {});
+        CHECK_THROWS_AS(under_test.start(), backlite::Error);
+    }
+    REQUIRE(client == nullptr);
+    CHECK_THROWS_AS(kept.counts(), UsageError);
+    CHECK(held.expired());
+}
 #endif
+
+TEST_CASE_METHOD(Story, "start: one that waits for the end of a stop while the client is destroyed throws") {
+    Gate gate;
+    Gate telling;
+    auto number = std::make_shared<int>(1);
+    const std::weak_ptr<int> held = number;
+    std::unique_ptr<Client> client;
+    config.logger = backlite::make_logger([&](auto, std::string_view message, auto) {
+        if (message != "storage error: the dispatcher tries again") return;
+        telling.pass();
+        client.reset();
+        journal.note("destroyed");
+    });
+    config.busy_timeout = 2s;  // then the lock is told, while the start, which begins a second later, still waits
+    client = std::make_unique<Client>(config);
+    const OpensAtEnd opens(gate);
+    const OpensAtEnd tells(telling);
+    client->register_queue<Job>([&, number = std::move(number)](const Job&) {
+        journal.note("inside");
+        gate.pass();
+    });
+    add(*client, "a");
+    client->start();
+    REQUIRE(journal.await("inside"));
+    WriteLock others(file);
+    gate.open();
+    REQUIRE_FALSE(client->stop(50ms));
+    bool refused = false;
+    std::thread starting([&, &under_test = *client] {
+        journal.note("starting");
+        refused = refuses_start(under_test);
+    });
+    REQUIRE(journal.await("starting"));
+    std::this_thread::sleep_for(100ms);  // by then it waits
+    telling.open();
+    CHECK(journal.await("destroyed"));
+    others.release();
+    starting.join();
+    CHECK(refused);
+    CHECK(eventually([&] { return held.expired(); }));
+}
 
 // ---- the end of a client --------------------------------------------------------------------------------------------
 

@@ -32,6 +32,7 @@
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/core/running_task.hpp>
 #include <backlite/engine/checked_config.hpp>
+#include <backlite/engine/lifecycle.hpp>
 #include <backlite/engine/session.hpp>
 #include <backlite/error.hpp>
 #include <backlite/fwd.hpp>
@@ -67,7 +68,8 @@ public:
     void check_fork(const char* call) const { guard_.check_process(call); }
     void check_call(const char* call) const override {
         check_fork(call);
-        if (ended_) throw UsageError(detail::format("{}: the client was destroyed and has ended", {call}));
+        if (life_.state() == Lifecycle::ended)
+            throw UsageError(detail::format("{}: the client was destroyed and has ended", {call}));
     }
 
     void install();
@@ -113,16 +115,17 @@ public:
     }
 
 private:
-    /// Other threads wait while one takes the engine from one state to another.
+    /// While one thread makes a session others wait for it, until this goes.
     class ChangeScope {
     public:
-        explicit ChangeScope(Engine& engine) noexcept : engine_(engine) {}
+        explicit ChangeScope(Engine& engine) noexcept : engine_(engine), run_(engine.life_.run()) {}
         ChangeScope(const ChangeScope&) = delete;
         ChangeScope& operator=(const ChangeScope&) = delete;
         ~ChangeScope();
 
     private:
         Engine& engine_;
+        const std::uint64_t run_;
     };
 
     /// Whether this thread is to start a session; false if one is started. Waits at most `busy_timeout` for one that
@@ -216,7 +219,7 @@ private:
     const detail::SafeLogger log_;
 
     const std::shared_ptr<platform::ThreadList> own_threads_ = std::make_shared<platform::ThreadList>();
-    std::atomic<bool> ended_{false};
+    Life life_{};  ///< changed under mutex_, but for hard stops
     core::IdGenerator ids_{};
     std::atomic<int> unannounced_{0};  ///< calls of add() whose tasks may be in the file without the dispatcher knowing
     core::QueueRegistry queues_{};     // changed under mutex_, and only while there is no session
@@ -225,11 +228,8 @@ private:
 
     detail::Mutex mutex_{};
     std::condition_variable changed_{};
-    bool changing_ BACKLITE_GUARDED_BY(mutex_) = false;
-    bool stop_asked_ BACKLITE_GUARDED_BY(mutex_) = false;
-    bool fatal_ BACKLITE_GUARDED_BY(mutex_) = false;
     std::shared_ptr<Session> session_ BACKLITE_GUARDED_BY(mutex_){};
-    std::shared_ptr<Engine> orphan_ BACKLITE_GUARDED_BY(mutex_){};  ///< this, while the session is to end it
+    std::shared_ptr<Engine> self_ BACKLITE_GUARDED_BY(mutex_){};  ///< keeps this alive while the session is to end it
 };
 
 }  // namespace engine

@@ -26,6 +26,7 @@
 #include <backlite/core/task_runner.hpp>
 #include <backlite/engine/deadline_timer.hpp>
 #include <backlite/engine/dispatcher.hpp>
+#include <backlite/engine/lifecycle.hpp>
 #include <backlite/engine/log_relay.hpp>
 #include <backlite/engine/session_end.hpp>
 #include <backlite/engine/worker_pool.hpp>
@@ -50,6 +51,8 @@ struct SessionParts {
     const core::QueueRegistry& queues;
     store::Store& store;
     core::AddCounts& add_counts;
+    Life& life;
+    std::uint64_t run;  ///< of the life: the one that this session is of
 };
 
 /// From start to the end of a stop. It ends by itself once it was asked to stop and nothing is left to do; whoever
@@ -73,9 +76,6 @@ public:
 
     [[nodiscard]] const SessionEnd& ending() const noexcept { return dispatcher_.ending(); }
 
-    /// Whether a stop was requested, of whatever kind: from then on the session only ends.
-    [[nodiscard]] bool stopping() const noexcept { return stage_.load() != Stage::running; }
-
     [[nodiscard]] std::vector<core::RunningTask> running() const { return pool_.running(); }
     [[nodiscard]] bool runs_any() const noexcept { return pool_.runs_any(); }
 
@@ -97,12 +97,9 @@ public:
     /// The file is lost: ends without writing. Safe under a lock; the stop tokens fire on a thread of the session.
     void end_unwritten();
 
-    /// The client is gone, and no thread of its own may wait here: the watch thread ends the session. Safe under a
+    /// The client is orphaned, and no thread of its own may wait here: the watch thread ends the session. Safe under a
     /// lock.
-    void orphan() noexcept {
-        orphaned_ = true;
-        watch_->wake();
-    }
+    void orphan() noexcept { watch_->wake(); }
 
     /// On the watch thread: whoever destroys the session need not wait for this thread, which may be the one.
     void let_watch_go() { watch_thread_.detach(); }
@@ -111,21 +108,11 @@ public:
     void abandon() { dispatcher_.abandon(); }
 
 private:
-    /// Only ever forwards.
-    enum class Stage {
-        running,
-        stopping,  ///< running tasks go on
-        hard,      ///< they are asked to stop: by whoever requested it, or by the watch thread
-    };
-
-    /// Lock-free: hard stops are requested anywhere.
-    void advance(Stage stage) noexcept;
-
     /// Runs on the thread that requests the stop: no locks.
     struct HardStop {
         Session& session;
         void operator()() const noexcept {
-            session.advance(Stage::hard);
+            session.life_.apply(LifeEvent::hard_stop, session.run_);
             session.watch_->wake();
         }
     };
@@ -175,9 +162,9 @@ private:
     const bool unsynced_;  ///< a commit takes about as long as a thread needs to wake up
     const std::function<bool()> end_orphan_;
     const detail::SafeLogger log_;  ///< for those that must not wait for the host's logger
-    std::atomic<Stage> stage_{Stage::running};
+    Life& life_;
+    const std::uint64_t run_;
     std::atomic<bool> closing_{false};
-    std::atomic<bool> orphaned_{false};
     const std::unique_ptr<store::Owner> owner_;
     const std::unique_ptr<store::CommitWatch> watch_;
     core::TaskRunner runner_;

@@ -36,6 +36,7 @@
 #include <backlite/impl/engine/deadline_timer.ipp>
 #include <backlite/impl/engine/dispatcher.ipp>
 #include <backlite/impl/engine/engine.ipp>
+#include <backlite/impl/engine/lifecycle.ipp>
 #include <backlite/impl/engine/log_relay.ipp>
 #include <backlite/impl/engine/overdue_watch.ipp>
 #include <backlite/impl/engine/session.ipp>

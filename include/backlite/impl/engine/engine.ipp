@@ -25,7 +25,7 @@ BACKLITE_DECL void Engine::register_queue(std::unique_ptr<detail::QueueBase> que
     check_fork("Client::register_queue");
     detail::UniqueLock lock(mutex_);
     (void)clear_ended(lock);
-    if (session_ || changing_) {
+    if (life_.state() != Lifecycle::stopped) {
         throw UsageError(detail::format("queue \"{}\": queues are registered before start, or between stop and start",
                                         {queue->config().name}));
     }
@@ -40,15 +40,16 @@ BACKLITE_DECL void Engine::start(std::stop_token hard_stop) {
     store_->check_tables({config_.busy_timeout, {}});
     auto session = std::make_shared<Session>(
         SessionParts{own_threads_, weak_from_this(), [this]() noexcept { return end_orphan(); }, config_, *clock_, log_,
-                     queues_, *store_, add_counts_},
+                     queues_, *store_, add_counts_, life_, life_.run()},
         std::move(hard_stop));
     const detail::LockGuard lock(mutex_);
     session_ = std::move(session);
     // What came while the session was not yet to be found:
     session_->dispatcher().refresh();
-    if (stop_asked_) session_->request_stop();
-    if (fatal_) session_->end_unwritten();
-    if (orphan_) session_->orphan();
+    const Lifecycle state = life_.apply(LifeEvent::installed);
+    if (state == Lifecycle::stopping) session_->request_stop();
+    if (state == Lifecycle::lost) session_->end_unwritten();
+    if (state == Lifecycle::orphaned) session_->orphan();
 }
 
 BACKLITE_DECL bool Engine::stop(Duration patience) {
@@ -105,27 +106,31 @@ BACKLITE_DECL TaskCounts Engine::counts() {
 }
 
 BACKLITE_DECL Engine::ChangeScope::~ChangeScope() {
-    std::shared_ptr<Engine> orphan;  // goes after the lock; the caller has another
-    const detail::LockGuard lock(engine_.mutex_);
-    engine_.changing_ = false;
-    engine_.changed_.notify_all();
-    if (!engine_.session_) orphan = std::move(engine_.orphan_);
+    std::shared_ptr<Engine> self;  // goes after the lock; the caller has another
+    {
+        const detail::LockGuard lock(engine_.mutex_);
+        engine_.life_.apply(LifeEvent::failed, run_);  // nothing, if the session was installed
+        engine_.changed_.notify_all();
+        if (engine_.life_.state() == Lifecycle::ended) self = std::move(engine_.self_);
+    }
+    if (self) self->end();
 }
 
 BACKLITE_DECL bool Engine::begin_change() {
     detail::UniqueLock lock(mutex_);
     for (bool patient = !on_own_thread();;) {
-        if (changing_) {
+        const Lifecycle state = life_.state();
+        if (is_starting(state)) {
             if (on_own_thread()) return false;
             changed_.wait_for(lock.native(), detail::longest_wait());
             continue;
         }
-        if (!session_) {
-            changing_ = true;
-            stop_asked_ = false;
+        if (state == Lifecycle::ended) throw UsageError("Client::start: the client was destroyed and has ended");
+        if (state == Lifecycle::stopped) {
+            life_.apply(LifeEvent::start);
             return true;
         }
-        if (!session_->stopping()) return false;
+        if (state == Lifecycle::running) return false;
         if (clear_ended(lock)) continue;
         const std::string running = running_locked();
         if (running.empty() && std::exchange(patient, false)) {
@@ -144,8 +149,9 @@ BACKLITE_DECL bool Engine::begin_change() {
 
 BACKLITE_DECL bool Engine::clear_ended(detail::UniqueLock& lock) {
     if (!session_ || on_own_thread() || !session_->ending().wait({})) return false;
-    std::shared_ptr<Session> ended = std::exchange(session_, nullptr);
+    std::shared_ptr<Session> ended = session_;
     lock.unlock(mutex_);
+    take_down(ended);
     ended.reset();  // joins its threads
     lock.lock(mutex_);
     return true;
@@ -162,7 +168,7 @@ BACKLITE_DECL std::string Engine::running_locked() const {
 
 BACKLITE_DECL std::shared_ptr<Session> Engine::session_to_stop() {
     detail::UniqueLock lock(mutex_);
-    while (changing_) changed_.wait_for(lock.native(), detail::longest_wait());
+    while (is_starting(life_.state())) changed_.wait_for(lock.native(), detail::longest_wait());
     return session_;
 }
 
@@ -170,19 +176,20 @@ BACKLITE_DECL bool Engine::request_stop() {
     // Under the lock instead of on a copy: the last holder of a session joins its threads, of which this is one.
     const detail::LockGuard lock(mutex_);
     if (session_) session_->request_stop();
-    stop_asked_ = changing_;  // for the session that is not yet to be found
-    return !session_ && !changing_;
+    const Lifecycle state = life_.apply(LifeEvent::stop);  // also for a session that is not yet to be found
+    return state == Lifecycle::stopped || state == Lifecycle::ended;
 }
 
 BACKLITE_DECL void Engine::take_down(std::shared_ptr<Session>& session) {
-    std::shared_ptr<Engine> orphan;
+    std::shared_ptr<Engine> self;
     {
         const detail::LockGuard lock(mutex_);
-        if (session_ == session) session_.reset();
-        // The caller's own handle goes when the caller is done with it, outside of the lock.
-        orphan = std::move(orphan_);
+        if (session_ != session) return;
+        session_.reset();  // the caller's own handle goes when the caller is done with it, outside of the lock
+        life_.apply(LifeEvent::over);
+        self = std::move(self_);
     }
-    if (orphan) end();
+    if (self) end();
 }
 
 BACKLITE_DECL void Engine::end_session(std::shared_ptr<Session>& session) noexcept {
@@ -203,8 +210,9 @@ BACKLITE_DECL void Engine::end_session(std::shared_ptr<Session>& session) noexce
 
 BACKLITE_DECL bool Engine::leave_to_session() noexcept {
     const detail::LockGuard lock(mutex_);
-    if (!session_ && !changing_) return false;
-    orphan_ = shared_from_this();
+    const Lifecycle state = life_.apply(LifeEvent::orphan);
+    if (state != Lifecycle::orphaned && state != Lifecycle::starting_orphaned) return false;
+    self_ = shared_from_this();
     if (session_) session_->orphan();
     return true;
 }
@@ -216,7 +224,7 @@ BACKLITE_DECL bool Engine::end_orphan() noexcept {
         const detail::LockGuard lock(mutex_);
         if (!session_) return false;
         session = session_;
-        self = std::move(orphan_);
+        self = std::move(self_);
     }
     session->let_watch_go();
     end_session(session);
@@ -230,7 +238,7 @@ BACKLITE_DECL void Engine::end() noexcept {
     core::QueueRegistry queues;
     const detail::LockGuard lock(mutex_);
     (std::swap)(queues, queues_);
-    ended_ = true;
+    life_.apply(LifeEvent::end);
 }
 
 BACKLITE_DECL void Engine::log_running(const Session& session) const noexcept {
@@ -335,7 +343,7 @@ BACKLITE_DECL bool Engine::Adding::keep_worker(std::uint64_t foreign_commits) {
 BACKLITE_DECL void Engine::on_fatal(const StorageError& error) noexcept {
     {
         const detail::LockGuard lock(mutex_);
-        fatal_ = true;
+        life_.apply(LifeEvent::fatal);
         if (session_) session_->end_unwritten();
     }
     log_(LogLevel::failure, "the client stops itself: its file cannot be used any more",

@@ -13,6 +13,8 @@ BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_s
       unsynced_(parts.config.durability == Durability::process),
       end_orphan_(parts.end_orphan),
       log_(parts.log ? std::make_shared<LogRelay>(parts.own, parts.config.logger) : nullptr),
+      life_(parts.life),
+      run_(parts.run),
       owner_(parts.store.join(log_, {parts.config.busy_timeout, {}})),
       watch_(parts.store.watch()),
       runner_(parts.queues, parts.engine, parts.clock, parts.log),
@@ -50,29 +52,23 @@ BACKLITE_DECL void Session::hand_over(TaskId id, std::string_view queue, detail:
 }
 
 BACKLITE_DECL void Session::request_stop() {
-    advance(Stage::stopping);
+    life_.apply(LifeEvent::stop, run_);
     pool_.hold();
     dispatcher_.request_stop();
 }
 
 BACKLITE_DECL void Session::request_hard_stop() {
-    advance(Stage::hard);
+    life_.apply(LifeEvent::hard_stop, run_);
     request_stop();
     pool_.each_running([](const detail::ClaimedTask&) { return true; },
                        [this](const auto& signal) { timer_.fire(signal, StopReason::stopping); });
 }
 
 BACKLITE_DECL void Session::end_unwritten() {
-    advance(Stage::hard);
+    life_.apply(LifeEvent::fatal, run_);
     pool_.hold();
     dispatcher_.abandon();
     watch_->wake();
-}
-
-BACKLITE_DECL void Session::advance(Stage stage) noexcept {
-    Stage before = stage_.load();
-    while (before < stage && !stage_.compare_exchange_weak(before, stage)) {
-    }
 }
 
 BACKLITE_DECL void Session::WorkerObserver::left() noexcept {
@@ -100,11 +96,12 @@ BACKLITE_DECL void Session::watch() noexcept {
     while (!closing_) {
         const bool hinted = !resting && watch_->wait();
         if (resting) watch_->rest(rest);
-        if (!hard && stage_.load() == Stage::hard) {
+        const Lifecycle state = life_.state(run_);
+        if (!hard && asks_tasks(state)) {
             hard = true;
             request_hard_stop();
         }
-        if (orphaned_.exchange(false)) {
+        if (state == Lifecycle::orphaned) {
             const std::function<bool()> end = end_orphan_;
             if (end()) return;
         }
