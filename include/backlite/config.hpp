@@ -13,11 +13,14 @@
 #include <string>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <backlite/base/format.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
+#include <backlite/fwd.hpp>
 #include <backlite/logger.hpp>
+#include <backlite/outcome.hpp>
 
 namespace SQLite {
 class Database;
@@ -102,6 +105,18 @@ enum class Durability {
     process,  ///< the death of the process; a power cut may undo the last commits, never damage the file
 };
 
+/// What a middleware calls to go on: the next one, and in the end the task itself. Gives its outcome, or throws what it
+/// threw. Valid until the middleware returns, on its thread.
+using Next = std::function<Outcome()>;
+
+/// Code around each attempt of every queue of a client, on the worker's thread: `return next();` somewhere in it. What
+/// it returns is the attempt's outcome, and what it throws a failed attempt, as if the processor had done so. It may
+/// call `next` several times, or never: then the processor does not run. The payload is read inside the innermost
+/// `next`, which throws what reading threw; an attempt whose payload cannot be read has failed, whatever a middleware
+/// makes of that. A queue's timeout counts from before the outermost one.
+/// Threads: called from several workers at once.
+using Middleware = std::function<Outcome(Context& context, const Next& next)>;
+
 /// The number of hardware threads, at least 1.
 [[nodiscard]] inline unsigned default_workers() noexcept {
     const unsigned threads = std::thread::hardware_concurrency();
@@ -139,6 +154,9 @@ struct ClientConfig {
     /// Called once, on a thread of the client or of a caller, when the client stopped itself: the file is corrupt,
     /// moved or read-only, its log or shared memory was deleted, or a sync failed. What it throws is swallowed.
     std::function<void(const Error&)> on_fatal{};
+    /// Surrounds each attempt, the first one outermost; none may be empty. A task that fails without an attempt (it has
+    /// crashed too often, or is too large) passes none.
+    std::vector<Middleware> around{};
     /// Accepts a file system that is not known to be local. Its locks must reach everybody who uses the file; those of
     /// network file systems do not.
     bool trust_file_system = false;

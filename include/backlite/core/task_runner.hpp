@@ -5,12 +5,14 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <limits>
 #include <memory>
 #include <new>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -22,6 +24,7 @@
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
+#include <backlite/config.hpp>
 #include <backlite/context.hpp>
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/logger.hpp>
@@ -42,9 +45,9 @@ public:
     AttemptObserver& operator=(const AttemptObserver&) = delete;
     virtual ~AttemptObserver() = default;
 
-    /// User code follows: reading the payload, then the processor. A death from here on is a crash.
+    /// User code follows: middleware, reading the payload, the processor. A death from here on is a crash.
     virtual void entering(const detail::ClaimedTask& task) noexcept = 0;
-    /// The processor's time runs, until `deadline`.
+    /// The attempt's time runs, until `deadline`.
     virtual void timing(std::chrono::steady_clock::time_point deadline,
                         const std::shared_ptr<detail::StopSignal>& signal) = 0;
     /// User code is over.
@@ -60,7 +63,7 @@ public:
     static constexpr std::size_t max_error = 4096;
 
     TaskRunner(const QueueRegistry& queues, std::weak_ptr<engine::Engine> engine, const Clock& clock,
-               detail::SafeLogger log);
+               detail::SafeLogger log, std::span<const Middleware> around = {});
 
     /// Runs one attempt; `resolved` becomes what is to be written, all but the id. Lets nothing escape but a
     /// ForcedUnwind: then the attempt has failed. One that cannot begin for want of memory is put off; once it has
@@ -78,7 +81,23 @@ private:
         const QueueConfig& config;
         int number;
         detail::AttemptResult& resolved;
-        Steady::time_point started;  ///< the attempt, then its processor
+        Steady::time_point started;  ///< the attempt, then its user code but for what reads a payload first
+    };
+
+    /// The attempt's user code: inside of all middleware the payload, read when it is first wanted, and the processor.
+    struct UserCode {
+        std::span<const Middleware> around;
+        const detail::QueueBase& queue;
+        std::string_view payload;
+        std::unique_ptr<detail::QueueBase::Job> job{};
+        bool no_memory = false;                   ///< to read it
+        std::optional<std::string> unreadable{};  ///< why
+
+        /// Errors: whatever reading it throws; then the attempt has not succeeded, whoever catches that.
+        void read();
+
+        /// Calls the middleware from number `layer` on, and the processor inside.
+        [[nodiscard]] Outcome run(Context& context, std::size_t layer = 0);
     };
 
     /// Around user code. If that ends its thread, the stack is unwound past here, and the attempt has failed.
@@ -188,6 +207,7 @@ private:
     const std::weak_ptr<engine::Engine> engine_;
     const Clock& clock_;
     const detail::SafeLogger log_;
+    const std::span<const Middleware> around_;
 
     std::atomic<std::uint64_t> random_;
 };

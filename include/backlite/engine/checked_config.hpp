@@ -2,6 +2,7 @@
 #pragma once
 // The limits of ClientConfig.
 
+#include <algorithm>
 #include <chrono>
 
 #include <backlite/base/format.hpp>

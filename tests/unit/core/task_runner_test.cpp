@@ -6,6 +6,7 @@
 #include <functional>
 #include <limits>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -59,6 +60,7 @@ public:
         events_.emplace_back("decode");
         if (payload == "unreadable") throw std::invalid_argument("no such field");
         if (payload == "unreadable, without words") throw 7;
+        if (payload == "too much") throw std::bad_alloc();
         return std::make_unique<TestJob>(processor_, events_);
     }
 
@@ -111,7 +113,7 @@ public:
     }
 
     detail::AttemptResult run() {
-        TaskRunner runner(queues, {}, clock, detail::SafeLogger(logger));
+        TaskRunner runner(queues, {}, clock, detail::SafeLogger(logger), around);
         return run(runner);
     }
     detail::AttemptResult run(TaskRunner& runner) {
@@ -127,6 +129,7 @@ public:
     Names events{};
     RecordingObserver observer{events};
     QueueRegistry queues{};
+    std::vector<Middleware> around{};
     detail::ClaimedTask task{};
     std::shared_ptr<detail::StopSignal> signal = std::make_shared<detail::StopSignal>();
 };
@@ -388,6 +391,184 @@ TEST_CASE("TaskRunner: a task that is given up unread is not entered") {
     Shop shop(returning(Outcome::success()));
     shop.task.crashes = 3;
     (void)shop.run();
+    CHECK(shop.events.empty());
+}
+
+// ---- middleware -----------------------------------------------------------------------------------------------------
+
+/// Notes that it was entered and left, by whatever way.
+Middleware noting(Names& events, const std::string& name) {
+    return [&events, name](Context&, const Next& next) {
+        struct Leaving {
+            Names& events;
+            const std::string& name;
+            ~Leaving() { events.push_back(name + " left"); }
+        };
+        events.push_back(name + " entered");
+        const Leaving leaving{events, name};
+        return next();
+    };
+}
+
+TEST_CASE("TaskRunner: middleware surrounds reading and running, the first outermost, inside of the attempt") {
+    Shop shop(returning(Outcome::success()), {.name = "mail", .timeout = 30s});
+    shop.around = {noting(shop.events, "outer"), noting(shop.events, "inner")};
+    CHECK(shop.run().resolution == detail::RowChange::complete);
+    CHECK(shop.events == Names{"entering", "timing", "outer entered", "inner entered", "decode", "run", "inner left",
+                               "outer left", "task gone", "left"});
+}
+
+TEST_CASE("TaskRunner: middleware sees what the processor returned and threw, and passes on what it likes") {
+    const auto run = [](const Processor& processor, const Middleware& middleware) {
+        Shop shop(processor);
+        shop.around = {middleware};
+        return shop.run();
+    };
+    Outcome::Kind seen{};
+    const auto look = [&](Context&, const Next& next) {
+        Outcome outcome = next();
+        seen = outcome.kind();
+        return outcome;
+    };
+    CHECK(run(returning(Outcome::snooze(5s)), look).resolution == detail::RowChange::snooze);
+    CHECK(seen == Outcome::Kind::snooze);
+    const auto give_up = [](Context&, const Next& next) {
+        try {
+            return next();
+        } catch (const std::runtime_error& error) {
+            return Outcome::discard(fmt::format("no use: {}", error.what()));
+        }
+    };
+    const auto fail = [](Context&) -> Outcome { throw std::runtime_error("gone"); };
+    const detail::AttemptResult failed = run(fail, give_up);
+    CHECK(failed.resolution == detail::RowChange::fail);
+    CHECK(failed.error == "no use: gone");
+    const auto pass = [](Context&, const Next& next) { return next(); };
+    const detail::AttemptResult retried = run(fail, pass);
+    CHECK(retried.resolution == detail::RowChange::retry);
+    CHECK(retried.error == "gone");
+}
+
+TEST_CASE("TaskRunner: where middleware does not go on its outcome counts, and nothing is read or run") {
+    Shop shop(returning(Outcome::success()));
+    shop.task.payload = "unreadable";
+    shop.around = {noting(shop.events, "outer"), [](Context&, const Next&) { return Outcome::snooze(3s); },
+                   noting(shop.events, "inner")};
+    const detail::AttemptResult resolved = shop.run();
+    CHECK(resolved.resolution == detail::RowChange::snooze);
+    CHECK(resolved.wait == Duration{3s});
+    CHECK(shop.events == Names{"entering", "outer entered", "outer left", "left"});
+}
+
+TEST_CASE("TaskRunner: middleware may go on several times, and the payload is read once") {
+    int runs = 0;
+    Shop shop([&](Context&) {
+        if (++runs < 3) throw std::runtime_error("not yet");
+        return Outcome::success();
+    });
+    shop.around = {[](Context&, const Next& next) {
+                       for (int i = 0; i < 2; ++i) {
+                           try {
+                               return next();
+                           } catch (const std::runtime_error&) {
+                           }
+                       }
+                       return next();
+                   },
+                   noting(shop.events, "inner")};
+    CHECK(shop.run().resolution == detail::RowChange::complete);
+    CHECK(shop.events == Names{"entering", "inner entered", "decode", "run", "inner left", "inner entered", "run",
+                               "inner left", "inner entered", "run", "inner left", "task gone", "left"});
+}
+
+TEST_CASE("TaskRunner: what middleware throws is a failed attempt") {
+    Shop shop(returning(Outcome::success()));
+    shop.around = {[](Context&, const Next& next) {
+        (void)next();
+        throw std::runtime_error("not allowed");
+        return Outcome::success();
+    }};
+    const detail::AttemptResult resolved = shop.run();
+    CHECK(resolved.resolution == detail::RowChange::retry);
+    CHECK(resolved.spends_attempt);
+    CHECK(resolved.error == "not allowed");
+    CHECK(shop.events == Names{"entering", "decode", "run", "task gone", "left"});
+}
+
+TEST_CASE("TaskRunner: middleware that throws because of a stop gives the claim back") {
+    Shop shop(returning(Outcome::success()));
+    shop.around = {[](Context& context, const Next& next) {
+        if (context.stop_token().stop_requested()) throw std::runtime_error("stopping");
+        return next();
+    }};
+    shop.signal->fire(StopReason::stopping);
+    CHECK(shop.run().resolution == detail::RowChange::release);
+}
+
+TEST_CASE("TaskRunner: middleware sees why a payload cannot be read, and cannot make a success of it") {
+    Shop shop(returning(Outcome::success()));
+    std::string seen;
+    shop.around = {[&](Context&, const Next& next) {
+        try {
+            return next();
+        } catch (const std::invalid_argument& error) {
+            seen = error.what();
+            return Outcome::success();
+        }
+    }};
+    shop.task.payload = "unreadable";
+    const detail::AttemptResult resolved = shop.run();
+    CHECK(seen == "no such field");
+    CHECK(resolved.resolution == detail::RowChange::retry);
+    CHECK(resolved.error == "its payload cannot be read: no such field");
+    CHECK(shop.events == Names{"entering", "decode", "left"});
+}
+
+TEST_CASE("TaskRunner: without memory to read a payload the attempt is put off, whatever middleware makes of that") {
+    for (const bool with_middleware : {false, true}) {
+        Shop shop(returning(Outcome::success()));
+        if (with_middleware) {
+            shop.around = {[](Context&, const Next& next) {
+                try {
+                    return next();
+                } catch (const std::bad_alloc&) {
+                    return Outcome::discard("no memory");
+                }
+            }};
+        }
+        shop.task.payload = "too much";
+        const detail::AttemptResult resolved = shop.run();
+        CHECK(resolved.resolution == detail::RowChange::release);
+        CHECK_FALSE(resolved.spends_attempt);
+        CHECK(resolved.wait == Duration{1s});
+    }
+}
+
+TEST_CASE("TaskRunner: middleware and processor share context, deadline and time") {
+    Shop shop(returning(Outcome::success()), {.name = "mail", .max_attempts = 3, .timeout = 30s});
+    const auto start = shop.clock.steady_now();
+    std::optional<std::chrono::steady_clock::time_point> deadline;
+    std::string seen;
+    shop.around = {[&](Context& context, const Next& next) {
+        deadline = context.deadline();
+        seen = fmt::format("{} {} {}", context.task_id(), context.queue(), context.attempt());
+        shop.clock.advance(2s);
+        Outcome outcome = next();
+        shop.clock.advance(1s);
+        return outcome;
+    }};
+    const detail::AttemptResult resolved = shop.run();
+    CHECK(seen == "some-id mail 1");
+    CHECK(deadline == start + 30s);
+    CHECK(shop.observer.deadline == start + 30s);
+    CHECK(resolved.duration == Us{3'000'000});
+}
+
+TEST_CASE("TaskRunner: a task that is given up without an attempt passes no middleware") {
+    Shop shop(returning(Outcome::success()));
+    shop.around = {noting(shop.events, "outer")};
+    shop.task.crashes = 3;
+    CHECK(shop.run().resolution == detail::RowChange::fail);
     CHECK(shop.events.empty());
 }
 

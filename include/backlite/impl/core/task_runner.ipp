@@ -9,11 +9,12 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace core {
 
 BACKLITE_DECL TaskRunner::TaskRunner(const QueueRegistry& queues, std::weak_ptr<engine::Engine> engine,
-                                     const Clock& clock, detail::SafeLogger log)
+                                     const Clock& clock, detail::SafeLogger log, std::span<const Middleware> around)
     : queues_(queues),
       engine_(std::move(engine)),
       clock_(clock),
       log_(std::move(log)),
+      around_(around),
       random_(platform::random_seed()) {}
 
 BACKLITE_DECL void TaskRunner::run(const detail::ClaimedTask& task, const std::shared_ptr<detail::StopSignal>& signal,
@@ -68,37 +69,63 @@ BACKLITE_DECL void TaskRunner::process(Attempt& attempt, const detail::QueueBase
                                        const std::shared_ptr<detail::StopSignal>& signal, AttemptObserver& observer) {
     observer.entering(attempt.task);
     Inside inside{*this, attempt, *signal, observer};
-    std::unique_ptr<detail::QueueBase::Job> job;
-    bool no_memory = false;
-    const std::optional<std::string> unreadable = text_of_exception([&] {
-        try {
-            job = queue.decode(attempt.task.payload);
-        } catch (const std::bad_alloc&) {
-            no_memory = true;
-        }
-    });
-    if (unreadable || no_memory) inside.leave();
-    if (no_memory) return wait_for_memory(attempt);
-    if (unreadable) {
-        return fail_unread(attempt, detail::format("its payload cannot be read: {}", {*unreadable}));
-    }
+    UserCode code{around_, queue, attempt.task.payload};
     std::optional<Outcome> outcome;
-    attempt.started = clock_.steady_now();
-    std::optional<std::string> thrown = text_of_exception([&] {
-        std::optional<Steady::time_point> deadline;
-        if (attempt.config.timeout > Duration::zero()) {
-            deadline = saturating_add(attempt.started, attempt.config.timeout);
-            observer.timing(*deadline, signal);
-        }
-        Context context({engine_, attempt.task.id, attempt.config.name, attempt.number, attempt.config.max_attempts,
-                         *signal, deadline});
-        outcome.emplace(job->run(context));
-    });
-    measure(attempt);
-    job.reset();
+    std::optional<std::string> thrown;
+    if (around_.empty()) thrown = text_of_exception([&] { code.read(); });
+    if (!thrown) {
+        attempt.started = clock_.steady_now();
+        thrown = text_of_exception([&] {
+            std::optional<Steady::time_point> deadline;
+            if (attempt.config.timeout > Duration::zero()) {
+                deadline = saturating_add(attempt.started, attempt.config.timeout);
+                observer.timing(*deadline, signal);
+            }
+            Context context({engine_, attempt.task.id, attempt.config.name, attempt.number, attempt.config.max_attempts,
+                             *signal, deadline});
+            outcome.emplace(code.run(context));
+        });
+        measure(attempt);
+    }
+    code.job.reset();
     inside.leave();
+    if (code.no_memory) return wait_for_memory(attempt);
+    if (code.unreadable) {
+        return fail_unread(attempt, detail::format("its payload cannot be read: {}", {*code.unreadable}));
+    }
     if (thrown) outcome.emplace(Outcome::retry(std::move(*thrown)));
     resolve(attempt, *outcome, signal->reason());
+}
+
+BACKLITE_DECL void TaskRunner::UserCode::read() {
+    no_memory = false;
+    unreadable.reset();
+    try {
+        job = queue.decode(payload);
+    } catch (const std::bad_alloc&) {
+        no_memory = true;
+        throw;
+    } catch (platform::ForcedUnwind&) {
+        throw;
+    } catch (...) {
+        unreadable = text_of_exception([] { throw; });
+        throw;
+    }
+}
+
+BACKLITE_DECL Outcome TaskRunner::UserCode::run(Context& context, std::size_t layer) {
+    if (layer == around.size()) {
+        if (!job) read();
+        return job->run(context);
+    }
+    // Two words: a std::function takes them without memory of its own.
+    struct Inner {
+        UserCode* code;
+        std::pair<Context*, std::size_t>* next;
+        Outcome operator()() const { return code->run(*next->first, next->second); }
+    };
+    std::pair next{&context, layer + 1};
+    return around[layer](context, Inner{this, &next});
 }
 
 BACKLITE_DECL void TaskRunner::wait_for_memory(Attempt& attempt) noexcept {

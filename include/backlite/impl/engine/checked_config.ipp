@@ -27,6 +27,13 @@ BACKLITE_DECL ClientConfig checked_config(ClientConfig config) {
     check_time(config.busy_timeout, Duration::zero(), "busy_timeout");
     check_time(config.watch_interval, Duration::zero(), "watch_interval");
     demand(config.max_payload > 0, "max_payload", "above zero", config.max_payload);
+    const auto check_callables = [&](const auto& callables, const char* field) {
+        const auto empty = std::find(callables.begin(), callables.end(), nullptr);
+        if (empty == callables.end()) return;
+        throw ConfigError(detail::format("client on \"{}\": ClientConfig::{}[{}] is empty",
+                                         {config.database, field, empty - callables.begin()}));
+    };
+    check_callables(config.around, "around");
     return config;
 }
 
