@@ -47,6 +47,8 @@ public:
 
     /// User code follows: middleware, reading the payload, the processor. A death from here on is a crash.
     virtual void entering(const detail::ClaimedTask& task) noexcept = 0;
+    /// The payload is read, but for middleware: that, or the processor, is called next.
+    virtual void processing() noexcept {}
     /// The attempt's time runs, until `deadline`.
     virtual void timing(std::chrono::steady_clock::time_point deadline,
                         const std::shared_ptr<detail::StopSignal>& signal) = 0;

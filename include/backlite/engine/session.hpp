@@ -123,6 +123,7 @@ private:
         WorkerObserver(Session& session, std::size_t worker) : session_(session), worker_(worker) {}
 
         void entering(const detail::ClaimedTask& task) noexcept override { session_.owner_->entering(worker_, task); }
+        void processing() noexcept override { session_.pool_.entered(worker_); }
         void timing(Steady::time_point deadline, const std::shared_ptr<detail::StopSignal>& signal) override {
             session_.timer_.arm(worker_, deadline, signal);
             armed_ = true;

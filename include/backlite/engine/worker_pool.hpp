@@ -3,6 +3,7 @@
 // The worker threads, the claimed tasks that wait for one, and the outcomes that wait to be written.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <condition_variable>
 #include <cstddef>
@@ -77,6 +78,16 @@ public:
         held_ = true;
     }
 
+    /// From now on no worker takes a task of this queue; those that were taken go on. Nothing if it is paused already.
+    /// Errors: std::bad_alloc; then nothing has changed.
+    void pause(std::size_t queue);
+    void resume(std::size_t queue) noexcept;
+    /// Waits until no task of this queue stands between its taking and its processor: each is inside, or over. Other
+    /// than that, decoding a payload is all that it waits for.
+    void await_entered(std::size_t queue) const;
+    /// The worker's task is about to call its processor.
+    void entered(std::size_t worker) noexcept { slots_[worker].entered.store(true, std::memory_order_release); }
+
     /// The outcomes since the last call, oldest first. Errors: std::bad_alloc; then none is taken.
     [[nodiscard]] std::vector<store::EndedAttempt> take_finished();
     /// The same, behind what is there.
@@ -146,6 +157,7 @@ private:
         detail::ClaimedTask task{};
         Steady::time_point started{};
         std::shared_ptr<detail::StopSignal> signal{};  ///< null: idle
+        std::atomic<bool> entered{false};              ///< the processor, or it is over
         std::condition_variable wake{};
         bool parked = false;    ///< sleeps, and is in `parked_`
         std::jthread before{};  ///< the worker's thread that ended inside of a task
@@ -166,6 +178,13 @@ private:
     [[nodiscard]] std::size_t ready_count_locked() const noexcept BACKLITE_REQUIRES(mutex_) {
         return ready_.size() - next_ready_;
     }
+
+    [[nodiscard]] bool paused_locked(std::size_t queue) const noexcept BACKLITE_REQUIRES(mutex_) {
+        return std::find(paused_.begin(), paused_.end(), queue) != paused_.end();
+    }
+
+    /// Brings the first ready task that may start to the front. False if there is none.
+    bool find_next_locked() noexcept BACKLITE_REQUIRES(mutex_);
 
     /// Room for so many more than are promised to the workers that are kept free, and to the next claims.
     void make_room_locked(std::size_t more) BACKLITE_REQUIRES(mutex_) {
@@ -239,6 +258,7 @@ private:
     Steady::time_point first_finished_ BACKLITE_GUARDED_BY(mutex_){};
     bool told_first_ BACKLITE_GUARDED_BY(mutex_) = false;
     bool told_low_ BACKLITE_GUARDED_BY(mutex_) = false;
+    std::vector<std::size_t> paused_ BACKLITE_GUARDED_BY(mutex_){};  ///< queues
     bool held_ BACKLITE_GUARDED_BY(mutex_) = false;
     bool closing_ BACKLITE_GUARDED_BY(mutex_) = false;
 

@@ -313,6 +313,54 @@ TEST_CASE("WorkerPool: on hold no worker starts a task, and those that run go on
     CHECK(held.shop.started.count() == 1);
 }
 
+TEST_CASE("WorkerPool: of a paused queue no worker starts a task, and those of others go on in their order") {
+    Shop shop(1);
+    const auto of_queue = [](const std::string& id, std::size_t queue) {
+        detail::ClaimedTask claimed = task(id);
+        claimed.queue = queue;
+        return claimed;
+    };
+    shop.pool->pause(1);
+    shop.pool->pause(1);
+    shop.pool->offer(batch(of_queue("a", 1), of_queue("b", 0), of_queue("c", 1), of_queue("d", 2)));
+    REQUIRE(shop.finish(2));
+    CHECK(shop.started.all() == std::vector<std::string>{"b", "d"});
+    CHECK(shop.pool->load().ready == 2);
+    CHECK(shop.pool->withdraw([](const detail::ClaimedTask& each, auto) { return each.id.str() == "c"; }).size() == 1);
+    shop.pool->resume(1);
+    REQUIRE(shop.finish(3));
+    CHECK(shop.started.all() == std::vector<std::string>{"b", "d", "a"});
+}
+
+TEST_CASE("WorkerPool: what stands before its processor is waited for, and what is inside is not") {
+    Gate decoding;
+    Gate processing;
+    WorkerPool* pool = nullptr;
+    Shop shop(2, [&](std::size_t worker, const detail::ClaimedTask&, const Signal&) {
+        decoding.pass();
+        pool->entered(worker);
+        processing.pass();
+    });
+    pool = &*shop.pool;
+    detail::ClaimedTask other = task("other");
+    other.queue = 1;
+    shop.pool->offer(batch(task("a"), std::move(other)));
+    REQUIRE(shop.started.wait_for(2));
+    shop.pool->pause(0);
+    std::atomic<bool> over{false};
+    std::jthread waits([&] {
+        shop.pool->await_entered(0);
+        over = true;
+    });
+    std::this_thread::sleep_for(5ms);
+    CHECK_FALSE(over);
+    decoding.open();
+    CHECK(eventually([&] { return over.load(); }));
+    processing.open();
+    waits.join();
+    shop.pool->await_entered(0);  // nothing is there to wait for
+}
+
 TEST_CASE("WorkerPool: tasks that no worker has started can be taken back, those that run cannot") {
     Held held(1);
     held.shop.pool->offer(tasks(4));

@@ -74,6 +74,7 @@ BACKLITE_DECL void TaskRunner::process(Attempt& attempt, const detail::QueueBase
     std::optional<std::string> thrown;
     if (around_.empty()) thrown = text_of_exception([&] { code.read(); });
     if (!thrown) {
+        observer.processing();
         attempt.started = clock_.steady_now();
         thrown = text_of_exception([&] {
             std::optional<Steady::time_point> deadline;

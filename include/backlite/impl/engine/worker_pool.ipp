@@ -89,6 +89,30 @@ BACKLITE_DECL void WorkerPool::offer(std::vector<detail::ClaimedTask> tasks) {
     }
 }
 
+BACKLITE_DECL void WorkerPool::pause(std::size_t queue) {
+    const detail::LockGuard lock(mutex_);
+    if (!paused_locked(queue)) paused_.push_back(queue);
+}
+
+BACKLITE_DECL void WorkerPool::resume(std::size_t queue) noexcept {
+    {
+        const detail::LockGuard lock(mutex_);
+        std::erase(paused_, queue);
+    }
+    while (wake_one()) {
+    }
+}
+
+BACKLITE_DECL void WorkerPool::await_entered(std::size_t queue) const {
+    const auto outside = [&](const Slot& slot) {
+        const detail::LockGuard lock(mutex_);
+        return slot.signal && slot.task.queue == queue && !slot.entered.load(std::memory_order_acquire);
+    };
+    for (const Slot& slot : slots_) {
+        while (outside(slot)) std::this_thread::sleep_for(std::chrono::microseconds{20});
+    }
+}
+
 BACKLITE_DECL std::vector<store::EndedAttempt> WorkerPool::take_finished() {
     std::vector<store::EndedAttempt> finished;
     take_finished(finished);
@@ -145,6 +169,17 @@ BACKLITE_DECL std::vector<detail::ClaimKey> WorkerPool::claims() const {
         claims.push_back({ready_[i].task.id, ready_[i].task.claim});
     }
     return claims;
+}
+
+BACKLITE_DECL bool WorkerPool::find_next_locked() noexcept {
+    if (ready_count_locked() == 0) return false;
+    if (paused_.empty()) return true;
+    const auto first = ready_.begin() + static_cast<std::ptrdiff_t>(next_ready_);
+    const auto next =
+        std::find_if(first, ready_.end(), [this](const Ready& ready) { return !paused_locked(ready.task.queue); });
+    if (next == ready_.end()) return false;
+    std::rotate(first, next, next + 1);
+    return true;
 }
 
 BACKLITE_DECL bool WorkerPool::prepare_locked(std::shared_ptr<detail::StopSignal>& signal) noexcept {
@@ -243,7 +278,7 @@ BACKLITE_DECL void WorkerPool::run(std::size_t worker) {
     slot.before = {};                          // joins
     detail::UniqueLock lock(mutex_);
     for (;;) {
-        if (ready_count_locked() == 0 || held_) {
+        if (held_ || !find_next_locked()) {
             if (closing_) return;
             park(slot, lock);
             continue;
@@ -259,6 +294,7 @@ BACKLITE_DECL void WorkerPool::run(std::size_t worker) {
         slot.started = clock_.steady_now();
         if (std::exchange(roused_, false) && slot.started - ready.offered > late) unroused_ = unroused_after_late;
         slot.signal = std::exchange(signal, nullptr);
+        slot.entered.store(false, std::memory_order_relaxed);
         --idle_;
         lock.unlock();
         Entered entered{*this, worker, {{}, slot.task.queue, slot.task.due}};
