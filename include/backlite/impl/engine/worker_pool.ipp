@@ -175,8 +175,9 @@ BACKLITE_DECL bool WorkerPool::find_next_locked() noexcept {
     if (ready_count_locked() == 0) return false;
     if (paused_.empty()) return true;
     const auto first = ready_.begin() + static_cast<std::ptrdiff_t>(next_ready_);
-    const auto next =
-        std::find_if(first, ready_.end(), [this](const Ready& ready) { return !paused_locked(ready.task.queue); });
+    const auto next = std::find_if(first, ready_.end(), [this](const Ready& ready) BACKLITE_REQUIRES(mutex_) {
+        return !paused_locked(ready.task.queue);
+    });
     if (next == ready_.end()) return false;
     std::rotate(first, next, next + 1);
     return true;
