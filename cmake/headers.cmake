@@ -31,7 +31,7 @@ set(BACKLITE_HEADERS
     # 6: what hosts call, and the umbrella; nothing below the umbrella is reached from it
     add_op adder client_handle transaction client backlite
     schedule
-    testing/manual_clock testing/stepped_session
+    testing/manual_clock testing/stepped_session testing/own_folder testing/test_client
     # 7: the dashboard: text and requests, markup, pages and their other forms, what hosts include
     ui/text ui/request ui/html ui/payload ui/access ui/models
     ui/chart ui/layout ui/history ui/overview_page ui/list_address ui/list_pages ui/task_page ui/json ui/metrics ui/pages ui/excuse

@@ -61,6 +61,7 @@ public:
 private:
     friend Client;
     friend Transaction;
+    friend class testing::TestClient;
 
     [[nodiscard]] detail::AddTarget& target() const noexcept;
 

@@ -23,6 +23,9 @@ class Transaction;
 namespace engine {
 class Engine;
 }
+namespace testing {
+class TestClient;
+}
 
 struct ClientConfig;
 struct QueueConfig;

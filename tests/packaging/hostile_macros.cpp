@@ -154,7 +154,9 @@
 #include <backlite/backlite.hpp>
 #include <backlite/schedule.hpp>
 #include <backlite/testing/manual_clock.hpp>
+#include <backlite/testing/own_folder.hpp>
 #include <backlite/testing/stepped_session.hpp>
+#include <backlite/testing/test_client.hpp>
 #include <backlite/ui/dashboard.hpp>
 #include <backlite/ui/mount.hpp>
 

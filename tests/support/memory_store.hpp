@@ -182,6 +182,16 @@ public:
         return all;
     }
 
+    [[nodiscard]] std::vector<backlite::store::WaitingTask> waiting(const std::string& queue) override {
+        std::vector<backlite::store::WaitingTask> found;
+        for (const MemoryFile::Task& task : file_.tasks) {
+            if (task.queue != queue || task.claimed_at) continue;
+            found.push_back({backlite::TaskId::from_text(task.id), task.due(), task.attempts, task.payload});
+        }
+        std::stable_sort(found.begin(), found.end(), [](auto& a, auto& b) { return a.due < b.due; });
+        return found;
+    }
+
     void look() override {
         if (std::exchange(seen_, file_.commits - own_) != file_.commits - own_ && hooks_.foreign_commit) {
             hooks_.foreign_commit();

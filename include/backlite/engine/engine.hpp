@@ -99,6 +99,9 @@ public:
 
     [[nodiscard]] store::Store& store() noexcept { return *store_; }
 
+    /// For who runs the tasks without a session. They change in `register_queue` and at the client's end.
+    [[nodiscard]] const core::QueueRegistry& queues() const noexcept { return queues_; }
+
     [[nodiscard]] TaskStatus status(const TaskId& id);
 
     [[nodiscard]] TaskCounts counts();

@@ -140,6 +140,14 @@ struct AddPlan {
     std::function<std::optional<std::int64_t>(std::uint64_t foreign_commits)> starter{};
 };
 
+/// An unfinished task that nobody has claimed.
+struct WaitingTask {
+    TaskId id{};
+    detail::Ms due{};
+    std::int64_t attempts = 0;  ///< spent so far
+    std::string payload{};
+};
+
 /// What a cycle of the dispatcher writes and claims.
 struct CycleRequest {
     const std::vector<EndedAttempt>& outcomes;
@@ -217,6 +225,9 @@ public:
     [[nodiscard]] virtual TaskStatus status(const TaskId& id) = 0;
 
     [[nodiscard]] virtual TaskCounts counts(detail::Ms now) = 0;
+
+    /// The unclaimed tasks of a queue with their payloads, in the order in which they would be claimed.
+    [[nodiscard]] virtual std::vector<WaitingTask> waiting(const std::string& queue) = 0;
 
     /// Looks for commits of others, and tells the hook of them.
     virtual void look() = 0;

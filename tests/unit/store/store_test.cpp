@@ -356,6 +356,35 @@ TEST_CASE("Store: tasks of queues that this client has not registered stay, are 
     CHECK((counts[2].queue == "zebras" && counts[2].waiting == 1));
 }
 
+TEST_CASE("Store: the waiting tasks of a queue are found with payloads and attempts, in the order of their claims") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    town.answer = [](const std::string&) { return Outcome::retry("not yet"); };
+    town.add<Letter>(*client, "tried");
+    town.work(*client);
+    const Ms now = client->now();
+    town.add<Letter>(*client, "last", 10s);
+    town.add<Letter>(*client, "second", 5s);
+    const TaskId first = town.add<Letter>(*client, "first");
+    town.add<Note>(*client, "of another queue");
+    const std::vector<store::WaitingTask> waiting = client->store().waiting("letters");
+    REQUIRE(waiting.size() == 4);
+    CHECK(waiting[0].id == first);
+    CHECK(waiting[0].due == now);
+    CHECK(waiting[0].attempts == 0);
+    CHECK(waiting[0].payload == R"({"text":"first"})");
+    CHECK(waiting[1].payload == R"({"text":"tried"})");
+    CHECK(waiting[1].due == now + 5s);
+    CHECK(waiting[1].attempts == 1);
+    CHECK(waiting[2].payload == R"({"text":"second"})");
+    CHECK(waiting[3].due == now + 10s);
+    client->look();
+    REQUIRE(client->cycle(client->plan()).claimed.tasks.size() == 2);
+    CHECK(client->store().waiting("letters").size() == 3);
+    CHECK(client->store().waiting("nobody").empty());
+}
+
 TEST_CASE("Store: of what a cycle did nothing is there if the last step before its commit fails") {
     Town town(GENERATE(Kind::memory, Kind::sqlite));
     const auto client = town.client();

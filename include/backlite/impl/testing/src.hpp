@@ -6,4 +6,6 @@
 #error "backlite: define BACKLITE_SEPARATE_COMPILATION in all source files of the program, or in none"
 #endif
 
+#include <backlite/impl/testing/own_folder.ipp>
 #include <backlite/impl/testing/stepped_session.ipp>
+#include <backlite/impl/testing/test_client.ipp>

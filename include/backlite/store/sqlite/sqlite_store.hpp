@@ -69,6 +69,7 @@ public:
                                                                          const Patience& patience) override;
     [[nodiscard]] TaskStatus status(const TaskId& id) override;
     [[nodiscard]] TaskCounts counts(detail::Ms now) override;
+    [[nodiscard]] std::vector<WaitingTask> waiting(const std::string& queue) override;
 
     void look() override { writes_.look(); }
     void look_after_itself(const detail::SafeLogger& tell, Steady::time_point now) override {

@@ -3,6 +3,8 @@
 // SQL that only looks: what became of a task, and how many there are.
 
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include <sqlite3.h>
 
@@ -10,6 +12,7 @@
 #include <backlite/base/times.hpp>
 #include <backlite/status.hpp>
 #include <backlite/store/sqlite/statement.hpp>
+#include <backlite/store/store.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -28,6 +31,9 @@ public:
 
     /// The counts at one moment, from indexes alone. Costs a step per unfinished task.
     [[nodiscard]] TaskCounts counts(detail::Ms now);
+
+    /// By due time, then by row, as claims take them.
+    [[nodiscard]] std::vector<WaitingTask> waiting(const std::string& queue);
 
 private:
     static_assert(static_cast<int>(TaskStatus::pending) == 0 && static_cast<int>(TaskStatus::running) == 1 &&
@@ -48,6 +54,9 @@ private:
         "WHERE owner IS NOT NULL AND claimed_at IS NOT NULL UNION ALL "
         "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
         "WHERE claimed_at IS NOT NULL AND owner IS NULL) GROUP BY queue) GROUP BY queue ORDER BY queue"};
+    Statement waiting_{
+        "SELECT id, due, attempts, task FROM backlite_tasks INDEXED BY backlite_tasks_due WHERE claimed_at IS NULL AND "
+        "queue = ?1 AND due <= 9223372036854775807 ORDER BY due, rowid"};
 };
 
 }  // namespace sqlite

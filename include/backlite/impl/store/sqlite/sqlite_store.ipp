@@ -127,6 +127,12 @@ BACKLITE_DECL TaskCounts SqliteStore::counts(detail::Ms now) {
     return reader_->reads.counts(now);
 }
 
+BACKLITE_DECL std::vector<WaitingTask> SqliteStore::waiting(const std::string& queue) {
+    detail::UniqueLock lock(reader_mutex_);
+    need_reader(lock);
+    return reader_->reads.waiting(queue);
+}
+
 BACKLITE_DECL std::unique_ptr<CommitWatch> SqliteStore::watch() {
     class Watch final : public CommitWatch {
     public:

@@ -22,6 +22,15 @@ BACKLITE_DECL TaskCounts StatusQueries::counts(detail::Ms now) {
     return result;
 }
 
+BACKLITE_DECL std::vector<WaitingTask> StatusQueries::waiting(const std::string& queue) {
+    std::vector<WaitingTask> found;
+    for (Run run(db_, waiting_, {queue}); run.step();) {
+        found.push_back(
+            {TaskId::from_text(std::string{run.bytes(0)}), run.time(1), run.integer(2), std::string{run.bytes(3)}});
+    }
+    return found;
+}
+
 }  // namespace sqlite
 }  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
