@@ -8,7 +8,7 @@ set(BACKLITE_HEADERS
     outcome config task context status schedule_rules base/rows base/codec queue base/add_target
     # 2: the operating system
     platform/last_error platform/random platform/fork platform/file platform/file_lock platform/shared_memory
-    platform/file_identity platform/file_events platform/process platform/thread platform/socket platform/zone_files
+    platform/file_identity platform/file_events platform/process platform/thread platform/wakeup platform/socket platform/zone_files
     # 3: the store: what it is asked for, its calls, and what it shows; SQLite's: one file, one connection; tables, and every SQL
     # statement; the one write path; who is alive; what those read who only look
     store/admission store/plan store/store store/trouble store/model store/unavailable

@@ -53,7 +53,7 @@ public:
     /// Once `hard_stop` is requested the client stops by itself: no new starts, and the stop tokens of tasks fire.
     /// If an earlier stop has only outcomes left to write, waits up to `busy_timeout` for it.
     /// Errors: UsageError while a stop is not over; FullError if the disk has no room for the side file; StorageError;
-    /// Error itself if the system has no thread to give. After each of them it can be called again.
+    /// Error itself if the system has no thread or no descriptor to give. After each of them it can be called again.
     void start(std::stop_token hard_stop = {});
 
 private:

@@ -4,8 +4,8 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <new>
 #include <thread>
@@ -16,6 +16,7 @@
 #include <backlite/clock.hpp>
 #include <backlite/context.hpp>
 #include <backlite/platform/thread.hpp>
+#include <backlite/platform/wakeup.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -24,20 +25,28 @@ namespace engine {
 /// One deadline for each worker, at most. A stop callback is user code, and may take long: whoever fires a token leaves
 /// the clock to another thread, which is made if there is none. So one slow callback keeps no other token from firing,
 /// and costs a thread.
-/// Threads: any. The destructor joins the threads.
+/// Threads: any.
 class DeadlineTimer {
 public:
     using Steady = std::chrono::steady_clock;
 
-    /// Errors: Error if no thread can be started.
-    DeadlineTimer(std::shared_ptr<platform::ThreadList> own, std::size_t workers, const Clock& clock)
-        : own_(std::move(own)), clock_(clock), entries_(workers) {
+    /// `woken`: called on a thread of the timer, without a lock, after `wake` and perhaps at other times. It must
+    /// neither wait nor throw. Errors: Error if the system has no thread or descriptor to give.
+    DeadlineTimer(std::shared_ptr<platform::ThreadList> own, std::size_t workers, const Clock& clock,
+                  std::function<void()> woken = {})
+        : own_(std::move(own)), clock_(clock), woken_(std::move(woken)), entries_(workers) {
         const detail::LockGuard lock(mutex_);
         add_thread_locked();
     }
     DeadlineTimer(const DeadlineTimer&) = delete;
     DeadlineTimer& operator=(const DeadlineTimer&) = delete;
-    ~DeadlineTimer();
+    ~DeadlineTimer() { close(); }
+
+    /// Joins the threads: from then on nothing fires. REQUIRES: on none of them.
+    void close();
+
+    /// Has a thread of the timer call `woken`. Lock-free, so that a hard stop may be requested anywhere.
+    void wake() noexcept { changed_.wake(); }
 
     /// Lets `signal` fire with StopReason::timeout at `deadline`, unless the worker is disarmed before.
     void arm(std::size_t worker, Steady::time_point deadline, std::shared_ptr<detail::StopSignal> signal);
@@ -83,9 +92,10 @@ private:
     // constant after construction
     const std::shared_ptr<platform::ThreadList> own_;
     const Clock& clock_;
+    const std::function<void()> woken_;
 
+    platform::Wakeup changed_{};
     detail::Mutex mutex_{};
-    std::condition_variable changed_{};
     std::vector<Entry> entries_ BACKLITE_GUARDED_BY(mutex_);
     std::vector<Due> due_ BACKLITE_GUARDED_BY(mutex_){};
     Steady::time_point next_ BACKLITE_GUARDED_BY(mutex_) = (Steady::time_point::max)();

@@ -73,10 +73,10 @@ enum class LifeEvent : std::uint8_t {
     return state >= Lifecycle::running && state <= Lifecycle::orphaned;
 }
 
-/// Whether the running tasks are to be asked to stop, also those of a session that is not yet to be found.
+/// Whether the running tasks are to be asked to stop. Not before the session is made: its own stop token, the last that
+/// it gets, says so then, or whoever installs it.
 [[nodiscard]] constexpr bool asks_tasks(Lifecycle state) noexcept {
-    return (is_starting(state) && state >= Lifecycle::starting_hard) ||
-           (has_session(state) && state >= Lifecycle::stopping_hard);
+    return state == Lifecycle::starting_hard || (has_session(state) && state >= Lifecycle::stopping_hard);
 }
 
 /// The state after `event`; the same one if the event means nothing in it. A session only goes forwards, in the order

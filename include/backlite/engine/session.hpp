@@ -64,7 +64,7 @@ public:
 
     /// Joins the clients of the file, rescues dead ones' claims, starts the threads.
     /// `hard_stop`: no new starts, and the stop tokens fire, once it is requested.
-    /// Errors: see Store::join; Error if a thread cannot be started.
+    /// Errors: see Store::join; Error if the system has no thread or descriptor to give.
     Session(const SessionParts& parts, std::stop_token hard_stop);
     Session(const Session&) = delete;
     Session& operator=(const Session&) = delete;
@@ -108,14 +108,17 @@ public:
     void abandon() { dispatcher_.abandon(); }
 
 private:
-    /// Runs on the thread that requests the stop: no locks.
+    /// Runs on the thread that requests the stop, whatever that holds: no locks, and no user code.
     struct HardStop {
         Session& session;
         void operator()() const noexcept {
             session.life_.apply(LifeEvent::hard_stop, session.run_);
-            session.watch_->wake();
+            session.timer_.wake();
         }
     };
+
+    /// On a thread of the timer: does what a hard stop or the loss of the file asks for, once.
+    void heed() noexcept;
 
     /// Keeps one worker's record in the side file, and its timeout.
     class WorkerObserver final : public core::AttemptObserver {
@@ -152,9 +155,18 @@ private:
         Session& session_;
     };
 
+    /// Ends the timer's threads, which may be about to heed, before the pool goes. By then no task runs.
+    struct EndsTimer {
+        explicit EndsTimer(DeadlineTimer& timer) noexcept : timer_(timer) {}
+        EndsTimer(const EndsTimer&) = delete;
+        EndsTimer& operator=(const EndsTimer&) = delete;
+        ~EndsTimer() { timer_.close(); }
+        DeadlineTimer& timer_;
+    };
+
     std::vector<std::unique_ptr<WorkerObserver>> make_observers(std::size_t workers);
 
-    /// Passes file events on as hints, and hard stops to the tasks. Own commits raise events too, so it rests after
+    /// Passes file events on as hints, and ends an orphaned client. Own commits raise events too, so it rests after
     /// each: while they come, whoever commits looks for others' commits anyhow.
     void watch() noexcept;
 
@@ -165,6 +177,7 @@ private:
     const detail::SafeLogger log_;  ///< for those that must not wait for the host's logger
     Life& life_;
     const std::uint64_t run_;
+    std::atomic<bool> tasks_asked_{false};
     std::atomic<bool> closing_{false};
     const std::unique_ptr<store::Owner> owner_;
     const std::unique_ptr<store::CommitWatch> watch_;
@@ -173,6 +186,7 @@ private:
     Dispatcher dispatcher_;
     std::vector<std::unique_ptr<WorkerObserver>> observers_;
     WorkerPool pool_;
+    const EndsTimer ends_timer_{timer_};
     std::jthread watch_thread_;
     const EndsWatch ends_watch_{*this};
     std::jthread dispatcher_thread_;

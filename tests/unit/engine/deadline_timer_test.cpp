@@ -1,10 +1,13 @@
 // SPDX-License-Identifier: MIT
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <stop_token>
+#include <thread>
 #include <utility>
+#include <vector>
 
 #include <backlite/clock.hpp>
 #include <backlite/context.hpp>
@@ -256,6 +259,84 @@ TEST_CASE("DeadlineTimer: its end fires nothing") {
     shop.timer.reset();
     CHECK(signal->reason() == StopReason::none);
     CHECK(signal.use_count() == 1);
+}
+
+TEST_CASE("DeadlineTimer: what is to be done at a wake-up is done on a thread of the engine, without a lock") {
+    const backlite_test::Uncapped uncapped;
+    const Clock clock;
+    Events<bool> woken;
+    DeadlineTimer* shown = nullptr;
+    DeadlineTimer timer(own, 1, clock, [&] {
+        if (shown != nullptr) shown->disarm(0);
+        woken.add(own->has_this_thread());
+    });
+    shown = &timer;
+    for (std::size_t round = 1; round <= 20; ++round) {
+        timer.wake();
+        REQUIRE(woken.wait_for(round));
+    }
+    CHECK(woken.count_of(false) == 0);
+}
+
+TEST_CASE("DeadlineTimer: a wake-up is heeded while callbacks take long") {
+    const backlite_test::Uncapped uncapped;
+    const Clock clock;
+    Gate gate;
+    Events<bool> entered;
+    Events<bool> woken;
+    DeadlineTimer timer(own, 2, clock, [&] { woken.add(true); });
+    const backlite_test::OpensAtEnd opens(gate);
+    const auto slow = new_signal();
+    const std::stop_callback callback(slow->token(), [&] {
+        entered.add(true);
+        gate.pass();
+    });
+    timer.fire(slow, StopReason::stopping);
+    REQUIRE(entered.wait_for(1));
+    const std::size_t before = woken.count();
+    timer.wake();
+    CHECK(woken.wait_for(before + 1));
+    gate.open();
+}
+
+TEST_CASE("DeadlineTimer: its end is the end of all threads that it has, and nothing fires after it") {
+    const backlite_test::Uncapped uncapped;
+    const Clock clock;
+    using Slow = std::stop_callback<std::function<void()>>;
+    bool ended = true;
+    for (int round = 0; ended && round < 50; ++round) {
+        Gate gate;
+        Events<int> entered;
+        Events<bool> closed;
+        DeadlineTimer timer(own, 8, clock);
+        const backlite_test::OpensAtEnd opens(gate);
+        std::vector<std::shared_ptr<detail::StopSignal>> signals;
+        std::vector<std::unique_ptr<Slow>> callbacks;
+        for (int i = 0; i < 6; ++i) {
+            signals.push_back(new_signal());
+            callbacks.push_back(std::make_unique<Slow>(signals.back()->token(), [&] {
+                entered.add(1);
+                gate.pass();
+            }));
+            timer.fire(signals.back(), StopReason::stopping);
+        }
+        REQUIRE(entered.wait_for(6));
+        gate.open();
+        callbacks.clear();
+        std::this_thread::sleep_for(1ms);  // by then most of them wait
+        std::jthread closing([&] {
+            timer.close();
+            closed.add(true);
+        });
+        ended = closed.wait_for(1);
+        while (closed.count() == 0) timer.wake();
+        closing.join();
+        const auto late = new_signal();
+        timer.arm(0, clock.steady_now(), late);
+        timer.close();
+        CHECK(late->reason() == StopReason::none);
+    }
+    CHECK(ended);
 }
 
 }  // namespace

@@ -8,14 +8,14 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace engine {
 
-BACKLITE_DECL DeadlineTimer::~DeadlineTimer() {
+BACKLITE_DECL void DeadlineTimer::close() {
     std::vector<std::jthread> threads;
     {
         const detail::LockGuard lock(mutex_);
         closing_ = true;
         threads = std::exchange(threads_, {});
     }
-    changed_.notify_all();
+    changed_.wake();  // one of them, who wakes the next
 }
 
 BACKLITE_DECL void DeadlineTimer::arm(std::size_t worker, Steady::time_point deadline,
@@ -26,12 +26,12 @@ BACKLITE_DECL void DeadlineTimer::arm(std::size_t worker, Steady::time_point dea
         entries_[worker] = {deadline, std::move(signal)};
         sooner = deadline < next_;
     }
-    if (sooner) changed_.notify_one();
+    if (sooner) changed_.wake();
 }
 
 BACKLITE_DECL void DeadlineTimer::fire(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept {
     if (enqueue(signal, reason)) {
-        changed_.notify_one();
+        changed_.wake();
     } else {
         signal->fire(reason);
     }
@@ -64,8 +64,13 @@ BACKLITE_DECL void DeadlineTimer::run() noexcept {
             continue;
         }
         const auto cap = std::chrono::duration_cast<Steady::duration>(detail::longest_wait());
-        changed_.wait_for(lock.native(), next_ - now < cap ? next_ - now : cap);
+        const auto pause = next_ - now < cap ? next_ - now : cap;
+        lock.unlock(mutex_);
+        changed_.wait(pause);
+        if (woken_) woken_();
+        lock.lock(mutex_);
     }
+    changed_.wake();  // for the next of them
 }
 
 BACKLITE_DECL void DeadlineTimer::collect_locked(Steady::time_point now) {
@@ -92,7 +97,7 @@ BACKLITE_DECL void DeadlineTimer::fire_first(detail::UniqueLock& lock) noexcept 
         }
     }
     lock.unlock(mutex_);
-    changed_.notify_one();
+    changed_.wake();
     due.signal->fire(due.reason);
     lock.lock(mutex_);
     ++free_;

@@ -18,7 +18,7 @@ BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_s
       owner_(parts.store.join(log_, {parts.config.busy_timeout, {}})),
       watch_(parts.store.watch()),
       runner_(parts.queues, parts.engine, parts.clock, parts.log, parts.config.around),
-      timer_(parts.own, parts.config.num_workers, parts.clock),
+      timer_(parts.own, parts.config.num_workers, parts.clock, [this]() noexcept { heed(); }),
       dispatcher_({parts.config, parts.clock, log_, parts.queues, parts.store, *owner_, pool_, timer_, *watch_,
                    parts.add_counts}),
       observers_(make_observers(parts.config.num_workers)),
@@ -68,7 +68,11 @@ BACKLITE_DECL void Session::end_unwritten() {
     life_.apply(LifeEvent::fatal, run_);
     pool_.hold();
     dispatcher_.abandon();
-    watch_->wake();
+    timer_.wake();
+}
+
+BACKLITE_DECL void Session::heed() noexcept {
+    if (asks_tasks(life_.state(run_)) && !tasks_asked_.exchange(true)) request_hard_stop();
 }
 
 BACKLITE_DECL void Session::WorkerObserver::left() noexcept {
@@ -92,16 +96,10 @@ BACKLITE_DECL auto Session::make_observers(std::size_t workers) -> std::vector<s
 BACKLITE_DECL void Session::watch() noexcept {
     constexpr Duration rest{3};
     bool resting = false;
-    bool hard = false;
     while (!closing_) {
         const bool hinted = !resting && watch_->wait();
         if (resting) watch_->rest(rest);
-        const Lifecycle state = life_.state(run_);
-        if (!hard && asks_tasks(state)) {
-            hard = true;
-            request_hard_stop();
-        }
-        if (state == Lifecycle::orphaned) {
+        if (life_.state(run_) == Lifecycle::orphaned) {
             const std::function<bool()> end = end_orphan_;
             if (end()) return;
         }

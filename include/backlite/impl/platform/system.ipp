@@ -9,6 +9,7 @@
 #include <backlite/impl/platform/linux/process.ipp>
 #include <backlite/impl/platform/linux/shared_memory.ipp>
 #include <backlite/impl/platform/linux/thread.ipp>
+#include <backlite/impl/platform/linux/wakeup.ipp>
 #else
 #error "backlite runs on Linux only; what another system must supply is said in include/backlite/README.md"
 #endif
