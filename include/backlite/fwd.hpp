@@ -14,6 +14,7 @@ class Client;
 class ClientHandle;
 class Clock;
 class Context;
+class Cron;
 class Error;
 class Logger;
 class Outcome;
@@ -28,8 +29,12 @@ class TestClient;
 }
 
 struct ClientConfig;
+struct Every;
 struct QueueConfig;
 struct Retention;
+
+enum class Misfire;
+enum class Overlap;
 
 template <class T>
 class Queue;

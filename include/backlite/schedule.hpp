@@ -41,6 +41,12 @@ public:
     /// runs backwards; an expression that no date matches; a zone that is unknown or whose file is damaged.
     explicit Cron(std::string_view expression, std::string_view zone = "");
 
+    /// A move copies too, so that there is no Cron without times.
+    Cron(const Cron&) = default;
+    /// Takes over the other's times and texts.
+    Cron& operator=(const Cron&) = default;
+    ~Cron() = default;
+
     /// The first time after `time`, never `time` itself. Units: whole seconds.
     /// Errors: ConfigError if there is none before std::chrono::system_clock ends, in the year 2262.
     [[nodiscard]] TimePoint next(TimePoint time) const;

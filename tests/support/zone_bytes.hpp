@@ -2,6 +2,8 @@
 #pragma once
 // Files of time zones, made by tests: TZif as RFC 9636 has it.
 
+#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <string>
 #include <string_view>
@@ -42,20 +44,23 @@ private:
         std::string text = "TZif";
         text += version == '1' ? '\0' : version;
         text.append(15, '\0');
-        for (const std::size_t count : {std::size_t{0}, std::size_t{0}, std::size_t{leap_seconds}, changes.size(),
-                                        changes.size() + 1, std::size_t{4}}) {
+        for (const std::size_t count :
+             {std::size_t{0}, std::size_t{0}, std::size_t{leap_seconds}, changes.size(), types() + 1, std::size_t{4}}) {
             text += number(count, 4);
         }
         return text;
     }
 
-    /// Each change has a time of its own, in order, behind the first one.
+    /// Types are numbered by a byte: changes beyond have those of the first ones again.
+    [[nodiscard]] std::size_t types() const noexcept { return std::min(changes.size(), std::size_t{200}); }
+
+    /// Each change has a type of its own, in order, behind the first one.
     [[nodiscard]] std::string data(int size_of_time) const {
         std::string text;
         for (const Change& change : changes) text += number(static_cast<std::uint64_t>(change.time), size_of_time);
-        for (std::size_t i = 0; i < changes.size(); ++i) text += static_cast<char>(i + 1);
+        for (std::size_t i = 0; i < changes.size(); ++i) text += static_cast<char>(i % types() + 1);
         text += type(first_offset);
-        for (const Change& change : changes) text += type(change.offset);
+        for (std::size_t i = 0; i < types(); ++i) text += type(changes[i].offset);
         text += std::string_view{"XYZ\0", 4};
         text.append(leap_seconds * (static_cast<std::size_t>(size_of_time) + 4), '\0');
         return text;

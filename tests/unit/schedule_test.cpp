@@ -3,6 +3,7 @@
 #include <ratio>
 #include <string>
 #include <type_traits>
+#include <utility>
 #include <variant>
 
 #include <backlite/clock.hpp>
@@ -74,6 +75,8 @@ TEST_CASE("Cron: keeps its text, and equals what was made of the same") {
     copy = Cron{"@hourly"};
     CHECK(cron.next(noon) == noon + 13h);
     CHECK(copy.next(noon) == noon + 1h);
+    const Cron taken = std::move(copy);
+    CHECK(copy == taken);  // NOLINT(bugprone-use-after-move)
 }
 
 TEST_CASE("Cron: what cannot be read is told when it is made") {

@@ -259,19 +259,19 @@ TEST_CASE("Calendar: a rare date costs a few steps, and no expression costs more
         CHECK(steps_of("0 3 1 1 *", zone, start) <= 8);
         CHECK(steps_of("0 0 29 2 *", zone, utc(2096y / 3 / 1)) <= 20);
         CHECK(steps_of("0 0 * 2 1#5", zone, start) <= 60);
-        CHECK(steps_of("0 * * 2 1#5", zone, start) <= 60);
+        CHECK(steps_of("0 */12 * 2 1#5", zone, start) <= 60);
         CHECK(steps_of("0 0 * * 1#5", zone, start) <= 20);
     }
 }
 
-TEST_CASE("Calendar: zones that change their clocks every hour for years are walked through once") {
+TEST_CASE("Calendar: a zone that changes its clocks as often as it may costs no more than ten thousand steps") {
     ZoneBytes file{.first_offset = 0};
-    for (int i = 0; i < 255; ++i) file.changes.push_back({i * 3600, i % 2 == 0 ? 90'000 : -90'000});
+    for (int i = 0; i < 2'000; ++i) file.changes.push_back({i, i % 2 == 0 ? 90'000 : -90'000});
     const Zone zone = file.zone();
     for (const std::string_view expression : {"0 3 * * *", "0 * 1 2 *"}) {
         const Calendar calendar{expression, zone, "Test"};
         sys_seconds time{-100h};
-        for (int i = 0; i < 1'000; ++i) {
+        for (int i = 0; i < 100; ++i) {
             std::size_t steps = 0;
             const auto next = calendar.next(time, steps);
             REQUIRE(next);

@@ -116,6 +116,11 @@ TEST_CASE("Zone: the refusal names the zone and says why") {
     CHECK(contains(refusal(std::string(Zone::largest_file + 1, '\0')), "larger than any zone's"));
     CHECK(contains(refusal(three.bytes() + "x"), "bytes behind its end"));
 
+    ZoneBytes busy;
+    for (int i = 0; i < 2'000; ++i) busy.changes.push_back({i, 60});
+    CHECK_NOTHROW(busy.zone());
+    busy.changes.push_back({2'000, 60});
+    CHECK(contains(refusal(busy.bytes()), "more changes than any zone's"));
     ZoneBytes leaping = three;
     leaping.leap_seconds = 1;
     CHECK(contains(refusal(leaping.bytes()), "leap seconds"));
@@ -237,7 +242,9 @@ TEST_CASE("Zone: names that lead out of the folder are refused") {
           "time zone \"" + std::string(64, 'x') + "\": this is no name of a zone");
 }
 
-TEST_CASE("Zone: the system's own files are read, and the standard library's zones are the same where it has them") {
+TEST_CASE(
+    "Zone: the system's own files are read, and the standard library's zones are the same from now on where it has "
+    "them") {
     std::vector<std::string> missing;
     for (const std::string_view name :
          {"Europe/Berlin", "America/New_York", "Australia/Lord_Howe", "Pacific/Apia", "Africa/Cairo", "Asia/Kolkata",
@@ -248,7 +255,7 @@ TEST_CASE("Zone: the system's own files are read, and the standard library's zon
             CHECK(Zone::find(name).at({}).offset == ours.at({}).offset);
             const auto theirs = Zone::of_library(name);
             if (!theirs) continue;
-            for (sys_seconds time = sys_days{1900y / 1 / 1}; time < sys_days{2150y / 1 / 1}; time += 97h) {
+            for (sys_seconds time = sys_days{2026y / 1 / 1}; time < sys_days{2150y / 1 / 1}; time += 97h) {
                 const auto one = ours.at(time);
                 const auto other = theirs->at(time);
                 if (one.offset != other.offset) FAIL_CHECK("another offset at " << time.time_since_epoch().count());

@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <stdexcept>
+#include <utility>
 
 #include <backlite/base/format.hpp>
 #include <backlite/base/shown.hpp>
@@ -89,6 +90,7 @@ private:
 
     Zone data(const Counts& counts, std::size_t size_of_time) {
         if (counts.size_of_data(size_of_time) > left_.size()) refuse("it is cut short");
+        if (counts.changes > most_changes) refuse("it has more changes than any zone's");
         if (counts.leap_seconds != 0) refuse("it counts leap seconds");
         if (counts.types == 0 || counts.types > 256) refuse("it has no times, or too many of them");
         Zone zone;
@@ -180,20 +182,26 @@ BACKLITE_DECL bool is_zone_name(std::string_view name) noexcept {
     return before != '/' && name.size() <= longest;
 }
 
-BACKLITE_DECL Zone Zone::of_file(std::string_view name) {
-    if (const auto zone = fixed(name)) return *zone;
+/// What it throws says why there is no file, by `error`.
+[[noreturn]] BACKLITE_DECL void refuse_unknown(std::string_view name, int error) {
+    throw ConfigError(detail::format(
+        "time zone \"{}\" is unknown: {}: {}",
+        {detail::shown(name, 64), "it has no file in TZDIR or /usr/share/zoneinfo, which the package tzdata brings",
+         platform::error_text(error)}));
+}
+
+BACKLITE_DECL std::optional<Zone> Zone::in_file(std::string_view name) {
+    if (const auto zone = fixed(name)) return zone;
     if (!is_zone_name(name)) {
         throw ConfigError(detail::format("time zone \"{}\": this is no name of a zone", {detail::shown(name, 64)}));
     }
     const std::optional<std::string> bytes = platform::zone_file(std::string{name}, largest_file + 1);
-    if (!bytes) {
-        const int error = platform::last_error();
-        throw ConfigError(detail::format(
-            "time zone \"{}\" is unknown: {}: {}",
-            {detail::shown(name, 64), "it has no file in TZDIR or /usr/share/zoneinfo, which the package tzdata brings",
-             platform::error_text(error)}));
-    }
-    return read(*bytes, name);
+    return bytes ? std::optional{read(*bytes, name)} : std::nullopt;
+}
+
+BACKLITE_DECL Zone Zone::of_file(std::string_view name) {
+    if (auto zone = in_file(name)) return *std::move(zone);
+    refuse_unknown(name, platform::last_error());
 }
 
 BACKLITE_DECL std::optional<Zone> Zone::of_library(std::string_view name) {
@@ -211,11 +219,12 @@ BACKLITE_DECL std::optional<Zone> Zone::of_library(std::string_view name) {
 }
 
 BACKLITE_DECL Zone Zone::find(std::string_view name) {
-    if (const auto zone = fixed(name)) return *zone;
-    if (is_zone_name(name) && platform::chosen_zone_folder().empty()) {
-        if (const auto zone = of_library(name)) return *zone;
+    if (auto zone = in_file(name)) return *std::move(zone);
+    const int error = platform::last_error();
+    if (platform::chosen_zone_folder().empty()) {
+        if (auto zone = of_library(name)) return *std::move(zone);
     }
-    return of_file(name);
+    refuse_unknown(name, error);
 }
 
 BACKLITE_DECL Stretch Zone::at(std::chrono::sys_seconds time) const {
