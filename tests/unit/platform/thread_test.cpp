@@ -141,4 +141,31 @@ TEST_CASE("ThreadList: scopes of several threads end in any order") {
     CHECK_FALSE(list.has_this_thread());
 }
 
+TEST_CASE("ThreadList: a thread stays listed while others are listed after it, and before") {
+    ThreadList list;
+    const ThreadList::Scope first(list);
+    bool listed = false;
+    bool still = false;
+    std::jthread([&] {
+        const ThreadList::Scope second(list);
+        std::jthread([&] {
+            const ThreadList::Scope third(list);
+            listed = list.has_this_thread();
+        }).join();
+        std::promise<void> seen;
+        std::promise<void> listed_too;
+        std::jthread later([&] {
+            const ThreadList::Scope third(list);
+            listed_too.set_value();
+            seen.get_future().wait();
+        });
+        listed_too.get_future().wait();
+        still = list.has_this_thread();
+        seen.set_value();
+    }).join();
+    CHECK(listed);
+    CHECK(still);
+    CHECK(list.has_this_thread());
+}
+
 }  // namespace
