@@ -2,7 +2,6 @@
 // A hard stop reaches the tasks whatever else the client waits for.
 
 #include <chrono>
-#include <cstdint>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -10,7 +9,6 @@
 #include <string>
 #include <thread>
 #include <utility>
-#include <vector>
 
 #include <nlohmann/json.hpp>
 
@@ -32,7 +30,6 @@ using backlite::Client;
 using backlite::ClientHandle;
 using backlite::Context;
 using backlite::Duration;
-using backlite::TaskStatus;
 namespace detail = backlite::detail;
 namespace store = backlite::store;
 
@@ -47,51 +44,19 @@ bool fires(const std::stop_token& token) {
 }
 
 // SQLite's store, but its watch waits until the gate is open, and no wake-up ends that.
-class DeafStore final : public store::Store {
+class DeafStore final : public store::sqlite::SqliteStore {
 public:
+    using SqliteStore::SqliteStore;
+
     static Gate*& gate() {
         static Gate* gate = nullptr;
         return gate;
     }
     static std::unique_ptr<Store> open(const backlite::ClientConfig& config, const backlite::Clock& clock,
                                        const detail::SafeLogger& log, store::StoreHooks hooks) {
-        return std::make_unique<DeafStore>(store::sqlite::open(config, clock, log, std::move(hooks)));
+        return std::make_unique<DeafStore>(config, clock, log, std::move(hooks));
     }
 
-    explicit DeafStore(std::unique_ptr<Store> inner) : inner_(std::move(inner)) {}
-
-    void install() override { inner_->install(); }
-    void check_tables(const store::Patience& patience) override { inner_->check_tables(patience); }
-    void demand_tables(const store::Patience& patience) override { inner_->demand_tables(patience); }
-    std::unique_ptr<store::Owner> join(const detail::SafeLogger& log, const store::Patience& patience) override {
-        return inner_->join(log, patience);
-    }
-    void add(const store::AddPlan& plan, const store::Patience& patience) override { inner_->add(plan, patience); }
-    void add_within(store::HostConnection connection, const store::AddPlan& plan) override {
-        inner_->add_within(connection, plan);
-    }
-    std::unique_ptr<store::HostTransaction> begin(store::HostConnection connection) override {
-        return inner_->begin(connection);
-    }
-    store::CycleResult cycle(const store::CycleRequest& request, const store::Patience& patience) override {
-        return inner_->cycle(request, patience);
-    }
-    void count(const std::vector<store::Tally>& tallies, const store::Patience& patience) override {
-        inner_->count(tallies, patience);
-    }
-    std::optional<detail::Ms> next_expiry(const store::Patience& patience) override {
-        return inner_->next_expiry(patience);
-    }
-    std::vector<std::pair<std::string, detail::Ms>> strays(const std::vector<store::QueueHead>& heads, int limit,
-                                                           const store::Patience& patience) override {
-        return inner_->strays(heads, limit, patience);
-    }
-    TaskStatus status(const backlite::TaskId& id) override { return inner_->status(id); }
-    backlite::TaskCounts counts(detail::Ms now) override { return inner_->counts(now); }
-    void look() override { inner_->look(); }
-    void look_after_itself(const detail::SafeLogger& tell, std::chrono::steady_clock::time_point now) override {
-        inner_->look_after_itself(tell, now);
-    }
     std::unique_ptr<store::CommitWatch> watch() override {
         struct Deaf final : store::CommitWatch {
             bool active() const noexcept override { return false; }
@@ -105,9 +70,6 @@ public:
         };
         return std::make_unique<Deaf>();
     }
-
-private:
-    const std::unique_ptr<Store> inner_;
 };
 
 TEST_CASE_METHOD(Story, "hard stop: reaches the tasks though the thread that looks for commits hears nothing") {

@@ -39,7 +39,7 @@ namespace sqlite {
 static_assert(OwnerLock::max_workers >= most_workers);
 
 /// Threads: any.
-class SqliteStore final : public Store {
+class SqliteStore : public Store {
 public:
     using Steady = std::chrono::steady_clock;
 
