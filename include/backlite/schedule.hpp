@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include <backlite/clock.hpp>
+#include <backlite/error.hpp>
 #include <backlite/schedule_rules.hpp>
 
 namespace backlite {

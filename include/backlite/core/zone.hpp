@@ -22,7 +22,7 @@ namespace core {
 class Zone {
 public:
     /// No zone's file is as large; real ones have 100 to 4,000 bytes.
-    static constexpr std::size_t largest_file = 256 * 1024;
+    static constexpr std::size_t largest_file = 262'144;
 
     /// And none has as many changes; real ones have at most some 250.
     static constexpr std::size_t most_changes = 2'000;

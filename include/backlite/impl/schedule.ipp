@@ -5,7 +5,6 @@
 #include <backlite/base/format.hpp>
 #include <backlite/core/calendar.hpp>
 #include <backlite/core/recurrence.hpp>
-#include <backlite/error.hpp>
 #include <backlite/schedule.hpp>
 
 namespace backlite {

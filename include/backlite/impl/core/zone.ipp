@@ -191,7 +191,7 @@ BACKLITE_DECL bool is_zone_name(std::string_view name) noexcept {
 }
 
 BACKLITE_DECL std::optional<Zone> Zone::in_file(std::string_view name) {
-    if (const auto zone = fixed(name)) return zone;
+    if (auto zone = fixed(name)) return zone;
     if (!is_zone_name(name)) {
         throw ConfigError(detail::format("time zone \"{}\": this is no name of a zone", {detail::shown(name, 64)}));
     }

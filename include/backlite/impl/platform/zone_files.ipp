@@ -17,7 +17,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace platform {
 
 BACKLITE_DECL std::string chosen_zone_folder() {
-    const char* const folder = std::getenv("TZDIR");
+    const char* const folder = std::getenv("TZDIR");  // NOLINT(concurrency-mt-unsafe): as the contract says
     return folder == nullptr ? std::string{} : std::string{folder};
 }
 
