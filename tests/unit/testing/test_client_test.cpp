@@ -10,9 +10,11 @@
 #include <optional>
 #include <stdexcept>
 #include <string>
+#include <thread>
 #include <utility>
 #include <vector>
 
+#include <SQLiteCpp/Database.h>
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
@@ -523,6 +525,38 @@ TEST_CASE("TestClient: code that takes an Adder or a ClientHandle adds to it") {
     adds(client.client());
     handles(client.client());
     CHECK(client.enqueued<Note>().size() == 2);
+}
+
+TEST_CASE("TestClient: other threads and the host's own transactions add to it while it drains") {
+    TestClient client;
+    int runs = 0;
+    client.register_queue<Note>([&](const Note&) { ++runs; });
+    std::vector<std::thread> adders;
+    for (int i = 0; i < 3; ++i) {
+        adders.emplace_back([handle = client.client()] {
+            for (int n = 0; n < 20; ++n) handle.add(Note{n}).save();
+        });
+    }
+    for (int i = 0; i < 5; ++i) client.drain();
+    for (std::thread& adder : adders) adder.join();
+    SQLite::Database database(client.client().config().database, SQLite::OPEN_READWRITE);
+    Transaction transaction(client.client(), database);
+    client.add(Note{}).tx(transaction).save();
+    transaction.commit();
+    client.drain();
+    CHECK(runs == 61);
+}
+
+TEST_CASE("TestClient: another client on its file hinders neither drain nor drain_until") {
+    TestClient client;
+    client.register_queue<Note>([](const Note&) {});
+    const auto clock = std::make_shared<testing::ManualClock>();
+    Client other{{.database = client.client().config().database, .num_workers = 1, .clock = clock}};
+    other.start();  // it has no queue: one more that lives on the file
+    other.add(Note{}, Note{}).save();
+    CHECK(client.drain().size() == 2);
+    other.add(Note{}).wait(1h).save();
+    CHECK(client.drain_until(client.clock().now() + 7 * 24h).size() == 1);
 }
 
 TEST_CASE("TestClient: two do not disturb each other, and each leaves no file") {

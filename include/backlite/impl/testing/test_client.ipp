@@ -82,7 +82,7 @@ private:
     void need_session();
     void drain_due(Drained& drained);
     /// One transaction, and the task that it claimed. Whether one ran.
-    bool round(Drained& drained, std::size_t made);
+    bool step(Drained& drained, std::size_t made);
     [[nodiscard]] Attempt ended(const detail::AttemptResult& resolved, std::size_t queue, std::int64_t spent);
 
     // constant after construction
@@ -169,12 +169,12 @@ BACKLITE_DECL void TestClient::State::drain_due(Drained& drained) {
     for (bool added = true;;) {
         if (const Duration jump = clocks_.jump(); jump != Duration::zero()) session_->clock_was_set(jump);
         if (added) session_->refresh();  // adds do not tell this session
-        added = round(drained, drained.size() - before);
+        added = step(drained, drained.size() - before);
         if (!added && session_->next_work() != Duration::zero()) return;
     }
 }
 
-BACKLITE_DECL bool TestClient::State::round(Drained& drained, std::size_t made) {
+BACKLITE_DECL bool TestClient::State::step(Drained& drained, std::size_t made) {
     session_->look();
     store::CyclePlan plan = session_->plan();
     const bool too_many = plan.claim.limit > 0 && made >= limit_;
@@ -272,10 +272,10 @@ BACKLITE_DECL void TestClient::each_waiting(const std::string& queue, const Take
             take(TaskId{task.id}, detail::from_ms(task.due), static_cast<int>((std::min)(task.attempts, most)),
                  task.payload);
         } catch (...) {
-            Error error(detail::format("TestClient::enqueued: task {} of queue \"{}\" cannot be read: {}",
-                                       {task.id.str(), queue, detail::current_error()}));
-            error.set_subject(queue, task.id.str());
-            throw error;
+            Error unreadable(detail::format("TestClient::enqueued: task {} of queue \"{}\" cannot be read: {}",
+                                            {task.id.str(), queue, detail::current_error()}));
+            unreadable.set_subject(queue, task.id.str());
+            throw unreadable;
         }
     }
 }

@@ -38,6 +38,8 @@ public:
     /// Begins nothing yet, but prepares the end, so that it works without memory. `file`: which one the connection is
     /// on. Errors: StorageError.
     HostTransaction(SQLite::Database& database, OpenTransactions& open, platform::FileIdentity file);
+    HostTransaction(const HostTransaction&) = delete;
+    HostTransaction& operator=(const HostTransaction&) = delete;
     ~HostTransaction() override;
 
     /// Takes the write lock. `file`: for the message. Blocks for `patience` at most: the connection's own busy timeout
