@@ -30,16 +30,18 @@
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/core/scheduler.hpp>
 #include <backlite/core/task_runner.hpp>
-#include <backlite/store/sqlite/liveness.hpp>
 #include <backlite/platform/process.hpp>
+#include <backlite/schedule.hpp>
 #include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/group_commit.hpp>
+#include <backlite/store/sqlite/liveness.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
 #include <backlite/store/sqlite/schema.hpp>
 #include <backlite/testing/manual_clock.hpp>
 #include <backlite/ui/dashboard.hpp>
 
 #include <backlite_catch.hpp>
+#include <chosen_zones.hpp>
 #include <dashboard_rig.hpp>
 #include <events.hpp>
 #include <harness.hpp>
@@ -48,6 +50,7 @@
 #include <scarce_memory.hpp>
 #include <temp_folder.hpp>
 #include <test_database.hpp>
+#include <zone_bytes.hpp>
 
 // nlohmann_json 3.11 loses an object that it has made when the memory for the value in it is refused.
 extern "C" const char* __lsan_default_suppressions();
@@ -846,6 +849,29 @@ TEST_CASE("out of memory: a dashboard answers as it should or with a 503, and th
         [&](bool) { CHECK(fresh()->handle(backlite_test::get("/health")).status == 200); });
     sweep(
         "entrance", [&] { (void)dashboard->entrance("/tasks"); }, [](bool) {});
+}
+
+// ---- the calendar ---------------------------------------------------------------------------------------------------
+
+TEST_CASE("out of memory: a Cron is made, or is not, and its next time needs none") {
+    const backlite_test::ChosenZones zones;
+    zones.put("Europe/Berlin", backlite_test::ZoneBytes{.rule = "CET-1CEST,M3.5.0,M10.5.0/3"}.bytes());
+    constexpr backlite::TimePoint day = std::chrono::sys_days{std::chrono::year{2026} / 7 / 1};
+    const auto make = [] { return backlite::Cron{"0,30 3 1-15/2,LW JAN-DEC *", "Europe/Berlin"}; };
+    std::optional<backlite::Cron> made;
+    sweep(
+        "Cron",
+        [&] {
+            made.reset();
+            made.emplace(make());
+        },
+        [&](bool worked) {
+            CHECK(made.has_value() == worked);
+            CHECK(make().next(day) == day + 1h);
+        });
+    const backlite::Cron cron = make();
+    sweep(
+        "Cron::next", [&] { static_cast<void>(cron.next(day)); }, [](bool worked) { CHECK(worked); });
 }
 
 }  // namespace scarce_memory_test

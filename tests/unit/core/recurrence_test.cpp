@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: MIT
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <random>
 #include <set>
 #include <string_view>
 #include <vector>
@@ -191,6 +193,51 @@ TEST_CASE("Recurrence: however often somebody looks each slot runs once") {
             next = found.next;
         }
         CHECK(ran == after_start({60s, 120s, 180s, 240s, 300s}));
+    }
+}
+
+/// The same as `due`, by a walk over every slot.
+DueSlots walked(const Recurrence& of, Ms first, Ms now, const MissedRule& rule) {
+    DueSlots found{.next = first};
+    Slots missed;
+    Slots on_time;
+    for (; found.next && *found.next <= now; found.next = of.next(*found.next)) {
+        (now - *found.next > 1s ? missed : on_time).push_back(*found.next);
+    }
+    std::size_t most = missed.size();
+    if (rule.misfire == Misfire::skip) most = 0;
+    if (rule.misfire == Misfire::once) most = std::min<std::size_t>(most, 1);
+    if (rule.misfire == Misfire::all) most = std::min(most, rule.max_missed);
+    found.left_out = missed.size() > most;
+    found.run.assign(missed.end() - static_cast<std::ptrdiff_t>(most), missed.end());
+    found.run.insert(found.run.end(), on_time.begin(), on_time.end());
+    return found;
+}
+
+TEST_CASE("Recurrence: random looks find what a walk over every slot finds, and run no slot twice") {
+    std::mt19937_64 random{20'261'130};
+    for (const std::string_view spec : {"* * * * *", "*/7 * * * * *", "0 3 * * *", "1,2,3 0 */5 * * *", "@every 250ms",
+                                        "@every 61000ms", "* * 3 * * *"}) {
+        const Recurrence of{spec, "+01:00", start};
+        Ms now = start;
+        std::optional<Ms> next = of.next(start);
+        std::set<Ms> ran;
+        for (int look = 0; look < 200; ++look) {
+            // Most looks are close together, some come after a night, and at some the clock was set back.
+            const auto pause = static_cast<std::int64_t>(random() % (look % 20 == 0 ? 40'000'000 : 3'000));
+            now = now + Duration{look % 9 == 0 ? -pause / 3 : pause};
+            const MissedRule rule{.misfire = std::array{Misfire::once, Misfire::all, Misfire::skip}[random() % 3],
+                                  .max_missed = random() % 4};
+            const DueSlots found = of.due(*next, now, rule);
+            const DueSlots wanted = walked(of, *next, now, rule);
+            INFO(spec << ", look " << look);
+            REQUIRE(found.run == wanted.run);
+            REQUIRE(found.left_out == wanted.left_out);
+            REQUIRE(found.next == wanted.next);
+            for (const Ms slot : found.run) REQUIRE(ran.insert(slot).second);
+            next = found.next;
+        }
+        CHECK_FALSE(ran.empty());
     }
 }
 
