@@ -17,6 +17,7 @@
 #include <backlite/base/rows.hpp>
 #include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
+#include <backlite/config.hpp>
 #include <backlite/error.hpp>
 #include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
@@ -54,6 +55,13 @@ public:
         at_ = detail::to_due_ms(time);
         return *this;
     }
+    /// The priority of these tasks, -1000 to 1000, in place of their queues' own: of two due tasks the one of the
+    /// higher priority starts first, but see ClientConfig::ageing. Retries and snoozes keep it. Errors, at `save`:
+    /// ConfigError for another number.
+    [[nodiscard]] AddOp& priority(int priority) & {
+        priority_ = priority;
+        return *this;
+    }
     /// Adds inside the transaction that is open on `database`, a connection to the client's own file. The tasks are in
     /// the file when and if that transaction commits, and as durable as its connection makes it; the client's
     /// dispatcher sees the commit by itself.
@@ -86,6 +94,8 @@ public:
         return std::move(at(time));
     }
     /// As above, in a chain that starts with `add`.
+    [[nodiscard]] AddOp&& priority(int priority) && { return std::move(this->priority(priority)); }
+    /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& tx(SQLite::Database& database) && { return std::move(tx(database)); }
     /// As above, in a chain that starts with `add`.
     template <class Tx>
@@ -98,10 +108,9 @@ public:
     /// Without `tx` they are on disk when it returns: safe from the death of the process, and with Durability::full
     /// from a power cut.
     /// Errors: EncodeError if one of the tasks could not be encoded or is larger than `max_payload`; ConfigError for a
-    /// time that is negative or too far off; UsageError for a second call, and without `tx` on a thread that has a
-    /// Transaction open on the file; Cancelled; BusyError after `busy_timeout`; FullError and StorageError, see
-    /// `added()`; ForkError.
-    /// Blocks until the write is committed.
+    /// time that is negative or too far off, or a priority out of its bounds; UsageError for a second call, and without
+    /// `tx` on a thread that has a Transaction open on the file; Cancelled; BusyError after `busy_timeout`; FullError
+    /// and StorageError, see `added()`; ForkError. Blocks until the write is committed.
     std::vector<TaskId> save();
 
     /// Encodes one more task. An error is kept for `save`; then nothing of this call is added.
@@ -109,7 +118,8 @@ public:
     void push(const T& task) noexcept {
         if (error_) return;
         try {
-            const std::string& queue = detail::queue_config<T>().name;
+            const QueueConfig& config = detail::queue_config<T>();
+            const std::string& queue = config.name;
             std::string payload = detail::encode(task, queue);
             if (payload.size() > target_->max_payload()) {
                 throw EncodeError(
@@ -119,7 +129,7 @@ public:
                     queue);
             }
             if (const auto why = detail::why_unreadable<T>(payload)) target_->tell_unreadable(queue, *why);
-            tasks_.push_back({{}, queue, std::move(payload), detail::type_name<T>()});
+            tasks_.push_back({{}, queue, std::move(payload), detail::type_name<T>(), config.priority});
         } catch (...) {
             error_ = std::current_exception();
         }
@@ -131,6 +141,9 @@ public:
 private:
     [[nodiscard]] std::optional<detail::Ms> due_time(TimePoint now) const;
 
+    /// Errors: ConfigError naming the value and the queue.
+    void set_priority();
+
     /// The rest of the error matters more than the name: without memory for the name the error goes without it.
     void name_queue(Error& error) const noexcept;
 
@@ -139,6 +152,7 @@ private:
     std::exception_ptr error_{};
     std::optional<Duration> wait_{};
     std::optional<detail::Ms> at_{};
+    std::optional<int> priority_{};
     SQLite::Database* database_ = nullptr;
     std::stop_token stop_{};
     bool saved_ = false;

@@ -86,6 +86,10 @@ struct Retention {
     std::optional<RetainData> data{};  ///< nullopt: the payload is not kept
 };
 
+/// The bounds of priorities.
+inline constexpr int least_priority = -1000;
+inline constexpr int most_priority = 1000;
+
 /// Configuration of one queue.
 struct QueueConfig {
     std::string name{};                    ///< required; unique in a client; stored with each task
@@ -94,6 +98,7 @@ struct QueueConfig {
     Backoff backoff{};                     ///< the wait between attempts
     std::optional<Retention> retention{};  ///< nullopt: finished tasks vanish
     int max_crashes = 3;  ///< at least 1: process deaths inside the processor before the task fails for good
+    int priority = 0;     ///< -1000 to 1000, higher first; of tasks that are added without one of their own
 
     /// Errors: ConfigError naming the queue and the value.
     void validate() const;
@@ -157,6 +162,9 @@ struct ClientConfig {
     /// Surrounds each attempt, the first one outermost; none may be empty. A task that fails without an attempt (it has
     /// crashed too often, or is too large) passes none.
     std::vector<Middleware> around{};
+    /// How long a task must have been due to count as one priority higher, so that tasks of low priority do not starve.
+    /// Zero: it never does, and of two due tasks the one of the higher priority always starts first.
+    Duration ageing = std::chrono::seconds{60};
     /// Accepts a file system that is not known to be local. Its locks must reach everybody who uses the file; those of
     /// network file systems do not.
     bool trust_file_system = false;

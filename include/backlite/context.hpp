@@ -67,6 +67,7 @@ public:
         int max_attempts;
         const detail::StopSignal& stop;
         std::optional<std::chrono::steady_clock::time_point> deadline;
+        int priority = 0;
     };
 
     /// For the library, and for tests of processors.
@@ -87,6 +88,9 @@ public:
 
     /// The number of this attempt, from 1: attempts spent before, plus one. A crash or a snooze spends none.
     [[nodiscard]] int attempt() const noexcept { return attempt_.attempt; }
+
+    /// The task's priority: as it was added with, -1000 to 1000, whatever it has gained since by ageing.
+    [[nodiscard]] int priority() const noexcept { return attempt_.priority; }
 
     /// How many attempts the queue allows.
     [[nodiscard]] int max_attempts() const noexcept { return attempt_.max_attempts; }

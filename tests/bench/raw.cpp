@@ -102,8 +102,8 @@ public:
         : begin_(database, "BEGIN IMMEDIATE"),
           commit_(database, "COMMIT"),
           find_(database,
-                "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
-                "WHERE claimed_at IS NULL AND queue = ?1 AND due <= ?2 ORDER BY due LIMIT ?3"),
+                "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_ready WHERE claimed_at IS NULL "
+                "AND hold = 0 AND queue = ?1 AND priority = 0 AND due <= ?2 ORDER BY due LIMIT ?3"),
           read_(database, "SELECT id, claim, attempts, crashes, task FROM backlite_tasks WHERE rowid = ?1"),
           claim_(database,
                  "UPDATE backlite_tasks SET claimed_at = ?2, owner = ?3, claim = claim + 1, lease = 0 "

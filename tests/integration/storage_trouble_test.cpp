@@ -693,7 +693,7 @@ TEST_CASE("fatal: a damaged page, and the running task is asked to stop") {
     {
         Look host(scene.file);
         host.run("CREATE TABLE host (x)");
-        const auto page = host.number("SELECT rootpage FROM sqlite_schema WHERE name = 'backlite_tasks_due'");
+        const auto page = host.number("SELECT rootpage FROM sqlite_schema WHERE name = 'backlite_tasks_ready'");
         const auto size = host.number("PRAGMA page_size");
         host.run("PRAGMA wal_checkpoint(TRUNCATE)");
         overwrite(scene.file, static_cast<off_t>((page - 1) * size), static_cast<std::size_t>(size));

@@ -42,6 +42,7 @@ struct MemoryFile {
         std::int64_t lease = 0;
         std::int64_t attempts = 0;
         std::int64_t crashes = 0;
+        int priority = 0;
 
         [[nodiscard]] backlite::detail::Ms due() const { return (std::max)(created, wait_until.value_or(created)); }
         void release() { claimed_at.reset(), owner.reset(); }
@@ -102,6 +103,7 @@ public:
         const auto owner = plan.starter ? plan.starter(file_.commits - own_) : std::nullopt;
         for (const backlite::detail::NewTask& task : plan.tasks) {
             MemoryFile::Task row{task.id.str(), std::string{task.queue}, task.payload, plan.now, plan.wait_until};
+            row.priority = task.priority;
             if (owner) {
                 row.claimed_at = plan.now;
                 row.owner = owner;
@@ -183,12 +185,18 @@ public:
     }
 
     [[nodiscard]] std::vector<backlite::store::WaitingTask> waiting(const std::string& queue) override {
-        std::vector<backlite::store::WaitingTask> found;
+        std::vector<const MemoryFile::Task*> tasks;
         for (const MemoryFile::Task& task : file_.tasks) {
-            if (task.queue != queue || task.claimed_at) continue;
-            found.push_back({backlite::TaskId::from_text(task.id), task.due(), task.attempts, task.payload});
+            if (task.queue == queue && !task.claimed_at) tasks.push_back(&task);
         }
-        std::stable_sort(found.begin(), found.end(), [](auto& a, auto& b) { return a.due < b.due; });
+        const auto rank = [this](const MemoryFile::Task& task) {
+            return backlite::store::Rank::of(task.priority, task.due(), config_.ageing);
+        };
+        std::stable_sort(tasks.begin(), tasks.end(), [&](auto* a, auto* b) { return rank(*a) < rank(*b); });
+        std::vector<backlite::store::WaitingTask> found;
+        for (const MemoryFile::Task* task : tasks) {
+            found.push_back({backlite::TaskId::from_text(task->id), task->due(), task->attempts, task->payload});
+        }
         return found;
     }
 
@@ -353,7 +361,10 @@ private:
         for (MemoryFile::Task& task : file_.tasks) {
             if (!task.claimed_at && task.due() <= request.now) due.push_back(&task);
         }
-        std::stable_sort(due.begin(), due.end(), [](auto* a, auto* b) { return a->due() < b->due(); });
+        const auto rank = [&](const MemoryFile::Task& task) {
+            return backlite::store::Rank::of(task.priority, task.due(), request.ageing);
+        };
+        std::stable_sort(due.begin(), due.end(), [&](auto* a, auto* b) { return rank(*a) < rank(*b); });
         std::vector<const MemoryFile::Task*> held;
         std::vector<std::pair<QueueHead*, Ms>> for_crashed;
         std::vector<std::pair<QueueHead*, Ms>> for_worker;
@@ -395,6 +406,7 @@ private:
         claimed.attempts = task.attempts;
         claimed.crashes = task.crashes;
         claimed.due = task.due();
+        claimed.priority = task.priority;
         claimed.cost = head.cost;
         if (task.payload.size() > request.max_payload) {
             claimed.oversize = task.payload.size();
@@ -416,11 +428,19 @@ private:
     }
 
     void read_head(QueueHead& head, const std::vector<const MemoryFile::Task*>& held) const {
-        head.due = head.held_due = head.worker_due = backlite::store::never;
+        head.levels.clear();
+        head.due = head.unread = head.held_due = head.worker_due = backlite::store::never;
         for (const MemoryFile::Task& task : file_.tasks) {
             if (task.queue != head.name || task.claimed_at) continue;
             if (std::find(held.begin(), held.end(), &task) != held.end()) continue;
             head.due = (std::min)(head.due, task.due());
+            const auto level = std::find_if(head.levels.begin(), head.levels.end(),
+                                            [&](const auto& each) { return each.priority == task.priority; });
+            if (level == head.levels.end()) {
+                head.levels.push_back({task.priority, task.due()});
+            } else {
+                level->due = (std::min)(level->due, task.due());
+            }
         }
     }
 

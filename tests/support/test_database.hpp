@@ -84,6 +84,8 @@ struct TaskRow {
     std::int64_t claim = 0;
     std::optional<RowTime> claimed_at{};
     std::optional<std::int64_t> owner{};
+    std::int64_t priority = 0;
+    std::int64_t hold = 0;
 };
 
 /// Says what a client on `file` is configured with, where syncing would only cost time.
@@ -120,14 +122,14 @@ public:
     void add(const TaskRow& row) {
         backlite::store::sqlite::Statement insert(
             "INSERT INTO backlite_tasks (id, queue, created_at, wait_until, task, attempts, crashes, claim, "
-            "claimed_at, owner) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
+            "claimed_at, owner, priority, hold) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)");
         backlite::store::sqlite::Statement insert_nameless(
             "INSERT INTO backlite_tasks (id, queue, created_at, wait_until, task, attempts, crashes, claim, "
-            "claimed_at, owner) VALUES (NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)");
+            "claimed_at, owner, priority, hold) VALUES (NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)");
         backlite::store::sqlite::Run(
             connection.handle(), row.id ? insert : insert_nameless,
             {row.id.value_or(""), row.queue, row.created_at, row.wait_until, backlite::store::sqlite::Blob{row.payload},
-             row.attempts, row.crashes, row.claim, row.claimed_at, row.owner})
+             row.attempts, row.crashes, row.claim, row.claimed_at, row.owner, row.priority, row.hold})
             .change();
     }
 

@@ -2,6 +2,7 @@
 #pragma once
 // Plain rows that pass between the storage layer and the rest.
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -24,6 +25,7 @@ struct NewTask {
     std::string_view queue{};  ///< lives as long as the program: the name in the type's configuration
     std::string payload{};
     std::string_view type{};  ///< of the value that it was made from; lives as long as the program
+    int priority = 0;
 };
 
 /// Calls `each(queue, count)` for tasks of the same queue that stand together.
@@ -34,6 +36,10 @@ void for_each_queue(std::span<const NewTask> tasks, Each&& each) {
         each(tasks[first].queue, static_cast<std::int64_t>(next - first));
     }
 }
+
+/// A payload of so many bytes is not written again when only the state of its task changes. Smaller ones fill so few
+/// pages that it does not matter.
+inline constexpr std::size_t large_payload = std::size_t{16} << 10;
 
 /// What names one claim of one task: whoever claims the task again gets another number.
 struct ClaimKey {
@@ -55,6 +61,9 @@ struct ClaimedTask {
     Us cost{};  ///< how long it is expected to run
     std::string payload{};
     std::size_t oversize = 0;  ///< above zero: the payload has this many bytes, too many to be read
+    int priority = 0;
+
+    [[nodiscard]] bool large() const noexcept { return (std::max)(payload.size(), oversize) >= large_payload; }
 };
 
 /// What becomes of a claim.
@@ -80,6 +89,7 @@ struct AttemptResult {
     std::optional<Duration> wait{};  ///< the same: how long after its end, at most
     std::optional<Ms> expires_at{};  ///< kept rows; nullopt: never
     std::string error{};             ///< retry, fail
+    bool large = false;              ///< as ClaimedTask::large says
 };
 
 /// One started client, as `backlite_clients` holds it.

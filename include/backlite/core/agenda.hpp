@@ -6,12 +6,14 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <optional>
 #include <string_view>
 #include <utility>
 #include <vector>
 
 #include <backlite/base/guards.hpp>
 #include <backlite/base/times.hpp>
+#include <backlite/clock.hpp>
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/store/plan.hpp>
 
@@ -72,7 +74,7 @@ public:
     /// Whether a queue is left alone.
     void block(std::size_t queue, bool blocked) noexcept { heads_[queue].blocked = blocked; }
 
-    void note(std::size_t queue, detail::Ms due) { heads_[queue].due = (std::min)(heads_[queue].due, due); }
+    void note(std::size_t queue, detail::Ms due) noexcept { heads_[queue].came(due); }
 
     /// A task of the queue ran that long: a moving average over about eight.
     void measured(std::size_t queue, detail::Us us) {
@@ -82,6 +84,10 @@ public:
 
     /// The queue whose next task is due first; null if no queue has one.
     [[nodiscard]] const store::QueueHead* earliest() const noexcept;
+
+    /// The queue that a claim begins with: of those whose next task is due at `now` the one of the first rank, as far
+    /// as that is known; if none is due, the earliest.
+    [[nodiscard]] const store::QueueHead* next(detail::Ms now, Duration ageing) const noexcept;
 
     /// Earlier than any due time: the dispatcher needs no waking.
     static constexpr detail::Ms nothing = detail::Ms::earliest();

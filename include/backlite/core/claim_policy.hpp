@@ -24,7 +24,7 @@ public:
         : budget_(ahead_per_worker * static_cast<std::int64_t>(workers)) {}
 
     /// What to ask of the storage layer, as far as it is about numbers. The limit is 0 if nothing may be claimed now.
-    /// `head`: the queue whose next task is due first; null if there is none. `worker_wanted`: a task waits for a
+    /// `head`: the queue that the claim begins with; null if there is none. `worker_wanted`: a task waits for a
     /// worker to become free, so nothing is claimed ahead.
     [[nodiscard]] store::ClaimRequest request(const PoolLoad& load, const store::QueueHead* head,
                                               bool worker_wanted) const noexcept;

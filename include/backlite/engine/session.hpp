@@ -84,7 +84,7 @@ public:
     /// be. True must be followed by `hand_over` or `keep_no_longer`; until then the session does not end. REQUIRES:
     /// to be asked by AddPlan::starter.
     [[nodiscard]] bool keep_worker(std::string_view queue, detail::Ms now, std::uint64_t foreign_commits);
-    void hand_over(TaskId id, std::string_view queue, detail::Ms now, std::string payload);
+    void hand_over(TaskId id, std::string_view queue, int priority, detail::Ms now, std::string payload);
     void keep_no_longer() { pool_.cancel_reservation(); }
     [[nodiscard]] std::int64_t owner() const noexcept { return owner_->number(); }
 

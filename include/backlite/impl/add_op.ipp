@@ -15,6 +15,7 @@ BACKLITE_DECL std::vector<TaskId> AddOp::save() {
     const TimePoint called = target_->clock().now();
     const detail::Ms now = detail::to_ms(called);
     const std::optional<detail::Ms> wait_until = due_time(called);
+    set_priority();
     if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
     if (tasks_.empty()) return {};
     std::vector<TaskId> ids;
@@ -48,6 +49,16 @@ BACKLITE_DECL std::optional<detail::Ms> AddOp::due_time(TimePoint now) const {
                            {at_->count()}));
     }
     return at_;
+}
+
+BACKLITE_DECL void AddOp::set_priority() {
+    if (!priority_) return;
+    if (*priority_ < least_priority || *priority_ > most_priority) {
+        throw ConfigError(detail::format(
+            "queue \"{}\": AddOp::priority is {}, must be {} to {}",
+            {tasks_.empty() ? std::string_view{} : tasks_.front().queue, *priority_, least_priority, most_priority}));
+    }
+    for (detail::NewTask& task : tasks_) task.priority = *priority_;
 }
 
 BACKLITE_DECL void AddOp::name_queue(Error& error) const noexcept {

@@ -78,6 +78,10 @@ BACKLITE_DECL void QueueConfig::validate() const {
         throw ConfigError(
             detail::format("queue \"{}\": retention is negative: {} ms", {name, retention->duration.count()}));
     }
+    if (priority < least_priority || priority > most_priority) {
+        throw ConfigError(detail::format("queue \"{}\": priority is {}, must be {} to {}",
+                                         {name, priority, least_priority, most_priority}));
+    }
     backoff.validate(name);
 }
 

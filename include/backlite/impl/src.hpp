@@ -57,6 +57,7 @@
 #include <backlite/impl/platform/thread.ipp>
 #include <backlite/impl/platform/zone_files.ipp>
 #include <backlite/impl/schedule.ipp>
+#include <backlite/impl/store/plan.ipp>
 #include <backlite/impl/store/sqlite/add_statements.ipp>
 #include <backlite/impl/store/sqlite/claims.ipp>
 #include <backlite/impl/store/sqlite/commit_window.ipp>
@@ -73,6 +74,7 @@
 #include <backlite/impl/store/sqlite/operation.ipp>
 #include <backlite/impl/store/sqlite/owner_lock.ipp>
 #include <backlite/impl/store/sqlite/schema.ipp>
+#include <backlite/impl/store/sqlite/slack.ipp>
 #include <backlite/impl/store/sqlite/sqlite_store.ipp>
 #include <backlite/impl/store/sqlite/statement.ipp>
 #include <backlite/impl/store/sqlite/statistics.ipp>

@@ -2,6 +2,8 @@
 #pragma once
 // What one cycle of the dispatcher asks of the store, and what it is told.
 
+#include <algorithm>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -14,6 +16,7 @@
 #include <backlite/base/setback.hpp>
 #include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
+#include <backlite/config.hpp>
 #include <backlite/error.hpp>
 #include <backlite/id.hpp>
 #include <backlite/store/admission.hpp>
@@ -25,22 +28,66 @@ namespace store {
 /// No time: later than any due time.
 inline constexpr detail::Ms never = detail::Ms::latest();
 
+/// The place of a task in the order of the claims: the lower, the sooner. By effective priority, which rises by one for
+/// each `ageing` that a task has been due; where that is zero, by priority. Tasks of one priority are in the order of
+/// their due times.
+struct Rank {
+    std::int64_t first = 0;
+    detail::Ms due{};
+
+    [[nodiscard]] static Rank of(std::int64_t priority, detail::Ms due, Duration ageing) noexcept;
+
+    friend auto operator<=>(const Rank&, const Rank&) noexcept = default;
+};
+
+/// Priorities beyond the bounds, which other programs may have written, count as the bound.
+[[nodiscard]] constexpr int bounded_priority(std::int64_t priority) noexcept {
+    return static_cast<int>((std::clamp)(priority, std::int64_t{least_priority}, std::int64_t{most_priority}));
+}
+
+/// The unclaimed tasks of one priority in a queue.
+struct Level {
+    std::int64_t priority = 0;  ///< as the rows say
+    detail::Ms due = never;     ///< of the oldest
+};
+
 /// One registered queue, and the due time of its oldest unclaimed task as far as this client knows it. Known too early,
 /// it costs a look; it must never be known too late.
 struct QueueHead {
     std::string_view name{};  ///< the queue's own; lives as long as the registry
     int max_crashes = 1;
+    int priority = 0;   ///< of its tasks, unless they were added with another
     detail::Us cost{};  ///< how long one of its tasks is expected to run
     detail::Ms due = never;
+    /// The same for each priority, as the last look found it.
+    std::vector<Level> levels{};
+    detail::Ms unread = never;  ///< the same of tasks that have come since, whose priority nobody has noted
     /// The same for tasks that the crash rules left in the file, which `due` passes over: those that wait until nothing
     /// runs that has crashed a process, and crashed ones that wait for a free worker.
     detail::Ms held_due = never;
     detail::Ms worker_due = never;
     bool blocked = false;  ///< so many of its rows were refused that it is left alone for a while
+
+    /// A task of the queue is due at `time`.
+    void came(detail::Ms time) noexcept {
+        due = (std::min)(due, time);
+        unread = (std::min)(unread, time);
+    }
+
+    /// Whether `levels` tell of all that is due at `now`.
+    [[nodiscard]] bool levels_known(detail::Ms now) const noexcept {
+        return unread > now &&
+               std::any_of(levels.begin(), levels.end(), [this](const Level& level) { return level.due <= due; });
+    }
 };
+
+/// The place of a queue's first task that is due at `now`. What came since the last look is taken to have the queue's
+/// own priority. nullopt if none is due.
+[[nodiscard]] std::optional<Rank> first_rank(const QueueHead& head, detail::Ms now, Duration ageing) noexcept;
 
 struct ClaimRequest {
     detail::Ms now{};
+    Duration ageing{};  ///< see Rank
     std::int64_t owner = 0;
     std::size_t limit = 0;
     Neighbours beside{};  ///< as many of the tasks claimed would start at once as workers are free
@@ -60,7 +107,7 @@ struct RefusedClaim {
 };
 
 struct ClaimResult {
-    std::vector<detail::ClaimedTask> tasks{};  ///< oldest due first
+    std::vector<detail::ClaimedTask> tasks{};  ///< in the order of their ranks
     std::vector<RefusedClaim> refused{};
     std::size_t left_bytes = 0;  ///< the payload of a due task that is too large to be claimed ahead; 0: none
 };
@@ -147,3 +194,7 @@ struct FileState {
 }  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/store/plan.ipp>
+#endif

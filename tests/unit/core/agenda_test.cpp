@@ -177,6 +177,47 @@ TEST_CASE("Agenda: a note brings a queue forward, never back") {
     CHECK(shop.of(1) == Ms{700});
 }
 
+TEST_CASE("Agenda: a claim begins with the queue whose due task has the first rank, not with the oldest") {
+    Shop shop;
+    std::vector<QueueHead> heads = shop.due.heads();
+    heads[0].due = Ms{1000};
+    heads[0].levels = {{0, Ms{1000}}};
+    heads[1].due = Ms{2000};
+    heads[1].levels = {{5, Ms{2000}}};
+    shop.due.set(heads);
+    using namespace std::chrono_literals;
+    CHECK(shop.due.earliest()->name == "mail");
+    CHECK(shop.due.next(Ms{500}, 1s)->name == "mail");
+    CHECK(shop.due.next(Ms{1999}, 1s)->name == "mail");
+    CHECK(shop.due.next(Ms{2000}, 1s)->name == "print");
+    CHECK(shop.due.next(Ms{2000}, 100ms)->name == "mail");
+    CHECK(shop.due.next(Ms{2000}, 0s)->name == "print");
+    shop.due.block(1, true);
+    CHECK(shop.due.next(Ms{2000}, 0s)->name == "mail");
+}
+
+TEST_CASE("Agenda: what came since a look at the file is known to have no known priority") {
+    Shop shop;
+    std::vector<QueueHead> heads = shop.due.heads();
+    heads[0].due = Ms{100};
+    heads[0].levels = {{0, Ms{100}}};
+    const auto fresh = [&] { shop.due.set(heads); };
+    const auto known = [&] { return shop.due.heads()[0].levels_known(Ms{1000}); };
+    fresh();
+    CHECK(known());
+    (void)shop.due.lower("mail", Ms{300});
+    shop.due.merge();
+    CHECK_FALSE(known());
+    fresh();
+    shop.due.note(0, Ms{300});
+    CHECK_FALSE(known());
+    heads[0].held_due = Ms{300};
+    fresh();
+    CHECK(known());
+    shop.due.release_held(false, false);
+    CHECK_FALSE(known());
+}
+
 TEST_CASE("Agenda: a queue that was never measured counts as slow") {
     const Shop shop;
     CHECK(shop.due.heads()[0].cost == Agenda::unmeasured);

@@ -92,8 +92,10 @@ public:
     }
 
     template <class T>
-    TaskId add(SteppedClient& to, const std::string& text, std::optional<Duration> wait = std::nullopt) {
+    TaskId add(SteppedClient& to, const std::string& text, std::optional<Duration> wait = std::nullopt,
+               int priority = 0) {
         std::vector<detail::NewTask> tasks{task<T>(text)};
+        tasks.front().priority = priority;
         const Ms now = detail::to_ms(clock.now());
         to.store().add({.tasks = tasks, .now = now, .wait_until = wait ? std::optional{now + *wait} : std::nullopt},
                        patience);
@@ -152,6 +154,35 @@ TEST_CASE("Store: what is due runs in the order of its time, over all queues, an
     town.add<Note>(*other, "from elsewhere");
     town.work(*client);
     CHECK(town.processed == Texts{"first", "second", "soon", "later", "from elsewhere"});
+}
+
+TEST_CASE("Store: of what is due the higher priority runs first, and each minute of waiting is a level") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    town.add<Note>(*client, "old", {}, -2);
+    town.clock.advance(119s);
+    town.add<Note>(*client, "usual");
+    town.add<Letter>(*client, "high", {}, 5);
+    town.clock.advance(2s);
+    town.add<Letter>(*client, "too late");
+    town.work(*client);
+    CHECK(town.processed == Texts{"high", "usual", "old", "too late"});
+    client->stop();
+}
+
+TEST_CASE("Store: waiting tasks are told in the order in which they would be claimed") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    const TaskId later = town.add<Note>(*client, "later", 10s);
+    const TaskId low = town.add<Note>(*client, "low", {}, -1);
+    const TaskId usual = town.add<Note>(*client, "usual");
+    const TaskId high = town.add<Note>(*client, "high", 2s, 1);
+    std::vector<TaskId> ids;
+    for (const store::WaitingTask& task : client->store().waiting("notes")) ids.push_back(task.id);
+    CHECK(ids == std::vector{high, usual, later, low});
+    client->stop();
 }
 
 TEST_CASE("Store: a failed attempt waits for its backoff, and the last one is kept with payload and error") {

@@ -32,14 +32,14 @@ BACKLITE_DECL void Agenda::merge() {
     interest_ = nothing;
     if (std::exchange(earliest_lowered_, store::never) == store::never) return;
     for (std::size_t i = 0; i < heads_.size(); ++i) {
-        heads_[i].due = (std::min)(heads_[i].due, std::exchange(lowered_[i], store::never));
+        heads_[i].came(std::exchange(lowered_[i], store::never));
     }
 }
 
 BACKLITE_DECL void Agenda::release_held(bool crashed_running, bool worker_free) noexcept {
     for (store::QueueHead& head : heads_) {
-        if (!crashed_running) head.due = (std::min)(head.due, std::exchange(head.held_due, store::never));
-        if (worker_free) head.due = (std::min)(head.due, std::exchange(head.worker_due, store::never));
+        if (!crashed_running) head.came(std::exchange(head.held_due, store::never));
+        if (worker_free) head.came(std::exchange(head.worker_due, store::never));
     }
 }
 
@@ -50,6 +50,18 @@ BACKLITE_DECL const store::QueueHead* Agenda::earliest() const noexcept {
         if (first == nullptr || head.due < first->due) first = &head;
     }
     return first;
+}
+
+BACKLITE_DECL const store::QueueHead* Agenda::next(detail::Ms now, Duration ageing) const noexcept {
+    const store::QueueHead* next = nullptr;
+    std::optional<store::Rank> first;
+    for (const store::QueueHead& head : heads_) {
+        const auto rank = head.blocked ? std::nullopt : store::first_rank(head, now, ageing);
+        if (!rank || (first && *first <= *rank)) continue;
+        first = rank;
+        next = &head;
+    }
+    return next == nullptr ? earliest() : next;
 }
 
 }  // namespace core

@@ -26,7 +26,8 @@ BACKLITE_DECL std::size_t QueueRegistry::find(std::string_view name) const noexc
 BACKLITE_DECL std::vector<store::QueueHead> QueueRegistry::heads() const {
     std::vector<store::QueueHead> heads;
     for (const auto& queue : queues_) {
-        heads.push_back({.name = queue->config().name, .max_crashes = queue->config().max_crashes});
+        const QueueConfig& config = queue->config();
+        heads.push_back({.name = config.name, .max_crashes = config.max_crashes, .priority = config.priority});
     }
     return heads;
 }

@@ -53,7 +53,7 @@ BACKLITE_DECL void Scheduler::measure(std::size_t from) {
 BACKLITE_DECL void Scheduler::give_back(detail::ClaimedTask task) {
     tell_(LogLevel::debug, "task given back",
           {{"id", task.id.str()}, {"queue", queues_[task.queue].config().name}, {"reason", "not started"}});
-    detail::AttemptResult release{.id = std::move(task.id), .claim = task.claim};
+    detail::AttemptResult release{.id = std::move(task.id), .claim = task.claim, .large = task.large()};
     outcomes_.push_back({std::move(release), task.queue, task.due});
 }
 
@@ -104,7 +104,8 @@ BACKLITE_DECL store::CyclePlan Scheduler::plan(Inputs in, const Moment& now) {
     plan.lapse = ownerless_ && *ownerless_ <= plan.lapse_until && !apart_.waits(SetApart::Step::lapse, now.real);
     const store::QueueHead* head = agenda_.earliest();
     if (head == nullptr || head->due > wall) return plan;
-    plan.claim = claims_.request(in.load, head, agenda_.worker_wanted());
+    plan.claim = claims_.request(in.load, agenda_.next(wall, config_.ageing), agenda_.worker_wanted());
+    plan.claim.ageing = config_.ageing;
     plan.claim.owner = in.owner;
     plan.claim.max_payload = config_.max_payload;
     plan.claim.leave = apart_.left();
@@ -234,7 +235,8 @@ BACKLITE_DECL auto Scheduler::wake_time(const PoolLoad& load, bool others_known,
     unless_refused(SetApart::Step::jump, mend_at(now.wall_ms()));
     if (ownerless_) unless_refused(SetApart::Step::lapse, now.by_wall(*ownerless_ + config_.release_after));
     const store::QueueHead* head = agenda_.earliest();
-    if (claims_.request(load, head, agenda_.worker_wanted()).limit > 0) {
+    const store::QueueHead* next = agenda_.next(now.wall_ms(), config_.ageing);
+    if (claims_.request(load, next, agenda_.worker_wanted()).limit > 0) {
         interest = head == nullptr ? store::never : head->due;
         if (head != nullptr) at_most(now.by_wall(head->due));
     }

@@ -22,6 +22,7 @@ BACKLITE_DECL void TaskRunner::run(const detail::ClaimedTask& task, const std::s
     const detail::QueueBase& queue = queues_[task.queue];
     Attempt attempt{task, queue.config(), attempt_number(task), resolved, clock_.steady_now()};
     resolved.claim = task.claim;
+    resolved.large = task.large();
     resolved.executed_at = detail::to_ms(clock_.now());
     try {
         run(attempt, queue, signal, observer);
@@ -83,7 +84,7 @@ BACKLITE_DECL void TaskRunner::process(Attempt& attempt, const detail::QueueBase
                 observer.timing(*deadline, signal);
             }
             Context context({engine_, attempt.task.id, attempt.config.name, attempt.number, attempt.config.max_attempts,
-                             *signal, deadline});
+                             *signal, deadline, attempt.task.priority});
             outcome.emplace(code.run(context));
         });
         measure(attempt);
@@ -135,7 +136,8 @@ BACKLITE_DECL void TaskRunner::wait_for_memory(Attempt& attempt) noexcept {
                                              .resolution = detail::RowChange::release,
                                              .executed_at = attempt.resolved.executed_at,
                                              .wait_until = detail::to_ms(clock_.now()) + wait,
-                                             .wait = wait};
+                                             .wait = wait,
+                                             .large = attempt.task.large()};
     log_(LogLevel::warning, "no memory to begin a task: it is tried again",
          {{"id", attempt.task.id.str()}, {"queue", attempt.config.name}, {"wait_ms", wait.count()}});
 }

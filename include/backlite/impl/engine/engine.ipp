@@ -317,7 +317,7 @@ BACKLITE_DECL void Engine::Adding::committed() {
     if (!counts_ && engine_.add_counts_.untold()) session->dispatcher().uncounted();
     if (std::exchange(worker_kept_, false)) {
         detail::NewTask& task = tasks_.front();
-        return session->hand_over(std::move(id_), task.queue, now_, std::move(task.payload));
+        return session->hand_over(std::move(id_), task.queue, task.priority, now_, std::move(task.payload));
     }
     const detail::Ms due = wait_until_ ? (std::max)(*wait_until_, now_) : now_;
     std::string_view last{};

@@ -41,12 +41,14 @@ BACKLITE_DECL bool Session::keep_worker(std::string_view queue, detail::Ms now, 
     return true;
 }
 
-BACKLITE_DECL void Session::hand_over(TaskId id, std::string_view queue, detail::Ms now, std::string payload) {
+BACKLITE_DECL void Session::hand_over(TaskId id, std::string_view queue, int priority, detail::Ms now,
+                                      std::string payload) {
     detail::ClaimedTask task;
     task.id = std::move(id);
     task.queue = queues_.find(queue);
     task.claim = 1;
     task.due = now;
+    task.priority = priority;
     task.payload = std::move(payload);
     pool_.offer_reserved(std::move(task));
 }

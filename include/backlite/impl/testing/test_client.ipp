@@ -199,6 +199,7 @@ BACKLITE_DECL Attempt TestClient::State::perform(detail::ClaimedTask task, StopR
     const detail::Ms now = detail::to_ms(clock_->now());
     task.id = ids_.next(now);
     task.due = now;
+    task.priority = engine().queues()[task.queue].config().priority;
     const auto signal = std::make_shared<detail::StopSignal>();
     if (stop != StopReason::none) signal->fire(stop);
     core::TaskRunner runner(engine().queues(), weak_engine_of(client_), *clock_, tell_, client_.config().around);

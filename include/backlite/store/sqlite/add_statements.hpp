@@ -15,6 +15,7 @@
 #include <backlite/error.hpp>
 #include <backlite/store/sqlite/claims.hpp>
 #include <backlite/store/sqlite/schema.hpp>
+#include <backlite/store/sqlite/slack.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 #include <backlite/store/sqlite/statistics.hpp>
 
@@ -35,7 +36,8 @@ private:
     Handle db_;
     // `main.`, as in all that runs on a host's connection: it may have temporary tables of the same names.
     Statement insert_{
-        "INSERT INTO main.backlite_tasks (id, created_at, queue, task, wait_until) VALUES (?1, ?2, ?3, ?4, ?5)"};
+        "INSERT INTO main.backlite_tasks (id, created_at, queue, task, wait_until, priority, slack) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"};
 };
 
 /// Inserts tasks in the transaction of the host that is open on its connection: all of them or none, and nothing of it

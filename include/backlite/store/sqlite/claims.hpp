@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
 // SQL that finds due tasks, for `Transitions` to claim them. The cost of a claim depends on the rows claimed and on the
-// queues that have due rows, not on what else is in the table.
+// queues and priorities that have due rows, not on what else is in the table.
 
 #include <algorithm>
 #include <cstddef>
@@ -34,8 +34,8 @@ public:
     Claims(sqlite3* db, Transitions& transitions) noexcept : db_{db}, transitions_(transitions) {}
 
     /// Reads the heads anew. `heads` is sorted by name.
-    /// A loose index scan: one step per queue present, and no more steps than there are heads; if other queues use
-    /// those up, the remaining heads are looked at one by one.
+    /// A loose index scan: one search per queue present, and no more of them than there are heads; if other queues use
+    /// those up, the remaining heads are looked at one by one. And one search per priority in each of these queues.
     void read_heads(std::span<store::QueueHead> heads);
 
     /// Queues without a head in which tasks wait, and since when or until when; those among the first `limit` queues in
@@ -43,8 +43,9 @@ public:
     [[nodiscard]] std::vector<std::pair<std::string, detail::Ms>> strays(std::span<const store::QueueHead> heads,
                                                                          int limit);
 
-    /// Claims up to `limit` due tasks, oldest due first over all queues, each under a new claim number, and brings the
-    /// heads of the queues it looked at up to date. `apart`: a row that is refused is left, and named in the result.
+    /// Claims up to `limit` due tasks, in the order of their ranks over all queues, each under a new claim number, and
+    /// brings the heads of the queues it looked at up to date. `apart`: a row that is refused is left, and named in the
+    /// result.
     /// REQUIRES: inside a write transaction.
     /// Errors: StorageError; the caller rolls back. CorruptError if the index contradicts the table.
     store::ClaimResult claim(store::ClaimRequest request, std::span<store::QueueHead> heads,
@@ -54,19 +55,27 @@ private:
     enum class Taken { yes, waits_for_crashed, waits_for_worker, left, too_much };
     using Rows = std::vector<std::int64_t>;  // sorted; tasks that have crashed a process, or are refused: there are few
     static constexpr std::size_t most_refused = 100;
-    static constexpr std::int64_t most_claims = (std::numeric_limits<std::int64_t>::max)();
+    static constexpr std::int64_t least_number = detail::least_number;
+    static constexpr std::int64_t most_number = detail::most_number;
 
     static bool contains(const Rows& rows, std::int64_t row) {
         const auto place = std::lower_bound(rows.begin(), rows.end(), row);
         return place != rows.end() && *place == row;
     }
 
-    struct Candidate {
-        detail::Ms due{};
-        std::int64_t row = 0;  ///< valid inside this transaction only
+    /// The due tasks of one priority in a queue.
+    struct Source {
+        store::Rank first{};
         std::size_t queue = 0;
+        std::size_t level = 0;  ///< index in the queue's head
+    };
+
+    struct Candidate {
+        store::Rank rank{};
+        std::int64_t row = 0;  ///< valid inside this transaction only
+        Source source{};
         friend bool operator<(const Candidate& a, const Candidate& b) noexcept {
-            return std::pair{a.due, a.row} < std::pair{b.due, b.row};
+            return std::pair{a.rank, a.row} < std::pair{b.rank, b.row};
         }
     };
 
@@ -76,41 +85,45 @@ private:
         Taken taken{};
     };
 
-    /// The `limit` oldest due rows, from the index alone. A heap keeps the best so far, newest on top; a queue is
-    /// read until its rows are no better than that.
-    std::vector<Candidate> find(detail::Ms now, std::size_t limit, std::span<const store::QueueHead> heads,
-                                std::vector<std::size_t>& looked_at);
+    /// The first `limit` due rows, from the index alone. A heap keeps the best so far, the last on top; the tasks of a
+    /// queue and priority are read until they are no better than that.
+    std::vector<Candidate> find(const store::ClaimRequest& request, std::size_t limit,
+                                std::span<store::QueueHead> heads, std::vector<Source>& looked_at);
 
     /// Claims one row, unless the crash rules say that it must wait, or it is more than may be claimed ahead.
     Taken take(const Candidate& candidate, store::ClaimRequest& request, std::span<const store::QueueHead> heads,
                Isolation* apart, store::ClaimResult& result);
 
-    void read_head(store::QueueHead& head) {
-        Run run(db_, head_, {head.name});
-        head.due = run.step() ? run.time(0) : never;
-    }
+    /// Reads the levels of a queue anew. `lowest`: what is known of them already.
+    void read_levels(store::QueueHead& head, const store::Level& lowest = {});
 
-    void read_head_behind(store::QueueHead& head, const Rows& held);
+    /// Reads the first task of a level that is not `held`.
+    void read_level_behind(const store::QueueHead& head, store::Level& level, const Rows& held);
 
     Handle db_;
     Transitions& transitions_;
-    // The bound on due leaves out what is no number, as a damaged file may hold it: taken for 0 it would be due for
-    // ever, and never be found by a claim.
+    // The upper bounds leave out what is no number, as a damaged file may hold it: taken for 0 it would be due for
+    // ever, and never be found by a claim. Two loops, over queues and over the priorities of each: for `(queue,
+    // priority) >
+    // (?1, ?2)` SQLite would go through all rows of a queue.
     Statement next_queue_{
-        "SELECT queue, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
-        "WHERE claimed_at IS NULL AND queue > ?1 AND due <= 9223372036854775807 ORDER BY queue, due LIMIT 1"};
-    Statement head_{
-        "SELECT due FROM backlite_tasks INDEXED BY backlite_tasks_due "
-        "WHERE claimed_at IS NULL AND queue = ?1 AND due <= 9223372036854775807 ORDER BY due LIMIT 1"};
-    Statement head_behind_{
-        "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
-        "WHERE claimed_at IS NULL AND queue = ?1 AND due <= 9223372036854775807 ORDER BY due"};
+        "SELECT queue, priority, due FROM backlite_tasks INDEXED BY backlite_tasks_ready "
+        "WHERE claimed_at IS NULL AND hold = 0 AND queue > ?1 AND priority <= 9223372036854775807 "
+        "AND due <= 9223372036854775807 ORDER BY queue, priority, due LIMIT 1"};
+    Statement next_level_{
+        "SELECT priority, due FROM backlite_tasks INDEXED BY backlite_tasks_ready "
+        "WHERE claimed_at IS NULL AND hold = 0 AND queue = ?1 AND priority BETWEEN ?2 AND 9223372036854775807 "
+        "AND due <= 9223372036854775807 ORDER BY priority, due LIMIT 1"};
+    Statement level_behind_{
+        "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_ready "
+        "WHERE claimed_at IS NULL AND hold = 0 AND queue = ?1 AND priority = ?2 AND due <= 9223372036854775807 "
+        "ORDER BY due"};
     Statement candidates_{
-        "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_due "
-        "WHERE claimed_at IS NULL AND queue = ?1 AND due <= ?2 ORDER BY due"};
+        "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_ready "
+        "WHERE claimed_at IS NULL AND hold = 0 AND queue = ?1 AND priority = ?2 AND due <= ?3 ORDER BY due"};
     Statement read_row_{
         "SELECT id, claim, attempts, crashes, length(task), CASE WHEN length(task) <= ?2 THEN task END "
-        "FROM backlite_tasks WHERE rowid = ?1 AND claimed_at IS NULL"};
+        "FROM backlite_tasks WHERE rowid = ?1 AND claimed_at IS NULL AND hold = 0"};
 };
 
 }  // namespace sqlite

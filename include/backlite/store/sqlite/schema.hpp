@@ -22,13 +22,13 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
 
-/// The schema of a database file. Version 0: none of our tables. Version 1: what Go backlite v0.6 makes.
-/// Version 2: this library's, made from version 1 by adding columns, indexes and tables of our own, so that Go programs
-/// and plain SQL that name only the columns of version 1 go on working. Version 3: one table more, for statistics.
-/// Version 4: an index of the failed tasks that are kept.
+/// The schema of a database file. Version 0: none of our tables. Version 1: what Go backlite v0.6 makes. Versions 2 to
+/// 4 were those of development revisions, and are refused. Version 5: this library's, made from version 1 by adding
+/// columns, indexes and tables of our own, so that Go programs and plain SQL that name only the columns of version 1 go
+/// on working. Until release 1.0 the step from 1 to 5 may be edited, each time under a new number; afterwards never.
 class Schema {
 public:
-    static constexpr std::int64_t current = 4;
+    static constexpr std::int64_t current = 5;
 
     /// The oldest library that may write to the current schema: 0.1.0.
     static constexpr int oldest_writer = 1'000;
@@ -44,7 +44,7 @@ public:
 
     /// Errors: StorageError if the file needs a newer library, or cannot be read.
     static void check_writer(Connection& connection) {
-        if (has_table(connection.handle(), "backlite_meta")) check_writer(connection.handle(), connection.file());
+        if (version(connection) > of_go) check_writer(connection.handle(), connection.file());
     }
 
     /// The same on any connection to `file`, which has our tables. Inside a write transaction the answer holds until
@@ -62,26 +62,35 @@ private:
         std::string_view type;
     };
 
+    static constexpr std::int64_t of_go = 1;
+    static constexpr std::int64_t first = 5;  ///< the first version of this library that is brought up to date
+
+    /// Errors: StorageError for a file of a development revision.
     static std::int64_t version(sqlite3* db, std::string_view file);
 
     static bool has_table(sqlite3* db, std::string_view name);
 
     static void migrate(Connection& connection);
 
-    /// The statements of Go backlite v0.6, which it runs at each install too.
-    static void to_version_1(sqlite3* db);
+    /// The tables of Go backlite v0.6, which makes them at each install too.
+    static void make_tables_of_go(sqlite3* db);
 
-    /// due: when a task may start. owner: the started client that holds the claim. claim: raised by each claim.
-    /// lease: raised as a sign of life. crashes: process deaths inside the processor. error: of the last failed
-    /// attempt.
-    static void to_version_2(sqlite3* db);
+    /// What those get besides. Of an unfinished task: due: when it may start. owner: the started client that holds the
+    /// claim. claim: raised by each claim. lease: raised as a sign of life. crashes: process deaths inside the
+    /// processor. error: of the last failed attempt. priority: higher first. hold: 0, or the sum of the reasons why it
+    /// may not be claimed yet: 1 for its partition's turn, 2 by hand, 256 for each unfinished parent. unique_key and
+    /// partition: NULL, or what it counts by. flags: what its outcome has to do besides. slack: see Transitions.
+    /// Of a finished one: kind: NULL, or what it ended as where `error` does not say it: 1 cancelled, 2 discarded,
+    /// 3 crashed, 4 unreadable, 5 expired. result: what its processor returned. host and pid: of its last attempt.
+    static void change_tables(sqlite3* db);
 
-    /// start and span are minutes, since the epoch and long; the rest is as in Tally.
-    static void to_version_3(sqlite3* db);
-
-    /// Failed tasks by the end of their last attempt. What succeeded is not in it, so that keeping it costs nothing
-    /// more.
-    static void to_version_4(sqlite3* db);
+    /// The tables that Go has not. What few tasks have stands in one of those, and costs the others nothing.
+    /// backlite_stats: start and span are minutes, since the epoch and long; the rest is as in Tally. backlite_queues:
+    /// what forbids or limits a whole queue. backlite_details: expiry and metadata. backlite_edges: which task waits
+    /// for which. backlite_cancels: asked of a claim. backlite_attempts: those after which the task went on.
+    /// backlite_saved: what a task keeps between its attempts. Times are in milliseconds, or in microseconds where the
+    /// name ends so.
+    static void make_tables(sqlite3* db);
 
     /// Tables of our names that we did not make must at least have our columns.
     static void check_columns(Connection& connection);

@@ -10,6 +10,7 @@
 
 #include <backlite/base/rows.hpp>
 #include <backlite/base/times.hpp>
+#include <backlite/clock.hpp>
 #include <backlite/status.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 #include <backlite/store/store.hpp>
@@ -32,8 +33,8 @@ public:
     /// The counts at one moment, from indexes alone. Costs a step per unfinished task.
     [[nodiscard]] TaskCounts counts(detail::Ms now);
 
-    /// By due time, then by row, as claims take them.
-    [[nodiscard]] std::vector<WaitingTask> waiting(const std::string& queue);
+    /// By rank, then by row, as claims take them.
+    [[nodiscard]] std::vector<WaitingTask> waiting(const std::string& queue, Duration ageing);
 
 private:
     static_assert(static_cast<int>(TaskStatus::pending) == 0 && static_cast<int>(TaskStatus::running) == 1 &&
@@ -48,15 +49,12 @@ private:
         "SELECT queue, sum(waiting), sum(scheduled), sum(running), min(oldest) FROM ("
         "SELECT queue, count(*) FILTER (WHERE due <= ?1) AS waiting, count(*) FILTER (WHERE due > ?1) AS scheduled, "
         "0 AS running, min(due) AS oldest "
-        "FROM backlite_tasks INDEXED BY backlite_tasks_due WHERE claimed_at IS NULL GROUP BY queue "
-        "UNION ALL SELECT queue, 0, 0, count(*), NULL FROM ("
-        "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_owner "
-        "WHERE owner IS NOT NULL AND claimed_at IS NOT NULL UNION ALL "
-        "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
-        "WHERE claimed_at IS NOT NULL AND owner IS NULL) GROUP BY queue) GROUP BY queue ORDER BY queue"};
+        "FROM backlite_tasks INDEXED BY backlite_tasks_ready WHERE claimed_at IS NULL AND hold = 0 GROUP BY queue "
+        "UNION ALL SELECT queue, 0, 0, count(*), NULL FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
+        "WHERE claimed_at IS NOT NULL GROUP BY queue) GROUP BY queue ORDER BY queue"};
     Statement waiting_{
-        "SELECT id, due, attempts, task FROM backlite_tasks INDEXED BY backlite_tasks_due WHERE claimed_at IS NULL AND "
-        "queue = ?1 AND due <= 9223372036854775807 ORDER BY due, rowid"};
+        "SELECT id, due, attempts, task, priority FROM backlite_tasks INDEXED BY backlite_tasks_ready "
+        "WHERE claimed_at IS NULL AND hold = 0 AND queue = ?1 AND due <= 9223372036854775807 ORDER BY rowid"};
 };
 
 }  // namespace sqlite

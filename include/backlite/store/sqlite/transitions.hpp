@@ -4,6 +4,8 @@
 // the claim's number: a worker whose claim was taken away changes nothing.
 
 #include <cstdint>
+#include <initializer_list>
+#include <optional>
 
 #include <sqlite3.h>
 
@@ -11,6 +13,7 @@
 #include <backlite/base/times.hpp>
 #include <backlite/error.hpp>
 #include <backlite/id.hpp>
+#include <backlite/store/sqlite/slack.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 
 namespace backlite {
@@ -31,15 +34,15 @@ public:
 
     /// Inserts one task that is due now as claimed by `owner`, under the claim number 1.
     void insert_claimed(const detail::NewTask& task, detail::Ms now, std::int64_t owner) {
-        Run(db_, insert_claimed_, {task.id.str(), now, task.queue, Blob{task.payload}, owner}).change();
+        Run(db_, insert_claimed_,
+            {task.id.str(), now, task.queue, Blob{task.payload}, owner, task.priority,
+             Slack::of(task, {.claimed_at = now.count(), .owner = owner, .claim = 1})})
+            .change();
     }
 
-    /// Claims a waiting row under the next claim number. Errors: StorageError, also if a trigger of the host ignores
-    /// the change.
-    void claim(std::int64_t row, detail::Ms now, std::int64_t owner) {
-        if (Run(db_, claim_, {row, now, owner}).change() == 1) return;
-        throw StorageError("the claim of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
-    }
+    /// Claims a waiting row under the next claim number. `large`: as ClaimedTask::large says. Errors: StorageError,
+    /// also if a trigger of the host ignores the change.
+    void claim(std::int64_t row, detail::Ms now, std::int64_t owner, bool large);
 
     /// Names a row that has no id, so that an outcome can be written by it.
     void name(std::int64_t row, const TaskId& id) { Run(db_, name_, {row, id.str()}).change(); }
@@ -59,16 +62,18 @@ public:
     }
 
     /// Gives back all claims of an owner; how many there were.
-    int release_all(std::int64_t owner) { return Run(db_, release_all_, {owner}).change(); }
+    int release_all(std::int64_t owner);
 
     /// Gives back one claim, whatever its lease reads. False if it was given back already.
     bool release(const ForeignClaim& claim) {
-        return Run(db_, release_, {claim.key.id.str(), claim.key.number}).change() == 1;
+        return Run(db_, release_, {claim.key.id.str(), claim.key.number, slack_given_back(claim.key)}).change() == 1;
     }
 
     /// Gives back one claim whose lease still reads as it did. False if it changed.
     [[nodiscard]] bool release_unchanged(const ForeignClaim& claim) {
-        return Run(db_, release_unchanged_, {claim.key.id.str(), claim.key.number, claim.lease}).change() == 1;
+        return Run(db_, release_unchanged_,
+                   {claim.key.id.str(), claim.key.number, claim.lease, slack_given_back(claim.key)})
+                   .change() == 1;
     }
 
     /// Gives back up to `limit` claims without an owner that were taken at `claimed_at` or before, the oldest first;
@@ -89,16 +94,41 @@ private:
 
     bool keep(const detail::AttemptResult& outcome);
 
+    /// The slack of a row after `change(StateColumns&)`. nullopt if it has none, or there is no such row.
+    template <class Change>
+    std::optional<Blob> slack_after(Statement& select, std::initializer_list<Value> row, Change&& change) {
+        StateColumns columns;
+        const std::optional<std::size_t> slack = read_slack(select, row, columns);
+        if (!slack) return std::nullopt;
+        const StateColumns before = columns;
+        change(columns);
+        return Slack::after(*slack, before, columns);
+    }
+
+    std::optional<std::size_t> read_slack(Statement& select, std::initializer_list<Value> row, StateColumns& columns);
+
+    /// The same after an outcome that is not the last. nullopt if the task is not large.
+    std::optional<Blob> slack_after(const detail::AttemptResult& outcome);
+
+    /// The same of a claim that is given back.
+    std::optional<Blob> slack_given_back(const detail::ClaimKey& claim);
+
     Handle db_;
     Statement insert_claimed_{
-        "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at, owner, claim) "
-        "VALUES (?1, ?2, ?3, ?4, ?2, ?5, 1)"};
+        "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at, owner, claim, priority, slack) "
+        "VALUES (?1, ?2, ?3, ?4, ?2, ?5, 1, ?6, ?7)"};
     Statement name_{"UPDATE backlite_tasks SET id = ?2 WHERE rowid = ?1"};
     // The largest number stays as it is: it cannot be raised, and a row that others gave it must not keep all the
     // others of a batch from being claimed.
     Statement claim_{
-        "UPDATE backlite_tasks SET claimed_at = ?2, owner = ?3, claim = min(claim, 9223372036854775806) + 1, lease = 0 "
-        "WHERE rowid = ?1"};
+        "UPDATE backlite_tasks SET claimed_at = ?2, owner = ?3, claim = claim + (claim <> 9223372036854775807), "
+        "lease = 0, slack = ?4 WHERE rowid = ?1"};
+    Statement columns_of_row_{
+        "SELECT claimed_at, owner, wait_until, last_executed_at, claim, lease, crashes, attempts, "
+        "length(CAST(error AS blob)), length(slack) FROM backlite_tasks WHERE rowid = ?1"};
+    Statement columns_of_claim_{
+        "SELECT claimed_at, owner, wait_until, last_executed_at, claim, lease, crashes, attempts, "
+        "length(CAST(error AS blob)), length(slack) FROM backlite_tasks WHERE id = ?1 AND claim = ?2"};
     Statement holds_{"SELECT 1 FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement remove_{"DELETE FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     // Here and below a number at its end stays there or begins anew: SQLite would refuse the sum, which is no
@@ -107,29 +137,29 @@ private:
     // hold for what a trigger of the host writes too, and delete its rows.
     Statement keep_{
         "INSERT INTO backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, "
-        "last_duration_micro, succeeded, task, expires_at, error) "
+        "last_duration_micro, succeeded, task, expires_at, error, priority) "
         "SELECT id, created_at, queue, ?3, min(max(ifnull(attempts, 0), 0), 9223372036854775807 - ?4) + ?4, ?5, ?6, "
-        "CASE WHEN ?7 THEN task END, ?8, ?9 "
+        "CASE WHEN ?7 THEN task END, ?8, ?9, priority "
         "FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL "
         "ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, queue = excluded.queue, "
         "last_executed_at = excluded.last_executed_at, attempts = excluded.attempts, "
         "last_duration_micro = excluded.last_duration_micro, succeeded = excluded.succeeded, task = excluded.task, "
-        "expires_at = excluded.expires_at, error = excluded.error"};
+        "expires_at = excluded.expires_at, error = excluded.error, priority = excluded.priority"};
     // A run that came back was no poison: retry and snooze begin to count crashes anew.
     Statement retry_{
         "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, error = "
         "?5, "
-        "attempts = min(max(ifnull(attempts, 0), 0), 9223372036854775807 - ?6) + ?6, crashes = 0 "
+        "attempts = min(max(ifnull(attempts, 0), 0), 9223372036854775807 - ?6) + ?6, crashes = 0, slack = ?7 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement snooze_{
         "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, "
-        "crashes = 0 "
+        "crashes = 0, slack = ?5 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement release_{
-        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL "
+        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, slack = ?3 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement put_off_{
-        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3 "
+        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, slack = ?4 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement extend_{
         "UPDATE backlite_tasks SET lease = iif(lease = 9223372036854775807, 0, lease + 1) "
@@ -138,18 +168,18 @@ private:
         "UPDATE backlite_tasks SET crashes = min(max(ifnull(crashes, 0), 0), 9223372036854775806) + 1 "
         "WHERE id = ?1 AND claim = ?2"};
     Statement release_all_{
-        "UPDATE backlite_tasks INDEXED BY backlite_tasks_owner SET claimed_at = NULL, owner = NULL "
-        "WHERE owner IS NOT NULL AND owner = ?1"};
+        "UPDATE backlite_tasks INDEXED BY backlite_tasks_claimed SET claimed_at = NULL, owner = NULL, "
+        "slack = iif(slack IS NULL, NULL, zeroblob(length(slack) + ?2)) WHERE claimed_at IS NOT NULL AND owner = ?1"};
     Statement release_unchanged_{
-        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL "
+        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, slack = ?4 "
         "WHERE id = ?1 AND claim = ?2 AND lease = ?3 AND claimed_at IS NOT NULL"};
     Statement release_ownerless_{
         "UPDATE backlite_tasks SET claimed_at = NULL WHERE rowid IN (SELECT rowid FROM backlite_tasks "
-        "INDEXED BY backlite_tasks_ownerless WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 "
+        "INDEXED BY backlite_tasks_claimed WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 "
         "ORDER BY claimed_at LIMIT ?2)"};
     Statement release_ownerless_row_{"UPDATE backlite_tasks SET claimed_at = NULL WHERE rowid = ?1"};
     Statement mend_ownerless_{
-        "UPDATE backlite_tasks INDEXED BY backlite_tasks_ownerless SET claimed_at = ?1 WHERE claimed_at IS NOT NULL "
+        "UPDATE backlite_tasks INDEXED BY backlite_tasks_claimed SET claimed_at = ?1 WHERE claimed_at IS NOT NULL "
         "AND owner IS NULL AND claimed_at > ?1 AND claimed_at <= 9223372036854775807"};
 };
 

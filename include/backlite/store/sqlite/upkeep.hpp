@@ -69,12 +69,12 @@ public:
     /// The rows that `Transitions::release_ownerless` changes without a limit, in its order.
     [[nodiscard]] std::vector<std::int64_t> ownerless(detail::Ms claimed_at) { return rows(ownerless_, {claimed_at}); }
 
-    /// Looks through up to `limit` tasks of a queue that are due after `now` and after `from`, in the order of their
-    /// due times. Those that wait because the wall clock was ahead of `now` once become due as they would be otherwise:
-    /// tasks without a time of their own, or whose time had passed when they were added, at once, but for a time more
-    /// than a day before that, which is still to come; what ran while it was ahead, after as long a wait as it was
-    /// given. A later time that a program asked for, or that an attempt since did, is left alone. `jump`: how far the
-    /// clock was set back, zero if that is not known.
+    /// Looks through up to `limit` tasks of a queue that are due after `now` and after `from`, of each priority in the
+    /// order of their due times, and of each at least one. Those that wait because the wall clock was ahead of `now`
+    /// once become due as they would be otherwise: tasks without a time of their own, or whose time had passed when
+    /// they were added, at once, but for a time more than a day before that, which is still to come; what ran while it
+    /// was ahead, after as long a wait as it was given. A later time that a program asked for, or that an attempt since
+    /// did, is left alone. `jump`: how far the clock was set back, zero if that is not known.
     Mended mend(std::string_view queue, detail::Ms now, detail::Ms from, Duration jump, int limit);
 
     /// The same for what is claimed by a client, so that it does not wait for a time that it was due at already once it
@@ -98,7 +98,9 @@ public:
     [[nodiscard]] std::optional<detail::Ms> next_expiry();
 
 private:
-    static constexpr std::int64_t tables = 5;
+    static constexpr std::int64_t tables = 14;
+
+    [[nodiscard]] std::vector<std::int64_t> priorities(std::string_view queue);
 
     std::vector<std::int64_t> rows(Statement& select, std::initializer_list<Value> values);
 
@@ -115,24 +117,27 @@ private:
         "ON CONFLICT (key) DO UPDATE SET value = excluded.value"};
     // The upper bound leaves out what is no number, as a damaged file may hold it: the search would never get past it.
     Statement next_holder_{
-        "SELECT owner FROM backlite_tasks INDEXED BY backlite_tasks_owner "
-        "WHERE owner IS NOT NULL AND owner BETWEEN ?1 AND 9223372036854775807 ORDER BY owner LIMIT 1"};
+        "SELECT owner FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
+        "WHERE claimed_at IS NOT NULL AND owner BETWEEN ?1 AND 9223372036854775807 ORDER BY owner LIMIT 1"};
     Statement claims_of_{
-        "SELECT id, claim, lease FROM backlite_tasks INDEXED BY backlite_tasks_owner "
-        "WHERE owner IS NOT NULL AND owner = ?1"};
+        "SELECT id, claim, lease FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
+        "WHERE claimed_at IS NOT NULL AND owner = ?1"};
     // The bound leaves out what is no number, as a damaged file may hold it: such a claim never lapses.
     Statement oldest_ownerless_{
-        "SELECT claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
+        "SELECT claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= 9223372036854775807 "
         "ORDER BY claimed_at LIMIT 1"};
     Statement ownerless_{
-        "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
+        "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 ORDER BY claimed_at"};
     // The bounds leave out what is no number, as a damaged file may hold it.
+    Statement next_level_{
+        "SELECT priority FROM backlite_tasks INDEXED BY backlite_tasks_ready WHERE claimed_at IS NULL AND hold = 0 "
+        "AND queue = ?1 AND priority BETWEEN ?2 AND 9223372036854775807 ORDER BY priority LIMIT 1"};
     Statement last_of_piece_{
-        "SELECT due FROM backlite_tasks INDEXED BY backlite_tasks_due "
-        "WHERE claimed_at IS NULL AND queue = ?1 AND due > ?2 AND due <= 9223372036854775807 "
-        "ORDER BY due LIMIT 1 OFFSET ?3"};
+        "SELECT due FROM backlite_tasks INDEXED BY backlite_tasks_ready WHERE claimed_at IS NULL AND hold = 0 "
+        "AND queue = ?1 AND priority = ?2 AND due > ?3 AND due <= 9223372036854775807 "
+        "ORDER BY due LIMIT 1 OFFSET ?4"};
     // The clock was ahead by the jump, or by as much as the last attempt began too late.
     Statement mend_{
         "UPDATE backlite_tasks SET created_at = min(created_at, ?2), "
@@ -141,12 +146,12 @@ private:
         "WHEN last_executed_at > ?2 THEN max(wait_until, max(?5, min(last_executed_at, 4611686018427387903) - ?2) "
         "- 9223372036854775807) - max(?5, min(last_executed_at, 4611686018427387903) - ?2) ELSE wait_until END, "
         "last_executed_at = min(last_executed_at, ?2) WHERE rowid IN ("
-        "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_due "
-        "WHERE claimed_at IS NULL AND queue = ?1 AND due > ?3 AND due <= ?4 "
+        "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_ready "
+        "WHERE claimed_at IS NULL AND hold = 0 AND queue = ?1 AND priority = ?7 AND due > ?3 AND due <= ?4 "
         "AND (wait_until IS NULL OR wait_until <= created_at OR last_executed_at > ?2) ORDER BY due LIMIT ?6)"};
     Statement mend_claims_{
-        "UPDATE backlite_tasks INDEXED BY backlite_tasks_owner "
-        "SET created_at = min(created_at, ?1), wait_until = min(wait_until, ?1) WHERE owner IS NOT NULL AND due > ?1"};
+        "UPDATE backlite_tasks INDEXED BY backlite_tasks_claimed SET created_at = min(created_at, ?1), "
+        "wait_until = min(wait_until, ?1) WHERE claimed_at IS NOT NULL AND owner IS NOT NULL AND due > ?1"};
     Statement purge_{
         "DELETE FROM backlite_tasks_completed WHERE rowid IN (SELECT rowid FROM backlite_tasks_completed "
         "INDEXED BY backlite_tasks_completed_expires WHERE expires_at IS NOT NULL AND expires_at <= ?1 "
@@ -157,7 +162,9 @@ private:
     Statement purge_row_{"DELETE FROM backlite_tasks_completed WHERE rowid = ?1"};
     Statement tables_{
         "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND lower(name) IN ('backlite_tasks', "
-        "'backlite_tasks_completed', 'backlite_clients', 'backlite_meta', 'backlite_stats')"};
+        "'backlite_tasks_completed', 'backlite_clients', 'backlite_meta', 'backlite_stats', 'backlite_queues', "
+        "'backlite_details', 'backlite_tags', 'backlite_edges', 'backlite_cancels', 'backlite_attempts', "
+        "'backlite_saved', 'backlite_progress', 'backlite_schedules')"};
     Statement next_expiry_{
         "SELECT expires_at FROM backlite_tasks_completed INDEXED BY backlite_tasks_completed_expires "
         "WHERE expires_at IS NOT NULL ORDER BY expires_at LIMIT 1"};

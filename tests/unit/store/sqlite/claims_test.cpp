@@ -199,6 +199,7 @@ TEST_CASE("Claims: a queue whose head is later than all that the limit allows is
     shop.add({.id = "a", .queue = "mail", .created_at = 100});
     shop.add({.id = "b", .queue = "print", .created_at = 300});
     shop.heads[1].due = Ms{200};
+    shop.heads[1].levels = {{0, Ms{200}}};
     shop.request.limit = 1;
     CHECK(shop.claimed() == "a");
     CHECK(shop.heads[1].due == Ms{200});
@@ -224,8 +225,9 @@ constexpr const char* loose_table =
     "CREATE TABLE backlite_tasks (id text PRIMARY KEY, created_at integer, queue text, task blob, wait_until integer, "
     "claimed_at integer, last_executed_at integer, attempts integer DEFAULT 0, due integer GENERATED ALWAYS AS "
     "(max(created_at, coalesce(wait_until, created_at))) VIRTUAL, owner integer, claim integer DEFAULT 0, "
-    "lease integer DEFAULT 0, crashes integer DEFAULT 0, error text); "
-    "CREATE INDEX backlite_tasks_due ON backlite_tasks (queue, due) WHERE claimed_at IS NULL";
+    "lease integer DEFAULT 0, crashes integer DEFAULT 0, error text, priority integer DEFAULT 0, "
+    "hold integer DEFAULT 0, slack blob); "
+    "CREATE INDEX backlite_tasks_ready ON backlite_tasks (queue, priority, due) WHERE claimed_at IS NULL AND hold = 0";
 
 TEST_CASE("Claims: a row without id gets a name, by which its outcome can be written") {
     Shop shop;
@@ -322,6 +324,157 @@ TEST_CASE("Claims: due times at the ends of the number range neither break nor s
     shop.add({.id = "last", .created_at = (std::numeric_limits<std::int64_t>::max)()});
     CHECK(shop.claimed() == "first");
     CHECK(shop.heads[0].due == never);
+}
+
+// ---- priorities -----------------------------------------------------------------------------------------------------
+
+TEST_CASE("Claims: of tasks due at the same time the one of the higher priority goes first") {
+    Shop shop{"mail", "print"};
+    shop.add({.id = "usual"});
+    shop.add({.id = "low", .priority = -1000});
+    shop.add({.id = "high", .queue = "print", .priority = 1000});
+    shop.add({.id = "higher", .priority = 3});
+    CHECK(shop.claimed() == "high higher usual low");
+}
+
+TEST_CASE("Claims: a task has the start of one ageing for each level of its priority, and no more") {
+    Shop shop;
+    shop.request.ageing = 1s;
+    shop.request.now = Ms{50'000};
+    shop.add({.id = "a", .created_at = 30'000});
+    shop.add({.id = "before a", .created_at = 31'999, .priority = 2});
+    shop.add({.id = "behind a", .created_at = 32'001, .priority = 2});
+    shop.add({.id = "low", .created_at = 28'998, .priority = -1});
+    CHECK(shop.claimed() == "low before a a behind a");
+}
+
+TEST_CASE("Claims: where nothing ages, the higher priority goes first however long others have been due") {
+    Shop shop;
+    shop.request.ageing = 0s;
+    shop.add({.id = "old", .created_at = 1});
+    shop.add({.id = "new", .created_at = now, .priority = 1});
+    shop.add({.id = "second", .created_at = 2});
+    CHECK(shop.claimed() == "new old second");
+}
+
+TEST_CASE("Claims: within one priority the oldest due time goes first") {
+    Shop shop;
+    shop.add({.id = "2", .created_at = 200, .priority = 5});
+    shop.add({.id = "3", .created_at = 300, .priority = 5});
+    shop.add({.id = "1", .created_at = 50, .wait_until = 100, .attempts = 1, .priority = 5});
+    CHECK(shop.claimed() == "1 2 3");
+}
+
+TEST_CASE("Claims: a limit takes the first of all priorities, and the next claim goes on there") {
+    Shop shop{"mail", "print"};
+    for (const char* id : {"c1", "c2", "c3"}) shop.add({.id = id, .priority = 1});
+    for (const char* id : {"a1", "a2"}) shop.add({.id = id, .queue = "print", .priority = 9});
+    shop.add({.id = "d"});
+    shop.request.limit = 3;
+    CHECK(shop.claimed() == "a1 a2 c1");
+    CHECK(shop.claimed() == "c2 c3 d");
+    CHECK(shop.claimed().empty());
+}
+
+TEST_CASE("Claims: a claimed task says its priority, as far as there are such") {
+    Shop shop;
+    shop.add({.id = "a", .priority = 7});
+    shop.add({.id = "b", .priority = (std::numeric_limits<std::int64_t>::min)()});
+    shop.add({.id = "c", .priority = (std::numeric_limits<std::int64_t>::max)()});
+    const ClaimResult result = shop.claim();
+    REQUIRE(result.tasks.size() == 3);
+    CHECK(result.tasks[0].id.str() == "c");
+    CHECK(result.tasks[0].priority == 1000);
+    CHECK(result.tasks[1].priority == 7);
+    CHECK(result.tasks[2].priority == -1000);
+}
+
+TEST_CASE("Claims: a task that is held is not claimed, whatever holds it, and is once nothing does") {
+    for (const int hold : {1, 2, 256, 512, -1}) {
+        Shop shop;
+        shop.add({.id = "held", .priority = 5, .hold = hold});
+        shop.add({.id = "free"});
+        CHECK(shop.read_heads() == "mail 1000");
+        CHECK(shop.claimed() == "free");
+        CHECK(shop.read_heads() == "mail never");
+        shop.execute("UPDATE backlite_tasks SET hold = 0");
+        CHECK(shop.read_heads() == "mail 1000");
+        CHECK(shop.claimed() == "held");
+    }
+}
+
+TEST_CASE("Claims: a head knows the first due time of each priority") {
+    Shop shop{"mail", "print"};
+    shop.add({.id = "a", .created_at = 500, .priority = 2});
+    shop.add({.id = "b", .created_at = 400, .priority = 2});
+    shop.add({.id = "c", .created_at = 300, .wait_until = now + 5ms, .priority = -4});
+    CHECK(shop.read_heads() == "mail 400, print never");
+    REQUIRE(shop.heads[0].levels.size() == 2);
+    CHECK(shop.heads[0].levels[0].priority == -4);
+    CHECK(shop.heads[0].levels[0].due == now + 5ms);
+    CHECK(shop.heads[0].levels[1].priority == 2);
+    CHECK(shop.heads[0].levels[1].due == Ms{400});
+    CHECK(shop.heads[1].levels.empty());
+    shop.request.limit = 1;
+    CHECK(shop.claimed() == "b");
+    CHECK(shop.heads[0].levels[1].due == Ms{500});
+    CHECK(shop.claimed() == "a");
+    CHECK(shop.heads[0].due == now + 5ms);
+    CHECK(shop.heads[0].levels[1].due == never);
+}
+
+TEST_CASE("Claims: a priority that a head does not know yet is found by the claim after its task came") {
+    Shop shop;
+    for (const char* id : {"1", "2", "3"}) shop.add({.id = id});
+    shop.read_heads();
+    shop.add({.id = "urgent", .created_at = 2000, .priority = 1});
+    shop.heads[0].came(Ms{2000});
+    shop.request.limit = 1;
+    CHECK(shop.claimed() == "urgent");
+    CHECK(shop.heads[0].unread == never);
+    CHECK(shop.claimed() == "1");
+}
+
+TEST_CASE("Claims: what came and is due later does not send a claim to look, and is not forgotten") {
+    Shop shop;
+    shop.add({.id = "a"});
+    shop.read_heads();
+    shop.add({.id = "later", .wait_until = now + 9ms, .priority = 1});
+    shop.heads[0].came(now + 9ms);
+    CHECK(shop.claimed() == "a");
+    CHECK(shop.heads[0].due == now + 9ms);
+    shop.request.now = now + 9ms;
+    CHECK(shop.claimed() == "later");
+}
+
+TEST_CASE("Claims: what the crash rules hold in one priority outlives a claim in another") {
+    Shop shop;
+    shop.request.ageing = 1s;
+    shop.add({.id = "held", .created_at = 5, .crashes = 2, .priority = 1});
+    shop.add({.id = "free", .created_at = 6});
+    shop.request.beside.crashed = true;
+    CHECK(shop.claimed() == "free");
+    CHECK(shop.heads[0].held_due == Ms{5});
+    shop.add({.id = "next", .created_at = 7});
+    shop.heads[0].levels[0].due = shop.heads[0].due = Ms{7};
+    CHECK(shop.claimed() == "next");
+    CHECK(shop.heads[0].held_due == Ms{5});
+}
+
+TEST_CASE("Claims: a priority that is no number, as a damaged file may hold it, is passed over") {
+    Shop shop;
+    {
+        SQLite::Database stranger = shop.stranger();
+        backlite_test::loosen(stranger);
+        stranger.exec(
+            "INSERT INTO backlite_tasks (id, queue, created_at, task, priority) VALUES ('a', 'mail', 1, x'7b7d', "
+            "x'00'), "
+            "('b', 'mail', 1, x'7b7d', NULL)");
+    }
+    shop.add({.id = "good"});
+    CHECK(shop.read_heads() == "mail 1000");
+    CHECK(shop.claimed() == "good");
+    CHECK(shop.read_heads() == "mail never");
 }
 
 // ---- crashes --------------------------------------------------------------------------------------------------------
@@ -665,6 +818,15 @@ TEST_CASE("Claims: queues without a head in which tasks wait are found, and no m
     CHECK(shop.repository.claims.strays(shop.heads, 3) == Strays{{"a", Ms{7}}, {"c", Ms{7}}});
 }
 
+TEST_CASE("Claims: a queue without a head has waited since its oldest task is due, of whatever priority") {
+    Shop shop{"mail"};
+    shop.add({.id = "1", .queue = "lost", .created_at = 9, .priority = -3});
+    shop.add({.id = "2", .queue = "lost", .created_at = 7, .priority = 5});
+    shop.add({.id = "3", .queue = "lost", .created_at = 8});
+    using Strays = std::vector<std::pair<std::string, Ms>>;
+    CHECK(shop.repository.claims.strays(shop.heads, 10) == Strays{{"lost", Ms{7}}});
+}
+
 TEST_CASE("Claims: there may be no heads at all") {
     Shop shop{};
     shop.heads.clear();
@@ -733,8 +895,8 @@ TEST_CASE("Claims: an index that names a task which does not wait is a damaged f
             // The table changes while the index is not in the schema.
             SQLite::Database stranger = shop.stranger();
             stranger.exec("PRAGMA writable_schema=ON");
-            stranger.exec("CREATE TEMP TABLE kept AS SELECT * FROM sqlite_schema WHERE name = 'backlite_tasks_due'");
-            stranger.exec("DELETE FROM sqlite_schema WHERE name = 'backlite_tasks_due'");
+            stranger.exec("CREATE TEMP TABLE kept AS SELECT * FROM sqlite_schema WHERE name = 'backlite_tasks_ready'");
+            stranger.exec("DELETE FROM sqlite_schema WHERE name = 'backlite_tasks_ready'");
             stranger.exec("PRAGMA writable_schema=RESET");
             stranger.exec(change);
             stranger.exec("PRAGMA writable_schema=ON");

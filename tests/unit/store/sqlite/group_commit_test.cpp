@@ -871,7 +871,7 @@ TEST_CASE("GroupCommit: once ended, it keeps nobody else from writing") {
     Shop shop;
     shop.write(1);
     (void)shop.host("UPDATE backlite_meta SET value = 9002003 WHERE key = 'oldest_writer'");
-    (void)shop.host("ALTER TABLE backlite_tasks ADD COLUMN priority integer");
+    (void)shop.host("ALTER TABLE backlite_tasks ADD COLUMN weight integer");
     CHECK_THROWS_AS(shop.write(2), StorageError);
     REQUIRE(shop.fatals.count() == 1);
     CHECK_NOTHROW(shop.host("INSERT INTO t VALUES (3)"));
@@ -886,7 +886,7 @@ TEST_CASE("GroupCommit: a newer schema that cannot be read now is not the end, a
     };
     sqlite3_set_authorizer(shop.db, refuse, nullptr);
     (void)shop.host("UPDATE backlite_meta SET value = 9002003 WHERE key = 'oldest_writer'");
-    (void)shop.host("ALTER TABLE backlite_tasks ADD COLUMN priority integer");
+    (void)shop.host("ALTER TABLE backlite_tasks ADD COLUMN weight integer");
     CHECK_THROWS_AS(shop.write(2), StorageError);
     CHECK(shop.fatals.count() == 0);
     sqlite3_set_authorizer(shop.db, nullptr, nullptr);
@@ -936,7 +936,7 @@ TEST_CASE("GroupCommit: a newer schema that we must not write to ends it, naming
     Shop shop;
     shop.write(1);
     (void)shop.host("UPDATE backlite_meta SET value = 9002003 WHERE key = 'oldest_writer'");
-    (void)shop.host("ALTER TABLE backlite_tasks ADD COLUMN priority integer");
+    (void)shop.host("ALTER TABLE backlite_tasks ADD COLUMN weight integer");
     const std::string what = message_of<StorageError>([&] { shop.write(2); });
     CHECK(contains(what, "version 9.2.3 or newer is needed to write to it"));
     CHECK(shop.fatals.count() == 1);
@@ -946,7 +946,7 @@ TEST_CASE("GroupCommit: a newer schema that we must not write to ends it, naming
 TEST_CASE("GroupCommit: a newer schema that cannot be read now is asked for again, and is not the end") {
     Shop shop;
     shop.write(1);
-    (void)shop.host("ALTER TABLE backlite_tasks ADD COLUMN priority integer");
+    (void)shop.host("ALTER TABLE backlite_tasks ADD COLUMN weight integer");
     int denied = 0;
     const auto deny = [](void* count, int action, const char* table, const char*, const char*, const char*) {
         if (action != SQLITE_READ || table == nullptr || std::string_view{table} != "backlite_meta") return SQLITE_OK;
@@ -965,7 +965,7 @@ TEST_CASE("GroupCommit: a newer schema that cannot be read now is asked for agai
 
 TEST_CASE("GroupCommit: a newer schema that we may write to is none of its business") {
     Shop shop;
-    (void)shop.host("ALTER TABLE backlite_tasks ADD COLUMN priority integer");
+    (void)shop.host("ALTER TABLE backlite_tasks ADD COLUMN weight integer");
     shop.write(1);
     CHECK(shop.rows() == "1");
     CHECK(shop.fatals.count() == 0);

@@ -169,6 +169,24 @@ TEST_CASE("Repository: tasks of the same queue that are due after those claimed 
     check_flat("INSERT INTO backlite_tasks (id, created_at, queue, task) SELECT 'beside-' || i, 700000, 'mail', ");
 }
 
+TEST_CASE("Repository: older due tasks of lower priority cost nothing") {
+    check_flat(
+        "INSERT INTO backlite_tasks (id, created_at, queue, priority, task) "
+        "SELECT 'beside-' || i, i, 'mail', -1, ");
+}
+
+TEST_CASE("Repository: tasks of higher priority that are due later cost nothing") {
+    check_flat(
+        "INSERT INTO backlite_tasks (id, created_at, queue, wait_until, priority, task) "
+        "SELECT 'beside-' || i, 500000, 'mail', 9000000 + i, 1, ");
+}
+
+TEST_CASE("Repository: older due tasks of the same and of higher priority that are held cost nothing") {
+    check_flat(
+        "INSERT INTO backlite_tasks (id, created_at, queue, priority, hold, task) "
+        "SELECT 'beside-' || i, i, 'mail', i % 3, 1 + i % 300, ");
+}
+
 TEST_CASE("Repository: older due tasks of a queue that is not registered cost nothing") {
     check_flat(unregistered_due);
 }

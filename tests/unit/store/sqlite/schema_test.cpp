@@ -108,18 +108,20 @@ TEST_CASE("Schema: a file of a host with other tables has none") {
 TEST_CASE("Schema: check sends the owner of a file without tables to install") {
     File file;
     const std::string what = message_of<StorageError>([&] { Schema::check_tables(file.connection); });
-    CHECK(contains(what, "has no backlite tables of version 4: call Client::install()"));
+    CHECK(contains(what, "has no backlite tables of version 5: call Client::install()"));
 }
 
 TEST_CASE("Schema: install makes the tables and their indexes") {
     File file;
     file.install();
     CHECK(file.query("SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'backlite%' ORDER BY name") ==
-          "backlite_clients\nbacklite_meta\nbacklite_stats\nbacklite_tasks\nbacklite_tasks_completed");
+          "backlite_attempts\nbacklite_cancels\nbacklite_clients\nbacklite_details\nbacklite_edges\nbacklite_meta\n"
+          "backlite_progress\nbacklite_queues\nbacklite_saved\nbacklite_schedules\nbacklite_stats\nbacklite_tags\n"
+          "backlite_tasks\nbacklite_tasks_completed");
     CHECK(file.query("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY name") ==
-          "backlite_tasks_completed_expires\nbacklite_tasks_completed_failed\nbacklite_tasks_due\nbacklite_tasks_"
-          "owner\nbacklite_tasks_ownerless\n"
-          "backlite_tasks_wait_until");
+          "backlite_details_expires\nbacklite_edges_child\nbacklite_schedules_next\nbacklite_tags_tag\n"
+          "backlite_tasks_claimed\nbacklite_tasks_completed_expires\nbacklite_tasks_completed_failed\n"
+          "backlite_tasks_ready");
     CHECK(Schema::version(file.connection) == Schema::current);
     CHECK_NOTHROW(Schema::check_tables(file.connection));
 }
@@ -161,51 +163,94 @@ TEST_CASE("Schema: a file of the Go library is migrated to what a new file is") 
     File migrated;
     migrated.host(go_tables);
     migrated.install();
-    for (const char* table :
-         {"backlite_tasks", "backlite_tasks_completed", "backlite_clients", "backlite_meta", "backlite_stats"}) {
-        const std::string columns =
-            std::string{
-                "SELECT name, type, \"notnull\", dflt_value, pk, hidden FROM "
-                "pragma_table_xinfo('"} +
-            table + "')";
-        CHECK(migrated.query(columns) == fresh.query(columns));
-    }
+    const std::string columns =
+        "SELECT m.name, t.name, t.type, \"notnull\", dflt_value, pk, hidden FROM sqlite_schema AS m, "
+        "pragma_table_xinfo(m.name) AS t WHERE m.type = 'table' AND m.name LIKE 'backlite%' ORDER BY m.name, cid";
+    CHECK(migrated.query(columns) == fresh.query(columns));
     const std::string indexes = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name";
     CHECK(migrated.query(indexes) == fresh.query(indexes));
     CHECK(migrated.query("SELECT key, value FROM backlite_meta ORDER BY key") ==
-          "last_owner|0\noldest_writer|1000\nschema_version|4");
+          "last_owner|0\noldest_writer|1000\nschema_version|5");
 }
 
-TEST_CASE("Schema: a file of version 2 gets the statistics, and its rows stay") {
-    File file;
-    file.install();
-    file.host(go_rows);
-    file.host(
-        "DROP INDEX backlite_tasks_completed_failed; DROP TABLE backlite_stats; UPDATE backlite_meta SET value = 2 "
-        "WHERE key = 'schema_version'");
-    const std::string rows = file.query("SELECT * FROM backlite_tasks");
-    CHECK(contains(message_of<StorageError>([&] { Schema::check_tables(file.connection); }), "Client::install()"));
-    file.install();
-    CHECK(Schema::version(file.connection) == 4);
-    CHECK(file.query("SELECT * FROM backlite_tasks") == rows);
-    CHECK(file.query("SELECT count(*) FROM backlite_stats") == "0");
+TEST_CASE("Schema: a file of a development revision is refused by name, and stays as it is") {
+    for (const std::string version : {"2", "3", "4"}) {
+        File file;
+        file.install();
+        file.host("UPDATE backlite_meta SET value = " + version + " WHERE key = 'schema_version'");
+        const std::string before = file.schema();
+        const std::string expected =
+            "was made by a development revision of backlite (schema version " + version + "), which no release reads";
+        CHECK(contains(message_of<StorageError>([&] { file.install(); }), expected));
+        CHECK(contains(message_of<StorageError>([&] { Schema::check_tables(file.connection); }), expected));
+        CHECK(contains(message_of<StorageError>([&] { Schema::check_writer(file.connection); }), expected));
+        CHECK(file.schema() == before);
+        CHECK_FALSE(file.connection.in_transaction());
+    }
 }
 
-TEST_CASE("Schema: a file of version 3 gets the index of failed tasks, which holds those and no others") {
+TEST_CASE("Schema: the index of failed tasks holds those and no others") {
     File file;
     file.install();
-    file.host(
-        "DROP INDEX backlite_tasks_completed_failed; UPDATE backlite_meta SET value = 3 WHERE key = 'schema_version'");
     file.host(
         "INSERT INTO backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, last_duration_micro, "
         "succeeded, error) VALUES ('good', 1, 'q', 2, 1, 3, 1, NULL), ('bad', 1, 'q', 2, 1, 3, 0, 'no'), "
         "('worse', 1, 'q', NULL, 1, 9223372036854775807, 0, '')");
-    const std::string rows = file.query("SELECT * FROM backlite_tasks_completed");
-    file.install();
-    CHECK(Schema::version(file.connection) == 4);
-    CHECK(file.query("SELECT * FROM backlite_tasks_completed") == rows);
     CHECK(file.query("SELECT id FROM backlite_tasks_completed INDEXED BY backlite_tasks_completed_failed "
                      "WHERE error IS NOT NULL ORDER BY id") == "bad\nworse");
+}
+
+TEST_CASE("Schema: rows that name only the columns of Go have no priority, no hold and nothing else of ours") {
+    File file;
+    file.install();
+    file.host(go_rows);
+    CHECK(file.query("SELECT DISTINCT priority, hold, unique_key, partition, flags, slack FROM backlite_tasks") ==
+          "0|0|NULL|NULL|0|NULL");
+    CHECK(file.query("SELECT DISTINCT kind, result, priority, unique_key, partition, host, pid FROM "
+                     "backlite_tasks_completed") == "NULL|NULL|0|NULL|NULL|NULL|NULL");
+}
+
+TEST_CASE("Schema: what is not claimed and not held is in the index of what is ready, and only that") {
+    File file;
+    file.install();
+    file.host(go_rows);
+    file.host("UPDATE backlite_tasks SET hold = 256 WHERE id LIKE '%2'");
+    CHECK(file.query("SELECT substr(id, -1) FROM backlite_tasks INDEXED BY backlite_tasks_ready "
+                     "WHERE claimed_at IS NULL AND hold = 0 ORDER BY id") == "1\n3");
+    CHECK(file.query("SELECT substr(id, -1) FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
+                     "WHERE claimed_at IS NOT NULL ORDER BY id") == "4");
+}
+
+TEST_CASE("Schema: each table for what few tasks have takes its rows, with the defaults that they do not name") {
+    File file;
+    file.install();
+    file.host(
+        "INSERT INTO backlite_queues (queue) VALUES ('q'); INSERT INTO backlite_details (task) VALUES ('a'); "
+        "INSERT INTO backlite_tags (task, tag) VALUES ('a', 't'); "
+        "INSERT INTO backlite_edges (parent, child) VALUES ('a', 'b'); "
+        "INSERT INTO backlite_cancels (task, claim, at) VALUES ('a', 1, 2); "
+        "INSERT INTO backlite_attempts (task, claim, number, started_at, duration_us, outcome) "
+        "VALUES ('a', 1, 1, 2, 3, 4); "
+        "INSERT INTO backlite_saved (task, name, at, value) VALUES ('a', 'cursor', 2, x'37'); "
+        "INSERT INTO backlite_progress (task, claim, at, fraction) VALUES ('a', 1, 2, 0.5); "
+        "INSERT INTO backlite_schedules (name, queue, task, spec) VALUES ('n', 'q', x'7b7d', '0 3 * * *')");
+    CHECK(file.query("SELECT paused_at, running, running_per_partition, running_per_client, in_order, rate_count, "
+                     "rate_period_us, rate_burst, partition_rate_count, partition_rate_period_us, "
+                     "partition_rate_burst, rate_next_us FROM backlite_queues") ==
+          "NULL|NULL|NULL|NULL|NULL|NULL|NULL|NULL|NULL|NULL|NULL|0");
+    CHECK(file.query("SELECT expires_at, metadata FROM backlite_details") == "NULL|NULL");
+    CHECK(file.query("SELECT on_failure FROM backlite_edges") == "0");
+    CHECK(file.query("SELECT error, host, pid FROM backlite_attempts") == "NULL|NULL|NULL");
+    CHECK(file.query("SELECT fraction, message FROM backlite_progress") == "0.5|NULL");
+    CHECK(file.query("SELECT zone, options, next_at, last_at, paused_at FROM backlite_schedules") ==
+          "UTC|NULL|NULL|NULL|NULL");
+    for (const char* again :
+         {"INSERT INTO backlite_queues (queue) VALUES ('q')", "INSERT INTO backlite_details (task) VALUES ('a')",
+          "INSERT INTO backlite_tags (task, tag) VALUES ('a', 't')",
+          "INSERT INTO backlite_edges (parent, child) VALUES ('a', 'b')",
+          "INSERT INTO backlite_saved (task, name, at) VALUES ('a', 'cursor', 3)"}) {
+        CHECK_THROWS(file.host(again));
+    }
 }
 
 TEST_CASE("Schema: the rows of the Go library survive the migration") {
@@ -214,7 +259,9 @@ TEST_CASE("Schema: the rows of the Go library survive the migration") {
     file.host(go_rows);
     const std::string tasks =
         "SELECT id, created_at, queue, task, wait_until, claimed_at, last_executed_at, attempts FROM backlite_tasks";
-    const std::string completed = "SELECT * FROM backlite_tasks_completed";
+    const std::string completed =
+        "SELECT id, created_at, queue, last_executed_at, attempts, last_duration_micro, succeeded, task, expires_at, "
+        "error FROM backlite_tasks_completed";
     const std::string tasks_before = file.query(tasks);
     const std::string completed_before = file.query(completed);
     file.install();
@@ -236,7 +283,8 @@ TEST_CASE("Schema: rows of the Go library have no owner, no claim number and no 
     file.host(go_tables);
     file.host(go_rows);
     file.install();
-    CHECK(file.query("SELECT DISTINCT owner, claim, lease, crashes, error FROM backlite_tasks") == "NULL|0|0|0|NULL");
+    CHECK(file.query("SELECT DISTINCT owner, claim, lease, crashes, error, priority, hold FROM backlite_tasks") ==
+          "NULL|0|0|0|NULL|0|0");
 }
 
 TEST_CASE("Schema: a Go program goes on installing and adding beside us") {
@@ -352,7 +400,7 @@ TEST_CASE("Schema: a newer file that older libraries may write to is taken as it
     file.install();
     file.host(
         "UPDATE backlite_meta SET value = 7 WHERE key = 'schema_version'; "
-        "ALTER TABLE backlite_tasks ADD COLUMN priority integer NOT NULL DEFAULT 0");
+        "ALTER TABLE backlite_tasks ADD COLUMN weight integer NOT NULL DEFAULT 0");
     const std::string before = file.schema();
     CHECK_NOTHROW(file.install());
     CHECK_NOTHROW(Schema::check_tables(file.connection));

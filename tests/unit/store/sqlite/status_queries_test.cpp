@@ -139,9 +139,22 @@ TEST_CASE("Reads: a look leaves no transaction open, so that the log can be chec
     CHECK(library.database.query("PRAGMA wal_checkpoint(TRUNCATE)") == "0|0|0");
 }
 
+TEST_CASE("Reads: counts take tasks of every priority together") {
+    Library library;
+    library.database.add({.id = "a", .created_at = 50, .priority = 7});
+    library.database.add({.id = "b", .created_at = 40});
+    library.database.add({.id = "c", .created_at = 60, .priority = -7});
+    library.database.add({.id = "d", .wait_until = now + Duration{1}, .priority = 7});
+    const TaskCounts counts = library.reads.counts(now);
+    REQUIRE(counts.size() == 1);
+    CHECK(counts[0].waiting == 3);
+    CHECK(counts[0].scheduled == 1);
+    CHECK(counts[0].oldest_due == detail::from_ms(Ms{40}));
+}
+
 TEST_CASE("Reads: a count that fails leaves no transaction open") {
     Library library;
-    library.database.execute("DROP INDEX backlite_tasks_owner");  // the second of the two queries needs it
+    library.database.execute("DROP INDEX backlite_tasks_claimed");  // the second of the two queries needs it
     CHECK_THROWS_AS(library.reads.counts(now), StorageError);
     CHECK_FALSE(library.connection.in_transaction());
 }

@@ -1,5 +1,8 @@
 // SPDX-License-Identifier: MIT
+#include <array>
+#include <chrono>
 #include <cstdint>
+#include <filesystem>
 #include <optional>
 #include <string>
 
@@ -498,6 +501,122 @@ TEST_CASE("Transitions: a claim without owner from a time that is still to come 
     database.add({.id = "c", .created_at = 1, .claim = 1, .claimed_at = now + 1'000'000ms, .owner = 3});
     CHECK(change(database, [](Transitions& transitions) { return transitions.mend_ownerless(now); }) == 1);
     CHECK(database.query("SELECT id, claimed_at FROM backlite_tasks ORDER BY id") == "a|50000\nb|49995\nc|1050000");
+}
+
+// ---- large payloads -------------------------------------------------------------------------------------------------
+
+/// A task of 100 kB, and how many pages each change of its state writes to the log.
+class Bulky : public TestDatabase {
+public:
+    explicit Bulky(bool slack = true) {
+        const std::array<detail::NewTask, 1> tasks{
+            {{.id = TaskId::from_text("a"), .queue = "mail", .payload = std::string(100'000, 'x')}}};
+        write([&](store::sqlite::Repository& all) { all.adds.insert(tasks, Ms{1'700'000'000'000}, std::nullopt); });
+        if (!slack) execute("UPDATE backlite_tasks SET slack = NULL");
+    }
+
+    template <class Change>
+    std::int64_t pages(Change&& change) {
+        execute("PRAGMA wal_checkpoint(TRUNCATE)");
+        write([&](store::sqlite::Repository& all) { change(all.transitions); });
+        const auto bytes = static_cast<std::int64_t>(std::filesystem::file_size(config.database + "-wal"));
+        return (bytes - 32) / (4096 + 24);
+    }
+
+    std::int64_t claim(std::int64_t owner = 3) {
+        ++number;
+        return pages([&](Transitions& all) { all.claim(1, Ms{1'700'000'100'000 + number}, owner, true); });
+    }
+
+    std::int64_t end(detail::AttemptResult outcome) {
+        outcome.id = TaskId::from_text("a");
+        outcome.claim = number;
+        outcome.large = true;
+        outcome.executed_at = Ms{1'700'000'200'000};
+        if (outcome.resolution != detail::RowChange::release || outcome.wait) {
+            outcome.wait_until = Ms{1'700'000'300'000};
+        }
+        bool written = false;
+        const auto count = pages([&](Transitions& all) { written = all.write(outcome); });
+        CHECK(written);
+        return count;
+    }
+
+    std::int64_t number = 0;
+};
+
+constexpr std::int64_t few = 5;  // the row's first page, its last two, and those of two indexes
+
+TEST_CASE("Transitions: the claim, the give-back and the retry of a large task do not write its payload again") {
+    Bulky bulky;
+    CHECK(bulky.claim() <= few);
+    CHECK(bulky.end({.resolution = detail::RowChange::release}) <= few);
+    CHECK(bulky.claim(40'000) <= few);
+    CHECK(bulky.end({.resolution = detail::RowChange::release, .wait = 1s}) <= few);
+    CHECK(bulky.claim() <= few);
+    CHECK(bulky.end({.resolution = detail::RowChange::snooze}) <= few);
+    for (const std::size_t error : {3, 57, 58, 59, 200, 0, 300}) {
+        CHECK(bulky.claim() <= few);
+        CHECK(bulky.end(
+                  {.resolution = detail::RowChange::retry, .spends_attempt = true, .error = std::string(error, 'e')}) <=
+              few);
+    }
+    CHECK(bulky.query("SELECT length(task), attempts, claim, length(error) FROM backlite_tasks") == "100000|7|10|300");
+}
+
+TEST_CASE("Transitions: nor does the rescue of a large task") {
+    Bulky bulky;
+    CHECK(bulky.claim(70'000) <= few);
+    CHECK(bulky.pages([](Transitions& all) { CHECK(all.release_all(70'000) == 1); }) <= few);
+    CHECK(bulky.claim() <= few);
+    const store::sqlite::ForeignClaim claim{{TaskId::from_text("a"), bulky.number}, 0};
+    CHECK(bulky.pages([&](Transitions& all) { CHECK(all.release(claim)); }) <= few);
+    CHECK(bulky.claim() <= few);
+    const store::sqlite::ForeignClaim again{{TaskId::from_text("a"), bulky.number}, 0};
+    CHECK(bulky.pages([&](Transitions& all) { CHECK(all.release_unchanged(again)); }) <= few);
+}
+
+TEST_CASE("Transitions: nor does the give-back of a large task that was inserted as claimed") {
+    Bulky bulky;
+    bulky.execute("DELETE FROM backlite_tasks");
+    bulky.write([&](store::sqlite::Repository& all) {
+        all.transitions.insert_claimed(
+            {.id = TaskId::from_text("a"), .queue = "mail", .payload = std::string(100'000, 'y')},
+            Ms{1'700'000'000'000}, 3);
+    });
+    bulky.number = 1;
+    CHECK(bulky.end({.resolution = detail::RowChange::release}) <= few);
+}
+
+TEST_CASE("Transitions: a large task of another program has no slack and gets none, so it is written each time") {
+    Bulky bulky(false);
+    CHECK(bulky.claim() > 20);
+    CHECK(bulky.end({.resolution = detail::RowChange::release}) > 20);
+    CHECK(bulky.query("SELECT slack FROM backlite_tasks") == "NULL");
+}
+
+TEST_CASE(
+    "Transitions: a large task with an error beyond what was foreseen is written again, and what follows is not") {
+    Bulky bulky;
+    bulky.claim();
+    CHECK(bulky.end({.resolution = detail::RowChange::retry, .error = std::string(20'000, 'e')}) > 20);
+    CHECK(bulky.query("SELECT length(error), length(slack) FROM backlite_tasks") == "20000|400");
+    CHECK(bulky.claim() <= few);
+    bulky.end({.resolution = detail::RowChange::retry, .error = "e"});
+    CHECK(bulky.query("SELECT length(slack) FROM backlite_tasks") == "400");
+    CHECK(bulky.claim() <= few);
+}
+
+TEST_CASE("Transitions: a task that is not large has no slack, whatever becomes of it") {
+    TestDatabase database;
+    const std::array<detail::NewTask, 1> tasks{
+        {{.id = TaskId::from_text("a"), .queue = "mail", .payload = std::string(detail::large_payload - 1, 'x')}}};
+    database.write([&](store::sqlite::Repository& all) {
+        all.adds.insert(tasks, Ms{1000}, std::nullopt);
+        all.transitions.claim(1, Ms{2000}, 3, false);
+        CHECK(all.transitions.release_all(3) == 1);
+    });
+    CHECK(database.query("SELECT slack FROM backlite_tasks") == "NULL");
 }
 
 }  // namespace

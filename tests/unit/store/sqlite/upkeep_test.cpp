@@ -251,6 +251,19 @@ TEST_CASE("Upkeep: a retry of a task from before the clock was set back keeps it
     CHECK(undo_jump(database) == 0);
 }
 
+TEST_CASE("Upkeep: tasks of every priority become due again, and a piece takes some of each") {
+    TestDatabase database;
+    for (int i = 0; i < 12; ++i) {
+        database.add({.id = fmt::format("{}", i), .created_at = now + 800ms, .priority = i % 3 - 1});
+    }
+    CHECK(undo_jump(database, 6) == 6);
+    CHECK(database.query("SELECT priority, count(*) FROM backlite_tasks WHERE due <= 50000 GROUP BY priority") ==
+          "-1|2\n0|2\n1|2");
+    CHECK(undo_jump(database, 6) == 6);
+    CHECK(undo_jump(database, 6) == 0);
+    CHECK(database.query("SELECT DISTINCT due FROM backlite_tasks") == "50000");
+}
+
 TEST_CASE("Upkeep: a time that a program asked for is left alone when the clock is set back") {
     TestDatabase database;
     database.add({.id = "a", .created_at = now - 5ms, .wait_until = now + 500ms});

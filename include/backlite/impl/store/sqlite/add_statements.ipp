@@ -12,7 +12,9 @@ namespace sqlite {
 BACKLITE_DECL void AddStatements::insert(std::span<const detail::NewTask> tasks, detail::Ms created_at,
                                          std::optional<detail::Ms> wait_until) {
     for (const detail::NewTask& task : tasks) {
-        Run(db_, insert_, {task.id.str(), created_at, task.queue, Blob{task.payload}, wait_until}).change();
+        Run(db_, insert_,
+            {task.id.str(), created_at, task.queue, Blob{task.payload}, wait_until, task.priority, Slack::of(task)})
+            .change();
     }
 }
 

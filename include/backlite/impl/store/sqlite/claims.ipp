@@ -10,32 +10,64 @@ namespace store {
 namespace sqlite {
 
 BACKLITE_DECL void Claims::read_heads(std::span<store::QueueHead> heads) {
-    for (store::QueueHead& head : heads) head.due = head.held_due = head.worker_due = never;
     std::size_t next = 0;  // heads before this one are known
+    const auto find_nothing = [](store::QueueHead& head) {
+        head.levels.clear();
+        head.due = head.unread = head.held_due = head.worker_due = never;
+    };
     std::string seen;
-    for (std::size_t level = 0; level < heads.size() && next < heads.size(); ++level) {
-        Run run(db_, next_queue_, {seen});
-        if (!run.step()) return;
-        seen = run.bytes(0);
-        while (next < heads.size() && heads[next].name < seen) ++next;
-        if (next < heads.size() && heads[next].name == seen) heads[next++].due = run.time(1);
+    for (std::size_t queues = 0; queues < heads.size() && next < heads.size(); ++queues) {
+        store::Level lowest;
+        {
+            Run run(db_, next_queue_, {seen});
+            if (!run.step()) break;
+            seen = run.bytes(0);
+            lowest = {run.integer(1), run.time(2)};
+        }
+        while (next < heads.size() && heads[next].name < seen) find_nothing(heads[next++]);
+        if (next < heads.size() && heads[next].name == seen) read_levels(heads[next++], lowest);
+        if (queues + 1 == heads.size()) {
+            for (; next < heads.size(); ++next) read_levels(heads[next]);
+        }
     }
-    for (; next < heads.size(); ++next) read_head(heads[next]);
+    for (; next < heads.size(); ++next) find_nothing(heads[next]);
+}
+
+BACKLITE_DECL void Claims::read_levels(store::QueueHead& head, const store::Level& lowest) {
+    head.levels.clear();
+    head.due = head.unread = head.held_due = head.worker_due = never;
+    std::int64_t least = least_number;
+    const auto add = [&](const store::Level& level) {
+        head.levels.push_back(level);
+        head.due = (std::min)(head.due, level.due);
+        if (level.priority == most_number) return false;
+        least = level.priority + 1;
+        return true;
+    };
+    bool more = lowest.due == never || add(lowest);
+    while (more) {
+        Run run(db_, next_level_, {head.name, least});
+        more = run.step() && add({run.integer(0), run.time(1)});
+    }
 }
 
 BACKLITE_DECL std::vector<std::pair<std::string, detail::Ms>> Claims::strays(std::span<const store::QueueHead> heads,
                                                                              int limit) {
     std::vector<std::pair<std::string, detail::Ms>> found;
     std::string seen;
-    for (int level = 0; level < limit; ++level) {
-        Run run(db_, next_queue_, {seen});
-        if (!run.step()) break;
-        seen = run.bytes(0);
+    for (int queues = 0; queues < limit; ++queues) {
+        {
+            Run run(db_, next_queue_, {seen});
+            if (!run.step()) break;
+            seen = run.bytes(0);
+        }
         const auto known =
             std::lower_bound(heads.begin(), heads.end(), std::string_view{seen},
                              [](const store::QueueHead& head, std::string_view name) { return head.name < name; });
         if (known != heads.end() && known->name == seen) continue;
-        found.emplace_back(seen, run.time(1));
+        store::QueueHead stray{.name = seen};
+        read_levels(stray);
+        found.emplace_back(seen, stray.due);
     }
     return found;
 }
@@ -45,11 +77,11 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
     store::ClaimResult result;
     Rows held;
     std::vector<Held> why;
-    std::vector<std::size_t> looked_at;
+    std::vector<Source> looked_at;
     for (;;) {
         const std::size_t missing = request.limit - result.tasks.size();
         if (missing == 0) break;
-        const std::vector<Candidate> candidates = find(request.now, missing + held.size(), heads, looked_at);
+        const std::vector<Candidate> candidates = find(request, missing + held.size(), heads, looked_at);
         bool more = false;
         for (const Candidate& candidate : candidates) {
             if (result.tasks.size() == request.limit) break;
@@ -59,13 +91,24 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
             if (!more) break;
             if (taken == Taken::yes) continue;
             held.insert(std::lower_bound(held.begin(), held.end(), candidate.row), candidate.row);
-            if (taken != Taken::left) why.push_back({candidate.queue, candidate.due, taken});
+            if (taken != Taken::left) why.push_back({candidate.source.queue, candidate.rank.due, taken});
         }
         if (!more || held.empty()) break;  // tasks that were left may hide later ones: look again behind them
     }
-    std::sort(looked_at.begin(), looked_at.end());
-    looked_at.erase(std::unique(looked_at.begin(), looked_at.end()), looked_at.end());
-    for (const std::size_t queue : looked_at) read_head_behind(heads[queue], held);
+    const auto same = [](const Source& a, const Source& b) { return a.queue == b.queue && a.level == b.level; };
+    std::sort(looked_at.begin(), looked_at.end(), [](const Source& a, const Source& b) {
+        return std::pair{a.queue, a.level} < std::pair{b.queue, b.level};
+    });
+    looked_at.erase(std::unique(looked_at.begin(), looked_at.end(), same), looked_at.end());
+    for (const Source& source : looked_at) {
+        store::QueueHead& head = heads[source.queue];
+        read_level_behind(head, head.levels[source.level], held);
+        head.due = head.unread;
+    }
+    for (const Source& source : looked_at) {
+        store::QueueHead& head = heads[source.queue];
+        for (const store::Level& level : head.levels) head.due = (std::min)(head.due, level.due);
+    }
     for (const Held& each : why) {
         store::QueueHead& head = heads[each.queue];
         detail::Ms& due = each.taken == Taken::waits_for_worker ? head.worker_due : head.held_due;
@@ -74,20 +117,29 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
     return result;
 }
 
-BACKLITE_DECL auto Claims::find(detail::Ms now, std::size_t limit, std::span<const store::QueueHead> heads,
-                                std::vector<std::size_t>& looked_at) -> std::vector<Candidate> {
-    std::vector<std::size_t> order;
+BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t limit,
+                                std::span<store::QueueHead> heads, std::vector<Source>& looked_at)
+    -> std::vector<Candidate> {
+    std::vector<Source> sources;
     for (std::size_t i = 0; i < heads.size(); ++i) {
-        if (heads[i].due <= now && !heads[i].blocked) order.push_back(i);
+        store::QueueHead& head = heads[i];
+        if (head.due > request.now || head.blocked) continue;
+        if (!head.levels_known(request.now)) read_levels(head);
+        for (std::size_t level = 0; level < head.levels.size(); ++level) {
+            const auto [priority, due] = head.levels[level];
+            if (due <= request.now) sources.push_back({store::Rank::of(priority, due, request.ageing), i, level});
+        }
     }
-    std::sort(order.begin(), order.end(), [&](std::size_t a, std::size_t b) { return heads[a].due < heads[b].due; });
+    std::sort(sources.begin(), sources.end(), [](const Source& a, const Source& b) { return a.first < b.first; });
     std::vector<Candidate> best;
-    for (const std::size_t queue : order) {
-        if (best.size() == limit && heads[queue].due > best.front().due) break;
-        looked_at.push_back(queue);
-        Run run(db_, candidates_, {heads[queue].name, now});
+    for (const Source& source : sources) {
+        if (best.size() == limit && source.first > best.front().rank) break;
+        looked_at.push_back(source);
+        const store::QueueHead& head = heads[source.queue];
+        const std::int64_t priority = head.levels[source.level].priority;
+        Run run(db_, candidates_, {head.name, priority, request.now});
         while (run.step()) {
-            const Candidate candidate{run.time(1), run.integer(0), queue};
+            const Candidate candidate{store::Rank::of(priority, run.time(1), request.ageing), run.integer(0), source};
             if (best.size() == limit) {
                 if (!(candidate < best.front())) break;
                 std::pop_heap(best.begin(), best.end());
@@ -104,7 +156,8 @@ BACKLITE_DECL auto Claims::find(detail::Ms now, std::size_t limit, std::span<con
 BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest& request,
                                 std::span<const store::QueueHead> heads, Isolation* apart, store::ClaimResult& result)
     -> Taken {
-    const detail::Us cost = heads[candidate.queue].cost;
+    const store::QueueHead& head = heads[candidate.source.queue];
+    const detail::Us cost = head.cost;
     if (request.beside.free_workers == 0 && cost > request.ahead) return Taken::too_much;
     detail::ClaimedTask task;
     bool nameless = false;
@@ -118,10 +171,11 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         }
         nameless = run.is_null(0);
         task.id = TaskId::from_text(std::string{run.bytes(0)});
-        task.queue = candidate.queue;
-        task.due = candidate.due;
+        task.queue = candidate.source.queue;
+        task.priority = store::bounded_priority(head.levels[candidate.source.level].priority);
+        task.due = candidate.rank.due;
         task.cost = cost;
-        task.claim = (std::min)(run.integer(1), most_claims - 1) + 1;  // as Transitions::claim does
+        task.claim = (std::min)(run.integer(1), most_number - 1) + 1;  // as Transitions::claim does
         task.attempts = (std::max)(run.integer(2), std::int64_t{0});
         task.crashes = (std::max)(run.integer(3), std::int64_t{0});
         const auto size = static_cast<std::size_t>(run.integer(4));
@@ -134,7 +188,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
             task.payload = run.bytes(5);
         }
     }
-    const int bound = heads[candidate.queue].max_crashes;
+    const int bound = head.max_crashes;
     if (std::binary_search(request.leave.begin(), request.leave.end(), task.id.str())) return Taken::left;
     switch (store::admission(task.crashes, bound, request.beside)) {
         case store::Admission::yes: break;
@@ -147,10 +201,10 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
             task.id = TaskId::from_text(detail::format("unnamed-{}-{}", {candidate.row, request.now.count()}));
             transitions_.name(candidate.row, task.id);
         }
-        transitions_.claim(candidate.row, request.now, request.owner);
+        transitions_.claim(candidate.row, request.now, request.owner, task.large());
     });
     if (refused) {
-        result.refused.push_back({nameless ? std::string{} : task.id.str(), candidate.queue, *refused});
+        result.refused.push_back({nameless ? std::string{} : task.id.str(), candidate.source.queue, *refused});
         return result.refused.size() < most_refused ? Taken::left : Taken::too_much;
     }
     if (task.crashes > 0 && task.crashes < bound) {
@@ -167,12 +221,12 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
     return Taken::yes;
 }
 
-BACKLITE_DECL void Claims::read_head_behind(store::QueueHead& head, const Rows& held) {
-    Run run(db_, head_behind_, {head.name});
-    head.due = head.held_due = head.worker_due = never;
+BACKLITE_DECL void Claims::read_level_behind(const store::QueueHead& head, store::Level& level, const Rows& held) {
+    Run run(db_, level_behind_, {head.name, level.priority});
+    level.due = never;
     while (run.step()) {
         if (contains(held, run.integer(0))) continue;
-        head.due = run.time(1);
+        level.due = run.time(1);
         return;
     }
 }

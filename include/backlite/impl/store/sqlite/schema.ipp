@@ -53,17 +53,23 @@ BACKLITE_DECL void Schema::check_writer(sqlite3* db, std::string_view file) {
 }
 
 BACKLITE_DECL std::int64_t Schema::version(sqlite3* db, std::string_view file) {
-    if (has_table(db, "backlite_meta")) {
-        Statement select("SELECT value FROM backlite_meta WHERE key = 'schema_version'");
-        Run run(db, select);
-        if (!run.step()) {
-            throw StorageError(
-                detail::format("database \"{}\": table backlite_meta is not ours: it has no schema_version", {file}),
-                SQLITE_ERROR);
-        }
-        return run.integer(0);
+    if (!has_table(db, "backlite_meta")) return has_table(db, "backlite_tasks") ? of_go : 0;
+    Statement select("SELECT value FROM main.backlite_meta WHERE key = 'schema_version'");
+    Run run(db, select);
+    if (!run.step()) {
+        throw StorageError(
+            detail::format("database \"{}\": table backlite_meta is not ours: it has no schema_version", {file}),
+            SQLITE_ERROR);
     }
-    return has_table(db, "backlite_tasks") ? 1 : 0;
+    const std::int64_t found = run.integer(0);
+    if (found < first) {
+        throw StorageError(
+            detail::format("database \"{}\" was made by a development revision of backlite (schema version {}), which "
+                           "no release reads: finish its tasks with that revision, or delete the tables backlite_*",
+                           {file, found}),
+            SQLITE_ERROR);
+    }
+    return found;
 }
 
 BACKLITE_DECL bool Schema::has_table(sqlite3* db, std::string_view name) {
@@ -75,17 +81,16 @@ BACKLITE_DECL bool Schema::has_table(sqlite3* db, std::string_view name) {
 BACKLITE_DECL void Schema::migrate(Connection& connection) {
     sqlite3* db = connection.handle();
     const std::int64_t found = version(connection);  // again, now that nobody else can change it
-    if (found < 2) {
-        to_version_1(db);
+    if (found < first) {
+        make_tables_of_go(db);
         check_columns(connection);
-        to_version_2(db);
+        change_tables(db);
+        make_tables(db);
     }
-    if (found < 3) to_version_3(db);
-    if (found < 4) to_version_4(db);
     check_writer(connection);
 }
 
-BACKLITE_DECL void Schema::to_version_1(sqlite3* db) {
+BACKLITE_DECL void Schema::make_tables_of_go(sqlite3* db) {
     execute(db, R"(CREATE TABLE IF NOT EXISTS backlite_tasks (
         id text PRIMARY KEY,
         created_at integer NOT NULL,
@@ -108,57 +113,95 @@ BACKLITE_DECL void Schema::to_version_1(sqlite3* db) {
         expires_at integer,
         error text
     ) STRICT)");
-    execute(db,
-            "CREATE INDEX IF NOT EXISTS backlite_tasks_wait_until ON backlite_tasks (wait_until) "
-            "WHERE wait_until IS NOT NULL");
 }
 
-BACKLITE_DECL void Schema::to_version_2(sqlite3* db) {
+BACKLITE_DECL void Schema::change_tables(sqlite3* db) {
     for (const char* sql : {
              "ALTER TABLE backlite_tasks ADD COLUMN due integer "
-             "GENERATED ALWAYS AS (max(created_at, coalesce(wait_until, created_at))) VIRTUAL",
+             "GENERATED ALWAYS AS (iif(wait_until > created_at, wait_until, created_at)) VIRTUAL",
              "ALTER TABLE backlite_tasks ADD COLUMN owner integer",
              "ALTER TABLE backlite_tasks ADD COLUMN claim integer NOT NULL DEFAULT 0",
              "ALTER TABLE backlite_tasks ADD COLUMN lease integer NOT NULL DEFAULT 0",
              "ALTER TABLE backlite_tasks ADD COLUMN crashes integer NOT NULL DEFAULT 0",
              "ALTER TABLE backlite_tasks ADD COLUMN error text",
-             // What can be claimed: only unclaimed rows, by queue and due time.
-             "CREATE INDEX backlite_tasks_due ON backlite_tasks (queue, due) WHERE claimed_at IS NULL",
-             // Claims by their holder, and claims of programs that do not say who they are: only rows in flight.
-             "CREATE INDEX backlite_tasks_owner ON backlite_tasks (owner) WHERE owner IS NOT NULL",
-             "CREATE INDEX backlite_tasks_ownerless ON backlite_tasks (claimed_at) "
-             "WHERE claimed_at IS NOT NULL AND owner IS NULL",
+             "ALTER TABLE backlite_tasks ADD COLUMN priority integer NOT NULL DEFAULT 0",
+             "ALTER TABLE backlite_tasks ADD COLUMN hold integer NOT NULL DEFAULT 0",
+             "ALTER TABLE backlite_tasks ADD COLUMN unique_key text",
+             "ALTER TABLE backlite_tasks ADD COLUMN partition text",
+             "ALTER TABLE backlite_tasks ADD COLUMN flags integer NOT NULL DEFAULT 0",
+             "ALTER TABLE backlite_tasks ADD COLUMN slack blob",
+             // What can be claimed, by queue, priority and due time.
+             "CREATE INDEX backlite_tasks_ready ON backlite_tasks (queue, priority, due) "
+             "WHERE claimed_at IS NULL AND hold = 0",
+             // Claims by their holder; without one, those of programs that do not say who they are. Only rows in
+             // flight.
+             "CREATE INDEX backlite_tasks_claimed ON backlite_tasks (owner, claimed_at) WHERE claimed_at IS NOT NULL",
+             // Each add, and each delete, pays for an index, also for one that the row is not in. Nothing searches by
+             // this one of Go's, not even Go's own program, which makes it again.
+             "DROP INDEX IF EXISTS backlite_tasks_wait_until",
+             "ALTER TABLE backlite_tasks_completed ADD COLUMN kind integer",
+             "ALTER TABLE backlite_tasks_completed ADD COLUMN result blob",
+             "ALTER TABLE backlite_tasks_completed ADD COLUMN priority integer NOT NULL DEFAULT 0",
+             "ALTER TABLE backlite_tasks_completed ADD COLUMN unique_key text",
+             "ALTER TABLE backlite_tasks_completed ADD COLUMN partition text",
+             "ALTER TABLE backlite_tasks_completed ADD COLUMN host text",
+             "ALTER TABLE backlite_tasks_completed ADD COLUMN pid integer",
              "CREATE INDEX backlite_tasks_completed_expires ON backlite_tasks_completed (expires_at) "
              "WHERE expires_at IS NOT NULL",
+             // Failed tasks by the end of their last attempt. What succeeded is not in it, so that keeping it costs
+             // nothing more.
+             "CREATE INDEX backlite_tasks_completed_failed ON backlite_tasks_completed "
+             "(min(coalesce(last_executed_at, created_at), 9223372036854775807 - max(coalesce(last_duration_micro, "
+             "0), 0) / 1000) + max(coalesce(last_duration_micro, 0), 0) / 1000, queue) WHERE error IS NOT NULL",
+         }) {
+        execute(db, sql);
+    }
+}
+
+BACKLITE_DECL void Schema::make_tables(sqlite3* db) {
+    for (const char* sql : {
              "CREATE TABLE backlite_clients (owner integer PRIMARY KEY, slot integer NOT NULL UNIQUE, "
              "workers integer NOT NULL, started_at integer NOT NULL, boot_id text NOT NULL, "
              "version integer NOT NULL) STRICT",
              "CREATE TABLE backlite_meta (key text PRIMARY KEY NOT NULL, value any NOT NULL) STRICT",
+             "CREATE TABLE backlite_stats (span integer NOT NULL, start integer NOT NULL, queue text NOT NULL, "
+             "added integer NOT NULL, started integer NOT NULL, succeeded integer NOT NULL, failed integer NOT NULL, "
+             "retried integer NOT NULL, wait_ms integer NOT NULL, run_us integer NOT NULL, "
+             "PRIMARY KEY (span, start, queue)) STRICT, WITHOUT ROWID",
+             "CREATE TABLE backlite_queues (queue text PRIMARY KEY NOT NULL, paused_at integer, running integer, "
+             "running_per_partition integer, running_per_client integer, in_order integer, rate_count integer, "
+             "rate_period_us integer, rate_burst integer, partition_rate_count integer, "
+             "partition_rate_period_us integer, partition_rate_burst integer, "
+             "rate_next_us integer NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID",
+             "CREATE TABLE backlite_details (task text PRIMARY KEY NOT NULL, expires_at integer, metadata text) STRICT",
+             "CREATE INDEX backlite_details_expires ON backlite_details (expires_at) WHERE expires_at IS NOT NULL",
+             "CREATE TABLE backlite_tags (task text NOT NULL, tag text NOT NULL, PRIMARY KEY (task, tag)) "
+             "STRICT, WITHOUT ROWID",
+             "CREATE INDEX backlite_tags_tag ON backlite_tags (tag, task)",
+             "CREATE TABLE backlite_edges (parent text NOT NULL, child text NOT NULL, "
+             "on_failure integer NOT NULL DEFAULT 0, PRIMARY KEY (parent, child)) STRICT, WITHOUT ROWID",
+             "CREATE INDEX backlite_edges_child ON backlite_edges (child)",
+             "CREATE TABLE backlite_cancels (task text NOT NULL, claim integer NOT NULL, at integer NOT NULL, "
+             "PRIMARY KEY (task, claim)) STRICT, WITHOUT ROWID",
+             "CREATE TABLE backlite_attempts (task text NOT NULL, claim integer NOT NULL, number integer NOT NULL, "
+             "started_at integer NOT NULL, duration_us integer NOT NULL, outcome integer NOT NULL, error text, "
+             "host text, pid integer, PRIMARY KEY (task, claim)) STRICT, WITHOUT ROWID",
+             "CREATE TABLE backlite_saved (task text NOT NULL, name text NOT NULL, at integer NOT NULL, value blob, "
+             "PRIMARY KEY (task, name)) STRICT",
+             "CREATE TABLE backlite_progress (task text PRIMARY KEY NOT NULL, claim integer NOT NULL, "
+             "at integer NOT NULL, fraction real, message text) STRICT",
+             "CREATE TABLE backlite_schedules (name text PRIMARY KEY NOT NULL, queue text NOT NULL, "
+             "task blob NOT NULL, spec text NOT NULL, zone text NOT NULL DEFAULT 'UTC', options text, "
+             "next_at integer, last_at integer, paused_at integer) STRICT",
+             "CREATE INDEX backlite_schedules_next ON backlite_schedules (next_at) "
+             "WHERE next_at IS NOT NULL AND paused_at IS NULL",
          }) {
         execute(db, sql);
     }
     Statement insert(
         "INSERT INTO backlite_meta (key, value) VALUES "
         "('schema_version', ?1), ('oldest_writer', ?2), ('last_owner', 0)");
-    Run(db, insert, {2, oldest_writer}).change();
-}
-
-BACKLITE_DECL void Schema::to_version_3(sqlite3* db) {
-    execute(db,
-            "CREATE TABLE backlite_stats (span integer NOT NULL, start integer NOT NULL, queue text NOT NULL, "
-            "added integer NOT NULL, started integer NOT NULL, succeeded integer NOT NULL, failed integer NOT NULL, "
-            "retried integer NOT NULL, wait_ms integer NOT NULL, run_us integer NOT NULL, "
-            "PRIMARY KEY (span, start, queue)) STRICT, WITHOUT ROWID");
-    execute(db, "UPDATE backlite_meta SET value = 3 WHERE key = 'schema_version'");
-}
-
-BACKLITE_DECL void Schema::to_version_4(sqlite3* db) {
-    execute(db,
-            "CREATE INDEX backlite_tasks_completed_failed ON backlite_tasks_completed "
-            "(min(coalesce(last_executed_at, created_at), 9223372036854775807 - max(coalesce(last_duration_micro, "
-            "0), 0) / 1000) + max(coalesce(last_duration_micro, 0), 0) / 1000, queue) "
-            "WHERE error IS NOT NULL");
-    execute(db, "UPDATE backlite_meta SET value = 4 WHERE key = 'schema_version'");
+    Run(db, insert, {current, oldest_writer}).change();
 }
 
 BACKLITE_DECL void Schema::check_columns(Connection& connection) {

@@ -130,7 +130,7 @@ BACKLITE_DECL TaskCounts SqliteStore::counts(detail::Ms now) {
 BACKLITE_DECL std::vector<WaitingTask> SqliteStore::waiting(const std::string& queue) {
     detail::UniqueLock lock(reader_mutex_);
     need_reader(lock);
-    return reader_->reads.waiting(queue);
+    return reader_->reads.waiting(queue, config_.ageing);
 }
 
 BACKLITE_DECL std::unique_ptr<CommitWatch> SqliteStore::watch() {

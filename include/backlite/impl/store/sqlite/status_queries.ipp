@@ -2,6 +2,11 @@
 #pragma once
 // The bodies of <backlite/store/sqlite/status_queries.hpp>.
 
+#include <algorithm>
+#include <cstddef>
+#include <utility>
+
+#include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/status_queries.hpp>
 
 namespace backlite {
@@ -22,13 +27,18 @@ BACKLITE_DECL TaskCounts StatusQueries::counts(detail::Ms now) {
     return result;
 }
 
-BACKLITE_DECL std::vector<WaitingTask> StatusQueries::waiting(const std::string& queue) {
+BACKLITE_DECL std::vector<WaitingTask> StatusQueries::waiting(const std::string& queue, Duration ageing) {
     std::vector<WaitingTask> found;
+    std::vector<std::pair<Rank, std::size_t>> order;
     for (Run run(db_, waiting_, {queue}); run.step();) {
+        order.emplace_back(Rank::of(run.integer(4), run.time(1), ageing), order.size());
         found.push_back(
             {TaskId::from_text(std::string{run.bytes(0)}), run.time(1), run.integer(2), std::string{run.bytes(3)}});
     }
-    return found;
+    std::sort(order.begin(), order.end());
+    std::vector<WaitingTask> sorted;
+    for (const auto& [rank, place] : order) sorted.push_back(std::move(found[place]));
+    return sorted;
 }
 
 }  // namespace sqlite

@@ -2,12 +2,34 @@
 #pragma once
 // The bodies of <backlite/store/sqlite/transitions.hpp>.
 
+#include <limits>
+
 #include <backlite/store/sqlite/transitions.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
+
+BACKLITE_DECL void Transitions::claim(std::int64_t row, detail::Ms now, std::int64_t owner, bool large) {
+    std::optional<Blob> slack;
+    if (large) {
+        slack = slack_after(columns_of_row_, {row}, [&](StateColumns& columns) {
+            columns.claimed_at = now.count();
+            columns.owner = owner;
+            if (columns.claim < (std::numeric_limits<std::int64_t>::max)()) ++columns.claim;
+            columns.lease = 0;
+        });
+    }
+    if (Run(db_, claim_, {row, now, owner, slack}).change() == 1) return;
+    throw StorageError("the claim of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
+}
+
+BACKLITE_DECL int Transitions::release_all(std::int64_t owner) {
+    // Of one size for all of them: times since 1970 take six bytes.
+    const std::size_t freed = StateColumns{.claimed_at = std::int64_t{1} << 40, .owner = owner}.bytes();
+    return Run(db_, release_all_, {owner, static_cast<std::int64_t>(freed)}).change();
+}
 
 BACKLITE_DECL bool Transitions::write(const detail::AttemptResult& outcome) {
     if (apply(outcome)) return true;
@@ -26,15 +48,56 @@ BACKLITE_DECL bool Transitions::apply(const detail::AttemptResult& outcome) {
         case detail::RowChange::retry:
             return Run(db_, retry_,
                        {id, outcome.claim, outcome.wait_until, outcome.executed_at, outcome.error,
-                        outcome.spends_attempt})
+                        outcome.spends_attempt, slack_after(outcome)})
                        .change() == 1;
         case detail::RowChange::snooze:
-            return Run(db_, snooze_, {id, outcome.claim, outcome.wait_until, outcome.executed_at}).change() == 1;
+            return Run(db_, snooze_, {id, outcome.claim, outcome.wait_until, outcome.executed_at, slack_after(outcome)})
+                       .change() == 1;
         case detail::RowChange::release:
-            if (outcome.wait) return Run(db_, put_off_, {id, outcome.claim, outcome.wait_until}).change() == 1;
-            break;
+            if (!outcome.wait) break;
+            return Run(db_, put_off_, {id, outcome.claim, outcome.wait_until, slack_after(outcome)}).change() == 1;
     }
-    return Run(db_, release_, {id, outcome.claim}).change() == 1;
+    return Run(db_, release_, {id, outcome.claim, slack_after(outcome)}).change() == 1;
+}
+
+BACKLITE_DECL std::optional<std::size_t> Transitions::read_slack(Statement& select, std::initializer_list<Value> row,
+                                                                 StateColumns& columns) {
+    const auto size = [](std::optional<std::int64_t> bytes) {
+        return bytes ? std::optional{static_cast<std::size_t>(*bytes)} : std::nullopt;
+    };
+    Run run(db_, select, row);
+    if (!run.step()) return std::nullopt;
+    columns = {.claimed_at = run.optional_integer(0),
+               .owner = run.optional_integer(1),
+               .wait_until = run.optional_integer(2),
+               .last_executed_at = run.optional_integer(3),
+               .claim = run.integer(4),
+               .lease = run.integer(5),
+               .crashes = run.integer(6),
+               .attempts = run.integer(7),
+               .error = size(run.optional_integer(8))};
+    return size(run.optional_integer(9));
+}
+
+BACKLITE_DECL std::optional<Blob> Transitions::slack_after(const detail::AttemptResult& outcome) {
+    if (!outcome.large) return std::nullopt;
+    return slack_after(columns_of_claim_, {outcome.id.str(), outcome.claim}, [&](StateColumns& columns) {
+        columns.claimed_at = columns.owner = std::nullopt;
+        if (outcome.resolution != detail::RowChange::release || outcome.wait) {
+            columns.wait_until = outcome.wait_until.count();
+        }
+        if (outcome.resolution == detail::RowChange::release) return;
+        columns.last_executed_at = outcome.executed_at.count();
+        columns.crashes = 0;
+        if (outcome.resolution == detail::RowChange::snooze) return;
+        columns.error = outcome.error.size();
+        columns.attempts = detail::saturating_sum(columns.attempts, outcome.spends_attempt ? 1 : 0);
+    });
+}
+
+BACKLITE_DECL std::optional<Blob> Transitions::slack_given_back(const detail::ClaimKey& claim) {
+    return slack_after(columns_of_claim_, {claim.id.str(), claim.number},
+                       [](StateColumns& columns) { columns.claimed_at = columns.owner = std::nullopt; });
 }
 
 BACKLITE_DECL bool Transitions::keep(const detail::AttemptResult& outcome) {

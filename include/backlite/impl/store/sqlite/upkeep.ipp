@@ -55,13 +55,34 @@ BACKLITE_DECL std::optional<detail::Ms> Upkeep::oldest_ownerless() {
 }
 
 BACKLITE_DECL Mended Upkeep::mend(std::string_view queue, detail::Ms now, detail::Ms from, Duration jump, int limit) {
+    const std::vector<std::int64_t> levels = priorities(queue);
+    if (levels.empty()) return {};
+    const detail::Ms after = (std::max)(now, from);
+    const int share = (std::max)(limit / static_cast<int>(levels.size()), 1);
     detail::Ms to = never;
-    {
-        Run run(db_, last_of_piece_, {queue, (std::max)(now, from), limit - 1});
-        if (run.step()) to = run.time(0);
+    for (const std::int64_t level : levels) {
+        Run run(db_, last_of_piece_, {queue, level, after, share - 1});
+        if (run.step()) to = (std::min)(to, run.time(0));
     }
-    const int tasks = Run(db_, mend_, {queue, now, (std::max)(now, from), to, jump.count(), limit}).change();
-    return {tasks, tasks == limit ? from : to};  // tasks of the same time may be more than `limit`
+    Mended piece{.next = to};
+    for (const std::int64_t level : levels) {
+        const int tasks = Run(db_, mend_, {queue, now, after, to, jump.count(), share, level}).change();
+        piece.tasks += tasks;
+        if (tasks == share) piece.next = from;  // tasks of the same time may be more than `share`
+    }
+    return piece;
+}
+
+BACKLITE_DECL std::vector<std::int64_t> Upkeep::priorities(std::string_view queue) {
+    std::vector<std::int64_t> found;
+    std::int64_t least = detail::least_number;
+    for (;;) {
+        Run run(db_, next_level_, {queue, least});
+        if (!run.step()) return found;
+        found.push_back(run.integer(0));
+        if (found.back() == detail::most_number) return found;
+        least = found.back() + 1;
+    }
 }
 
 BACKLITE_DECL void Upkeep::demand_tables() {

@@ -125,10 +125,10 @@ private:
     /// Counts one queue's unclaimed tasks up to `bound`.
     Count count(const std::string& queue, detail::Ms from, detail::Ms to, std::int64_t bound);
 
-    std::optional<detail::Ms> first_due(const std::string& queue, detail::Ms from, detail::Ms to) {
-        Run run(db_, head_, {queue, from, to});
-        return run.step() ? std::optional{run.time(0)} : std::nullopt;
-    }
+    std::optional<detail::Ms> first_due(const std::string& queue, detail::Ms from, detail::Ms to);
+
+    /// How many of up to `bound` unclaimed tasks that are due at `from` or later have failed before.
+    Looked count_retrying(const std::string& queue, detail::Ms from, std::int64_t bound);
 
     void count_unclaimed(Queues& queues, detail::Ms now, Overview& view);
 
@@ -159,25 +159,29 @@ private:
     StatisticsReads& statistics_;
     const std::string unclaimed_ = unclaimed_rows(shape_, bounds_);
     Statement first_queue_{
-        "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_due WHERE claimed_at IS NULL ORDER BY queue LIMIT "
-        "1"};
-    Statement next_queue_{
-        "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_due WHERE claimed_at IS NULL AND queue > ?1 "
+        "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_ready WHERE claimed_at IS NULL AND hold = 0 "
         "ORDER BY queue LIMIT 1"};
+    Statement next_queue_{
+        "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_ready WHERE claimed_at IS NULL AND hold = 0 "
+        "AND queue > ?1 ORDER BY queue LIMIT 1"};
     Query all_queues_{fmt::format("SELECT DISTINCT queue FROM {} ORDER BY queue", unclaimed_)};
-    Query head_{
-        fmt::format("SELECT due FROM {} WHERE queue = ?1 AND due BETWEEN ?2 AND ?3 ORDER BY due LIMIT 1", unclaimed_)};
+    Priorities priorities_{db_, shape_};
+    Query head_{fmt::format(
+        "SELECT due FROM {} WHERE queue = ?1 AND priority = ?4 AND due BETWEEN ?2 AND ?3 ORDER BY due LIMIT 1",
+        unclaimed_)};
     Query oldest_{fmt::format("SELECT min(due) FROM {} WHERE due <= ?1", unclaimed_)};
     Query count_{fmt::format(
-        "SELECT count(*) FROM (SELECT 1 FROM {} WHERE queue = ?1 AND due BETWEEN ?2 AND ?3 LIMIT ?4)", unclaimed_)};
+        "SELECT count(*) FROM (SELECT 1 FROM {} WHERE queue = ?1 AND priority = ?5 AND due BETWEEN ?2 AND ?3 "
+        "LIMIT ?4)",
+        unclaimed_)};
     Query count_rows_{
         fmt::format("SELECT count(*) FROM {} WHERE (?1 = '' OR queue = ?1) AND due BETWEEN ?2 AND ?3", unclaimed_)};
     Query retrying_{
         fmt::format("SELECT count(*) FILTER (WHERE attempts > 0), count(*) FROM (SELECT attempts FROM {} "
-                    "WHERE queue = ?1 AND due >= ?2 ORDER BY due LIMIT ?3)",
+                    "WHERE queue = ?1 AND priority = ?4 AND due >= ?2 ORDER BY due LIMIT ?3)",
                     unclaimed_)};
-    Query due_times_{
-        fmt::format("SELECT due FROM {} WHERE queue = ?1 AND due BETWEEN ?2 AND ?3 ORDER BY due", unclaimed_)};
+    Query due_times_{fmt::format(
+        "SELECT due FROM {} WHERE queue = ?1 AND priority = ?4 AND due BETWEEN ?2 AND ?3 ORDER BY due", unclaimed_)};
     Query claimed_{fmt::format("SELECT queue, owner, claim, id FROM {} LIMIT ?1", claimed_rows(shape_, bounds_))};
     Query rows_{fmt::format("SELECT queue, claimed_at IS NOT NULL, due, attempts FROM {}", first_rows(bounds_))};
     // typeof() is answered from a row's header: an error behind a large payload is not read.

@@ -8,6 +8,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 #include <sqlite3.h>
@@ -55,8 +56,25 @@ inline constexpr const char* finished_time =
 /// A subquery of claimed tasks: row, queue, claimed_at, owner, claim, id.
 [[nodiscard]] std::string claimed_rows(const SchemaFeatures& shape, const Bounds& bounds);
 
-/// A subquery of unclaimed tasks: row, queue, due, attempts. Where it is by index, a search by queue and due time is.
+/// A subquery of unclaimed tasks: row, queue, priority, due, attempts. Where it is by index, a search by queue,
+/// priority and due time is.
 [[nodiscard]] std::string unclaimed_rows(const SchemaFeatures& shape, const Bounds& bounds);
+
+/// The priorities of a queue's unclaimed tasks, lowest first: a search for each.
+class Priorities {
+public:
+    Priorities(sqlite3* db, const SchemaFeatures& shape) noexcept : db_{db}, known_(shape.ours) {}
+
+    /// Zero alone for a file without our indexes, which are what the searches go by.
+    [[nodiscard]] std::vector<std::int64_t> of(const std::string& queue);
+
+private:
+    Handle db_;
+    bool known_;
+    Statement next_{
+        "SELECT priority FROM backlite_tasks INDEXED BY backlite_tasks_ready WHERE claimed_at IS NULL AND hold = 0 "
+        "AND queue = ?1 AND priority BETWEEN ?2 AND 9223372036854775807 ORDER BY priority LIMIT 1"};
+};
 
 /// Whether a table without our indexes has more rows than are looked at.
 [[nodiscard]] bool has_more_rows(sqlite3* db, const SchemaFeatures& shape, const Bounds& bounds);

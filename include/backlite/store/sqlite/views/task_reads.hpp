@@ -112,8 +112,15 @@ private:
     /// The first `limit` of `keys`, and where the list goes on if there are more.
     void show_first(std::vector<Key>& keys, std::size_t limit, detail::Ms now, TaskList& list);
 
-    /// Adds the first `count` unclaimed tasks of one queue behind the cursor.
-    void collect(DueRows& rows, const std::string& queue, detail::Ms from, detail::Ms to,
+    /// The unclaimed tasks of one priority in a queue.
+    struct Source {
+        const std::string& queue;
+        std::int64_t priority;
+    };
+    [[nodiscard]] std::vector<Source> sources(const std::vector<std::string>& queues);
+
+    /// Adds the first `count` of them behind the cursor.
+    void collect(DueRows& rows, const Source& source, detail::Ms from, detail::Ms to,
                  const std::optional<Cursor>& after, std::size_t count, std::vector<Key>& keys);
 
     /// The same of a table without our indexes: by a look through its rows, which keeps the first.
@@ -170,6 +177,7 @@ private:
     const std::string unclaimed_ = unclaimed_rows(shape_, bounds_);
     Query claimed_{
         fmt::format("SELECT claimed_at, row, queue, owner, claim, id FROM {} LIMIT ?1", claimed_rows(shape_, bounds_))};
+    Priorities priorities_{db_, shape_};
     DueRows upcoming_{unclaimed_, "1"};
     DueRows retries_{unclaimed_, "attempts > 0"};
     Query first_due_{

@@ -143,6 +143,32 @@ TEST_CASE("ui reads: the overview counts each queue, in files of both kinds") {
     }
 }
 
+TEST_CASE("ui reads: tasks of every priority are counted together, and listed by due time whatever they have") {
+    Shop shop;
+    for (int i = 0; i < 12; ++i) {
+        shop.add(fmt::format("w{}", i), "a", now - 100 + i);
+        shop.add(fmt::format("s{}", i), "a", now, fmt::format("{}", now + 1'000 + i).c_str(), "NULL", i % 2);
+    }
+    shop.db->exec("UPDATE backlite_tasks SET priority = 5 - rowid % 4");
+    const Overview view = shop.look([](Queries& store) { return store.queues.overview(wall_clock, {}); });
+    REQUIRE(view.queues.size() == 1);
+    CHECK(view.queues[0].waiting == Count{12, false});
+    CHECK(view.queues[0].oldest_due == Ms{now - 100});
+    CHECK(view.queues[0].scheduled == Count{12, false});
+    CHECK(view.queues[0].next_due == Ms{now + 1'000});
+    CHECK(view.queues[0].retrying == Count{6, false});
+    CHECK(view.buckets[0].due == 12);
+    CHECK(shop.look([](Queries& store) { return store.queues.unclaimed({"a"}, wall_clock, State::waiting, 7); }) ==
+          Count{7, true});
+    CHECK(shop.look([](Queries& store) {
+        return all_pages(
+            [&](const auto& after) { return store.tasks.upcoming({"a"}, State::waiting, wall_clock, after, 5); });
+    }) == "w0 w1 w2 w3 w4 | w5 w6 w7 w8 w9 | w10 w11");
+    CHECK(shop.look([](Queries& store) {
+        return all_pages([&](const auto& after) { return store.tasks.retrying({"a"}, wall_clock, after, 4); });
+    }) == "s1 s3 s5 s7 | s9 s11");
+}
+
 TEST_CASE("ui reads: the overview takes what was added and finished from the statistics") {
     Shop shop;  // it is minute 166
     shop.add("1", "a", now - 5'000);

@@ -109,9 +109,34 @@ BACKLITE_DECL std::vector<Process> QueueReads::processes() {
 }
 
 BACKLITE_DECL Count QueueReads::count(const std::string& queue, detail::Ms from, detail::Ms to, std::int64_t bound) {
-    Run run(db_, count_, {queue, from, to, bound + 1});
-    const std::int64_t found = run.step() ? run.integer(0) : 0;
+    std::int64_t found = 0;
+    for (const std::int64_t priority : priorities_.of(queue)) {
+        Run run(db_, count_, {queue, from, to, bound + 1 - found, priority});
+        if (run.step()) found += run.integer(0);
+    }
     return {static_cast<std::uint64_t>((std::min)(found, bound)), found > bound};
+}
+
+BACKLITE_DECL std::optional<detail::Ms> QueueReads::first_due(const std::string& queue, detail::Ms from,
+                                                              detail::Ms to) {
+    std::optional<detail::Ms> first;
+    for (const std::int64_t priority : priorities_.of(queue)) {
+        Run run(db_, head_, {queue, from, to, priority});
+        if (run.step()) first = (std::min)(first.value_or(latest), run.time(0));
+    }
+    return first;
+}
+
+BACKLITE_DECL auto QueueReads::count_retrying(const std::string& queue, detail::Ms from, std::int64_t bound) -> Looked {
+    Looked looked;
+    for (const std::int64_t priority : priorities_.of(queue)) {
+        Run run(db_, retrying_, {queue, from, bound - looked.looked_at, priority});
+        if (!run.step()) continue;
+        looked.count.number += static_cast<std::uint64_t>(run.integer(0));
+        looked.looked_at += run.integer(1);
+    }
+    looked.count.more = looked.looked_at == bound;
+    return looked;
 }
 
 BACKLITE_DECL void QueueReads::count_unclaimed(Queues& queues, detail::Ms now, Overview& view) {
@@ -132,11 +157,8 @@ BACKLITE_DECL void QueueReads::count_unclaimed(Queues& queues, detail::Ms now, O
         const Count found = count(*one.queue, one.from, one.to, bound);
         return Looked{found, static_cast<std::int64_t>(found.number)};
     });
-    count_all(std::move(retries), 10, bounds_.retries, [&](const Open& one, std::int64_t bound) {
-        Run run(db_, retrying_, {*one.queue, one.from, bound});
-        if (!run.step()) return Looked{};
-        return Looked{{static_cast<std::uint64_t>(run.integer(0)), run.integer(1) == bound}, run.integer(1)};
-    });
+    count_all(std::move(retries), 10, bounds_.retries,
+              [&](const Open& one, std::int64_t bound) { return count_retrying(*one.queue, one.from, bound); });
 }
 
 BACKLITE_DECL void QueueReads::count_claimed(Queues& queues, Overview& view) {
@@ -167,12 +189,14 @@ BACKLITE_DECL void QueueReads::count_to_come(const Queues& queues, detail::Ms no
     std::int64_t seen = 0;
     for (const auto& [name, queue] : queues) {
         if (!queue.next_due || *queue.next_due >= end) continue;
-        for (Run run(db_, due_times_, {name, now + Duration{1}, end - Duration{1}}); run.step();) {
-            if (seen++ == bounds_.to_come) {
-                view.due_cut = true;
-                return;
+        for (const std::int64_t priority : priorities_.of(name)) {
+            for (Run run(db_, due_times_, {name, now + Duration{1}, end - Duration{1}, priority}); run.step();) {
+                if (seen++ == bounds_.to_come) {
+                    view.due_cut = true;
+                    return;
+                }
+                ++view.buckets[static_cast<std::size_t>((run.time(0) - now) / view.step)].due;
             }
-            ++view.buckets[static_cast<std::size_t>((run.time(0) - now) / view.step)].due;
         }
     }
     view.due_cut = view.more_queues;

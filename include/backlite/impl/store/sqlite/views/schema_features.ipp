@@ -30,8 +30,8 @@ BACKLITE_DECL std::optional<SchemaFeatures> shape_of(sqlite3* db) {
                      columns("backlite_tasks_completed", {"id", "created_at", "queue", "last_executed_at", "attempts",
                                                           "last_duration_micro", "task", "expires_at", "error"});
     shape.ours = shape.readable && columns("backlite_tasks", {"due", "owner", "crashes", "error"}) &&
-                 has("index", "backlite_tasks_due") && has("index", "backlite_tasks_owner") &&
-                 has("index", "backlite_tasks_ownerless");
+                 columns("backlite_tasks", {"priority", "hold"}) && has("index", "backlite_tasks_ready") &&
+                 has("index", "backlite_tasks_claimed");
     shape.failed = shape.readable && has("index", "backlite_tasks_completed_failed");
     shape.clients = has("table", "backlite_clients") &&
                     columns("backlite_clients", {"owner", "slot", "workers", "started_at", "version"});
@@ -49,16 +49,15 @@ BACKLITE_DECL std::optional<SchemaFeatures> shape_of(sqlite3* db) {
 
 BACKLITE_DECL std::string first_rows(const Bounds& bounds) {
     return fmt::format(
-        "(SELECT rowid AS row, id, queue, claimed_at, attempts, {} AS due FROM backlite_tasks ORDER BY rowid LIMIT {})",
+        "(SELECT rowid AS row, id, queue, 0 AS priority, claimed_at, attempts, {} AS due FROM backlite_tasks "
+        "ORDER BY rowid LIMIT {})",
         due_of_go, bounds.unindexed);
 }
 
 BACKLITE_DECL std::string claimed_rows(const SchemaFeatures& shape, const Bounds& bounds) {
     if (shape.ours) {
         return "(SELECT rowid AS row, queue, claimed_at, owner, claim, id FROM backlite_tasks "
-               "INDEXED BY backlite_tasks_owner WHERE owner IS NOT NULL AND claimed_at IS NOT NULL UNION ALL "
-               "SELECT rowid, queue, claimed_at, owner, claim, id FROM backlite_tasks "
-               "INDEXED BY backlite_tasks_ownerless WHERE claimed_at IS NOT NULL AND owner IS NULL)";
+               "INDEXED BY backlite_tasks_claimed WHERE claimed_at IS NOT NULL)";
     }
     return fmt::format(
         "(SELECT row, queue, claimed_at, NULL AS owner, 0 AS claim, id FROM {} WHERE claimed_at IS NOT NULL)",
@@ -67,10 +66,22 @@ BACKLITE_DECL std::string claimed_rows(const SchemaFeatures& shape, const Bounds
 
 BACKLITE_DECL std::string unclaimed_rows(const SchemaFeatures& shape, const Bounds& bounds) {
     if (shape.ours) {
-        return "(SELECT rowid AS row, queue, due, attempts FROM backlite_tasks INDEXED BY backlite_tasks_due "
-               "WHERE claimed_at IS NULL)";
+        return "(SELECT rowid AS row, queue, priority, due, attempts FROM backlite_tasks "
+               "INDEXED BY backlite_tasks_ready WHERE claimed_at IS NULL AND hold = 0)";
     }
-    return fmt::format("(SELECT row, queue, due, attempts FROM {} WHERE claimed_at IS NULL)", first_rows(bounds));
+    return fmt::format("(SELECT row, queue, priority, due, attempts FROM {} WHERE claimed_at IS NULL)",
+                       first_rows(bounds));
+}
+
+BACKLITE_DECL std::vector<std::int64_t> Priorities::of(const std::string& queue) {
+    std::vector<std::int64_t> found;
+    if (!known_) return {0};
+    for (std::int64_t least = detail::least_number;; least = found.back() + 1) {
+        Run run(db_, next_, {queue, least});
+        if (!run.step()) return found;
+        found.push_back(run.integer(0));
+        if (found.back() == detail::most_number) return found;
+    }
 }
 
 BACKLITE_DECL bool has_more_rows(sqlite3* db, const SchemaFeatures& shape, const Bounds& bounds) {

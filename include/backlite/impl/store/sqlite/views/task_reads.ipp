@@ -43,8 +43,8 @@ BACKLITE_DECL TaskList TaskReads::upcoming(const std::vector<std::string>& queue
     const detail::Ms to = state == State::waiting ? now : latest;
     if (!shape_.ours) return look_through(queues, from, to, false, now, after, limit);
     std::vector<Key> best;
-    for (const std::string& queue : queues) {
-        collect(upcoming_, queue, from, to, after, limit + 1, best);
+    for (const Source& source : sources(queues)) {
+        collect(upcoming_, source, from, to, after, limit + 1, best);
         if (best.size() > 8 * (limit + 1)) keep_first(best, limit + 1);
     }
     TaskList list;
@@ -57,12 +57,13 @@ BACKLITE_DECL TaskList TaskReads::retrying(const std::vector<std::string>& queue
     if (now == latest) return {};
     const detail::Ms from = now + Duration{1};
     if (!shape_.ours) return look_through(queues, from, latest, true, now, after, limit);
-    const std::size_t share = static_cast<std::size_t>(bounds_.retries) / (std::max)(queues.size(), std::size_t{1}) + 1;
+    const std::vector<Source> all = sources(queues);
+    const std::size_t share = static_cast<std::size_t>(bounds_.retries) / (std::max)(all.size(), std::size_t{1}) + 1;
     std::vector<Key> keys;
     std::optional<Key> last;  // what is behind it has not been looked at in every queue
-    for (const std::string& queue : queues) {
+    for (const Source& source : all) {
         const std::size_t before = keys.size();
-        collect(retries_, queue, from, latest, after, share, keys);
+        collect(retries_, source, from, latest, after, share, keys);
         if (keys.size() - before == share) last = last ? (std::min)(*last, keys.back()) : keys.back();
     }
     TaskList list;
@@ -157,9 +158,11 @@ BACKLITE_DECL std::optional<TaskDetail> TaskReads::task(const std::string& id, d
 }
 
 BACKLITE_DECL TaskReads::DueRows::DueRows(const std::string& rows, const char* wanted)
-    : same(fmt::format("SELECT due, row, {} FROM {} WHERE queue = ?1 AND due = ?2 AND row > ?3 ORDER BY row", wanted,
-                       rows)),
-      between(fmt::format("SELECT due, row, {} FROM {} WHERE queue = ?1 AND due BETWEEN ?2 AND ?3 ORDER BY due, row",
+    : same(fmt::format("SELECT due, row, {} FROM {} WHERE queue = ?1 AND priority = ?4 AND due = ?2 AND row > ?3 "
+                       "ORDER BY row",
+                       wanted, rows)),
+      between(fmt::format("SELECT due, row, {} FROM {} WHERE queue = ?1 AND priority = ?4 AND due BETWEEN ?2 AND ?3 "
+                          "ORDER BY due, row",
                           wanted, rows)) {}
 
 BACKLITE_DECL void TaskReads::show_first(std::vector<Key>& keys, std::size_t limit, detail::Ms now, TaskList& list) {
@@ -175,8 +178,17 @@ BACKLITE_DECL void TaskReads::show_first(std::vector<Key>& keys, std::size_t lim
     }
 }
 
-BACKLITE_DECL void TaskReads::collect(DueRows& rows, const std::string& queue, detail::Ms from, detail::Ms to,
+BACKLITE_DECL auto TaskReads::sources(const std::vector<std::string>& queues) -> std::vector<Source> {
+    std::vector<Source> all;
+    for (const std::string& queue : queues) {
+        for (const std::int64_t priority : priorities_.of(queue)) all.push_back({queue, priority});
+    }
+    return all;
+}
+
+BACKLITE_DECL void TaskReads::collect(DueRows& rows, const Source& source, detail::Ms from, detail::Ms to,
                                       const std::optional<Cursor>& after, std::size_t count, std::vector<Key>& keys) {
+    const std::string& queue = source.queue;
     std::size_t taken = 0;
     const auto take = [&](Run& run) {
         for (; taken < count && run.step(); ++taken) {
@@ -186,7 +198,7 @@ BACKLITE_DECL void TaskReads::collect(DueRows& rows, const std::string& queue, d
     if (after && after->key >= from) {
         const int order = queue.compare(after->queue);
         if (order == 0 && after->key <= to) {
-            Run same(db_, rows.same, {queue, after->key, after->row});
+            Run same(db_, rows.same, {queue, after->key, after->row, source.priority});
             take(same);
         }
         from = after->key;
@@ -195,7 +207,7 @@ BACKLITE_DECL void TaskReads::collect(DueRows& rows, const std::string& queue, d
             from = from + Duration{1};
         }
     }
-    Run later(db_, rows.between, {queue, from, to});
+    Run later(db_, rows.between, {queue, from, to, source.priority});
     take(later);
 }
 
