@@ -11,6 +11,7 @@
 #include <backlite/logger.hpp>
 
 #include <backlite/config.hpp>
+#include <backlite/event.hpp>
 #include <backlite/status.hpp>
 #include <backlite/task.hpp>
 

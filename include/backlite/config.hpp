@@ -159,6 +159,10 @@ struct ClientConfig {
     /// Called once, on a thread of the client or of a caller, when the client stopped itself: the file is corrupt,
     /// moved or read-only, its log or shared memory was deleted, or a sync failed. What it throws is swallowed.
     std::function<void(const Error&)> on_fatal{};
+    /// Each is told of every event (<backlite/event.hpp>) of this client, on one thread of its own, after the commit
+    /// that makes it true, and at most once; none may be empty. They may take their time: when 16,384 events wait,
+    /// further ones are dropped and counted. What they throw is swallowed.
+    std::vector<std::function<void(const Event&)>> observers{};
     /// Surrounds each attempt, the first one outermost; none may be empty. A task that fails without an attempt (it has
     /// crashed too often, or is too large) passes none.
     std::vector<Middleware> around{};

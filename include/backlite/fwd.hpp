@@ -29,6 +29,7 @@ class TestClient;
 }
 
 struct ClientConfig;
+struct Event;
 struct Every;
 struct QueueConfig;
 struct Retention;

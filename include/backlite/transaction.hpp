@@ -17,6 +17,9 @@ class Database;
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 
+namespace engine {
+class PendingAdds;
+}
 namespace store {
 class HostTransaction;
 }
@@ -51,6 +54,7 @@ public:
 private:
     const std::shared_ptr<engine::Engine> engine_;
     SQLite::Database& database_;
+    std::unique_ptr<engine::PendingAdds> events_;   ///< null if nobody observes, and once it has ended
     std::unique_ptr<store::HostTransaction> open_;  ///< null once it has ended
 };
 

@@ -353,6 +353,84 @@ TEST_CASE("out of memory: whatever a thread of the client needs it for, each tas
     });
 }
 
+/// An observer that needs no memory.
+struct Counting {
+    std::atomic<std::int64_t> told{0};
+    std::atomic<std::int64_t> dropped{0};
+
+    [[nodiscard]] ClientConfig config(const TempFolder& folder) {
+        ClientConfig config = quick(folder);
+        config.observers = {[this](const backlite::Event& event) {
+            if (event.kind == backlite::EventKind::dropped) {
+                dropped += event.count;
+            } else {
+                ++told;
+            }
+        }};
+        return config;
+    }
+};
+
+TEST_CASE("out of memory: an event is told or counted as dropped, and each task runs as often as it should") {
+    each_allocation("threads of a client with an observer", 0, [](std::uint64_t n) {
+        for (std::atomic<int>& count : runs) count = 0;
+        const TempFolder folder;
+        Counting counting;
+        Round round;
+        std::int64_t events = 2;  // start and stop
+        {
+            Client client(counting.config(folder));
+            register_work(client);
+            const ScarceMemory memory(ScarceMemory::Of::library_threads, n);
+            client.start();
+            std::set<int> added;
+            for (const int count : {1, 1, 8}) {
+                const int next = static_cast<int>(added.size());
+                (void)client.add(many(next, count)).save();
+                for (int k = next; k < next + count; ++k) {
+                    added.insert(k);
+                    events += 1 + 2 * expected_runs(k);
+                }
+            }
+            CHECK(eventually([&] { return client.counts().empty(); }));
+            CHECK(all_ran(added, most_tasks));
+            CHECK(client.stop(20s));
+            round = {memory.met(), memory.calls()};
+        }
+        // An attempt that could not begin, and a storage error, are events of their own.
+        CHECK(counting.told + counting.dropped >= events);
+        CHECK(counting.dropped <= 1);
+        return round;
+    });
+}
+
+TEST_CASE("out of memory: what was added is told or counted as dropped, and what was not is neither") {
+    const TempFolder folder;
+    Counting counting;
+    std::int64_t added = 0;
+    {
+        const Client client(counting.config(folder));
+        SQLite::Database database(folder.file("app.db"), SQLite::OPEN_READWRITE);
+        const auto tasks = [&] { return database.execAndGet("SELECT count(*) FROM backlite_tasks").getInt64(); };
+        const auto check = [&](bool worked) {
+            added += worked ? 2 : 0;
+            CHECK(tasks() == added);
+        };
+        sweep(
+            "add of a client with an observer", [&] { (void)client.add(many(0, 2)).save(); }, check);
+        sweep(
+            "add in a Transaction of a client with an observer",
+            [&] {
+                Transaction transaction(client, database);
+                (void)client.add(many(0, 2)).tx(transaction).save();
+                transaction.commit();
+            },
+            check);
+    }
+    CHECK(counting.told + counting.dropped == added);
+    CHECK(counting.dropped > 0);
+}
+
 TEST_CASE("out of memory: the threads of a client begin and end") {
     each_allocation("threads that begin", 40, [](std::uint64_t n) {
         const TempFolder folder;

@@ -90,6 +90,7 @@ struct AttemptResult {
     std::optional<Ms> expires_at{};  ///< kept rows; nullopt: never
     std::string error{};             ///< retry, fail
     bool large = false;              ///< as ClaimedTask::large says
+    int attempt = 0;                 ///< its number, from 1; zero: it was not begun
 };
 
 /// One started client, as `backlite_clients` holds it.

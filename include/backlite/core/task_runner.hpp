@@ -64,6 +64,11 @@ public:
     /// Stored error texts are cut to this many bytes.
     static constexpr std::size_t max_error = 4096;
 
+    /// The number of the attempt that a claim is for, from 1.
+    [[nodiscard]] static int attempt_number(const detail::ClaimedTask& task) noexcept {
+        return static_cast<int>((std::min)(task.attempts, most_attempts - 1)) + 1;
+    }
+
     TaskRunner(const QueueRegistry& queues, std::weak_ptr<engine::Engine> engine, const Clock& clock,
                detail::SafeLogger log, std::span<const Middleware> around = {});
 
@@ -116,10 +121,6 @@ private:
 
     void run(Attempt& attempt, const detail::QueueBase& queue, const std::shared_ptr<detail::StopSignal>& signal,
              AttemptObserver& observer);
-
-    static int attempt_number(const detail::ClaimedTask& task) noexcept {
-        return static_cast<int>((std::min)(task.attempts, most_attempts - 1)) + 1;
-    }
 
     void process(Attempt& attempt, const detail::QueueBase& queue, const std::shared_ptr<detail::StopSignal>& signal,
                  AttemptObserver& observer);

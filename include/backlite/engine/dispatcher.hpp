@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -23,7 +24,9 @@
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/core/retry_pause.hpp>
 #include <backlite/core/scheduler.hpp>
+#include <backlite/core/task_runner.hpp>
 #include <backlite/engine/deadline_timer.hpp>
+#include <backlite/engine/event_relay.hpp>
 #include <backlite/engine/overdue_watch.hpp>
 #include <backlite/engine/session_end.hpp>
 #include <backlite/engine/wake_signals.hpp>
@@ -50,6 +53,7 @@ struct DispatcherParts {
     DeadlineTimer& timer;
     const store::CommitWatch& watch;
     core::AddCounts& add_counts;
+    EventRelay* events;  ///< null: nobody observes
 };
 
 /// Its thread sleeps on a condition variable until the earliest of: a due task, an outcome to write, a lease to extend,
@@ -168,6 +172,12 @@ private:
 
     [[nodiscard]] store::CyclePlan make_plan(const core::PoolLoad& load);
 
+    /// What a cycle has done, to the observers. REQUIRES: there are some; its outcomes are not forgotten yet.
+    void tell_observers(const store::CycleResult& result) noexcept;
+    void tell_outcome(const store::EndedAttempt& finished) noexcept;
+    void tell_claim_lost(const detail::ClaimKey& claim, std::size_t queue, int attempt) noexcept;
+    void tell_count(EventKind kind, std::int64_t count) noexcept;
+
     /// The claim is somebody else's by now: whoever works on it is told, and whatever comes of it changes nothing.
     void drop_claim(const detail::ClaimKey& claim);
 
@@ -197,7 +207,8 @@ private:
     Steady::time_point next_observation_{};
     Steady::time_point next_strays_ = Steady::now() + std::chrono::seconds{1};  ///< other clients may be starting too
     OverdueWatch overdue_{};
-    bool strays_ = true;  ///< tasks may wait in queues that are not registered
+    std::vector<detail::ClaimKey> lost_{};  ///< of running tasks, which the observers know of already
+    bool strays_ = true;                    ///< tasks may wait in queues that are not registered
 
     WakeSignals inbox_{};
     SessionEnd ending_{};

@@ -32,6 +32,7 @@
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/core/running_task.hpp>
 #include <backlite/engine/checked_config.hpp>
+#include <backlite/engine/event_relay.hpp>
 #include <backlite/engine/lifecycle.hpp>
 #include <backlite/engine/session.hpp>
 #include <backlite/error.hpp>
@@ -101,6 +102,9 @@ public:
 
     /// For who runs the tasks without a session. They change in `register_queue` and at the client's end.
     [[nodiscard]] const core::QueueRegistry& queues() const noexcept { return queues_; }
+
+    /// Null if nobody observes.
+    [[nodiscard]] EventRelay* events() noexcept { return events_.get(); }
 
     [[nodiscard]] TaskStatus status(const TaskId& id);
 
@@ -213,7 +217,9 @@ private:
         bool worker_kept_ = false;
     };
 
+    [[nodiscard]] store::StoreHooks hooks();
     void on_fatal(const StorageError& error) noexcept;
+    void on_rescued(const store::Rescued& rescued) noexcept;
 
     // constant after construction
     const platform::ForkGuard guard_{};
@@ -222,7 +228,8 @@ private:
     const detail::SafeLogger log_;
 
     const std::shared_ptr<platform::ThreadList> own_threads_ = std::make_shared<platform::ThreadList>();
-    Life life_{};  ///< changed under mutex_, but for hard stops
+    const std::unique_ptr<EventRelay> events_;  ///< null: nobody observes
+    Life life_{};                               ///< changed under mutex_, but for hard stops
     core::IdGenerator ids_{};
     std::atomic<int> unannounced_{0};  ///< calls of add() whose tasks may be in the file without the dispatcher knowing
     core::QueueRegistry queues_{};     // changed under mutex_, and only while there is no session

@@ -26,6 +26,7 @@
 #include <backlite/core/task_runner.hpp>
 #include <backlite/engine/deadline_timer.hpp>
 #include <backlite/engine/dispatcher.hpp>
+#include <backlite/engine/event_relay.hpp>
 #include <backlite/engine/lifecycle.hpp>
 #include <backlite/engine/log_relay.hpp>
 #include <backlite/engine/session_end.hpp>
@@ -52,7 +53,8 @@ struct SessionParts {
     store::Store& store;
     core::AddCounts& add_counts;
     Life& life;
-    std::uint64_t run;  ///< of the life: the one that this session is of
+    std::uint64_t run;   ///< of the life: the one that this session is of
+    EventRelay* events;  ///< null: nobody observes
 };
 
 /// From start to the end of a stop. It ends by itself once it was asked to stop and nothing is left to do; whoever
@@ -125,7 +127,10 @@ private:
     public:
         WorkerObserver(Session& session, std::size_t worker) : session_(session), worker_(worker) {}
 
-        void entering(const detail::ClaimedTask& task) noexcept override { session_.owner_->entering(worker_, task); }
+        void entering(const detail::ClaimedTask& task) noexcept override {
+            if (session_.events_ != nullptr) session_.tell_started(task);
+            session_.owner_->entering(worker_, task);
+        }
         void processing() noexcept override { session_.pool_.entered(worker_); }
         void timing(Steady::time_point deadline, const std::shared_ptr<detail::StopSignal>& signal) override {
             session_.timer_.arm(worker_, deadline, signal);
@@ -166,12 +171,15 @@ private:
 
     std::vector<std::unique_ptr<WorkerObserver>> make_observers(std::size_t workers);
 
+    void tell_started(const detail::ClaimedTask& task) const noexcept;
+
     /// Passes file events on as hints, and ends an orphaned client. Own commits raise events too, so it rests after
     /// each: while they come, whoever commits looks for others' commits anyhow.
     void watch() noexcept;
 
     const platform::ForkGuard guard_{};
     const core::QueueRegistry& queues_;
+    EventRelay* const events_;
     const bool unsynced_;  ///< a commit takes about as long as a thread needs to wake up
     const std::function<bool()> end_orphan_;
     const detail::SafeLogger log_;  ///< for those that must not wait for the host's logger

@@ -36,6 +36,7 @@
 #include <backlite/impl/engine/deadline_timer.ipp>
 #include <backlite/impl/engine/dispatcher.ipp>
 #include <backlite/impl/engine/engine.ipp>
+#include <backlite/impl/engine/event_relay.ipp>
 #include <backlite/impl/engine/lifecycle.ipp>
 #include <backlite/impl/engine/log_relay.ipp>
 #include <backlite/impl/engine/overdue_watch.ipp>
@@ -43,6 +44,7 @@
 #include <backlite/impl/engine/session_end.ipp>
 #include <backlite/impl/engine/wake_signals.ipp>
 #include <backlite/impl/engine/worker_pool.ipp>
+#include <backlite/impl/event.ipp>
 #include <backlite/impl/id.ipp>
 #include <backlite/impl/logger.ipp>
 #include <backlite/impl/outcome.ipp>

@@ -158,11 +158,23 @@ struct CycleRequest {
     std::function<void(const CycleResult&)> prepare{};
 };
 
+/// What was taken back from another client that died or hung.
+struct Rescued {
+    struct Task {
+        std::string id{};
+        std::string queue{};
+    };
+
+    int claims = 0;
+    std::span<const Task> crashed{};  ///< those in whose processors that client died
+};
+
 /// What the rest of the client wants to hear of a store; called without a lock, outside of transactions. They must not
 /// throw.
 struct StoreHooks {
     std::function<void()> foreign_commit{};            ///< another connection has committed
     std::function<void(const StorageError&)> fatal{};  ///< the file cannot be used any more; called once
+    std::function<void(const Rescued&)> rescued{};     ///< after the commit, once for each client
 };
 
 /// A database file with tasks, as one client uses it.

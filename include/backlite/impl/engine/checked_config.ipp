@@ -34,6 +34,7 @@ BACKLITE_DECL ClientConfig checked_config(ClientConfig config) {
         throw ConfigError(detail::format("client on \"{}\": ClientConfig::{}[{}] is empty",
                                          {config.database, field, empty - callables.begin()}));
     };
+    check_callables(config.observers, "observers");
     check_callables(config.around, "around");
     return config;
 }

@@ -18,6 +18,7 @@ BACKLITE_DECL Dispatcher::Dispatcher(const DispatcherParts& parts)
 BACKLITE_DECL void Dispatcher::run() noexcept {
     parts_.tell(LogLevel::info, "task dispatcher started",
                 {{"workers", parts_.config.num_workers}, {"queues", parts_.queues.size()}});
+    if (parts_.events != nullptr) parts_.events->tell(EventKind::client_started);
     scheduler_.begin(now());
     next_observation_ = saturating_add(parts_.clock.steady_now(), observation_interval());
     taken_.refresh = true;
@@ -45,7 +46,9 @@ BACKLITE_DECL Duration Dispatcher::look_interval() const {
 BACKLITE_DECL void Dispatcher::work() noexcept {
     const bool good = guarded([this] { look(); }) && guarded([this] { look_after_others(); }) &&
                       guarded([this] { cycle(); }) && guarded([this] { tell_strays(); });
-    if (good && pause_.recovered()) parts_.tell(LogLevel::info, "storage works again");
+    if (!good || !pause_.recovered()) return;
+    parts_.tell(LogLevel::info, "storage works again");
+    if (parts_.events != nullptr) parts_.events->tell(EventKind::storage_recovered);
 }
 
 BACKLITE_DECL void Dispatcher::demand_tables() noexcept {
@@ -59,6 +62,8 @@ BACKLITE_DECL void Dispatcher::note_failure(std::string_view what, int code, sto
     if (!pause_.failed(trouble, Steady::now())) return;
     parts_.tell(LogLevel::failure, "storage error: the dispatcher tries again",
                 {{"error", what}, {"code", code}, {"unwritten", scheduler_.outcomes().size()}});
+    if (parts_.events == nullptr) return;
+    parts_.events->tell(EventKind::storage_failing, [&](Event& event) { event.error = what; });
 }
 
 BACKLITE_DECL void Dispatcher::watch_the_clocks() noexcept {
@@ -154,6 +159,7 @@ BACKLITE_DECL void Dispatcher::cycle() {
                                                     .prepare = prepare},
                                                    patience_);
     if (plan.count && !result.refused_statistics) added.written();
+    if (parts_.events != nullptr) tell_observers(result);  // before what it claimed may start
     scheduler_.claimed(plan, result);
     parts_.pool.offer(std::move(result.claimed.tasks));
     const core::Moment moment = now();
@@ -180,11 +186,86 @@ BACKLITE_DECL store::CyclePlan Dispatcher::make_plan(const core::PoolLoad& load)
     return scheduler_.plan(std::move(in), moment);
 }
 
+BACKLITE_DECL void Dispatcher::tell_observers(const store::CycleResult& result) noexcept {
+    const std::vector<store::EndedAttempt>& outcomes = scheduler_.outcomes();
+    auto lost = result.lost_outcomes.begin();
+    auto refused = result.refused_outcomes.begin();
+    for (std::size_t i = 0; i < outcomes.size(); ++i) {
+        if (refused != result.refused_outcomes.end() && refused->index == i) {
+            ++refused;
+        } else if (lost != result.lost_outcomes.end() && *lost == i) {
+            ++lost;
+            const detail::AttemptResult& resolved = outcomes[i].resolved;
+            tell_claim_lost({resolved.id, resolved.claim}, outcomes[i].queue, resolved.attempt);
+        } else {
+            tell_outcome(outcomes[i]);
+        }
+    }
+    if (result.lapsed > 0) tell_count(EventKind::rescued, result.lapsed);
+    if (result.purged > 0) tell_count(EventKind::purged, result.purged);
+}
+
+BACKLITE_DECL void Dispatcher::tell_outcome(const store::EndedAttempt& finished) noexcept {
+    const detail::AttemptResult& resolved = finished.resolved;
+    const auto kind = [&] {
+        switch (resolved.resolution) {
+            case detail::RowChange::complete: return EventKind::succeeded;
+            case detail::RowChange::fail: return EventKind::failed;
+            case detail::RowChange::retry: return EventKind::retried;
+            case detail::RowChange::snooze: return EventKind::snoozed;
+            case detail::RowChange::release: break;
+        }
+        return EventKind::released;
+    };
+    parts_.events->tell(kind(), [&](Event& event) {
+        event.queue = parts_.queues[finished.queue].config().name;
+        event.task_id = resolved.id;
+        event.attempt = resolved.attempt;
+        if (resolved.attempt > 0) {
+            event.wait = (std::max)(resolved.executed_at - finished.due, Duration::zero());
+            event.duration = resolved.duration;
+        }
+        if (event.kind == EventKind::retried || event.kind == EventKind::snoozed) {
+            event.due = detail::from_ms(resolved.wait_until);
+        }
+        event.error = resolved.error;
+    });
+}
+
+BACKLITE_DECL void Dispatcher::tell_claim_lost(const detail::ClaimKey& claim, std::size_t queue, int attempt) noexcept {
+    if (std::erase(lost_, claim) > 0) return;
+    parts_.events->tell(EventKind::claim_lost, [&](Event& event) {
+        event.queue = parts_.queues[queue].config().name;
+        event.task_id = claim.id;
+        event.attempt = attempt;
+    });
+}
+
+BACKLITE_DECL void Dispatcher::tell_count(EventKind kind, std::int64_t count) noexcept {
+    parts_.events->tell(kind, [count](Event& event) { event.count = count; });
+}
+
 BACKLITE_DECL void Dispatcher::drop_claim(const detail::ClaimKey& claim) {
-    const auto is_it = [&](const auto& task, auto&&...) { return task.id == claim.id && task.claim == claim.number; };
-    (void)parts_.pool.withdraw(is_it);
+    std::size_t queue = 0;
+    int attempt = 0;
+    const auto is_it = [&](const detail::ClaimedTask& task, auto&&...) {
+        if (task.id != claim.id || task.claim != claim.number) return false;
+        queue = task.queue;
+        attempt = core::TaskRunner::attempt_number(task);
+        return true;
+    };
+    const bool unstarted = !parts_.pool.withdraw(is_it).empty();
     parts_.tell(LogLevel::warning, "claim lost", {{"id", claim.id.str()}, {"claim", claim.number}});
-    parts_.pool.each_running(is_it, [this](const auto& signal) { parts_.timer.fire(signal, StopReason::claim_lost); });
+    if (unstarted && parts_.events != nullptr) tell_claim_lost(claim, queue, 0);
+    parts_.pool.each_running(is_it, [&](const auto& signal) {
+        parts_.timer.fire(signal, StopReason::claim_lost);
+        if (parts_.events == nullptr) return;
+        tell_claim_lost(claim, queue, attempt);
+        try {
+            lost_.push_back(claim);
+        } catch (const std::bad_alloc&) {  // its outcome will tell it once more
+        }
+    });
 }
 
 BACKLITE_DECL bool Dispatcher::nothing_left() const {
@@ -245,6 +326,7 @@ BACKLITE_DECL void Dispatcher::leave() noexcept {
         inbox_.take(taken_);
     }
     parts_.owner.let_go();
+    if (parts_.events != nullptr) parts_.events->tell(EventKind::client_stopped);
     ending_.end(left && scheduler_.all_written());
 }
 

@@ -12,9 +12,16 @@ BACKLITE_DECL Engine::Engine(ClientConfig config, store::OpenStore open)
     : config_(checked_config(std::move(config))),
       clock_(config_.clock ? config_.clock : std::make_shared<Clock>()),
       log_(config_.logger),
-      store_(
-          open(config_, *clock_, log_,
-               {[this]() noexcept { refresh(); }, [this](const StorageError& error) noexcept { on_fatal(error); }})) {}
+      events_(config_.observers.empty() ? nullptr
+                                        : std::make_unique<EventRelay>(own_threads_, config_.observers, clock_, log_)),
+      store_(open(config_, *clock_, log_, hooks())) {}
+
+BACKLITE_DECL store::StoreHooks Engine::hooks() {
+    store::StoreHooks hooks{[this]() noexcept { refresh(); },
+                            [this](const StorageError& error) noexcept { on_fatal(error); }};
+    if (events_) hooks.rescued = [this](const store::Rescued& rescued) noexcept { on_rescued(rescued); };
+    return hooks;
+}
 
 BACKLITE_DECL void Engine::install() {
     check_fork("Client::install");
@@ -40,7 +47,7 @@ BACKLITE_DECL void Engine::start(std::stop_token hard_stop) {
     store_->check_tables({config_.busy_timeout, {}});
     auto session = std::make_shared<Session>(
         SessionParts{own_threads_, weak_from_this(), [this]() noexcept { return end_orphan(); }, config_, *clock_, log_,
-                     queues_, *store_, add_counts_, life_, life_.run()},
+                     queues_, *store_, add_counts_, life_, life_.run(), events_.get()},
         std::move(hard_stop));
     const detail::LockGuard lock(mutex_);
     session_ = std::move(session);
@@ -83,8 +90,12 @@ BACKLITE_DECL void Engine::add(std::span<detail::NewTask> tasks, std::optional<d
                                std::stop_token stop) {
     check_types(tasks);
     name(tasks, now);
+    PendingAdds events(events_.get());
+    events.take(tasks, wait_until, now);
     Adding adding(*this, tasks, wait_until, now);
+    events.commit_begins();
     store_->add(adding.plan(), {config_.busy_timeout, std::move(stop)});
+    events.committed();
     adding.committed();
 }
 
@@ -93,6 +104,7 @@ BACKLITE_DECL void Engine::add_within(SQLite::Database& database, std::span<deta
     check_types(tasks);
     name(tasks, now);
     store_->add_within({&database}, {.tasks = tasks, .now = now, .wait_until = wait_until});
+    PendingAdds::take(events_.get(), database, tasks, wait_until, now);
 }
 
 BACKLITE_DECL TaskStatus Engine::status(const TaskId& id) {
@@ -235,6 +247,7 @@ BACKLITE_DECL bool Engine::end_orphan() noexcept {
 
 BACKLITE_DECL void Engine::end() noexcept {
     count_adds();
+    if (events_) events_->close();
     core::QueueRegistry queues;
     const detail::LockGuard lock(mutex_);
     (std::swap)(queues, queues_);
@@ -348,10 +361,21 @@ BACKLITE_DECL void Engine::on_fatal(const StorageError& error) noexcept {
     }
     log_(LogLevel::failure, "the client stops itself: its file cannot be used any more",
          {{"error", error.what()}, {"code", error.extended_code()}});
+    if (events_) events_->tell(EventKind::client_failed, [&](Event& event) { event.error = error.what(); });
     try {
         if (config_.on_fatal) config_.on_fatal(error);
     } catch (...) {
         log_(LogLevel::failure, "on_fatal threw");
+    }
+}
+
+BACKLITE_DECL void Engine::on_rescued(const store::Rescued& rescued) noexcept {
+    if (rescued.claims > 0) events_->tell(EventKind::rescued, [&](Event& event) { event.count = rescued.claims; });
+    for (const store::Rescued::Task& task : rescued.crashed) {
+        events_->tell(EventKind::crashed, [&](Event& event) {
+            event.queue = task.queue;
+            event.task_id = TaskId::from_text(task.id);
+        });
     }
 }
 

@@ -10,6 +10,7 @@ namespace engine {
 
 BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_stop)
     : queues_(parts.queues),
+      events_(parts.events),
       unsynced_(parts.config.durability == Durability::process),
       end_orphan_(parts.end_orphan),
       log_(parts.log ? std::make_shared<LogRelay>(parts.own, parts.config.logger) : nullptr),
@@ -20,7 +21,7 @@ BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_s
       runner_(parts.queues, parts.engine, parts.clock, parts.log, parts.config.around),
       timer_(parts.own, parts.config.num_workers, parts.clock, [this]() noexcept { heed(); }),
       dispatcher_({parts.config, parts.clock, log_, parts.queues, parts.store, *owner_, pool_, timer_, *watch_,
-                   parts.add_counts}),
+                   parts.add_counts, parts.events}),
       observers_(make_observers(parts.config.num_workers)),
       pool_(
           parts.own, parts.config.num_workers, parts.clock,
@@ -93,6 +94,15 @@ BACKLITE_DECL auto Session::make_observers(std::size_t workers) -> std::vector<s
     std::vector<std::unique_ptr<WorkerObserver>> observers;
     for (std::size_t i = 0; i < workers; ++i) observers.push_back(std::make_unique<WorkerObserver>(*this, i));
     return observers;
+}
+
+BACKLITE_DECL void Session::tell_started(const detail::ClaimedTask& task) const noexcept {
+    events_->tell(EventKind::started, [&](Event& event) {
+        event.queue = queues_[task.queue].config().name;
+        event.task_id = task.id;
+        event.attempt = core::TaskRunner::attempt_number(task);
+        event.wait = (std::max)(detail::to_ms(event.time) - task.due, Duration::zero());
+    });
 }
 
 BACKLITE_DECL void Session::watch() noexcept {

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <new>
 #include <string>
 #include <utility>
@@ -73,7 +74,7 @@ public:
     using Patience = store::Patience;
 
     Liveness(GroupCommit& writes, const std::string& database, unsigned workers, Duration release_after,
-             const Clock& clock, detail::SafeLogger log);
+             const Clock& clock, detail::SafeLogger log, std::function<void(const Rescued&)> rescued = {});
     Liveness(const Liveness&) = delete;
     Liveness& operator=(const Liveness&) = delete;
 
@@ -139,8 +140,8 @@ private:
         unsigned slot = 0;
         std::int64_t owner = 0;
         int claims = 0;
-        std::vector<std::string> crashed{};
-        std::vector<std::string> refused{};  ///< tasks that are still claimed by it: SQLite refused the change
+        std::vector<Rescued::Task> crashed{};
+        std::vector<Rescued::Task> refused{};  ///< tasks that are still claimed by it: SQLite refused the change
     };
 
     static constexpr unsigned never_a_slot = OwnerLock::max_slots;
@@ -184,6 +185,7 @@ private:
     const Duration release_after_;
     const Clock& clock_;
     const detail::SafeLogger log_;
+    const std::function<void(const Rescued&)> rescued_;
 
     OwnerLock lock_;
     unsigned slot_ = never_a_slot;

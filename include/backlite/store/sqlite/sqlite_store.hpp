@@ -102,6 +102,7 @@ private:
     const ClientConfig& config_;
     const Clock& clock_;
     const detail::SafeLogger& log_;
+    const std::function<void(const Rescued&)> rescued_;
     OpenTransactions& open_transactions_ = OpenTransactions::instance();
 
     std::atomic<bool> foreign_writer_told_{false};

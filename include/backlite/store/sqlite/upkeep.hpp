@@ -63,6 +63,12 @@ public:
 
     [[nodiscard]] std::vector<ForeignClaim> claims_of(std::int64_t owner);
 
+    /// The queue of an unfinished task; empty if there is none.
+    [[nodiscard]] std::string queue_of(const TaskId& id) {
+        Run run(db_, queue_of_, {id.str()});
+        return run.step() ? std::string{run.bytes(0)} : std::string{};
+    }
+
     /// When the oldest claim without an owner was taken; nullopt: there is none.
     [[nodiscard]] std::optional<detail::Ms> oldest_ownerless();
 
@@ -122,6 +128,7 @@ private:
     Statement claims_of_{
         "SELECT id, claim, lease FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
         "WHERE claimed_at IS NOT NULL AND owner = ?1"};
+    Statement queue_of_{"SELECT queue FROM backlite_tasks WHERE id = ?1"};
     // The bound leaves out what is no number, as a damaged file may hold it: such a claim never lapses.
     Statement oldest_ownerless_{
         "SELECT claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_claimed "

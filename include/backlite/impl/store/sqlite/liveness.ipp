@@ -18,12 +18,14 @@ BACKLITE_DECL void ProbeRing::set(std::vector<detail::OwnerRow> others, std::int
 }
 
 BACKLITE_DECL Liveness::Liveness(GroupCommit& writes, const std::string& database, unsigned workers,
-                                 Duration release_after, const Clock& clock, detail::SafeLogger log)
+                                 Duration release_after, const Clock& clock, detail::SafeLogger log,
+                                 std::function<void(const Rescued&)> rescued)
     : writes_(writes),
       workers_(workers),
       release_after_(release_after),
       clock_(clock),
       log_(std::move(log)),
+      rescued_(std::move(rescued)),
       lock_(database) {}
 
 BACKLITE_DECL void Liveness::join(const Patience& patience) {
@@ -147,6 +149,7 @@ BACKLITE_DECL int Liveness::observe(const Patience& patience) {
         log_(LogLevel::warning, "task rescued",
              {{"id", claim.key.id.str()}, {"reason", "its owner lives but gave no sign for release_after"}});
     }
+    if (rescued_ && released > 0) rescued_({.claims = released});
     return released;
 }
 
@@ -183,7 +186,7 @@ BACKLITE_DECL void Liveness::release_all(Repository& repository, Isolation* apar
     for (const ForeignClaim& claim : repository.upkeep.claims_of(rescue.owner)) {
         const std::string& id = claim.key.id.str();
         if (apart->attempt(repository.db, "rescue " + id, [&] { repository.transitions.release(claim); })) {
-            rescue.refused.push_back(id);
+            rescue.refused.push_back({id});
         } else {
             ++rescue.claims;
         }
@@ -199,7 +202,7 @@ BACKLITE_DECL void Liveness::count_crashes(Repository& repository, Isolation* ap
         if (std::find(records.begin(), records.end(), inside) == records.end()) continue;
         (void)attempt(apart, repository.db, "crash", claim.key.id.str(),
                       [&] { repository.transitions.count_crash(claim); });
-        rescue.crashed.push_back(claim.key.id.str());
+        rescue.crashed.push_back({claim.key.id.str(), rescued_ ? repository.upkeep.queue_of(claim.key.id) : ""});
     }
 }
 
@@ -248,10 +251,10 @@ BACKLITE_DECL auto Liveness::sighting_of(const ForeignClaim& claim, std::size_t 
 
 BACKLITE_DECL void Liveness::report(const std::vector<Rescue>& rescues) const noexcept {
     for (const Rescue& rescue : rescues) {
-        const auto listed = [](const std::vector<std::string>& ids) -> std::string {
+        const auto listed = [](const std::vector<Rescued::Task>& tasks) -> std::string {
             try {
                 std::string text;
-                for (const std::string& id : ids) text.append(text.empty() ? "" : ",").append(id);
+                for (const Rescued::Task& task : tasks) text.append(text.empty() ? "" : ",").append(task.id);
                 return text;
             } catch (const std::bad_alloc&) {
                 return "(out of memory)";
@@ -263,6 +266,7 @@ BACKLITE_DECL void Liveness::report(const std::vector<Rescue>& rescues) const no
         }
         log_(LogLevel::warning, "rescued a dead client's claims",
              {{"owner", rescue.owner}, {"claims", rescue.claims}, {"crashed", listed(rescue.crashed)}});
+        if (rescued_) rescued_({rescue.claims, rescue.crashed});
     }
 }
 

@@ -22,6 +22,7 @@ BACKLITE_DECL SqliteStore::SqliteStore(const ClientConfig& config, const Clock& 
     : config_(config),
       clock_(clock),
       log_(log),
+      rescued_(std::move(hooks.rescued)),
       writes_(config, {[this, told = std::move(hooks.foreign_commit)]() noexcept {
                            tell_foreign_writer();
                            if (told) told();
@@ -44,7 +45,8 @@ BACKLITE_DECL void SqliteStore::check_tables(const Patience& patience) {
 }
 
 BACKLITE_DECL std::unique_ptr<Owner> SqliteStore::join(const detail::SafeLogger& log, const Patience& patience) {
-    auto owner = std::make_unique<Liveness>(writes_, file_, config_.num_workers, config_.release_after, clock_, log);
+    auto owner =
+        std::make_unique<Liveness>(writes_, file_, config_.num_workers, config_.release_after, clock_, log, rescued_);
     owner->join(patience);
     return owner;
 }
