@@ -47,7 +47,16 @@ public:
     [[nodiscard]] StopReason reason() const noexcept { return reason_.load(); }
     [[nodiscard]] std::stop_token token() const noexcept { return source_.get_token(); }
 
+    /// A place in a list of those that are to be fired, which so needs no memory. For whoever keeps the list: a signal
+    /// is in one at most.
+    struct Place {
+        std::shared_ptr<StopSignal> next{};
+        StopReason reason = StopReason::none;  ///< none: it is in no list
+    };
+    [[nodiscard]] Place& place() noexcept { return place_; }
+
 private:
+    Place place_{};
     std::stop_source source_{};
     std::atomic<StopReason> reason_{StopReason::none};
 };

@@ -14,6 +14,7 @@
 #include <optional>
 #include <set>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -30,7 +31,9 @@
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/core/scheduler.hpp>
 #include <backlite/core/task_runner.hpp>
+#include <backlite/engine/deadline_timer.hpp>
 #include <backlite/platform/process.hpp>
+#include <backlite/platform/thread.hpp>
 #include <backlite/schedule.hpp>
 #include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/group_commit.hpp>
@@ -540,6 +543,22 @@ TEST_CASE("out of memory: the first look of a client opens its connection, or th
             CHECK(client->counts().empty());
             client.emplace(quick(folder));
         });
+}
+
+TEST_CASE("out of memory: a stop callback runs on a thread of the client all the same") {
+    const auto own = std::make_shared<backlite::platform::ThreadList>();
+    const backlite::Clock clock;
+    backlite_test::Events<bool> called;
+    backlite::engine::DeadlineTimer timer(own, 1, clock);
+    const auto signal = std::make_shared<backlite::detail::StopSignal>();
+    const std::stop_callback callback(signal->token(), [&] { called.add(own->has_this_thread()); });
+    {
+        const ScarceMemory scarce(ScarceMemory::Of::this_thread, 1);
+        timer.fire(signal, backlite::StopReason::stopping);
+        CHECK_FALSE(scarce.met());
+    }
+    REQUIRE(called.wait_for(1));
+    CHECK(called.count_of(true) == 1);
 }
 
 TEST_CASE("out of memory: an attempt that cannot begin is as if it had never started") {

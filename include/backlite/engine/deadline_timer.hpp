@@ -7,7 +7,6 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
-#include <new>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -56,7 +55,7 @@ public:
         entries_[worker] = {};  // the thread may wake for nothing: cheaper than waking it now
     }
 
-    /// Lets `signal` fire now, on a thread of the timer; without memory for that, on this one.
+    /// Lets `signal` fire now, on a thread of the timer. Needs no memory.
     void fire(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept;
 
 private:
@@ -64,20 +63,9 @@ private:
         Steady::time_point deadline = (Steady::time_point::max)();
         std::shared_ptr<detail::StopSignal> signal{};
     };
-    struct Due {
-        std::shared_ptr<detail::StopSignal> signal{};
-        StopReason reason{};
-    };
 
-    static constexpr Duration without_memory{100};  ///< until it is tried again
-
-    bool enqueue(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept {
-        const detail::LockGuard lock(mutex_);
-        return enqueue_locked(signal, reason);
-    }
-
-    /// False without memory.
-    bool enqueue_locked(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept
+    /// Nothing, if it is about to fire: the first reason counts.
+    void enqueue_locked(std::shared_ptr<detail::StopSignal> signal, StopReason reason) noexcept
         BACKLITE_REQUIRES(mutex_);
 
     void add_thread_locked() BACKLITE_REQUIRES(mutex_);
@@ -97,7 +85,8 @@ private:
     platform::Wakeup changed_{};
     detail::Mutex mutex_{};
     std::vector<Entry> entries_ BACKLITE_GUARDED_BY(mutex_);
-    std::vector<Due> due_ BACKLITE_GUARDED_BY(mutex_){};
+    std::shared_ptr<detail::StopSignal> first_ BACKLITE_GUARDED_BY(mutex_){};  ///< of those to be fired: a list
+    detail::StopSignal* last_ BACKLITE_GUARDED_BY(mutex_) = nullptr;           ///< of the same
     Steady::time_point next_ BACKLITE_GUARDED_BY(mutex_) = (Steady::time_point::max)();
     std::size_t free_ BACKLITE_GUARDED_BY(mutex_) = 0;  ///< threads that run no callback
     bool closing_ BACKLITE_GUARDED_BY(mutex_) = false;

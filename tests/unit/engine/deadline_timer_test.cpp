@@ -221,6 +221,40 @@ TEST_CASE("DeadlineTimer: fires a signal when it is asked to, with the reason, o
     CHECK(seen.count_of(true) == 20);
 }
 
+TEST_CASE(
+    "DeadlineTimer: of those that are asked to fire again while they wait each fires once, for its first reason") {
+    const Clock clock;
+    Gate gate;
+    Events<bool> entered;
+    Events<int> fired;
+    DeadlineTimer timer(own, 1, clock);
+    const backlite_test::OpensAtEnd opens(gate);
+    const auto slow = new_signal();
+    const std::stop_callback slow_callback(slow->token(), [&] {
+        for (int i = 0; i < 4; ++i) timer.fire(slow, StopReason::timeout);  // it fires already
+        entered.add(true);
+        gate.pass();
+    });
+    using Noting = std::stop_callback<std::function<void()>>;
+    std::vector<std::shared_ptr<detail::StopSignal>> signals;
+    std::vector<std::unique_ptr<Noting>> notes;
+    for (int i = 0; i < 100; ++i) {
+        signals.push_back(new_signal());
+        notes.push_back(std::make_unique<Noting>(signals.back()->token(), [&fired, i] { fired.add(i); }));
+    }
+    timer.fire(slow, StopReason::stopping);
+    REQUIRE(entered.wait_for(1));
+    for (const StopReason reason : {StopReason::claim_lost, StopReason::stopping}) {
+        for (const auto& signal : signals) timer.fire(signal, reason);
+    }
+    REQUIRE(fired.wait_for(100));
+    gate.open();
+    for (int i = 0; i < 100; ++i) CHECK(fired.count_of(i) == 1);
+    std::size_t lost = 0;
+    for (const auto& signal : signals) lost += signal->reason() == StopReason::claim_lost;
+    CHECK(lost == 100);
+}
+
 TEST_CASE("DeadlineTimer: callbacks that take long keep no other signal from firing in time") {
     const backlite_test::Uncapped uncapped;
     const Clock clock;

@@ -14,6 +14,7 @@ BACKLITE_DECL void DeadlineTimer::close() {
         const detail::LockGuard lock(mutex_);
         closing_ = true;
         threads = std::exchange(threads_, {});
+        while (first_) first_ = std::move(first_->place().next);
     }
     changed_.wake();  // one of them, who wakes the next
 }
@@ -30,21 +31,19 @@ BACKLITE_DECL void DeadlineTimer::arm(std::size_t worker, Steady::time_point dea
 }
 
 BACKLITE_DECL void DeadlineTimer::fire(const std::shared_ptr<detail::StopSignal>& signal, StopReason reason) noexcept {
-    if (enqueue(signal, reason)) {
-        changed_.wake();
-    } else {
-        signal->fire(reason);
+    {
+        const detail::LockGuard lock(mutex_);
+        enqueue_locked(signal, reason);
     }
+    changed_.wake();
 }
 
-BACKLITE_DECL bool DeadlineTimer::enqueue_locked(const std::shared_ptr<detail::StopSignal>& signal,
+BACKLITE_DECL void DeadlineTimer::enqueue_locked(std::shared_ptr<detail::StopSignal> signal,
                                                  StopReason reason) noexcept {
-    try {
-        due_.push_back({signal, reason});
-        return true;
-    } catch (const std::bad_alloc&) {
-        return false;
-    }
+    if (signal->place().reason != StopReason::none) return;
+    signal->place().reason = reason;
+    detail::StopSignal* const before = std::exchange(last_, signal.get());
+    (first_ ? before->place().next : first_) = std::move(signal);
 }
 
 BACKLITE_DECL void DeadlineTimer::add_thread_locked() {
@@ -59,7 +58,7 @@ BACKLITE_DECL void DeadlineTimer::run() noexcept {
     while (!closing_) {
         const auto now = clock_.steady_now();
         collect_locked(now);
-        if (!due_.empty()) {
+        if (first_) {
             fire_first(lock);
             continue;
         }
@@ -77,10 +76,7 @@ BACKLITE_DECL void DeadlineTimer::collect_locked(Steady::time_point now) {
     next_ = (Steady::time_point::max)();
     for (Entry& entry : entries_) {
         if (entry.signal && entry.deadline <= now) {
-            if (!enqueue_locked(entry.signal, StopReason::timeout)) {
-                next_ = (std::min)(next_, saturating_add(now, without_memory));
-                continue;
-            }
+            enqueue_locked(std::move(entry.signal), StopReason::timeout);
             entry = {};
         }
         next_ = (std::min)(next_, entry.deadline);
@@ -88,8 +84,9 @@ BACKLITE_DECL void DeadlineTimer::collect_locked(Steady::time_point now) {
 }
 
 BACKLITE_DECL void DeadlineTimer::fire_first(detail::UniqueLock& lock) noexcept {
-    const Due due = std::move(due_.front());
-    due_.erase(due_.begin());
+    const std::shared_ptr<detail::StopSignal> signal = std::move(first_);
+    first_ = std::move(signal->place().next);
+    const StopReason reason = std::exchange(signal->place().reason, StopReason::none);
     if (--free_ == 0) {
         try {
             add_thread_locked();
@@ -98,7 +95,7 @@ BACKLITE_DECL void DeadlineTimer::fire_first(detail::UniqueLock& lock) noexcept 
     }
     lock.unlock(mutex_);
     changed_.wake();
-    due.signal->fire(due.reason);
+    signal->fire(reason);
     lock.lock(mutex_);
     ++free_;
 }
