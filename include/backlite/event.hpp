@@ -41,7 +41,7 @@ enum class EventKind : std::uint8_t {
 /// Something that has happened to a task or to a client. Never holds a payload. A field that says nothing of a kind is
 /// empty.
 struct Event {
-    EventKind kind{};
+    EventKind kind{};                      ///< what has happened
     TimePoint time{};                      ///< when it had become true, by the client's clock
     std::string queue{};                   ///< of the task
     TaskId task_id{};                      ///< of the task
