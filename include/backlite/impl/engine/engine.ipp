@@ -67,7 +67,7 @@ BACKLITE_DECL bool Engine::stop(Duration patience) {
     if (on_own_thread()) return request_stop();
     std::shared_ptr<Session> session = session_to_stop();
     if (!session) return true;
-    const platform::ThreadList::Scope own(*own_threads_);  // a logger or hook that calls stop() here must not wait for it
+    const platform::ThreadList::Scope own(*own_threads_);  // a logger or hook that calls stop() here must not wait
     session->request_stop();
     bool in_time = true;
     if (!session->ending().wait(saturating_add(Steady::now(), patience))) {
