@@ -104,7 +104,8 @@ struct TestClientConfig {
 /// A client for tests. It lives in a temporary folder of its own and by a ManualClock; no thread is started. What a
 /// started client would do, it does when `drain` is called, on the caller's thread and with the library's own
 /// scheduler, one task after the other in the order of their due times; each outcome is written before the next task
-/// starts. Several of them do not disturb each other.
+/// starts. Several of them do not disturb each other. The folder is made where the environment variable TMPDIR says,
+/// else in /tmp: in memory, as with TMPDIR=/dev/shm, many of them are made much faster.
 ///
 /// Processors see what they see in production. Only time stands still unless somebody moves the clock, and a task's
 /// timeout fires no stop token: `Context::deadline` is told by the manual clock, and what a processor does once it is

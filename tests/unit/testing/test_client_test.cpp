@@ -77,6 +77,7 @@ std::string folder_of(const TestClient& client) {
 
 std::vector<std::string> names(const std::vector<testing::Enqueued<Letter>>& letters) {
     std::vector<std::string> found;
+    found.reserve(letters.size());
     for (const auto& letter : letters) found.push_back(letter.task.to);
     return found;
 }
@@ -521,7 +522,7 @@ TEST_CASE("TestClient: a wall clock that is set back leaves no task waiting for 
 TEST_CASE("TestClient: code that takes an Adder or a ClientHandle adds to it") {
     TestClient client;
     const auto adds = [](Adder adder) { adder.add(Note{1}).save(); };
-    const auto handles = [](ClientHandle handle) { handle.add(Note{2}).wait(1h).save(); };
+    const auto handles = [](const ClientHandle& handle) { handle.add(Note{2}).wait(1h).save(); };
     adds(client.client());
     handles(client.client());
     CHECK(client.enqueued<Note>().size() == 2);
@@ -532,6 +533,7 @@ TEST_CASE("TestClient: other threads and the host's own transactions add to it w
     int runs = 0;
     client.register_queue<Note>([&](const Note&) { ++runs; });
     std::vector<std::thread> adders;
+    adders.reserve(3);
     for (int i = 0; i < 3; ++i) {
         adders.emplace_back([handle = client.client()] {
             for (int n = 0; n < 20; ++n) handle.add(Note{n}).save();
@@ -643,8 +645,8 @@ TEST_CASE("TestClient: a forked child cannot use it, and leaves the parent's fol
 }
 
 TEST_CASE("TestClient: its configuration says what cannot work") {
-    const auto refused = [](testing::TestClientConfig config) {
-        return message_of<ConfigError>([&] { const TestClient client(std::move(config)); });
+    const auto refused = [](const testing::TestClientConfig& config) {
+        return message_of<ConfigError>([&] { const TestClient client(config); });
     };
     CHECK(refused({.client = {.database = "app.db"}}).find("\"app.db\"") != std::string::npos);
     CHECK(refused({.client = {.clock = std::make_shared<Clock>()}}).find("clock") != std::string::npos);
