@@ -92,7 +92,8 @@ struct PerformOptions {
 
 /// What a TestClient is made with.
 struct TestClientConfig {
-    /// The client's configuration. `database` and `clock` stay empty; `num_workers` and `durability` count for nothing.
+    /// The client's configuration. `database` and `clock` stay empty; `num_workers` and `durability` count for nothing,
+    /// and observers are told nothing.
     ClientConfig client{};
     /// What the wall clock says at first.
     TimePoint start{std::chrono::hours{24 * 18'262}};  // 2020-01-01 UTC
@@ -103,7 +104,7 @@ struct TestClientConfig {
 
 /// A client for tests. It lives in a temporary folder of its own and by a ManualClock; no thread is started. What a
 /// started client would do, it does when `drain` is called, on the caller's thread and with the library's own
-/// scheduler, one task after the other in the order of their due times; each outcome is written before the next task
+/// scheduler, one task after the other, as a single worker takes them; each outcome is written before the next task
 /// starts. Several of them do not disturb each other. The folder is made where the environment variable TMPDIR says,
 /// else in /tmp: in memory, as with TMPDIR=/dev/shm, many of them are made much faster.
 ///
@@ -157,9 +158,9 @@ public:
     /// `ClientConfig::cleanup_interval`. Like `drain` if `time` has passed.
     Drained drain_until(TimePoint time);
 
-    /// The tasks of type `T` that wait, now due or later, in the order in which they would start. Not those that run,
-    /// have succeeded or have failed for good.
-    /// Errors: Error naming queue and task if one of them cannot be read; StorageError.
+    /// The tasks of type `T` that wait, now due or later, in the order in which a drain would start them. Not those
+    /// that run, have succeeded or have failed for good. Errors: Error naming queue and task if one of them cannot be
+    /// read; StorageError.
     template <class T>
     [[nodiscard]] std::vector<Enqueued<T>> enqueued() const {
         static_assert(detail::check_task<T>());

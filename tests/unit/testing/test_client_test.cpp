@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // What hosts test their own tasks with.
 
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <exception>
@@ -321,6 +322,32 @@ TEST_CASE("TestClient: enqueued has the tasks of one type in the order in which 
     client.drain_until(now + 3h);
     CHECK(sent == names(letters));
     CHECK(client.enqueued<Letter>().empty());
+}
+
+TEST_CASE("TestClient: enqueued and drain go by priority among what is due, and by time before that") {
+    TestClient client;
+    std::vector<std::string> sent;
+    client.register_queue<Letter>([&](const Letter& letter) { sent.push_back(letter.to); });
+    client.add(Letter{"low"}).save();
+    client.add(Letter{"high"}).priority(5).save();
+    client.add(Letter{"later"}).wait(10s).save();
+    client.add(Letter{"later, high"}).priority(1000).wait(1min).save();
+    client.add(Letter{"then, too, low"}).wait(1min).save();
+    const Names expected{"high", "low", "later", "later, high", "then, too, low"};
+    CHECK(names(client.enqueued<Letter>()) == expected);
+    client.drain_until(client.clock().now() + 1min);
+    CHECK(sent == expected);
+}
+
+TEST_CASE("TestClient: observers are told nothing, and no thread is started for them") {
+    std::atomic<int> told{0};
+    {
+        TestClient client({.client = {.observers = {[&told](const Event&) { ++told; }}}});
+        client.register_queue<Note>([](const Note&) {});
+        client.add(Note{}).save();
+        client.drain();
+    }
+    CHECK(told == 0);
 }
 
 TEST_CASE("TestClient: enqueued tells how many attempts a task has spent, and leaves out what runs") {

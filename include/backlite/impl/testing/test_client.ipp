@@ -112,6 +112,7 @@ BACKLITE_DECL ClientConfig TestClient::State::checked(const TestClientConfig& co
     client.clock = clock_;
     client.num_workers = 1;  // a task is claimed when the one before it has ended
     client.durability = Durability::process;
+    client.observers.clear();  // they would be told on a thread, and of adds alone
     client.around.insert(client.around.begin(), [heard = heard_](Context&, const Next& next) {
         try {
             Outcome outcome = next();
@@ -267,7 +268,12 @@ BACKLITE_DECL void TestClient::register_untyped(std::unique_ptr<detail::QueueBas
 BACKLITE_DECL void TestClient::each_waiting(const std::string& queue, const Take& take) const {
     engine::Engine& engine = state_->engine();
     engine.check_call("TestClient::enqueued");
-    for (store::WaitingTask& task : engine.store().waiting(queue)) {
+    std::vector<store::WaitingTask> tasks = engine.store().waiting(queue);
+    // What is due is in the order of its claims already; the rest becomes due one after the other, whatever its rank.
+    const detail::Ms now = detail::to_ms(engine.clock().now());
+    const auto later = std::stable_partition(tasks.begin(), tasks.end(), [now](auto& task) { return task.due <= now; });
+    std::stable_sort(later, tasks.end(), [](auto& a, auto& b) { return a.due < b.due; });
+    for (const store::WaitingTask& task : tasks) {
         constexpr std::int64_t most = (std::numeric_limits<int>::max)();
         try {
             take(TaskId{task.id}, detail::from_ms(task.due), static_cast<int>((std::min)(task.attempts, most)),
