@@ -20,15 +20,17 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 class Client : public ClientHandle {
 public:
     /// Opens the file, turns it to WAL mode, and installs the tables unless `auto_install` is off.
-    /// Errors: ConfigError naming the value that cannot work; StorageError if the file cannot be used.
+    /// Errors: ConfigError naming the value that cannot work; StorageError if the file cannot be used; Error itself if
+    /// there are observers and the system has no thread for them.
     explicit Client(ClientConfig config);
     Client(const Client&) = delete;
     Client& operator=(const Client&) = delete;
 
     /// Fires the stop tokens, waits without limit for running tasks (and logs each second which ones), then at most
     /// `busy_timeout` for outcomes that are not written yet; those are logged, and their tasks may run again.
-    /// Inside one of the client's own tasks it returns at once: the rest happens when that task has ended. Two clients
-    /// whose tasks destroy each other wait for each other for ever.
+    /// In the end it tells waiting events for one second at most, and waits without limit for the observer that runs.
+    /// Inside one of the client's own tasks or observers it returns at once: the rest happens when that has ended. Two
+    /// clients whose tasks destroy each other wait for each other for ever.
     ~Client();
 
     /// Creates the tables, or migrates them from an older version. Does nothing if they are up to date.

@@ -356,6 +356,9 @@ TEST_CASE_METHOD(
     auto clock = std::make_shared<ManualClock>(std::chrono::system_clock::now());
     config.clock = clock;
     config.release_after = 600ms;
+    config.observers = {[&](const backlite::Event& event) {
+        if (event.kind == backlite::EventKind::rescued) journal.note(fmt::format("{} rescued", event.count));
+    }};
     Client client{config};
     Rounds<PingA> rounds(client);
     client.register_queue<Work>([&](const Work&) { journal.note("taken"); });
@@ -386,6 +389,7 @@ TEST_CASE_METHOD(
     owner.next();
     CHECK(owner.await("stopped"));
     CHECK(journal.count("taken") == 1);
+    CHECK(journal.await("1 rescued"));
 }
 
 TEST_CASE_METHOD(Story, "rescue: an observer that was frozen itself gives the living time to show themselves") {

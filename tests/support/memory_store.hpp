@@ -240,15 +240,21 @@ private:
             int claims = 0;
             std::erase_if(file_.owners, [&](const auto& owner) {
                 if (owner.second.alive) return false;
+                std::vector<backlite::store::Rescued::Task> crashed;
+                const int before = claims;
                 for (MemoryFile::Task& task : file_.tasks) {
                     if (task.owner != owner.first) continue;
                     const std::pair claim{task.id, task.claim};
                     const auto& inside = owner.second.inside;
                     const auto is_it = [&](const auto& record) { return record.second == claim; };
-                    if (std::any_of(inside.begin(), inside.end(), is_it)) ++task.crashes;
+                    if (std::any_of(inside.begin(), inside.end(), is_it)) {
+                        ++task.crashes;
+                        crashed.push_back({task.id, task.queue});
+                    }
                     task.release();
                     ++claims;
                 }
+                if (store_.hooks_.rescued) store_.hooks_.rescued({claims - before, crashed});
                 return true;
             });
             store_.committed();
@@ -271,6 +277,7 @@ private:
                 ++hung;
             }
             sightings_ = std::move(seen);
+            if (hung > 0 && store_.hooks_.rescued) store_.hooks_.rescued({.claims = hung});
             return hung;
         }
 

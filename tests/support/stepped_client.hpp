@@ -5,7 +5,9 @@
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include <backlite/backlite.hpp>
 #include <backlite/base/safe_logger.hpp>
@@ -23,12 +25,17 @@ public:
         backlite::store::StoreHooks)>;
 
     StoreOfClient(backlite::ClientConfig config, const backlite::Clock& clock, const Open& open)
-        : config_(std::move(config)), store_(open(config_, clock, tell_, {[this] { foreign_commit(); }, {}})) {
+        : config_(std::move(config)),
+          store_(open(config_, clock, tell_,
+                      {[this] { foreign_commit(); }, {}, [this](const auto& what) { note(what); }})) {
         store_->check_tables({config_.busy_timeout, {}});
     }
 
     [[nodiscard]] const backlite::ClientConfig& config() const noexcept { return config_; }
     [[nodiscard]] backlite::store::Store& store() noexcept { return *store_; }
+
+    /// What the store has told of clients that died or hung: "2 claims, crashed: mail ID".
+    [[nodiscard]] const std::vector<std::string>& rescued() const noexcept { return rescued_; }
 
 protected:
     const backlite::ClientConfig config_;
@@ -40,6 +47,12 @@ private:
     void foreign_commit() noexcept {
         if (session_ != nullptr) session_->refresh();
     }
+    void note(const backlite::store::Rescued& what) {
+        std::string& text = rescued_.emplace_back(std::to_string(what.claims) + " claims");
+        for (const auto& task : what.crashed) text += ", crashed: " + task.queue + " " + task.id;
+    }
+
+    std::vector<std::string> rescued_{};
 };
 
 /// The library's session without threads, with a store that it opens.

@@ -248,6 +248,7 @@ TEST_CASE("Store: a dead client's claims go to others, and a task that was insid
     CHECK(two->others_known());
     one->die(1);
     two->look_after_others();
+    CHECK(two->rescued() == Texts{"2 claims, crashed: letters " + inside.str()});
     town.work(*two);
     // With one crash of two it waits until nothing else runs, and may bear no other.
     CHECK(town.processed == Texts{"inside", "not entered"});
@@ -289,6 +290,7 @@ TEST_CASE("Store: a client that hangs loses its claims after release_after, and 
         town.clock.advance(2min);
     }
     watcher->look_after_others();
+    CHECK(watcher->rescued() == Texts{"1 claims"});
     town.answer = [](const std::string&) { return Outcome::discard("by the hung one"); };
     REQUIRE(hung->run_one() != nullptr);
     CHECK(hung->cycle({}).lost_outcomes == std::vector<std::size_t>{0});
