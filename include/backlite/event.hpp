@@ -48,8 +48,8 @@ struct Event {
     int attempt = 0;                       ///< its number, from 1
     Duration wait{};                       ///< how long the task had been due when the attempt began
     std::chrono::microseconds duration{};  ///< how long the attempt took
+    std::string error{};                   ///< what went wrong; of a task at most 4,096 bytes
     TimePoint due{};                       ///< added, retried, snoozed: when the task is due
-    std::string error{};                   ///< what went wrong, at most 4,096 bytes
     std::int64_t count = 0;                ///< how many
 };
 
