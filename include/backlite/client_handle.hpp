@@ -52,6 +52,24 @@ public:
     /// Errors: StorageError.
     [[nodiscard]] TaskCounts counts() const;
 
+    /// From when this returns, no task of the queue starts in this client; within 100 ms, in none on the file where file
+    /// events exist or `watch_interval` is at most 50 ms, else within two looks. What runs goes on, tasks can be added,
+    /// and the pause stays until `resume`, over restarts too. `queue`: a name, whether it is registered or not.
+    /// Waits for tasks of the queue that are about to start, but not inside a task of this client.
+    /// Errors: ConfigError for a name that no queue can have; UsageError on a thread that has a Transaction open on the
+    /// file; BusyError, StorageError. Blocks until it is committed.
+    void pause(std::string_view queue) const;
+
+    /// Ends a pause; nothing if there is none. Errors: as above. Blocks until it is committed.
+    void resume(std::string_view queue) const;
+
+    /// Waits until no task of the queues that this client has registered is due or runs, in whatever client; at once if
+    /// none is. False if that did not come within `patience`. A task that is paused is due, and one that waits for its
+    /// time, say for another attempt, is not.
+    /// Errors: UsageError inside a task of this client, which would wait for itself; ConfigError if `patience` is
+    /// negative; StorageError. Blocks.
+    [[nodiscard]] bool wait_idle(Duration patience) const;
+
     /// What the client was opened with. Valid as long as the handle, also after the client has ended.
     [[nodiscard]] const ClientConfig& config() const noexcept;
 

@@ -10,7 +10,9 @@
 #include <memory>
 #include <optional>
 #include <span>
+#include <set>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -61,6 +63,7 @@ struct MemoryFile {
     std::vector<Task> tasks{};  ///< in the order in which they were added
     std::map<std::string, Kept> kept{};
     std::map<std::int64_t, Member> owners{};
+    std::set<std::string> paused{};
     std::int64_t last_owner = 0;
     std::int64_t added = 0;     ///< by the statistics
     std::uint64_t commits = 0;  ///< of all clients
@@ -162,6 +165,22 @@ public:
         return {found.begin(), std::next(found.begin(), static_cast<std::ptrdiff_t>(count))};
     }
 
+    void set_paused(std::string_view queue, std::optional<Ms> since, const Patience&) override {
+        if (since) {
+            file_.paused.emplace(queue);
+        } else {
+            file_.paused.erase(std::string{queue});
+        }
+        committed();
+    }
+
+    [[nodiscard]] bool idle(const std::vector<QueueHead>& queues, Ms now) override {
+        return std::none_of(file_.tasks.begin(), file_.tasks.end(), [&](const MemoryFile::Task& task) {
+            const auto is_its = [&](const QueueHead& head) { return head.name == task.queue; };
+            return (task.claimed_at || task.due() <= now) && std::any_of(queues.begin(), queues.end(), is_its);
+        });
+    }
+
     [[nodiscard]] backlite::TaskStatus status(const backlite::TaskId& id) override {
         using backlite::TaskStatus;
         for (const MemoryFile::Task& task : file_.tasks) {
@@ -224,7 +243,10 @@ private:
 
         [[nodiscard]] backlite::store::FileState read(std::vector<QueueHead> heads, bool, const Patience&) override {
             others_ = file_.owners.size() > 1;
-            for (QueueHead& head : heads) store_.read_head(head, {});
+            for (QueueHead& head : heads) {
+                store_.read_head(head, {});
+                head.paused = file_.paused.contains(std::string{head.name});
+            }
             const Ms now = backlite::detail::to_ms(store_.clock_.now());
             return {.heads = std::move(heads),
                     .known = backlite::detail::minute_of(now),
@@ -379,7 +401,7 @@ private:
             if (result.claimed.tasks.size() == request.limit) break;
             const auto head = std::find_if(result.heads.begin(), result.heads.end(),
                                            [&](const QueueHead& each) { return each.name == task->queue; });
-            if (head == result.heads.end() || head->blocked) continue;
+            if (head == result.heads.end() || head->blocked || head->paused) continue;
             const bool ahead = request.beside.free_workers == 0;
             if (ahead && head->cost > request.ahead) break;
             if (ahead && task->payload.size() > request.ahead_bytes) {

@@ -3,6 +3,7 @@
 // The dispatcher: one thread that claims due tasks for the workers, writes their outcomes behind them, and keeps house.
 
 #include <algorithm>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -87,6 +88,8 @@ public:
     void uncounted() { inbox_.wake(); }
     void refresh() { inbox_.refresh(); }
     void hint() { inbox_.hint(); }
+    /// The number of the first look that finds all that is committed by now. Threads: any.
+    [[nodiscard]] std::uint64_t next_look() const noexcept { return looks_begun_.load() + 1; }
     /// REQUIRES, as for abandon: the pool is on hold.
     void request_stop() { inbox_.stop(); }
     void abandon() { inbox_.abandon(); }
@@ -160,6 +163,9 @@ private:
         give_back([](const detail::ClaimedTask&, Steady::time_point) { return true; });
     }
 
+    /// Claims of queues that were found to be paused.
+    void give_back_what_is_paused();
+
     /// While another client is alive: it may have a worker free for what waits here.
     void give_back_what_waits_too_long();
 
@@ -202,6 +208,7 @@ private:
     core::LookSchedule looks_{};
     core::ClockWatch clocks_;
     WakeSignals::Signals taken_{};
+    std::atomic<std::uint64_t> looks_begun_{0};
     std::uint64_t foreign_seen_ = 0;  ///< how many commits of others there were when the file was last read
     Steady::time_point next_probe_{};
     Steady::time_point next_observation_{};

@@ -110,6 +110,10 @@ public:
 
     [[nodiscard]] TaskCounts counts();
 
+    void set_paused(std::string_view queue, bool paused);
+
+    [[nodiscard]] bool wait_idle(Duration patience);
+
     void notify() {
         check_call("Client::notify");
         refresh();
@@ -168,6 +172,8 @@ private:
 
     /// No session will be any more. What the processors hold goes now, also if handles are kept.
     void end() noexcept;
+
+    [[nodiscard]] std::vector<store::QueueHead> registered();
 
     void log_running(const Session& session) const noexcept;
 

@@ -90,6 +90,11 @@ public:
     void keep_no_longer() { pool_.cancel_reservation(); }
     [[nodiscard]] std::int64_t owner() const noexcept { return owner_->number(); }
 
+    /// The file says that a queue is paused: none of its tasks is taken by a worker any more. Safe under a lock.
+    void pause(std::string_view queue) noexcept;
+    /// Waits until none that was taken is still to start.
+    void await_entered(std::string_view queue) const noexcept;
+
     /// No new starts; unstarted claims go back; it ends once the running tasks have.
     void request_stop();
 

@@ -46,16 +46,17 @@ public:
 
     using Load = core::PoolLoad;
 
-    /// `progress` is called without a lock when outcomes wait to be taken or workers run out of tasks.
+    /// `queues`: how many there are that may be paused. `progress` is called without a lock when outcomes wait to be taken or workers run out of tasks.
     WorkerPool(std::shared_ptr<platform::ThreadList> own, std::size_t workers, const Clock& clock, Work work,
-               std::function<void()> progress, detail::SafeLogger log = detail::SafeLogger());
+               std::function<void()> progress, detail::SafeLogger log = detail::SafeLogger(), std::size_t queues = 0);
     WorkerPool(const WorkerPool&) = delete;
     WorkerPool& operator=(const WorkerPool&) = delete;
     ~WorkerPool() { close(); }
 
     /// Keeps one idle worker free for a task that is to come; it counts as running meanwhile. False if there is none.
     /// True must be followed by `offer_reserved` or `cancel_reservation`.
-    [[nodiscard]] bool reserve();
+    /// `queue`: the task's.
+    [[nodiscard]] bool reserve(std::size_t queue = 0);
     /// Lets the worker that the task will wake look up, and sleep on: it wakes sooner the next time, since its core is
     /// not in deep sleep, and has spent nothing of its time slice. Where that made a worker late, because the caller
     /// computes on the core that it looked up on, the next hand-overs go without it. Whether it was done.
@@ -78,13 +79,14 @@ public:
         held_ = true;
     }
 
-    /// From now on no worker takes a task of this queue; those that were taken go on. Nothing if it is paused already.
-    /// Errors: std::bad_alloc; then nothing has changed.
-    void pause(std::size_t queue);
-    void resume(std::size_t queue) noexcept;
+    /// From now on no worker takes a task of this queue; those that were taken go on. `look`: the first look at the file
+    /// that will find the pause there, so that an earlier one does not end it.
+    void pause(std::size_t queue, std::uint64_t look) noexcept;
+    /// What a look at the file has found.
+    void found_paused(std::size_t queue, bool paused, std::uint64_t look) noexcept;
     /// Waits until no task of this queue stands between its taking and its processor: each is inside, or over. Other
     /// than that, decoding a payload is all that it waits for.
-    void await_entered(std::size_t queue) const;
+    void await_entered(std::size_t queue) const noexcept;
     /// The worker's task is about to call its processor.
     void entered(std::size_t worker) noexcept { slots_[worker].entered.store(true, std::memory_order_release); }
 
@@ -180,7 +182,7 @@ private:
     }
 
     [[nodiscard]] bool paused_locked(std::size_t queue) const noexcept BACKLITE_REQUIRES(mutex_) {
-        return std::find(paused_.begin(), paused_.end(), queue) != paused_.end();
+        return paused_count_ > 0 && paused_[queue] > 0;
     }
 
     /// Brings the first ready task that may start to the front. False if there is none.
@@ -258,7 +260,9 @@ private:
     Steady::time_point first_finished_ BACKLITE_GUARDED_BY(mutex_){};
     bool told_first_ BACKLITE_GUARDED_BY(mutex_) = false;
     bool told_low_ BACKLITE_GUARDED_BY(mutex_) = false;
-    std::vector<std::size_t> paused_ BACKLITE_GUARDED_BY(mutex_){};  ///< queues
+    /// By queue: the first look at the file that may end its pause; 0: it is not paused.
+    std::vector<std::uint64_t> paused_ BACKLITE_GUARDED_BY(mutex_);
+    std::size_t paused_count_ BACKLITE_GUARDED_BY(mutex_) = 0;
     bool held_ BACKLITE_GUARDED_BY(mutex_) = false;
     bool closing_ BACKLITE_GUARDED_BY(mutex_) = false;
 

@@ -24,6 +24,12 @@ BACKLITE_DECL TaskCounts ClientHandle::counts() const { return engine_->counts()
 
 BACKLITE_DECL const ClientConfig& ClientHandle::config() const noexcept { return engine_->config(); }
 
+BACKLITE_DECL void ClientHandle::pause(std::string_view queue) const { engine_->set_paused(queue, true); }
+
+BACKLITE_DECL void ClientHandle::resume(std::string_view queue) const { engine_->set_paused(queue, false); }
+
+BACKLITE_DECL bool ClientHandle::wait_idle(Duration patience) const { return engine_->wait_idle(patience); }
+
 BACKLITE_DECL void ClientHandle::notify() const { engine_->notify(); }
 
 BACKLITE_DECL detail::AddTarget& ClientHandle::target() const noexcept { return *engine_; }

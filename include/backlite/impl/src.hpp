@@ -75,6 +75,7 @@
 #include <backlite/impl/store/sqlite/open_transactions.ipp>
 #include <backlite/impl/store/sqlite/operation.ipp>
 #include <backlite/impl/store/sqlite/owner_lock.ipp>
+#include <backlite/impl/store/sqlite/queue_rules.ipp>
 #include <backlite/impl/store/sqlite/schema.ipp>
 #include <backlite/impl/store/sqlite/slack.ipp>
 #include <backlite/impl/store/sqlite/sqlite_store.ipp>

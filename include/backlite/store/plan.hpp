@@ -67,6 +67,7 @@ struct QueueHead {
     detail::Ms held_due = never;
     detail::Ms worker_due = never;
     bool blocked = false;  ///< so many of its rows were refused that it is left alone for a while
+    bool paused = false;
 
     /// A task of the queue is due at `time`.
     void came(detail::Ms time) noexcept {

@@ -11,6 +11,7 @@
 #include <span>
 #include <stop_token>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -234,7 +235,13 @@ public:
                                                                                  int limit,
                                                                                  const Patience& patience) = 0;
 
+    /// Pauses a queue of whatever name, for all clients, or ends its pause. `since`: now; nullopt ends it.
+    virtual void set_paused(std::string_view queue, std::optional<detail::Ms> since, const Patience& patience) = 0;
+
     [[nodiscard]] virtual TaskStatus status(const TaskId& id) = 0;
+
+    /// Whether no task of these queues is due or claimed by anybody.
+    [[nodiscard]] virtual bool idle(const std::vector<QueueHead>& queues, detail::Ms now) = 0;
 
     [[nodiscard]] virtual TaskCounts counts(detail::Ms now) = 0;
 

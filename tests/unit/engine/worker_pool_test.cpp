@@ -84,7 +84,7 @@ public:
                   resolved.resolution = detail::RowChange::complete;
                   work(worker, claimed, signal);
               },
-              [this] { progress.add(true); }) {}
+              [this] { progress.add(true); }, detail::SafeLogger(), 3) {}
     Shop(const Shop&) = delete;
     Shop& operator=(const Shop&) = delete;
     ~Shop() { end(); }
@@ -320,14 +320,22 @@ TEST_CASE("WorkerPool: of a paused queue no worker starts a task, and those of o
         claimed.queue = queue;
         return claimed;
     };
-    shop.pool->pause(1);
-    shop.pool->pause(1);
+    shop.pool->pause(1, 3);
+    shop.pool->pause(1, 2);
+    CHECK_FALSE(shop.pool->reserve(1));
+    CHECK(shop.pool->reserve(0));
+    shop.pool->cancel_reservation();
     shop.pool->offer(batch(of_queue("a", 1), of_queue("b", 0), of_queue("c", 1), of_queue("d", 2)));
     REQUIRE(shop.finish(2));
     CHECK(shop.started.all() == std::vector<std::string>{"b", "d"});
     CHECK(shop.pool->load().ready == 2);
     CHECK(shop.pool->withdraw([](const detail::ClaimedTask& each, auto) { return each.id.str() == "c"; }).size() == 1);
-    shop.pool->resume(1);
+    shop.pool->found_paused(1, true, 2);
+    shop.pool->found_paused(1, false, 2);  // it began before the pause was there
+    std::this_thread::sleep_for(5ms);
+    CHECK(shop.started.count() == 2);
+    shop.pool->found_paused(1, false, 3);
+    shop.pool->found_paused(2, false, 3);
     REQUIRE(shop.finish(3));
     CHECK(shop.started.all() == std::vector<std::string>{"b", "d", "a"});
 }
@@ -346,7 +354,7 @@ TEST_CASE("WorkerPool: what stands before its processor is waited for, and what 
     other.queue = 1;
     shop.pool->offer(batch(task("a"), std::move(other)));
     REQUIRE(shop.started.wait_for(2));
-    shop.pool->pause(0);
+    shop.pool->pause(0, 1);
     std::atomic<bool> over{false};
     std::jthread waits([&] {
         shop.pool->await_entered(0);

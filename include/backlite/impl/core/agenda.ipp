@@ -46,7 +46,7 @@ BACKLITE_DECL void Agenda::release_held(bool crashed_running, bool worker_free) 
 BACKLITE_DECL const store::QueueHead* Agenda::earliest() const noexcept {
     const store::QueueHead* first = nullptr;
     for (const store::QueueHead& head : heads_) {
-        if (head.blocked || head.due == store::never) continue;
+        if (head.blocked || head.paused || head.due == store::never) continue;
         if (first == nullptr || head.due < first->due) first = &head;
     }
     return first;

@@ -91,10 +91,14 @@ BACKLITE_DECL void Dispatcher::look() {
     if (!taken_.refresh || taken_.abandon) return;
     core::Agenda& agenda = scheduler_.agenda();
     agenda.merge();
+    const std::uint64_t number = ++looks_begun_;
     store::FileState state = parts_.owner.read(agenda.heads(), scheduler_.doubts_clock(), patience_);
     taken_.refresh = false;
     strays_ = true;
     foreign_seen_ = state.foreign_commits;
+    for (std::size_t i = 0; i < state.heads.size(); ++i) {
+        parts_.pool.found_paused(i, state.heads[i].paused, number);
+    }
     scheduler_.found(std::move(state), now());  // by now: what others have committed is no later than that
 }
 
@@ -132,6 +136,7 @@ BACKLITE_DECL void Dispatcher::tell_strays() {
 
 BACKLITE_DECL void Dispatcher::cycle() {
     if (taken_.abandon) return;
+    give_back_what_is_paused();
     give_back_what_waits_too_long();
     if (scheduler_.take_up_refused(now())) taken_.refresh = true;
     scheduler_.agenda().merge();
@@ -166,6 +171,13 @@ BACKLITE_DECL void Dispatcher::cycle() {
     if (scheduler_.written(plan, result, moment)) taken_.refresh = true;
     scheduler_.refused(result, moment);
     for (const std::size_t index : result.lost_leases) drop_claim(plan.leases[index]);
+}
+
+BACKLITE_DECL void Dispatcher::give_back_what_is_paused() {
+    const std::vector<store::QueueHead>& heads = scheduler_.agenda().heads();
+    const auto paused = [](const store::QueueHead& head) { return head.paused; };
+    if (parts_.pool.load().ready == 0 || std::none_of(heads.begin(), heads.end(), paused)) return;
+    give_back([&](const detail::ClaimedTask& task, Steady::time_point) { return heads[task.queue].paused; });
 }
 
 BACKLITE_DECL void Dispatcher::give_back_what_waits_too_long() {

@@ -117,6 +117,47 @@ BACKLITE_DECL TaskCounts Engine::counts() {
     return store_->counts(detail::to_ms(clock_->now()));
 }
 
+BACKLITE_DECL void Engine::set_paused(std::string_view queue, bool paused) {
+    const char* const call = paused ? "Client::pause" : "Client::resume";
+    check_call(call);
+    if (queue.empty() || queue.find('\0') != std::string_view::npos) {
+        throw ConfigError(detail::format("{}: no queue has the name \"{}\"", {call, queue}));
+    }
+    store_->set_paused(queue, paused ? std::optional{detail::to_ms(clock_->now())} : std::nullopt,
+                       {config_.busy_timeout, {}});
+    if (!paused) return refresh();
+    if (on_own_thread()) {
+        // Under the lock instead of on a copy: the last holder of a session joins its threads, of which this is one.
+        const detail::LockGuard lock(mutex_);
+        if (session_) session_->pause(queue);
+    } else if (const std::shared_ptr<Session> session = session_to_stop()) {
+        session->pause(queue);
+        session->await_entered(queue);
+    }
+}
+
+BACKLITE_DECL bool Engine::wait_idle(Duration patience) {
+    check_call("Client::wait_idle");
+    if (patience < Duration::zero()) {
+        throw ConfigError(detail::format("Client::wait_idle: the time is negative: {} ms", {patience.count()}));
+    }
+    if (on_own_thread()) throw UsageError("Client::wait_idle: called inside a task of this client, which runs");
+    const std::vector<store::QueueHead> heads = registered();
+    const Steady::time_point until = saturating_add(Steady::now(), patience);
+    for (Duration pause{1};;) {
+        if (store_->idle(heads, detail::to_ms(clock_->now()))) return true;
+        const Steady::time_point now = Steady::now();
+        if (now >= until) return false;
+        std::this_thread::sleep_until((std::min)(until, now + pause));
+        pause = (std::min)(2 * pause, Duration{20});
+    }
+}
+
+BACKLITE_DECL std::vector<store::QueueHead> Engine::registered() {
+    const detail::LockGuard lock(mutex_);
+    return queues_.heads();
+}
+
 BACKLITE_DECL Engine::ChangeScope::~ChangeScope() {
     std::shared_ptr<Engine> self;  // goes after the lock; the caller has another
     {

@@ -27,7 +27,7 @@ BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_s
           parts.own, parts.config.num_workers, parts.clock,
           [this](std::size_t worker, const detail::ClaimedTask& task, const std::shared_ptr<detail::StopSignal>& signal,
                  detail::AttemptResult& resolved) { runner_.run(task, signal, *observers_[worker], resolved); },
-          [this] { dispatcher_.progress(); }, log_),
+          [this] { dispatcher_.progress(); }, log_, parts.queues.size()),
       watch_thread_(platform::start_thread(parts.own, "backlite-watch", [this]() noexcept { watch(); })),
       dispatcher_thread_(platform::start_thread(parts.own, "backlite-disp", [this]() noexcept { dispatcher_.run(); })),
       hard_stop_(std::move(hard_stop), HardStop{*this}) {}
@@ -37,7 +37,7 @@ BACKLITE_DECL bool Session::keep_worker(std::string_view queue, detail::Ms now, 
     if (index == queues_.size() || !dispatcher_.none_due(now, foreign_commits)) return false;
     const store::Neighbours beside = pool_.load().neighbours();
     if (store::admission(0, queues_[index].config().max_crashes, beside) != store::Admission::yes) return false;
-    if (!pool_.reserve()) return false;
+    if (!pool_.reserve(index)) return false;
     if (unsynced_) static_cast<void>(pool_.rouse());
     return true;
 }
@@ -52,6 +52,17 @@ BACKLITE_DECL void Session::hand_over(TaskId id, std::string_view queue, int pri
     task.priority = priority;
     task.payload = std::move(payload);
     pool_.offer_reserved(std::move(task));
+}
+
+BACKLITE_DECL void Session::pause(std::string_view queue) noexcept {
+    const std::size_t index = queues_.find(queue);
+    if (index != queues_.size()) pool_.pause(index, dispatcher_.next_look());
+    dispatcher_.refresh();
+}
+
+BACKLITE_DECL void Session::await_entered(std::string_view queue) const noexcept {
+    const std::size_t index = queues_.find(queue);
+    if (index != queues_.size()) pool_.await_entered(index);
 }
 
 BACKLITE_DECL void Session::request_stop() {

@@ -9,13 +9,14 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace engine {
 
 BACKLITE_DECL WorkerPool::WorkerPool(std::shared_ptr<platform::ThreadList> own, std::size_t workers, const Clock& clock,
-                                     Work work, std::function<void()> progress, detail::SafeLogger log)
+                                     Work work, std::function<void()> progress, detail::SafeLogger log, std::size_t queues)
     : own_(std::move(own)),
       clock_(clock),
       work_(std::move(work)),
       progress_(std::move(progress)),
       log_(std::move(log)),
-      slots_(workers) {
+      slots_(workers),
+      paused_(queues) {
     parked_.reserve(workers);
     threads_.reserve(workers);
     try {
@@ -26,9 +27,9 @@ BACKLITE_DECL WorkerPool::WorkerPool(std::shared_ptr<platform::ThreadList> own, 
     }
 }
 
-BACKLITE_DECL bool WorkerPool::reserve() {
+BACKLITE_DECL bool WorkerPool::reserve(std::size_t queue) {
     const detail::LockGuard lock(mutex_);
-    if (held_ || reserved_ + ready_count_locked() >= idle_) return false;
+    if (held_ || paused_locked(queue) || reserved_ + ready_count_locked() >= idle_) return false;
     make_room_locked(1);
     ++reserved_;
     return true;
@@ -89,21 +90,25 @@ BACKLITE_DECL void WorkerPool::offer(std::vector<detail::ClaimedTask> tasks) {
     }
 }
 
-BACKLITE_DECL void WorkerPool::pause(std::size_t queue) {
+BACKLITE_DECL void WorkerPool::pause(std::size_t queue, std::uint64_t look) noexcept {
     const detail::LockGuard lock(mutex_);
-    if (!paused_locked(queue)) paused_.push_back(queue);
+    if (paused_[queue] == 0) ++paused_count_;
+    paused_[queue] = (std::max)({paused_[queue], look, std::uint64_t{1}});
 }
 
-BACKLITE_DECL void WorkerPool::resume(std::size_t queue) noexcept {
+BACKLITE_DECL void WorkerPool::found_paused(std::size_t queue, bool paused, std::uint64_t look) noexcept {
+    if (paused) return pause(queue, 1);
     {
         const detail::LockGuard lock(mutex_);
-        std::erase(paused_, queue);
+        if (paused_[queue] == 0 || look < paused_[queue]) return;
+        paused_[queue] = 0;
+        --paused_count_;
     }
-    while (wake_one()) {
+    while (wake_one()) {  // tasks of the queue may be ready
     }
 }
 
-BACKLITE_DECL void WorkerPool::await_entered(std::size_t queue) const {
+BACKLITE_DECL void WorkerPool::await_entered(std::size_t queue) const noexcept {
     const auto outside = [&](const Slot& slot) {
         const detail::LockGuard lock(mutex_);
         return slot.signal && slot.task.queue == queue && !slot.entered.load(std::memory_order_acquire);
@@ -173,7 +178,7 @@ BACKLITE_DECL std::vector<detail::ClaimKey> WorkerPool::claims() const {
 
 BACKLITE_DECL bool WorkerPool::find_next_locked() noexcept {
     if (ready_count_locked() == 0) return false;
-    if (paused_.empty()) return true;
+    if (paused_count_ == 0) return true;
     const auto first = ready_.begin() + static_cast<std::ptrdiff_t>(next_ready_);
     const auto next = std::find_if(first, ready_.end(), [this](const Ready& ready) BACKLITE_REQUIRES(mutex_) {
         return !paused_locked(ready.task.queue);

@@ -6,6 +6,7 @@
 
 #include <backlite/store/sqlite/add_statements.hpp>
 #include <backlite/store/sqlite/claims.hpp>
+#include <backlite/store/sqlite/queue_rules.hpp>
 #include <backlite/store/sqlite/statistics.hpp>
 #include <backlite/store/sqlite/transitions.hpp>
 #include <backlite/store/sqlite/upkeep.hpp>
@@ -24,6 +25,7 @@ struct Repository {
           transitions(handle),
           claims(handle, transitions),
           statistics(handle),
+          rules(handle),
           upkeep(handle) {}
 
     Handle db;
@@ -31,6 +33,7 @@ struct Repository {
     Transitions transitions;
     Claims claims;
     Statistics statistics;
+    QueueRules rules;
     Upkeep upkeep;
 };
 

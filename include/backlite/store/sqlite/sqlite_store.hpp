@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -67,7 +68,9 @@ public:
     [[nodiscard]] std::optional<detail::Ms> next_expiry(const Patience& patience) override;
     [[nodiscard]] std::vector<std::pair<std::string, detail::Ms>> strays(const std::vector<QueueHead>& heads, int limit,
                                                                          const Patience& patience) override;
+    void set_paused(std::string_view queue, std::optional<detail::Ms> since, const Patience& patience) override;
     [[nodiscard]] TaskStatus status(const TaskId& id) override;
+    [[nodiscard]] bool idle(const std::vector<QueueHead>& queues, detail::Ms now) override;
     [[nodiscard]] TaskCounts counts(detail::Ms now) override;
     [[nodiscard]] std::vector<WaitingTask> waiting(const std::string& queue) override;
 
@@ -89,6 +92,9 @@ private:
 
     /// Another connection writes to the file, which not every SQLite is safe with: that is told once.
     void tell_foreign_writer() noexcept;
+
+    /// Errors: UsageError on a thread whose open Transaction a write would wait for.
+    void check_thread(std::string_view call);
 
     /// Opens the read connection when it is needed first, without the lock: ClientConfig::open is the host's, and may
     /// ask this client itself, or wait for a thread that does. Of two that are opened at once, one is closed again.

@@ -18,6 +18,7 @@ BACKLITE_DECL detail::AttemptResult shortened(detail::AttemptResult outcome) {
 BACKLITE_DECL store::FileState read_state(store::sqlite::Repository& repository, std::vector<store::QueueHead> heads) {
     store::FileState state{.heads = std::move(heads)};
     repository.claims.read_heads(state.heads);
+    repository.rules.read(state.heads);
     state.ownerless = repository.upkeep.oldest_ownerless();
     state.latest = repository.statistics.latest_minute();
     return state;

@@ -123,6 +123,24 @@ BACKLITE_DECL TaskStatus SqliteStore::status(const TaskId& id) {
     return reader_->reads.status(id);
 }
 
+BACKLITE_DECL void SqliteStore::set_paused(std::string_view queue, std::optional<detail::Ms> since,
+                                           const Patience& patience) {
+    check_thread("pause and resume");
+    writes_.write([&](Repository& repository) { repository.rules.set_paused(queue, since); }, patience);
+}
+
+BACKLITE_DECL void SqliteStore::check_thread(std::string_view call) {
+    if (!open_transactions_.on_this_thread(identity_)) return;
+    throw UsageError(detail::format(
+        "{} while this thread has a backlite::Transaction open on the same file: it would wait for itself", {call}));
+}
+
+BACKLITE_DECL bool SqliteStore::idle(const std::vector<QueueHead>& queues, detail::Ms now) {
+    detail::UniqueLock lock(reader_mutex_);
+    need_reader(lock);
+    return reader_->reads.idle(queues, now);
+}
+
 BACKLITE_DECL TaskCounts SqliteStore::counts(detail::Ms now) {
     detail::UniqueLock lock(reader_mutex_);
     need_reader(lock);
