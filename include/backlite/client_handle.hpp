@@ -52,9 +52,16 @@ public:
     /// Errors: StorageError.
     [[nodiscard]] TaskCounts counts() const;
 
-    /// From when this returns, no task of the queue starts in this client; within 100 ms, in none on the file where file
-    /// events exist or `watch_interval` is at most 50 ms, else within two looks. What runs goes on, tasks can be added,
-    /// and the pause stays until `resume`, over restarts too. `queue`: a name, whether it is registered or not.
+    /// Ends a task before its time: one that waits never starts, one that is claimed is asked to stop, within 100 ms in
+    /// whatever process (StopReason::cancelled), and its processor is not entered if it was not yet. Unless that
+    /// returns success, the task ends as cancelled: kept as its queue's retention says, if this client has registered
+    /// the queue, else for seven days. Errors: UsageError on a thread that has a Transaction open on the file;
+    /// BusyError, StorageError. Blocks until it is committed.
+    CancelResult cancel(const TaskId& id) const;  // NOLINT(modernize-use-nodiscard): asking is enough
+
+    /// From when this returns, no task of the queue starts in this client; within 100 ms, in none on the file where
+    /// file events exist or `watch_interval` is at most 50 ms, else within two looks. What runs goes on, tasks can be
+    /// added, and the pause stays until `resume`, over restarts too. `queue`: a name, whether it is registered or not.
     /// Waits for tasks of the queue that are about to start, but not inside a task of this client.
     /// Errors: ConfigError for a name that no queue can have; UsageError on a thread that has a Transaction open on the
     /// file; BusyError, StorageError. Blocks until it is committed.

@@ -23,6 +23,7 @@ enum class StopReason {
     timeout,     ///< its queue's timeout has passed
     stopping,    ///< the client stops, and will not wait longer
     claim_lost,  ///< the claim was taken back; whatever the attempt returns changes nothing
+    cancelled,   ///< somebody cancelled the task; it ends so, unless it succeeds all the same
 };
 
 [[nodiscard]] constexpr std::string_view to_string(StopReason reason) noexcept {
@@ -30,6 +31,7 @@ enum class StopReason {
         case StopReason::timeout: return "timeout";
         case StopReason::stopping: return "stopping";
         case StopReason::claim_lost: return "claim lost";
+        case StopReason::cancelled: return "cancelled";
         case StopReason::none: break;
     }
     return "none";

@@ -20,6 +20,7 @@ enum class TaskStatus {
     succeeded,  ///< done, and kept by its queue's retention
     failed,     ///< failed for good, and kept
     not_found,  ///< never added, or finished and not kept
+    cancelled,  ///< ended by `cancel`, and kept
 };
 
 [[nodiscard]] constexpr std::string_view to_string(TaskStatus status) noexcept {
@@ -28,7 +29,26 @@ enum class TaskStatus {
         case TaskStatus::running: return "running";
         case TaskStatus::succeeded: return "succeeded";
         case TaskStatus::failed: return "failed";
+        case TaskStatus::cancelled: return "cancelled";
         case TaskStatus::not_found: break;
+    }
+    return "not_found";
+}
+
+/// What `cancel` has done.
+enum class CancelResult {
+    cancelled,  ///< it waited, and never starts
+    requested,  ///< it is claimed: its stop token fires, and unless it succeeds all the same, it ends as cancelled
+    finished,   ///< it had ended, and is kept
+    not_found,  ///< never added, or finished and not kept
+};
+
+[[nodiscard]] constexpr std::string_view to_string(CancelResult result) noexcept {
+    switch (result) {
+        case CancelResult::cancelled: return "cancelled";
+        case CancelResult::requested: return "requested";
+        case CancelResult::finished: return "finished";
+        case CancelResult::not_found: break;
     }
     return "not_found";
 }

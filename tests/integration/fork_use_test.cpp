@@ -139,6 +139,7 @@ TEST_CASE("fork: every call on a started client throws ForkError in the child, a
             all += not_refused("status", [&] { (void)client.status(TaskId{}); });
             all += not_refused("counts", [&] { (void)client.counts(); });
             all += not_refused("notify", [&] { client.notify(); });
+            all += not_refused("cancel", [&] { (void)client.cancel(TaskId{}); });
             all += not_refused("pause", [&] { client.pause("work"); });
             all += not_refused("resume", [&] { client.resume("work"); });
             all += not_refused("wait_idle", [&] { (void)client.wait_idle(0ms); });

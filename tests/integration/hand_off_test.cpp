@@ -72,10 +72,9 @@ private:
     void note(bool ended, std::string_view sql) noexcept {
         if (ended) {
             if (dies_after_commit && sql == "COMMIT" && inserted_claimed > 0) ::_exit(7);
-        } else if (sql.starts_with("INSERT INTO backlite_tasks ") ||
-                   sql.starts_with("INSERT INTO main.backlite_tasks ")) {
+        } else if (sql.starts_with("INSERT INTO main.backlite_tasks ")) {
             ++(sql.find("claimed_at") == std::string_view::npos ? inserted_waiting : inserted_claimed);
-        } else if (sql.starts_with("UPDATE backlite_tasks SET claimed_at = ?2, owner = ?3")) {
+        } else if (sql.starts_with("UPDATE main.backlite_tasks SET claimed_at = ?2, owner = ?3")) {
             ++claims;
         }
     }

@@ -9,8 +9,8 @@
 #include <map>
 #include <memory>
 #include <optional>
-#include <span>
 #include <set>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -50,7 +50,7 @@ struct MemoryFile {
         void release() { claimed_at.reset(), owner.reset(); }
     };
     struct Kept {
-        bool succeeded = false;
+        backlite::TaskStatus status{};
         std::string payload{};
         std::string error{};
         std::optional<backlite::detail::Ms> expires_at{};
@@ -64,9 +64,25 @@ struct MemoryFile {
     std::map<std::string, Kept> kept{};
     std::map<std::int64_t, Member> owners{};
     std::set<std::string> paused{};
+    std::map<std::string, Kept> cancels{};  ///< what becomes of claimed tasks that are to end, by id
     std::int64_t last_owner = 0;
     std::int64_t added = 0;     ///< by the statistics
     std::uint64_t commits = 0;  ///< of all clients
+
+    /// A task that nobody holds ends as its cancel says, if there is one. Whether it has.
+    bool end_cancelled(Task& task) {
+        const auto end = cancels.find(task.id);
+        if (end == cancels.end()) return false;
+        if (end->second.status == backlite::TaskStatus::cancelled) kept[task.id] = end->second;
+        cancels.erase(end);
+        tasks.erase(tasks.begin() + (&task - tasks.data()));
+        return true;
+    }
+    void end_cancelled() {
+        for (std::size_t i = tasks.size(); i-- > 0;) {
+            if (!tasks[i].claimed_at) end_cancelled(tasks[i]);
+        }
+    }
 
     /// Null if it is not there, or the claim is not held any more.
     Task* held(const backlite::TaskId& id, std::int64_t claim) {
@@ -165,6 +181,25 @@ public:
         return {found.begin(), std::next(found.begin(), static_cast<std::ptrdiff_t>(count))};
     }
 
+    [[nodiscard]] backlite::CancelResult cancel(const backlite::store::CancelPlan& plan, const Patience&) override {
+        using backlite::CancelResult;
+        const std::string& id = plan.id.str();
+        const auto task = std::find_if(file_.tasks.begin(), file_.tasks.end(),
+                                       [&](const MemoryFile::Task& each) { return each.id == id; });
+        if (task == file_.tasks.end()) {
+            return file_.kept.contains(id) ? CancelResult::finished : CancelResult::not_found;
+        }
+        const backlite::store::KeepRule rule = plan.keep(task->queue);
+        file_.cancels[id] = {
+            rule.row ? backlite::TaskStatus::cancelled : backlite::TaskStatus::not_found,
+            rule.payload ? task->payload : "", "cancelled",
+            rule.time == backlite::Duration::zero() ? std::nullopt : std::optional{plan.now + rule.time}};
+        committed();
+        if (task->claimed_at) return CancelResult::requested;
+        file_.end_cancelled(*task);
+        return CancelResult::cancelled;
+    }
+
     void set_paused(std::string_view queue, std::optional<Ms> since, const Patience&) override {
         if (since) {
             file_.paused.emplace(queue);
@@ -188,7 +223,7 @@ public:
         }
         const auto kept = file_.kept.find(id.str());
         if (kept == file_.kept.end()) return TaskStatus::not_found;
-        return kept->second.succeeded ? TaskStatus::succeeded : TaskStatus::failed;
+        return kept->second.status;
     }
 
     [[nodiscard]] backlite::TaskCounts counts(Ms now) override {
@@ -248,8 +283,14 @@ private:
                 head.paused = file_.paused.contains(std::string{head.name});
             }
             const Ms now = backlite::detail::to_ms(store_.clock_.now());
+            std::vector<backlite::detail::ClaimKey> cancels;
+            for (const MemoryFile::Task& task : file_.tasks) {
+                if (!file_.cancels.contains(task.id)) continue;
+                cancels.push_back({backlite::TaskId::from_text(task.id), task.claim});
+            }
             return {.heads = std::move(heads),
                     .known = backlite::detail::minute_of(now),
+                    .cancels = std::move(cancels),
                     .foreign_commits = file_.commits - store_.own_};
         }
         [[nodiscard]] bool others_known() const noexcept override { return others_; }
@@ -279,6 +320,7 @@ private:
                 if (store_.hooks_.rescued) store_.hooks_.rescued({claims - before, crashed});
                 return true;
             });
+            file_.end_cancelled();
             store_.committed();
             return claims;
         }
@@ -299,6 +341,7 @@ private:
                 ++hung;
             }
             sightings_ = std::move(seen);
+            file_.end_cancelled();
             if (hung > 0 && store_.hooks_.rescued) store_.hooks_.rescued({.claims = hung});
             return hung;
         }
@@ -335,7 +378,15 @@ private:
         backlite::store::CycleResult result;
         result.mend_next.assign(request.plan.mend.size(), backlite::store::never);
         for (std::size_t i = 0; i < request.outcomes.size(); ++i) {
-            if (!settle(request.outcomes[i].resolved)) result.lost_outcomes.push_back(i);
+            const backlite::detail::AttemptResult& outcome = request.outcomes[i].resolved;
+            MemoryFile::Task* task = file_.held(outcome.id, outcome.claim);
+            if (task == nullptr) {
+                result.lost_outcomes.push_back(i);
+            } else if (outcome.resolution != backlite::detail::RowChange::complete && file_.end_cancelled(*task)) {
+                result.cancelled_outcomes.push_back(i);
+            } else {
+                settle(*task, outcome);
+            }
         }
         count(request.plan.added, {});
         for (std::size_t i = 0; i < request.plan.leases.size(); ++i) {
@@ -356,32 +407,31 @@ private:
         return result;
     }
 
-    bool settle(const backlite::detail::AttemptResult& outcome) {
+    void settle(MemoryFile::Task& task, const backlite::detail::AttemptResult& outcome) {
+        using backlite::TaskStatus;
         using backlite::detail::RowChange;
-        MemoryFile::Task* task = file_.held(outcome.id, outcome.claim);
-        if (task == nullptr) return false;
-        task->release();
-        if (outcome.spends_attempt) ++task->attempts;
+        task.release();
+        if (outcome.spends_attempt) ++task.attempts;
         switch (outcome.resolution) {
             case RowChange::complete:
             case RowChange::fail:
                 if (outcome.keep_row) {
-                    file_.kept[task->id] = {outcome.resolution == RowChange::complete,
-                                            outcome.keep_payload ? task->payload : "", outcome.error,
-                                            outcome.expires_at};
+                    const bool succeeded = outcome.resolution == RowChange::complete;
+                    file_.kept[task.id] = {succeeded ? TaskStatus::succeeded : TaskStatus::failed,
+                                           outcome.keep_payload ? task.payload : "", outcome.error, outcome.expires_at};
                 }
-                file_.tasks.erase(file_.tasks.begin() + (task - file_.tasks.data()));
+                file_.cancels.erase(task.id);
+                file_.tasks.erase(file_.tasks.begin() + (&task - file_.tasks.data()));
                 break;
             case RowChange::retry:
             case RowChange::snooze:
-                task->crashes = 0;
-                task->wait_until = outcome.wait_until;
+                task.crashes = 0;
+                task.wait_until = outcome.wait_until;
                 break;
             case RowChange::release:
-                if (outcome.wait) task->wait_until = outcome.wait_until;
+                if (outcome.wait) task.wait_until = outcome.wait_until;
                 break;
         }
-        return true;
     }
 
     void claim(backlite::store::ClaimRequest request, backlite::store::CycleResult& result) {

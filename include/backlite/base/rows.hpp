@@ -85,12 +85,13 @@ struct AttemptResult {
     bool keep_payload = false;
     Ms executed_at{};  ///< when the attempt started
     Us duration{};
-    Ms wait_until{};                 ///< retry, snooze, release after a wait: when it runs again
-    std::optional<Duration> wait{};  ///< the same: how long after its end, at most
-    std::optional<Ms> expires_at{};  ///< kept rows; nullopt: never
-    std::string error{};             ///< retry, fail
-    bool large = false;              ///< as ClaimedTask::large says
-    int attempt = 0;                 ///< its number, from 1; zero: it was not begun
+    Ms wait_until{};                     ///< retry, snooze, release after a wait: when it runs again
+    std::optional<Duration> wait{};      ///< the same: how long after its end, at most
+    std::optional<Ms> expires_at{};      ///< kept rows; nullopt: never
+    std::string error{};                 ///< retry, fail
+    std::optional<std::int64_t> kind{};  ///< of a kept row, where its error does not say it
+    bool large = false;                  ///< as ClaimedTask::large says
+    int attempt = 0;                     ///< its number, from 1; zero: it was not begun
 };
 
 /// One started client, as `backlite_clients` holds it.

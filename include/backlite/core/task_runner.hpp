@@ -32,6 +32,7 @@
 #include <backlite/platform/random.hpp>
 #include <backlite/platform/thread.hpp>
 #include <backlite/queue.hpp>
+#include <backlite/store/plan.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -77,6 +78,13 @@ public:
     /// begun, its outcome needs none.
     void run(const detail::ClaimedTask& task, const std::shared_ptr<detail::StopSignal>& signal,
              AttemptObserver& observer, detail::AttemptResult& resolved);
+
+    /// How a task of this queue is kept that ends without success.
+    [[nodiscard]] static store::KeepRule rule_of_failed(const QueueConfig& config) noexcept {
+        const std::optional<Retention>& retention = config.retention;
+        if (!retention) return {};
+        return {true, retention->data.has_value(), retention->duration};
+    }
 
 private:
     using Steady = std::chrono::steady_clock;
@@ -160,7 +168,7 @@ private:
 
     void snooze(Attempt& attempt, const Outcome& outcome) noexcept;
 
-    void give_back(Attempt& attempt, std::string_view reason) noexcept;
+    void give_back(Attempt& attempt, StopReason stopped, std::string_view reason) noexcept;
 
     /// The task fails for good without its processor having decided so: it is kept whatever its queue says, so that
     /// nothing vanishes unseen.

@@ -163,6 +163,9 @@ private:
         give_back([](const detail::ClaimedTask&, Steady::time_point) { return true; });
     }
 
+    /// Those that wait for a worker go back, those that run are asked to stop.
+    void stop_what_is_cancelled();
+
     /// Claims of queues that were found to be paused.
     void give_back_what_is_paused();
 
@@ -180,7 +183,8 @@ private:
 
     /// What a cycle has done, to the observers. REQUIRES: there are some; its outcomes are not forgotten yet.
     void tell_observers(const store::CycleResult& result) noexcept;
-    void tell_outcome(const store::EndedAttempt& finished) noexcept;
+    [[nodiscard]] static EventKind event_of(detail::RowChange resolution) noexcept;
+    void tell_outcome(const store::EndedAttempt& finished, EventKind kind) noexcept;
     void tell_claim_lost(const detail::ClaimKey& claim, std::size_t queue, int attempt) noexcept;
     void tell_count(EventKind kind, std::int64_t count) noexcept;
 
@@ -208,6 +212,7 @@ private:
     core::LookSchedule looks_{};
     core::ClockWatch clocks_;
     WakeSignals::Signals taken_{};
+    std::vector<detail::ClaimKey> cancels_{};  ///< claims whose tasks are to end, as the file was read last
     std::atomic<std::uint64_t> looks_begun_{0};
     std::uint64_t foreign_seen_ = 0;  ///< how many commits of others there were when the file was last read
     Steady::time_point next_probe_{};

@@ -110,6 +110,8 @@ public:
 
     [[nodiscard]] TaskCounts counts();
 
+    CancelResult cancel(const TaskId& id);
+
     void set_paused(std::string_view queue, bool paused);
 
     [[nodiscard]] bool wait_idle(Duration patience);
@@ -174,6 +176,9 @@ private:
     void end() noexcept;
 
     [[nodiscard]] std::vector<store::QueueHead> registered();
+
+    /// How a task of this queue is kept that ends without success.
+    [[nodiscard]] store::KeepRule rule(std::string_view queue);
 
     void log_running(const Session& session) const noexcept;
 

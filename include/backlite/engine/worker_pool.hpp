@@ -46,7 +46,8 @@ public:
 
     using Load = core::PoolLoad;
 
-    /// `queues`: how many there are that may be paused. `progress` is called without a lock when outcomes wait to be taken or workers run out of tasks.
+    /// `queues`: how many there are that may be paused. `progress` is called without a lock when outcomes wait to be
+    /// taken or workers run out of tasks.
     WorkerPool(std::shared_ptr<platform::ThreadList> own, std::size_t workers, const Clock& clock, Work work,
                std::function<void()> progress, detail::SafeLogger log = detail::SafeLogger(), std::size_t queues = 0);
     WorkerPool(const WorkerPool&) = delete;
@@ -79,8 +80,8 @@ public:
         held_ = true;
     }
 
-    /// From now on no worker takes a task of this queue; those that were taken go on. `look`: the first look at the file
-    /// that will find the pause there, so that an earlier one does not end it.
+    /// From now on no worker takes a task of this queue; those that were taken go on. `look`: the first look at the
+    /// file that will find the pause there, so that an earlier one does not end it.
     void pause(std::size_t queue, std::uint64_t look) noexcept;
     /// What a look at the file has found.
     void found_paused(std::size_t queue, bool paused, std::uint64_t look) noexcept;

@@ -24,6 +24,8 @@ BACKLITE_DECL TaskCounts ClientHandle::counts() const { return engine_->counts()
 
 BACKLITE_DECL const ClientConfig& ClientHandle::config() const noexcept { return engine_->config(); }
 
+BACKLITE_DECL CancelResult ClientHandle::cancel(const TaskId& id) const { return engine_->cancel(id); }
+
 BACKLITE_DECL void ClientHandle::pause(std::string_view queue) const { engine_->set_paused(queue, true); }
 
 BACKLITE_DECL void ClientHandle::resume(std::string_view queue) const { engine_->set_paused(queue, false); }

@@ -146,6 +146,7 @@ struct CyclePlan {
     /// `store::never`: none. Empty: there is no such search.
     std::vector<detail::Ms> mend{};
     Duration jump_back{};               ///< for that: how far the wall clock was set back, zero if that is not known
+    bool cancels = false;               ///< end what was cancelled and is not claimed any more; no reason for a cycle
     bool count = true;                  ///< count outcomes and adds in the statistics
     std::vector<store::Tally> added{};  ///< adds that the statistics do not count yet
     store::ClaimRequest claim{};        ///< limit 0: none
@@ -163,8 +164,9 @@ struct Refusal {
 
 /// What it found. Only to be believed once the transaction is committed.
 struct CycleResult {
-    std::vector<std::size_t> lost_outcomes{};  ///< indexes of outcomes whose claim was taken back
-    std::vector<std::size_t> lost_leases{};    ///< indexes of leases whose claim was taken back
+    std::vector<std::size_t> lost_outcomes{};       ///< indexes of outcomes whose claim was taken back
+    std::vector<std::size_t> cancelled_outcomes{};  ///< indexes of outcomes whose task was cancelled instead
+    std::vector<std::size_t> lost_leases{};         ///< indexes of leases whose claim was taken back
     std::vector<Refusal> refused_outcomes{};
     std::vector<Refusal> refused_leases{};
     std::vector<std::size_t> without_payload{};        ///< outcomes that were kept without payload: it did not fit
@@ -176,20 +178,29 @@ struct CycleResult {
     int purge_left = 0;       ///< expired tasks whose deletion was refused
     bool purge_more = false;  ///< the next cycle finds more that have expired
     int lapsed = 0;
-    bool lapse_left = false;  ///< the next cycle finds more of them
+    bool lapse_left = false;                  ///< the next cycle finds more of them
+    std::vector<detail::ClaimKey> cancels{};  ///< if the plan has any: those that are left
     int mended = 0;
     std::vector<detail::Ms> mend_next{};  ///< the plan's `mend` for the next cycle
     store::ClaimResult claimed{};
     std::vector<store::QueueHead> heads{};
 };
 
+/// How a task that has ended is kept.
+struct KeepRule {
+    bool row = false;
+    bool payload = false;
+    Duration time{};  ///< zero: for ever
+};
+
 /// What is read anew after commits of others.
 struct FileState {
     std::vector<store::QueueHead> heads{};
-    std::optional<detail::Ms> ownerless{};   ///< when the oldest claim without owner was taken
-    std::optional<detail::Minute> latest{};  ///< the latest in the statistics
-    detail::Minute known{};                  ///< the latest that has come beyond doubt; read only if it is asked for
-    std::uint64_t foreign_commits = 0;       ///< how many times commits of others had been found by then
+    std::optional<detail::Ms> ownerless{};    ///< when the oldest claim without owner was taken
+    std::optional<detail::Minute> latest{};   ///< the latest in the statistics
+    detail::Minute known{};                   ///< the latest that has come beyond doubt; read only if it is asked for
+    std::vector<detail::ClaimKey> cancels{};  ///< claims whose tasks are to end
+    std::uint64_t foreign_commits = 0;        ///< how many times commits of others had been found by then
 };
 
 }  // namespace store

@@ -149,6 +149,14 @@ struct WaitingTask {
     std::string payload{};
 };
 
+/// A task that is to end before its time.
+struct CancelPlan {
+    const TaskId& id;
+    detail::Ms now{};
+    /// Asked in the transaction, perhaps several times: how a task of this queue is kept.
+    std::function<KeepRule(std::string_view queue)> keep{};
+};
+
 /// What a cycle of the dispatcher writes and claims.
 struct CycleRequest {
     const std::vector<EndedAttempt>& outcomes;
@@ -234,6 +242,10 @@ public:
     [[nodiscard]] virtual std::vector<std::pair<std::string, detail::Ms>> strays(const std::vector<QueueHead>& heads,
                                                                                  int limit,
                                                                                  const Patience& patience) = 0;
+
+    /// Ends a task that waits; one that is claimed ends with the transaction that takes its claim away, unless that
+    /// says success. Errors: UsageError as `add`.
+    [[nodiscard]] virtual CancelResult cancel(const CancelPlan& plan, const Patience& patience) = 0;
 
     /// Pauses a queue of whatever name, for all clients, or ends its pause. `since`: now; nullopt ends it.
     virtual void set_paused(std::string_view queue, std::optional<detail::Ms> since, const Patience& patience) = 0;

@@ -483,4 +483,64 @@ TEST_CASE("Store: a client that leaves is not missed") {
     CHECK_FALSE(one->others_known());
 }
 
+TEST_CASE("Store: a paused queue is not claimed, whoever has paused it, and the others are") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    const auto other = town.client();
+    client->start();
+    other->store().set_paused("letters", detail::to_ms(town.clock.now()), town.patience);
+    other->store().set_paused("zebras", detail::to_ms(town.clock.now()), town.patience);
+    town.add<Letter>(*client, "a");
+    town.add<Note>(*client, "b");
+    town.work(*client);
+    CHECK(town.processed == Texts{"b"});
+    CHECK_FALSE(client->store().idle(client->heads(), client->now()));
+    client->store().set_paused("letters", std::nullopt, town.patience);
+    client->refresh();
+    town.work(*client);
+    CHECK(town.processed == Texts{"b", "a"});
+    CHECK(client->store().idle(client->heads(), client->now()));
+}
+
+TEST_CASE("Store: a task that waits is cancelled at once, and one that is claimed with the end of its claim") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    const auto other = town.client();
+    client->start();
+    other->start();
+    const auto keep = [](std::string_view) { return store::KeepRule{true, true, 1h}; };
+    const auto cancel = [&](const TaskId& id) {
+        return other->store().cancel({.id = id, .now = other->now(), .keep = keep}, town.patience);
+    };
+    const TaskId claimed = town.add<Letter>(*client, "claimed");
+    client->look();
+    static_cast<void>(client->cycle(client->plan()));
+    const TaskId waits = town.add<Letter>(*client, "waits");
+    CHECK(cancel(waits) == CancelResult::cancelled);
+    CHECK(cancel(waits) == CancelResult::finished);
+    CHECK(cancel(TaskId::from_text("none")) == CancelResult::not_found);
+    CHECK(client->store().status(waits) == TaskStatus::cancelled);
+    CHECK(cancel(claimed) == CancelResult::requested);
+    CHECK(client->store().status(claimed) == TaskStatus::running);
+    SECTION("a failed attempt ends it") {
+        town.answer = [](const std::string&) { return Outcome::retry("no"); };
+        REQUIRE(client->run_one() != nullptr);
+        CHECK(client->cycle({}).cancelled_outcomes == std::vector<std::size_t>{0});
+        CHECK(client->store().status(claimed) == TaskStatus::cancelled);
+    }
+    SECTION("a success is one all the same") {
+        REQUIRE(client->run_one() != nullptr);
+        CHECK(client->cycle({}).cancelled_outcomes.empty());
+        CHECK(client->store().status(claimed) == TaskStatus::succeeded);
+    }
+    SECTION("a death ends it") {
+        client->die(1);
+        other->look_after_others();
+        CHECK(other->store().status(claimed) == TaskStatus::cancelled);
+    }
+    town.clock.advance(1min);
+    town.work(*other);
+    CHECK(other->store().counts(other->now()).empty());
+}
+
 }  // namespace store_test

@@ -130,6 +130,10 @@ BACKLITE_DECL bool Scheduler::written(const store::CyclePlan& plan, store::Cycle
     for (const std::size_t index : result.lost_outcomes) {
         tell_of(written[index], LogLevel::warning, "outcome dropped: the claim was taken back");
     }
+    for (const std::size_t index : result.cancelled_outcomes) {
+        tell_of(written[index], LogLevel::info, "task cancelled");
+        written[index].resolved.resolution = detail::RowChange::fail;  // it is not due again
+    }
     for (const std::size_t index : result.without_payload) {
         tell_of(written[index], LogLevel::warning, "outcome shortened: with its payload the row is too large");
     }

@@ -75,6 +75,7 @@ BACKLITE_DECL void TaskRunner::process(Attempt& attempt, const detail::QueueBase
     std::optional<Outcome> outcome;
     std::optional<std::string> thrown;
     if (around_.empty()) thrown = text_of_exception([&] { code.read(); });
+    if (!thrown && signal->reason() == StopReason::cancelled) thrown = "cancelled before it began";
     if (!thrown) {
         observer.processing();
         attempt.started = clock_.steady_now();
@@ -151,7 +152,10 @@ BACKLITE_DECL void TaskRunner::resolve(Attempt& attempt, const Outcome& outcome,
         case Outcome::Kind::retry:
         case Outcome::Kind::retry_in: break;
     }
-    if (stopped == StopReason::stopping) return give_back(attempt, outcome.reason());
+    // That of a cancelled task, as every other outcome but success, ends it in its transaction.
+    if (stopped == StopReason::stopping || stopped == StopReason::cancelled) {
+        return give_back(attempt, stopped, outcome.reason());
+    }
     if (is_last(attempt)) return end_failed(attempt, with_bound(attempt, outcome.reason()));
     if (outcome.kind() == Outcome::Kind::retry_in) {
         put_off(attempt.resolved, outcome.wait(), outcome.until());
@@ -238,14 +242,14 @@ BACKLITE_DECL void TaskRunner::snooze(Attempt& attempt, const Outcome& outcome) 
           {"wait_ms", wait.count()}});
 }
 
-BACKLITE_DECL void TaskRunner::give_back(Attempt& attempt, std::string_view reason) noexcept {
+BACKLITE_DECL void TaskRunner::give_back(Attempt& attempt, StopReason stopped, std::string_view reason) noexcept {
     attempt.resolved.resolution = detail::RowChange::release;
     if (!log_) return;
     log_(LogLevel::info, "task given back",
          {{"id", attempt.task.id.str()},
           {"queue", attempt.config.name},
           {"duration", duration_text(attempt.resolved)},
-          {"reason", "stopping"},
+          {"reason", to_string(stopped)},
           {"error", cut(reason)}});
 }
 

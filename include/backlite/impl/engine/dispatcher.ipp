@@ -96,6 +96,7 @@ BACKLITE_DECL void Dispatcher::look() {
     taken_.refresh = false;
     strays_ = true;
     foreign_seen_ = state.foreign_commits;
+    cancels_ = std::move(state.cancels);
     for (std::size_t i = 0; i < state.heads.size(); ++i) {
         parts_.pool.found_paused(i, state.heads[i].paused, number);
     }
@@ -136,6 +137,7 @@ BACKLITE_DECL void Dispatcher::tell_strays() {
 
 BACKLITE_DECL void Dispatcher::cycle() {
     if (taken_.abandon) return;
+    stop_what_is_cancelled();
     give_back_what_is_paused();
     give_back_what_waits_too_long();
     if (scheduler_.take_up_refused(now())) taken_.refresh = true;
@@ -164,6 +166,7 @@ BACKLITE_DECL void Dispatcher::cycle() {
                                                     .prepare = prepare},
                                                    patience_);
     if (plan.count && !result.refused_statistics) added.written();
+    if (plan.cancels) cancels_ = std::move(result.cancels);
     if (parts_.events != nullptr) tell_observers(result);  // before what it claimed may start
     scheduler_.claimed(plan, result);
     parts_.pool.offer(std::move(result.claimed.tasks));
@@ -171,6 +174,18 @@ BACKLITE_DECL void Dispatcher::cycle() {
     if (scheduler_.written(plan, result, moment)) taken_.refresh = true;
     scheduler_.refused(result, moment);
     for (const std::size_t index : result.lost_leases) drop_claim(plan.leases[index]);
+}
+
+BACKLITE_DECL void Dispatcher::stop_what_is_cancelled() {
+    for (const detail::ClaimKey& claim : cancels_) {
+        const auto is_it = [&](const auto& task, auto&&...) {
+            return task.id == claim.id && task.claim == claim.number;
+        };
+        give_back(is_it);
+        parts_.pool.each_running(is_it, [this](const auto& signal) {
+            if (signal->reason() == StopReason::none) parts_.timer.fire(signal, StopReason::cancelled);
+        });
+    }
 }
 
 BACKLITE_DECL void Dispatcher::give_back_what_is_paused() {
@@ -195,12 +210,15 @@ BACKLITE_DECL store::CyclePlan Dispatcher::make_plan(const core::PoolLoad& load)
     if (!taken_.stop && scheduler_.purge_due(moment)) {
         in.expiry = parts_.store.next_expiry(patience_);
     }
-    return scheduler_.plan(std::move(in), moment);
+    store::CyclePlan plan = scheduler_.plan(std::move(in), moment);
+    plan.cancels = !cancels_.empty();
+    return plan;
 }
 
 BACKLITE_DECL void Dispatcher::tell_observers(const store::CycleResult& result) noexcept {
     const std::vector<store::EndedAttempt>& outcomes = scheduler_.outcomes();
     auto lost = result.lost_outcomes.begin();
+    auto cancelled = result.cancelled_outcomes.begin();
     auto refused = result.refused_outcomes.begin();
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
         if (refused != result.refused_outcomes.end() && refused->index == i) {
@@ -209,27 +227,31 @@ BACKLITE_DECL void Dispatcher::tell_observers(const store::CycleResult& result) 
             ++lost;
             const detail::AttemptResult& resolved = outcomes[i].resolved;
             tell_claim_lost({resolved.id, resolved.claim}, outcomes[i].queue, resolved.attempt);
+        } else if (cancelled != result.cancelled_outcomes.end() && *cancelled == i) {
+            ++cancelled;
+            tell_outcome(outcomes[i], EventKind::cancelled);
         } else {
-            tell_outcome(outcomes[i]);
+            tell_outcome(outcomes[i], event_of(outcomes[i].resolved.resolution));
         }
     }
     if (result.lapsed > 0) tell_count(EventKind::rescued, result.lapsed);
     if (result.purged > 0) tell_count(EventKind::purged, result.purged);
 }
 
-BACKLITE_DECL void Dispatcher::tell_outcome(const store::EndedAttempt& finished) noexcept {
+BACKLITE_DECL EventKind Dispatcher::event_of(detail::RowChange resolution) noexcept {
+    switch (resolution) {
+        case detail::RowChange::complete: return EventKind::succeeded;
+        case detail::RowChange::fail: return EventKind::failed;
+        case detail::RowChange::retry: return EventKind::retried;
+        case detail::RowChange::snooze: return EventKind::snoozed;
+        case detail::RowChange::release: break;
+    }
+    return EventKind::released;
+}
+
+BACKLITE_DECL void Dispatcher::tell_outcome(const store::EndedAttempt& finished, EventKind kind) noexcept {
     const detail::AttemptResult& resolved = finished.resolved;
-    const auto kind = [&] {
-        switch (resolved.resolution) {
-            case detail::RowChange::complete: return EventKind::succeeded;
-            case detail::RowChange::fail: return EventKind::failed;
-            case detail::RowChange::retry: return EventKind::retried;
-            case detail::RowChange::snooze: return EventKind::snoozed;
-            case detail::RowChange::release: break;
-        }
-        return EventKind::released;
-    };
-    parts_.events->tell(kind(), [&](Event& event) {
+    parts_.events->tell(kind, [&](Event& event) {
         event.queue = parts_.queues[finished.queue].config().name;
         event.task_id = resolved.id;
         event.attempt = resolved.attempt;
@@ -240,7 +262,7 @@ BACKLITE_DECL void Dispatcher::tell_outcome(const store::EndedAttempt& finished)
         if (event.kind == EventKind::retried || event.kind == EventKind::snoozed) {
             event.due = detail::from_ms(resolved.wait_until);
         }
-        event.error = resolved.error;
+        if (event.kind != EventKind::cancelled) event.error = resolved.error;
     });
 }
 
@@ -318,6 +340,7 @@ BACKLITE_DECL auto Dispatcher::wake_time(const core::Moment& moment, detail::Ms&
     // A hint may have come during the look.
     if (taken_.refresh || taken_.hint) at_most(moment.steady);
     if (strays_) at_most(moment.by_real(next_strays_));
+    if (!cancels_.empty()) at_most(moment.steady + probe_interval);  // a task may be on its way to a worker
     at_most(looks_.next());
     if (others) {
         at_most(next_probe_);

@@ -117,6 +117,34 @@ BACKLITE_DECL TaskCounts Engine::counts() {
     return store_->counts(detail::to_ms(clock_->now()));
 }
 
+BACKLITE_DECL CancelResult Engine::cancel(const TaskId& id) {
+    check_call("Client::cancel");
+    std::string its_queue;
+    const CancelResult result = store_->cancel({.id = id,
+                                                .now = detail::to_ms(clock_->now()),
+                                                .keep =
+                                                    [&](std::string_view queue) {
+                                                        its_queue = queue;
+                                                        return rule(queue);
+                                                    }},
+                                               {config_.busy_timeout, {}});
+    if (result == CancelResult::requested) refresh();
+    if (result == CancelResult::cancelled && events_) {
+        events_->tell(EventKind::cancelled, [&](Event& event) {
+            event.queue = its_queue;
+            event.task_id = id;
+        });
+    }
+    return result;
+}
+
+BACKLITE_DECL store::KeepRule Engine::rule(std::string_view queue) {
+    const detail::LockGuard lock(mutex_);
+    const std::size_t index = queues_.find(queue);
+    return index == queues_.size() ? store::KeepRule{true, true, core::TaskRunner::default_retention}
+                                   : core::TaskRunner::rule_of_failed(queues_[index].config());
+}
+
 BACKLITE_DECL void Engine::set_paused(std::string_view queue, bool paused) {
     const char* const call = paused ? "Client::pause" : "Client::resume";
     check_call(call);

@@ -9,7 +9,8 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace engine {
 
 BACKLITE_DECL WorkerPool::WorkerPool(std::shared_ptr<platform::ThreadList> own, std::size_t workers, const Clock& clock,
-                                     Work work, std::function<void()> progress, detail::SafeLogger log, std::size_t queues)
+                                     Work work, std::function<void()> progress, detail::SafeLogger log,
+                                     std::size_t queues)
     : own_(std::move(own)),
       clock_(clock),
       work_(std::move(work)),

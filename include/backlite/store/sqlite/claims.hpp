@@ -43,6 +43,9 @@ public:
     [[nodiscard]] std::vector<std::pair<std::string, detail::Ms>> strays(std::span<const store::QueueHead> heads,
                                                                          int limit);
 
+    /// Whether no task of these queues is due, or claimed by anybody. Costs a step per claim on the file.
+    [[nodiscard]] bool idle(std::vector<store::QueueHead> heads, detail::Ms now);
+
     /// Claims up to `limit` due tasks, in the order of their ranks over all queues, each under a new claim number, and
     /// brings the heads of the queues it looked at up to date. `apart`: a row that is refused is left, and named in the
     /// result.
@@ -114,6 +117,9 @@ private:
         "SELECT priority, due FROM backlite_tasks INDEXED BY backlite_tasks_ready "
         "WHERE claimed_at IS NULL AND hold = 0 AND queue = ?1 AND priority BETWEEN ?2 AND 9223372036854775807 "
         "AND due <= 9223372036854775807 ORDER BY priority, due LIMIT 1"};
+    Statement claimed_{
+        "SELECT 1 FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
+        "WHERE claimed_at IS NOT NULL AND queue = ?1 LIMIT 1"};
     Statement level_behind_{
         "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_ready "
         "WHERE claimed_at IS NULL AND hold = 0 AND queue = ?1 AND priority = ?2 AND due <= 9223372036854775807 "

@@ -20,6 +20,7 @@
 #include <backlite/store/sqlite/claims.hpp>
 #include <backlite/store/sqlite/isolation.hpp>
 #include <backlite/store/sqlite/repository.hpp>
+#include <backlite/store/sqlite/settle.hpp>
 #include <backlite/store/sqlite/statistics.hpp>
 
 namespace backlite {

@@ -159,6 +159,9 @@ private:
 
     static void release_all(Repository& repository, Isolation* apart, Rescue& rescue);
 
+    /// Tasks whose end was asked for end with the claim. What is refused stays asked for.
+    static void end_cancelled(Repository& repository, Isolation* apart);
+
     /// A record that says "inside" for a claim that is still held is a crash. All other claims were never entered, or
     /// had returned.
     void count_crashes(Repository& repository, Isolation* apart, const detail::OwnerRow& row, Rescue& rescue);

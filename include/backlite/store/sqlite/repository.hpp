@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 
 #include <backlite/store/sqlite/add_statements.hpp>
+#include <backlite/store/sqlite/cancels.hpp>
 #include <backlite/store/sqlite/claims.hpp>
 #include <backlite/store/sqlite/queue_rules.hpp>
 #include <backlite/store/sqlite/statistics.hpp>
@@ -26,6 +27,7 @@ struct Repository {
           claims(handle, transitions),
           statistics(handle),
           rules(handle),
+          cancels(handle),
           upkeep(handle) {}
 
     Handle db;
@@ -34,6 +36,7 @@ struct Repository {
     Claims claims;
     Statistics statistics;
     QueueRules rules;
+    Cancels cancels;
     Upkeep upkeep;
 };
 

@@ -68,6 +68,7 @@ public:
     [[nodiscard]] std::optional<detail::Ms> next_expiry(const Patience& patience) override;
     [[nodiscard]] std::vector<std::pair<std::string, detail::Ms>> strays(const std::vector<QueueHead>& heads, int limit,
                                                                          const Patience& patience) override;
+    [[nodiscard]] CancelResult cancel(const CancelPlan& plan, const Patience& patience) override;
     void set_paused(std::string_view queue, std::optional<detail::Ms> since, const Patience& patience) override;
     [[nodiscard]] TaskStatus status(const TaskId& id) override;
     [[nodiscard]] bool idle(const std::vector<QueueHead>& queues, detail::Ms now) override;

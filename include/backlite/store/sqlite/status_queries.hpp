@@ -37,25 +37,17 @@ public:
     /// By rank, then by row, as claims take them.
     [[nodiscard]] std::vector<WaitingTask> waiting(const std::string& queue, Duration ageing);
 
-    /// Whether no task of these queues is due or claimed. Costs a step per claim on the file.
-    [[nodiscard]] bool idle(const std::vector<QueueHead>& queues, detail::Ms now);
-
 private:
     static_assert(static_cast<int>(TaskStatus::pending) == 0 && static_cast<int>(TaskStatus::running) == 1 &&
-                      static_cast<int>(TaskStatus::succeeded) == 2 && static_cast<int>(TaskStatus::failed) == 3,
+                      static_cast<int>(TaskStatus::succeeded) == 2 && static_cast<int>(TaskStatus::failed) == 3 &&
+                      static_cast<int>(TaskStatus::cancelled) == 5,
                   "status_ names these numbers");
 
     Handle db_;
     Statement status_{
         "SELECT claimed_at IS NOT NULL FROM backlite_tasks WHERE id = ?1 "
-        "UNION ALL SELECT iif(error IS NULL, 2, 3) FROM backlite_tasks_completed WHERE id = ?1 LIMIT 1"};
-    Statement due_{
-        "SELECT 1 FROM backlite_tasks INDEXED BY backlite_tasks_due "
-        "WHERE claimed_at IS NULL AND queue = ?1 AND due <= ?2 LIMIT 1"};
-    Statement claimed_{
-        "SELECT 1 FROM backlite_tasks INDEXED BY backlite_tasks_owner WHERE owner IS NOT NULL AND queue = ?1 "
-        "UNION ALL SELECT 1 FROM backlite_tasks INDEXED BY backlite_tasks_ownerless "
-        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND queue = ?1 LIMIT 1"};
+        "UNION ALL SELECT CASE WHEN error IS NULL THEN 2 WHEN kind = 1 THEN 5 ELSE 3 END FROM backlite_tasks_completed "
+        "WHERE id = ?1 LIMIT 1"};
     Statement counts_{
         "SELECT queue, sum(waiting), sum(scheduled), sum(running), min(oldest) FROM ("
         "SELECT queue, count(*) FILTER (WHERE due <= ?1) AS waiting, count(*) FILTER (WHERE due > ?1) AS scheduled, "

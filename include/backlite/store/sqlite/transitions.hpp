@@ -115,71 +115,73 @@ private:
 
     Handle db_;
     Statement insert_claimed_{
-        "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at, owner, claim, priority, slack) "
+        "INSERT INTO main.backlite_tasks (id, created_at, queue, task, claimed_at, owner, claim, priority, slack) "
         "VALUES (?1, ?2, ?3, ?4, ?2, ?5, 1, ?6, ?7)"};
-    Statement name_{"UPDATE backlite_tasks SET id = ?2 WHERE rowid = ?1"};
+    Statement name_{"UPDATE main.backlite_tasks SET id = ?2 WHERE rowid = ?1"};
     // The largest number stays as it is: it cannot be raised, and a row that others gave it must not keep all the
     // others of a batch from being claimed.
     Statement claim_{
-        "UPDATE backlite_tasks SET claimed_at = ?2, owner = ?3, claim = claim + (claim <> 9223372036854775807), "
+        "UPDATE main.backlite_tasks SET claimed_at = ?2, owner = ?3, claim = claim + (claim <> 9223372036854775807), "
         "lease = 0, slack = ?4 WHERE rowid = ?1"};
     Statement columns_of_row_{
         "SELECT claimed_at, owner, wait_until, last_executed_at, claim, lease, crashes, attempts, "
-        "length(CAST(error AS blob)), length(slack) FROM backlite_tasks WHERE rowid = ?1"};
+        "length(CAST(error AS blob)), length(slack) FROM main.backlite_tasks WHERE rowid = ?1"};
     Statement columns_of_claim_{
         "SELECT claimed_at, owner, wait_until, last_executed_at, claim, lease, crashes, attempts, "
-        "length(CAST(error AS blob)), length(slack) FROM backlite_tasks WHERE id = ?1 AND claim = ?2"};
-    Statement holds_{"SELECT 1 FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
-    Statement remove_{"DELETE FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+        "length(CAST(error AS blob)), length(slack) FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2"};
+    Statement holds_{"SELECT 1 FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+    Statement remove_{"DELETE FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     // Here and below a number at its end stays there or begins anew: SQLite would refuse the sum, which is no
     // integer any more, and with it all that the transaction writes.
     // The id may be there: a program may have given a task the id of an old one that is still kept. OR REPLACE would
     // hold for what a trigger of the host writes too, and delete its rows.
     Statement keep_{
-        "INSERT INTO backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, "
-        "last_duration_micro, succeeded, task, expires_at, error, priority) "
+        "INSERT INTO main.backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, "
+        "last_duration_micro, succeeded, task, expires_at, error, priority, kind) "
         "SELECT id, created_at, queue, ?3, min(max(ifnull(attempts, 0), 0), 9223372036854775807 - ?4) + ?4, ?5, ?6, "
-        "CASE WHEN ?7 THEN task END, ?8, ?9, priority "
-        "FROM backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL "
+        "CASE WHEN ?7 THEN task END, ?8, ?9, priority, ?10 "
+        "FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL "
         "ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, queue = excluded.queue, "
         "last_executed_at = excluded.last_executed_at, attempts = excluded.attempts, "
         "last_duration_micro = excluded.last_duration_micro, succeeded = excluded.succeeded, task = excluded.task, "
-        "expires_at = excluded.expires_at, error = excluded.error, priority = excluded.priority"};
+        "expires_at = excluded.expires_at, error = excluded.error, priority = excluded.priority, "
+        "kind = excluded.kind"};
     // A run that came back was no poison: retry and snooze begin to count crashes anew.
     Statement retry_{
-        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, error = "
+        "UPDATE main.backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, error "
+        "= "
         "?5, "
         "attempts = min(max(ifnull(attempts, 0), 0), 9223372036854775807 - ?6) + ?6, crashes = 0, slack = ?7 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement snooze_{
-        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, "
+        "UPDATE main.backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, "
         "crashes = 0, slack = ?5 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement release_{
-        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, slack = ?3 "
+        "UPDATE main.backlite_tasks SET claimed_at = NULL, owner = NULL, slack = ?3 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement put_off_{
-        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, slack = ?4 "
+        "UPDATE main.backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, slack = ?4 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement extend_{
-        "UPDATE backlite_tasks SET lease = iif(lease = 9223372036854775807, 0, lease + 1) "
+        "UPDATE main.backlite_tasks SET lease = iif(lease = 9223372036854775807, 0, lease + 1) "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement count_crash_{
-        "UPDATE backlite_tasks SET crashes = min(max(ifnull(crashes, 0), 0), 9223372036854775806) + 1 "
+        "UPDATE main.backlite_tasks SET crashes = min(max(ifnull(crashes, 0), 0), 9223372036854775806) + 1 "
         "WHERE id = ?1 AND claim = ?2"};
     Statement release_all_{
-        "UPDATE backlite_tasks INDEXED BY backlite_tasks_claimed SET claimed_at = NULL, owner = NULL, "
+        "UPDATE main.backlite_tasks INDEXED BY backlite_tasks_claimed SET claimed_at = NULL, owner = NULL, "
         "slack = iif(slack IS NULL, NULL, zeroblob(length(slack) + ?2)) WHERE claimed_at IS NOT NULL AND owner = ?1"};
     Statement release_unchanged_{
-        "UPDATE backlite_tasks SET claimed_at = NULL, owner = NULL, slack = ?4 "
+        "UPDATE main.backlite_tasks SET claimed_at = NULL, owner = NULL, slack = ?4 "
         "WHERE id = ?1 AND claim = ?2 AND lease = ?3 AND claimed_at IS NOT NULL"};
     Statement release_ownerless_{
-        "UPDATE backlite_tasks SET claimed_at = NULL WHERE rowid IN (SELECT rowid FROM backlite_tasks "
+        "UPDATE main.backlite_tasks SET claimed_at = NULL WHERE rowid IN (SELECT rowid FROM main.backlite_tasks "
         "INDEXED BY backlite_tasks_claimed WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 "
         "ORDER BY claimed_at LIMIT ?2)"};
-    Statement release_ownerless_row_{"UPDATE backlite_tasks SET claimed_at = NULL WHERE rowid = ?1"};
+    Statement release_ownerless_row_{"UPDATE main.backlite_tasks SET claimed_at = NULL WHERE rowid = ?1"};
     Statement mend_ownerless_{
-        "UPDATE backlite_tasks INDEXED BY backlite_tasks_claimed SET claimed_at = ?1 WHERE claimed_at IS NOT NULL "
+        "UPDATE main.backlite_tasks INDEXED BY backlite_tasks_claimed SET claimed_at = ?1 WHERE claimed_at IS NOT NULL "
         "AND owner IS NULL AND claimed_at > ?1 AND claimed_at <= 9223372036854775807"};
 };
 

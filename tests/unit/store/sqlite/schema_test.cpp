@@ -228,7 +228,7 @@ TEST_CASE("Schema: each table for what few tasks have takes its rows, with the d
         "INSERT INTO backlite_queues (queue) VALUES ('q'); INSERT INTO backlite_details (task) VALUES ('a'); "
         "INSERT INTO backlite_tags (task, tag) VALUES ('a', 't'); "
         "INSERT INTO backlite_edges (parent, child) VALUES ('a', 'b'); "
-        "INSERT INTO backlite_cancels (task, claim, at) VALUES ('a', 1, 2); "
+        "INSERT INTO backlite_cancels VALUES ('a', 1, 2, 1, 0, 3); "
         "INSERT INTO backlite_attempts (task, claim, number, started_at, duration_us, outcome) "
         "VALUES ('a', 1, 1, 2, 3, 4); "
         "INSERT INTO backlite_saved (task, name, at, value) VALUES ('a', 'cursor', 2, x'37'); "

@@ -555,11 +555,11 @@ TEST_CASE("Transitions: the claim, the give-back and the retry of a large task d
     CHECK(bulky.end({.resolution = detail::RowChange::release, .wait = 1s}) <= few);
     CHECK(bulky.claim() <= few);
     CHECK(bulky.end({.resolution = detail::RowChange::snooze}) <= few);
-    for (const std::size_t error : {3, 57, 58, 59, 200, 0, 300}) {
+    for (const int error : {3, 57, 58, 59, 200, 0, 300}) {
         CHECK(bulky.claim() <= few);
-        CHECK(bulky.end(
-                  {.resolution = detail::RowChange::retry, .spends_attempt = true, .error = std::string(error, 'e')}) <=
-              few);
+        CHECK(bulky.end({.resolution = detail::RowChange::retry,
+                         .spends_attempt = true,
+                         .error = std::string(static_cast<std::size_t>(error), 'e')}) <= few);
     }
     CHECK(bulky.query("SELECT length(task), attempts, claim, length(error) FROM backlite_tasks") == "100000|7|10|300");
 }
@@ -569,8 +569,8 @@ TEST_CASE("Transitions: nor does the rescue of a large task") {
     CHECK(bulky.claim(70'000) <= few);
     CHECK(bulky.pages([](Transitions& all) { CHECK(all.release_all(70'000) == 1); }) <= few);
     CHECK(bulky.claim() <= few);
-    const store::sqlite::ForeignClaim claim{{TaskId::from_text("a"), bulky.number}, 0};
-    CHECK(bulky.pages([&](Transitions& all) { CHECK(all.release(claim)); }) <= few);
+    const store::sqlite::ForeignClaim held{{TaskId::from_text("a"), bulky.number}, 0};
+    CHECK(bulky.pages([&](Transitions& all) { CHECK(all.release(held)); }) <= few);
     CHECK(bulky.claim() <= few);
     const store::sqlite::ForeignClaim again{{TaskId::from_text("a"), bulky.number}, 0};
     CHECK(bulky.pages([&](Transitions& all) { CHECK(all.release_unchanged(again)); }) <= few);

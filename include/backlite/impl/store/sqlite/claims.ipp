@@ -72,6 +72,13 @@ BACKLITE_DECL std::vector<std::pair<std::string, detail::Ms>> Claims::strays(std
     return found;
 }
 
+BACKLITE_DECL bool Claims::idle(std::vector<store::QueueHead> heads, detail::Ms now) {
+    read_heads(heads);
+    return std::none_of(heads.begin(), heads.end(), [&](const store::QueueHead& head) {
+        return head.due <= now || Run(db_, claimed_, {head.name}).step();
+    });
+}
+
 BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std::span<store::QueueHead> heads,
                                                Isolation* apart) {
     store::ClaimResult result;

@@ -19,6 +19,7 @@ BACKLITE_DECL store::FileState read_state(store::sqlite::Repository& repository,
     store::FileState state{.heads = std::move(heads)};
     repository.claims.read_heads(state.heads);
     repository.rules.read(state.heads);
+    state.cancels = repository.cancels.read();
     state.ownerless = repository.upkeep.oldest_ownerless();
     state.latest = repository.statistics.latest_minute();
     return state;
@@ -65,9 +66,10 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
     store::sqlite::Tallies tallies(heads.size());
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
         const store::EndedAttempt& finished = outcomes[i];
-        bool held = false;
+        Settled settled{};
         const auto write = [&](const detail::AttemptResult& outcome) {
-            return attempt("outcome", std::to_string(i), [&] { held = repository.transitions.write(outcome); });
+            return attempt("outcome", std::to_string(i),
+                           [&] { settled = settle(repository.transitions, repository.cancels, outcome); });
         };
         auto refused = write(finished.resolved);
         if (refused && refused->code() == SQLITE_TOOBIG) {
@@ -76,7 +78,9 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
         }
         if (refused) {
             result.refused_outcomes.push_back({i, std::move(*refused)});
-        } else if (held) {
+        } else if (settled == Settled::cancelled) {
+            result.cancelled_outcomes.push_back(i);
+        } else if (settled == Settled::as_asked) {
             tallies.count(finished.queue, heads[finished.queue].name, finished.due, finished.resolved);
         } else {
             result.lost_outcomes.push_back(i);
@@ -111,6 +115,11 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
         result.lapsed = each_row("lapse", repository.upkeep.ownerless(plan.lapse_until), result.refused_lapse,
                                  [&](std::int64_t row) { repository.transitions.release_ownerless_row(row); });
     }
+    if (plan.cancels || result.lapsed > 0) {
+        // What is refused stays asked for.
+        (void)attempt("cancel", "", [&] { repository.cancels.end_released(); });
+    }
+    if (plan.cancels) result.cancels = repository.cancels.read();
     result.heads = heads;
     if (plan.claim.limit > 0) result.claimed = repository.claims.claim(plan.claim, result.heads, apart);
     return result;

@@ -142,6 +142,7 @@ BACKLITE_DECL int Liveness::observe(const Patience& patience) {
                                              [&] { done = repository.transitions.release_unchanged(claim); });
                 if (done && !refused) ++released;
             }
+            if (released > 0) end_cancelled(repository, apart);
         },
         patience);
     for (Sighting& sighting : sightings_) sighting.writable = sighting.looks >= looks_needed - 1;
@@ -175,7 +176,12 @@ BACKLITE_DECL std::vector<detail::OwnerRow> Liveness::rescue_dead(Repository& re
         // Claims of an owner that is not in the list: somebody deleted its row.
         release_all(repository, apart, rescues.emplace_back(Rescue{never_a_slot, holder}));
     }
+    if (!rescues.empty()) end_cancelled(repository, apart);
     return living;
+}
+
+BACKLITE_DECL void Liveness::end_cancelled(Repository& repository, Isolation* apart) {
+    (void)attempt(apart, repository.db, "cancel", "", [&] { repository.cancels.end_released(); });
 }
 
 BACKLITE_DECL void Liveness::release_all(Repository& repository, Isolation* apart, Rescue& rescue) {

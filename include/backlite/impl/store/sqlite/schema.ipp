@@ -181,8 +181,9 @@ BACKLITE_DECL void Schema::make_tables(sqlite3* db) {
              "CREATE TABLE backlite_edges (parent text NOT NULL, child text NOT NULL, "
              "on_failure integer NOT NULL DEFAULT 0, PRIMARY KEY (parent, child)) STRICT, WITHOUT ROWID",
              "CREATE INDEX backlite_edges_child ON backlite_edges (child)",
-             "CREATE TABLE backlite_cancels (task text NOT NULL, claim integer NOT NULL, at integer NOT NULL, "
-             "PRIMARY KEY (task, claim)) STRICT, WITHOUT ROWID",
+             "CREATE TABLE backlite_cancels (task text PRIMARY KEY NOT NULL, claim integer NOT NULL, "
+             "at integer NOT NULL, keep_row integer NOT NULL, keep_payload integer NOT NULL, "
+             "keep_ms integer NOT NULL) STRICT, WITHOUT ROWID",
              "CREATE TABLE backlite_attempts (task text NOT NULL, claim integer NOT NULL, number integer NOT NULL, "
              "started_at integer NOT NULL, duration_us integer NOT NULL, outcome integer NOT NULL, error text, "
              "host text, pid integer, PRIMARY KEY (task, claim)) STRICT, WITHOUT ROWID",

@@ -123,6 +123,13 @@ BACKLITE_DECL TaskStatus SqliteStore::status(const TaskId& id) {
     return reader_->reads.status(id);
 }
 
+BACKLITE_DECL CancelResult SqliteStore::cancel(const CancelPlan& plan, const Patience& patience) {
+    check_thread("cancel");
+    CancelResult result{};
+    writes_.write([&](Repository& repository) { result = repository.cancels.cancel(plan); }, patience);
+    return result;
+}
+
 BACKLITE_DECL void SqliteStore::set_paused(std::string_view queue, std::optional<detail::Ms> since,
                                            const Patience& patience) {
     check_thread("pause and resume");
@@ -136,9 +143,10 @@ BACKLITE_DECL void SqliteStore::check_thread(std::string_view call) {
 }
 
 BACKLITE_DECL bool SqliteStore::idle(const std::vector<QueueHead>& queues, detail::Ms now) {
-    detail::UniqueLock lock(reader_mutex_);
-    need_reader(lock);
-    return reader_->reads.idle(queues, now);
+    bool idle = false;
+    writes_.read([&](Repository& repository) { idle = repository.claims.idle(queues, now); },
+                 {config_.busy_timeout, {}});
+    return idle;
 }
 
 BACKLITE_DECL TaskCounts SqliteStore::counts(detail::Ms now) {

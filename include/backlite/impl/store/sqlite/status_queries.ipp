@@ -14,13 +14,6 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
 
-BACKLITE_DECL bool StatusQueries::idle(const std::vector<QueueHead>& queues, detail::Ms now) {
-    for (const QueueHead& queue : queues) {
-        if (Run(db_, due_, {queue.name, now}).step() || Run(db_, claimed_, {queue.name}).step()) return false;
-    }
-    return true;
-}
-
 BACKLITE_DECL TaskCounts StatusQueries::counts(detail::Ms now) {
     TaskCounts result;
     for (Run run(db_, counts_, {now}); run.step();) {

@@ -105,12 +105,12 @@ BACKLITE_DECL bool Transitions::keep(const detail::AttemptResult& outcome) {
     if (succeeded) {
         return Run(db_, keep_,
                    {outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt, outcome.duration,
-                    succeeded, outcome.keep_payload, outcome.expires_at, nullptr})
+                    succeeded, outcome.keep_payload, outcome.expires_at, nullptr, nullptr})
                    .change() == 1;
     }
     return Run(db_, keep_,
                {outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt, outcome.duration,
-                succeeded, outcome.keep_payload, outcome.expires_at, outcome.error})
+                succeeded, outcome.keep_payload, outcome.expires_at, outcome.error, outcome.kind})
                .change() == 1;
 }
 

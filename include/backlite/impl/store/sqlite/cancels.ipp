@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/store/sqlite/cancels.hpp>.
+
+#include <utility>
+
+#include <backlite/store/sqlite/cancels.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+BACKLITE_DECL CancelResult Cancels::cancel(const CancelPlan& plan) {
+    const std::string& id = plan.id.str();
+    Asked asked{plan.now};
+    bool claimed = false;
+    std::int64_t claim = 0;
+    {
+        Run run(db_, find_, {id});
+        if (!run.step()) {
+            return Run(db_, kept_, {id}).step() ? CancelResult::finished : CancelResult::not_found;
+        }
+        asked.keep = plan.keep(run.bytes(0));
+        claimed = run.integer(1) != 0;
+        claim = run.integer(2);
+    }
+    if (claimed) {
+        Run(db_, ask_, {id, claim, asked.at, asked.keep.row, asked.keep.payload, asked.keep.time.count()}).change();
+        return CancelResult::requested;
+    }
+    if (!end(id, asked)) {
+        throw StorageError("the end of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
+    }
+    return CancelResult::cancelled;
+}
+
+BACKLITE_DECL std::optional<Asked> Cancels::asked(const TaskId& id) {
+    Run run(db_, asked_, {id.str()});
+    if (!run.step()) return std::nullopt;
+    return Asked{run.time(0), {run.integer(1) != 0, run.integer(2) != 0, Duration{run.integer(3)}}};
+}
+
+BACKLITE_DECL std::vector<detail::ClaimKey> Cancels::read() {
+    std::vector<detail::ClaimKey> claims;
+    Run run(db_, read_);
+    while (run.step()) claims.push_back({TaskId::from_text(std::string{run.bytes(0)}), run.integer(1)});
+    return claims;
+}
+
+BACKLITE_DECL int Cancels::end_released() {
+    std::vector<std::pair<std::string, Asked>> released;
+    {
+        Run run(db_, released_);
+        while (run.step()) {
+            released.emplace_back(
+                std::string{run.bytes(0)},
+                Asked{run.time(1), {run.integer(2) != 0, run.integer(3) != 0, Duration{run.integer(4)}}});
+        }
+    }
+    int ended = 0;
+    for (const auto& [id, asked] : released) ended += end(id, asked) ? 1 : 0;
+    Run(db_, forget_gone_).change();
+    return ended;
+}
+
+BACKLITE_DECL bool Cancels::end(const std::string& id, const Asked& asked) {
+    if (asked.keep.row) Run(db_, keep_, {id, asked.at, asked.keep.payload, asked.expires_at(), error, kind}).change();
+    return Run(db_, remove_, {id}).change() == 1;
+}
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

@@ -1,0 +1,101 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// SQL that ends tasks before their time. With transitions.hpp all that changes a row's state.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include <sqlite3.h>
+
+#include <backlite/base/rows.hpp>
+#include <backlite/base/times.hpp>
+#include <backlite/id.hpp>
+#include <backlite/status.hpp>
+#include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/statement.hpp>
+#include <backlite/store/store.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+/// The end that was asked for.
+struct Asked {
+    detail::Ms at{};
+    KeepRule keep{};
+
+    [[nodiscard]] std::optional<detail::Ms> expires_at() const noexcept {
+        return keep.time == Duration::zero() ? std::nullopt : std::optional{at + keep.time};
+    }
+};
+
+/// A task that waits is ended at once. Of one that is claimed the end is asked for, in a row of `backlite_cancels`: the
+/// transaction that takes the claim away ends it, whichever that is.
+/// Functions that write REQUIRE a write transaction; on a StorageError the caller rolls back.
+class Cancels {
+public:
+    /// What the kept row's `kind` says; Go reads its error alone.
+    static constexpr std::int64_t kind = 1;
+    static constexpr std::string_view error = "cancelled";
+
+    explicit Cancels(sqlite3* db) noexcept : db_{db} {}
+
+    [[nodiscard]] CancelResult cancel(const CancelPlan& plan);
+
+    /// Whether the end of a claimed task was asked for.
+    [[nodiscard]] std::optional<Asked> asked(const TaskId& id);
+
+    /// All claims whose end was asked for.
+    [[nodiscard]] std::vector<detail::ClaimKey> read();
+
+    /// Ends the tasks whose end was asked for and that nobody holds any more, and forgets what was asked of tasks that
+    /// are gone. How many were ended.
+    int end_released();
+
+    /// Forgets what was asked of one task, which has ended.
+    void forget(const TaskId& id) { Run(db_, forget_, {id.str()}).change(); }
+
+private:
+    /// Ends a task that waits.
+    bool end(const std::string& id, const Asked& asked);
+
+    Handle db_;
+    Statement find_{"SELECT queue, claimed_at IS NOT NULL, claim FROM main.backlite_tasks WHERE id = ?1"};
+    Statement kept_{"SELECT 1 FROM main.backlite_tasks_completed WHERE id = ?1"};
+    Statement ask_{
+        "INSERT INTO main.backlite_cancels (task, claim, at, keep_row, keep_payload, keep_ms) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (task) DO UPDATE SET claim = excluded.claim"};
+    Statement asked_{"SELECT at, keep_row, keep_payload, keep_ms FROM main.backlite_cancels WHERE task = ?1"};
+    Statement read_{"SELECT task, claim FROM main.backlite_cancels"};
+    Statement released_{
+        "SELECT task, at, keep_row, keep_payload, keep_ms FROM main.backlite_cancels WHERE EXISTS "
+        "(SELECT 1 FROM main.backlite_tasks WHERE id = backlite_cancels.task AND claimed_at IS NULL)"};
+    Statement forget_{"DELETE FROM main.backlite_cancels WHERE task = ?1"};
+    Statement forget_gone_{
+        "DELETE FROM main.backlite_cancels WHERE NOT EXISTS "
+        "(SELECT 1 FROM main.backlite_tasks WHERE id = backlite_cancels.task)"};
+    Statement keep_{
+        "INSERT INTO main.backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, "
+        "last_duration_micro, succeeded, task, expires_at, error, priority, kind) "
+        "SELECT id, created_at, queue, ifnull(last_executed_at, ?2), max(ifnull(attempts, 0), 0), 0, 0, "
+        "CASE WHEN ?3 THEN task END, ?4, ?5, priority, ?6 FROM main.backlite_tasks "
+        "WHERE id = ?1 AND claimed_at IS NULL "
+        "ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, queue = excluded.queue, "
+        "last_executed_at = excluded.last_executed_at, attempts = excluded.attempts, "
+        "last_duration_micro = excluded.last_duration_micro, succeeded = excluded.succeeded, task = excluded.task, "
+        "expires_at = excluded.expires_at, error = excluded.error, priority = excluded.priority, "
+        "kind = excluded.kind"};
+    Statement remove_{"DELETE FROM main.backlite_tasks WHERE id = ?1 AND claimed_at IS NULL"};
+};
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/store/sqlite/cancels.ipp>
+#endif
