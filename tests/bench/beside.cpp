@@ -31,6 +31,12 @@ constexpr Beside kinds[] = {
     {"ready",
      "INSERT INTO backlite_tasks (id, created_at, queue, task) "
      "SELECT printf('beside-%029d', i), ?2, 'upload', CAST(?3 AS blob) FROM n"},
+    {"less urgent",
+     "INSERT INTO backlite_tasks (id, created_at, queue, task, priority) "
+     "SELECT printf('beside-%029d', i), ?2, 'upload', CAST(?3 AS blob), -1000 FROM n"},
+    {"held",  // by a parent that is not done, and would be first otherwise
+     "INSERT INTO backlite_tasks (id, created_at, queue, task, priority, hold) "
+     "SELECT printf('beside-%029d', i), ?2 - 86400000, 'upload', CAST(?3 AS blob), 1000, 256 FROM n"},
     {"unregistered",
      "INSERT INTO backlite_tasks (id, created_at, queue, task) "
      "SELECT printf('beside-%029d', i), ?2 - 2 * 86400000, 'somebody_else', CAST(?3 AS blob) FROM n"},

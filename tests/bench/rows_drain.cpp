@@ -90,12 +90,37 @@ void append_beside(std::vector<Row>& rows, const Beside& beside) {
                     }});
 }
 
+double rate_of(const Bench& bench, std::size_t count, const char* change) {
+    const std::string file = bench.folder.fresh("priorities");
+    fill(file, count, now_ms() - day_ms);
+    RawDatabase(file, Durability::process).execute(change);
+    const Drained drained = drain(file, Durability::process, 2, count);
+    check_gone(file);
+    Folder::remove(file);
+    return static_cast<double>(count) / drained.until_entered;
+}
+
+/// To the rate of one priority. Mixed, the rows of each lie on nearly all pages, so that these are written five times.
+void append_priorities(std::vector<Row>& rows, const char* order, const char* change, double budget) {
+    const std::string name = fmt::format("drain of five priorities, {}", order);
+    rows.push_back({name,
+                    {{name, "tasks/s", {Budget::Sense::at_least, budget}}},
+                    [=](const Bench& bench, std::vector<Result>& results) {
+                        const std::size_t count = bench.options.scaled(tasks_to_drain);
+                        compare(
+                            bench, results[0], [&] { return rate_of(bench, count, change); },
+                            [&] { return rate_of(bench, count, "UPDATE backlite_tasks SET priority = 0"); });
+                    }});
+}
+
 }  // namespace
 
 void append_drain_rows(std::vector<Row>& rows) {
     for (const Durability durability : {Durability::full, Durability::process}) {
         for (const unsigned workers : {2U, 10U}) append_drain(rows, durability, workers);
     }
+    append_priorities(rows, "one after the other", "UPDATE backlite_tasks SET priority = rowid * 5 / 60000", 0.8);
+    append_priorities(rows, "mixed", "UPDATE backlite_tasks SET priority = rowid % 5", 0.4);
 }
 
 void append_beside_rows(std::vector<Row>& rows) {

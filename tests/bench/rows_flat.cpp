@@ -197,7 +197,7 @@ void append_flat_rows(std::vector<Row>& rows) {
         append_beside(rows, "add", "tasks/s", {Budget::Sense::at_least, 0.85}, 20'000, beside, add_rate);
     }
     for (const Beside& beside : all_kinds()) {
-        if (beside.name == "ready") continue;  // then the client is not idle
+        if (beside.name == "ready" || beside.name == "less urgent") continue;  // then the client is not idle
         append_beside(rows, "idle p50", "us", {Budget::Sense::at_most, 1.2}, 200, beside, idle_us);
     }
     for (const std::size_t queues : {std::size_t{100}, std::size_t{1'000}}) append_queues(rows, queues);

@@ -168,9 +168,9 @@ private:
 
 // ---- what others write ----------------------------------------------------------------------------------------------
 
-constexpr std::array<std::string_view, 12> task_columns{
+constexpr std::array<std::string_view, 14> task_columns{
     "id",       "created_at", "queue", "task",  "wait_until", "claimed_at", "last_executed_at",
-    "attempts", "owner",      "claim", "lease", "crashes"};
+    "attempts", "owner",      "claim", "lease", "crashes",    "priority",   "hold"};
 constexpr std::array<std::string_view, 10> completed_columns{
     "id",   "created_at", "queue", "last_executed_at", "attempts", "last_duration_micro", "succeeded",
     "task", "expires_at", "error"};
@@ -223,6 +223,10 @@ void bind_sane(FuzzedDataProvider& in, sqlite3_stmt* statement, int index, std::
     if (column == "id") return text(fmt::format("row-{}", in.ConsumeIntegralInRange(0, 30)));
     if (column == "queue") return text(std::string{names[in.ConsumeIntegralInRange<std::size_t>(0, names.size() - 1)]});
     if (column == "error" || column == "boot_id") return text("text");
+    if (column == "hold" && in.ConsumeBool()) {
+        sqlite3_bind_int64(statement, index, 0);
+        return;
+    }
     if (column == "task") {
         std::string payload{sound_payload};
         if (in.ConsumeBool()) payload = in.ConsumeRandomLengthString(300);
@@ -405,8 +409,9 @@ private:
             counted += queue.waiting + queue.scheduled + queue.running;
         }
         if (world_.strict()) {
-            demand(counted == static_cast<std::uint64_t>(world_.number("SELECT count(*) FROM backlite_tasks")),
-                   "every unfinished task is counted once");
+            demand(counted == static_cast<std::uint64_t>(world_.number(
+                                  "SELECT count(*) FROM backlite_tasks WHERE hold = 0 OR claimed_at IS NOT NULL")),
+                   "every unfinished task that is not held is counted once");
         }
         for (int i = 0; i < 3; ++i)
             (void)world_.reads().status(backlite::TaskId::from_text(in_.ConsumeRandomLengthString(20)));
@@ -486,7 +491,8 @@ private:
             }
         }
         demand(world_.ask(fmt::format("SELECT count(*) FROM backlite_tasks NOT INDEXED WHERE claimed_at IS NULL "
-                                      "AND queue IN ('{}') AND typeof(created_at) IN ('integer', 'real') "
+                                      "AND hold = 0 AND typeof(priority) = 'integer' AND queue IN ('{}') AND "
+                                      "typeof(created_at) IN ('integer', 'real') "
                                       "AND typeof(wait_until) IN ('integer', 'real', 'null') "
                                       "AND max(created_at, coalesce(wait_until, created_at)) <= {}",
                                       fmt::join(names, "', '"), client_.now().count())) == "0",
