@@ -17,7 +17,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 enum class EventKind : std::uint8_t {
     added,            ///< a task is in the file. Not told of tasks added by `tx` to a connection without a Transaction
     started,          ///< an attempt begins: `attempt`; `wait`: how long the task was due
-    succeeded,        ///< an attempt, and with it the task: `attempt`, `wait`, `duration`; so with the next four
+    succeeded,        ///< an attempt, and with it the task: `attempt`, `wait`, `duration`; so with the next five
     failed,           ///< the task, for good: `error`. `attempt` is that which was not begun if the library gave it up
     retried,          ///< an attempt failed, and another follows at `due`: `error`
     snoozed,          ///< the task asked to run later, at `due`

@@ -209,6 +209,30 @@ TEST_CASE_METHOD(Watched, "Observers: what a stop gives back is told, whether it
     }
 }
 
+TEST_CASE_METHOD(Watched, "Observers: a task that is cancelled is told as that alone, whether it waits or runs") {
+    std::optional<Client> client(config);
+    client->register_queue<Work>([&](Context& context, const Work&) {
+        journal.note("inside");
+        while (!context.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
+        throw std::runtime_error("interrupted");
+    });
+    client->start();
+    const TaskId runs = add(*client, "runs");
+    const TaskId waits = client->add(Work{"waits"}).wait(1h).save().front();
+    REQUIRE(journal.await("inside"));
+    CHECK(client->cancel(waits) == backlite::CancelResult::cancelled);
+    CHECK(client->cancel(waits) != backlite::CancelResult::cancelled);
+    CHECK(client->cancel(runs) == backlite::CancelResult::requested);
+    REQUIRE(await(EventKind::cancelled, 2));
+    client.reset();
+    CHECK(kinds_of(waits) == Kinds{EventKind::added, EventKind::cancelled});
+    CHECK(kinds_of(runs) == Kinds{EventKind::added, EventKind::started, EventKind::cancelled});
+    for (const Event& event : seen.all()) {
+        if (event.kind == EventKind::cancelled) CHECK(event.attempt == (event.task_id == runs ? 1 : 0));
+        if (event.kind == EventKind::cancelled) CHECK(event.queue == "work");
+    }
+}
+
 TEST_CASE_METHOD(Watched, "Observers: a claim that was taken is told once, at the lease or with the outcome") {
     const bool at_lease = GENERATE(true, false);
     Gate gate;
