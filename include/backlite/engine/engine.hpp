@@ -230,7 +230,6 @@ private:
 
     [[nodiscard]] store::StoreHooks hooks();
     void on_fatal(const StorageError& error) noexcept;
-    void on_rescued(const store::Rescued& rescued) noexcept;
 
     // constant after construction
     const platform::ForkGuard guard_{};

@@ -22,6 +22,7 @@
 #include <backlite/event.hpp>
 #include <backlite/platform/fork.hpp>
 #include <backlite/platform/thread.hpp>
+#include <backlite/store/store.hpp>
 
 namespace SQLite {
 class Database;
@@ -122,6 +123,9 @@ public:
     void tell(EventKind kind) noexcept {
         tell(kind, [](Event&) {});
     }
+
+    /// Tells what a store has taken back.
+    void tell(const store::Rescued& rescued) noexcept;
 
     /// Tells what waits, for `end_patience` at most, and waits for the observer that runs without limit: it may use the
     /// host's data. On the observers' own thread, inside of one, it waits for nothing.

@@ -19,7 +19,7 @@ BACKLITE_DECL Engine::Engine(ClientConfig config, store::OpenStore open)
 BACKLITE_DECL store::StoreHooks Engine::hooks() {
     store::StoreHooks hooks{[this]() noexcept { refresh(); },
                             [this](const StorageError& error) noexcept { on_fatal(error); }};
-    if (events_) hooks.rescued = [this](const store::Rescued& rescued) noexcept { on_rescued(rescued); };
+    if (events_) hooks.rescued = [this](const store::Rescued& rescued) noexcept { events_->tell(rescued); };
     return hooks;
 }
 
@@ -435,16 +435,6 @@ BACKLITE_DECL void Engine::on_fatal(const StorageError& error) noexcept {
         if (config_.on_fatal) config_.on_fatal(error);
     } catch (...) {
         log_(LogLevel::failure, "on_fatal threw");
-    }
-}
-
-BACKLITE_DECL void Engine::on_rescued(const store::Rescued& rescued) noexcept {
-    if (rescued.claims > 0) events_->tell(EventKind::rescued, [&](Event& event) { event.count = rescued.claims; });
-    for (const store::Rescued::Task& task : rescued.crashed) {
-        events_->tell(EventKind::crashed, [&](Event& event) {
-            event.queue = task.queue;
-            event.task_id = TaskId::from_text(task.id);
-        });
     }
 }
 

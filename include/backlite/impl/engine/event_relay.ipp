@@ -142,6 +142,16 @@ BACKLITE_DECL EventRelay::EventRelay(std::shared_ptr<platform::ThreadList> own, 
       queue_(std::make_shared<EventQueue>(std::move(observers), clock_, std::move(log))),
       thread_(platform::start_thread(std::move(own), "backlite-obs", [queue = queue_] { queue->run(); })) {}
 
+BACKLITE_DECL void EventRelay::tell(const store::Rescued& rescued) noexcept {
+    if (rescued.claims > 0) tell(EventKind::rescued, [&](Event& event) { event.count = rescued.claims; });
+    for (const store::Rescued::Task& task : rescued.crashed) {
+        tell(EventKind::crashed, [&](Event& event) {
+            event.queue = task.queue;
+            event.task_id = TaskId::from_text(task.id);
+        });
+    }
+}
+
 BACKLITE_DECL void EventRelay::close() noexcept {
     if (!thread_.joinable()) return;
     queue_->close(saturating_add(EventQueue::Steady::now(), end_patience));
