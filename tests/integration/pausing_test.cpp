@@ -172,6 +172,7 @@ TEST_CASE_METHOD(Office, "pause: lasts over a restart, also of a queue that nobo
     Look look(file);
     CHECK(look.text("SELECT group_concat(queue, ' ') FROM (SELECT queue FROM backlite_queues WHERE paused_at IS NOT "
                     "NULL ORDER BY queue)") == "nobody's print");
+    CHECK(look.number("SELECT max(claim) FROM backlite_tasks") == 0);  // nor was it claimed for nothing
     client->resume("print");
     CHECK(journal.await("a"));
 }
