@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: MIT
+// Tasks are cancelled and queues are paused while the processes that run them are killed again and again.
+// BACKLITE_ROUNDS: how many kills. BACKLITE_SEED replays the choices of a run.
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <cerrno>
+#include <chrono>
+#include <csignal>
+#include <cstddef>
+#include <cstdint>
+#include <cstdlib>
+#include <map>
+#include <memory>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <system_error>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <fcntl.h>
+#include <sys/prctl.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <SQLiteCpp/SQLiteCpp.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include <backlite/backlite.hpp>
+
+#include <backlite_catch.hpp>
+#include <harness.hpp>
+#include <temp_folder.hpp>
+
+namespace {
+
+using namespace std::chrono_literals;
+using backlite::CancelResult;
+using backlite::Client;
+using backlite_test::Harness;
+using backlite_test::TempFolder;
+
+enum class What : std::uint64_t { added, entered, cancelled, requested, paused, resumes };
+
+struct Entry {
+    What what{};
+    std::uint64_t number = 0;  // of a task; of a queue for `paused` and `resumes`
+    std::int64_t at = 0;       // by the clock that all processes share
+};
+
+// What all processes have done, in the order in which they wrote it. An entry is appended whole or not at all: it lies
+// on one page of the file, and a kill breaks a write off between pages.
+class Record {
+public:
+    explicit Record(const std::string& file)
+        : fd_(::open(file.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {
+        if (fd_ < 0) std::abort();
+    }
+    Record(const Record&) = delete;
+    Record& operator=(const Record&) = delete;
+    ~Record() { ::close(fd_); }
+
+    void append(What what, std::uint64_t number) const {
+        const std::array<Entry, 1> entry{{{what, number, now()}}};
+        if (::write(fd_, entry.data(), sizeof entry) != sizeof entry) std::abort();
+    }
+    [[nodiscard]] std::vector<Entry> all() const {
+        std::vector<Entry> entries;
+        Entry entry;
+        for (off_t at = 0; ::pread(fd_, &entry, sizeof entry, at) == sizeof entry; at += sizeof entry) {
+            entries.push_back(entry);
+        }
+        return entries;
+    }
+
+private:
+    static std::int64_t now() noexcept { return std::chrono::steady_clock::now().time_since_epoch().count(); }
+    int fd_;
+};
+
+template <int N>
+struct Job {
+    std::uint64_t number = 0;
+    static backlite::QueueConfig config() {
+        return {.name = fmt::format("queue {}", N), .max_attempts = 1'000, .backoff = 1ms, .max_crashes = 1'000};
+    }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Job<0>, number)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Job<1>, number)
+
+backlite::ClientConfig config(const std::string& database) {
+    return {.database = database, .num_workers = 3, .durability = backlite::Durability::process};
+}
+
+// Every third attempt fails, and some take a while, so that a cancel finds tasks everywhere.
+void run(const Record& record, backlite::Context& context, std::uint64_t number) {
+    record.append(What::entered, number);
+    std::this_thread::sleep_for(std::chrono::microseconds{(number * 7919) % 4'000});
+    if (context.stop_token().stop_requested()) throw std::runtime_error("stopped");
+    if ((number + static_cast<std::uint64_t>(context.attempt())) % 3 == 0) throw std::runtime_error("again");
+}
+
+void register_both(Client& client, const Record& record) {
+    client.register_queue<Job<0>>(
+        [&](backlite::Context& context, const Job<0>& job) { run(record, context, job.number); });
+    client.register_queue<Job<1>>(
+        [&](backlite::Context& context, const Job<1>& job) { run(record, context, job.number); });
+}
+
+// A forked process. REQUIRES: no client and no connection is open in this one.
+class Forked {
+public:
+    template <class Body>
+    explicit Forked(Body body) : pid_(::fork()) {
+        if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
+        if (pid_ > 0) return;
+        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+        int status = 3;
+        try {
+            status = body();
+        } catch (const std::exception& error) {
+            fmt::print(stderr, "a child threw: {}\n", error.what());
+        }
+        ::_exit(status);
+    }
+    Forked(const Forked&) = delete;
+    Forked& operator=(const Forked&) = delete;
+    ~Forked() { kill(SIGKILL); }
+
+    void kill(int signal) {
+        if (pid_ <= 0) return;
+        ::kill(pid_, signal);
+        static_cast<void>(join());
+    }
+    int join() {
+        int status = 0;
+        while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
+        }
+        pid_ = -1;
+        return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+    }
+
+private:
+    pid_t pid_;
+};
+
+std::atomic<bool> over{false};
+
+// Adds, cancels and pauses until it is told to end; then nothing is paused.
+int steer(const std::string& database, const Record& record, std::uint64_t seed) {
+    std::signal(SIGTERM, [](int) { over = true; });
+    std::mt19937_64 random(seed);
+    Client client{config(database)};
+    std::vector<std::pair<std::uint64_t, backlite::TaskId>> known;
+    std::uint64_t number = 0;
+    const auto name = [](std::uint64_t queue) { return fmt::format("queue {}", queue); };
+    std::jthread pauses([&](const std::stop_token& stop) {
+        for (std::uint64_t queue = 0; !stop.stop_requested(); queue = 1 - queue) {
+            client.pause(name(queue));
+            record.append(What::paused, queue);
+            for (int i = 0; i < 150 && !stop.stop_requested(); ++i) std::this_thread::sleep_for(10ms);
+            record.append(What::resumes, queue);
+            client.resume(name(queue));
+            for (int i = 0; i < 20 && !stop.stop_requested(); ++i) std::this_thread::sleep_for(10ms);
+        }
+    });
+    while (!over) {
+        for (int i = 0; i < 5; ++i) {
+            const auto wait = std::chrono::milliseconds{random() % 4 == 0 ? random() % 300 : 0};
+            record.append(What::added, number);
+            known.emplace_back(number, number % 2 == 0 ? client.add(Job<0>{number}).wait(wait).save().front()
+                                                       : client.add(Job<1>{number}).wait(wait).save().front());
+            ++number;
+        }
+        for (int i = 0; i < 3 && !known.empty(); ++i) {
+            const std::size_t which = known.size() - 1 - random() % (std::min)(known.size(), std::size_t{40});
+            switch (client.cancel(known[which].second)) {
+                case CancelResult::cancelled: record.append(What::cancelled, known[which].first); break;
+                case CancelResult::requested: record.append(What::requested, known[which].first); break;
+                case CancelResult::finished:
+                case CancelResult::not_found: break;
+            }
+        }
+        std::this_thread::sleep_for(std::chrono::milliseconds{random() % 8});
+    }
+    return 0;
+}
+
+TEST_CASE("steering: cancelled tasks never start again and paused queues stand still however often processes die") {
+    const Harness harness("steering", 15);
+    const TempFolder folder;
+    const std::string database = folder.file("q.db");
+    const Record record(folder.file("record"));
+    std::mt19937_64 random(harness.seed());
+    {
+        const auto live = [&] {
+            return std::make_unique<Forked>([&]() -> int {
+                Client client{config(database)};
+                register_both(client, record);
+                client.start();
+                for (;;) ::pause();
+            });
+        };
+        Forked steerer([&] { return steer(database, record, harness.seed()); });
+        std::vector<std::unique_ptr<Forked>> lives;
+        for (int i = 0; i < 3; ++i) lives.push_back(live());
+        for (std::size_t round = 0; round < harness.rounds(); ++round) {
+            std::this_thread::sleep_for(std::chrono::milliseconds{50 + random() % 300});
+            std::unique_ptr<Forked>& victim = lives[random() % lives.size()];
+            victim->kill(SIGKILL);
+            victim = live();
+        }
+        steerer.kill(SIGTERM);
+        for (const auto& each : lives) each->kill(SIGKILL);
+    }
+    Forked last([&] {
+        Client client{config(database)};
+        register_both(client, record);
+        client.start();
+        for (const auto end = std::chrono::steady_clock::now() + 60s; !client.counts().empty();) {
+            if (std::chrono::steady_clock::now() > end) return 1;
+            std::this_thread::sleep_for(5ms);
+        }
+        return client.stop(10s) ? 0 : 2;
+    });
+    REQUIRE(last.join() == 0);
+    SQLite::Database look(database, SQLite::OPEN_READONLY);
+    CHECK(look.execAndGet("SELECT count(*) FROM backlite_tasks").getInt() == 0);
+    CHECK(look.execAndGet("SELECT count(*) FROM backlite_cancels").getInt() == 0);
+
+    constexpr std::int64_t grace = std::chrono::nanoseconds{1s}.count();  // for other processes to hear of a pause
+    std::map<std::uint64_t, std::vector<Entry>> asked;
+    std::map<std::uint64_t, std::size_t> entered;
+    std::array<std::int64_t, 2> paused{};
+    std::size_t added = 0, cancelled = 0, requested = 0, pauses = 0, late = 0, restarted = 0, in_pauses = 0;
+    std::vector<Entry> all = record.all();
+    std::stable_sort(all.begin(), all.end(), [](const Entry& a, const Entry& b) { return a.at < b.at; });
+    for (const Entry& entry : all) {
+        switch (entry.what) {
+            case What::added: ++added; break;
+            case What::cancelled:
+            case What::requested:
+                ++(entry.what == What::cancelled ? cancelled : requested);
+                asked[entry.number].push_back(entry);
+                break;
+            case What::paused:
+                ++pauses;
+                paused[entry.number] = entry.at;
+                break;
+            case What::resumes: paused[entry.number] = 0; break;
+            case What::entered: {
+                ++entered[entry.number];
+                const std::int64_t since = paused[entry.number % 2];
+                if (since != 0 && entry.at > since + grace) ++in_pauses;
+                const auto cancels = asked.find(entry.number);
+                if (cancels == asked.end()) break;
+                late += static_cast<std::size_t>(
+                    std::count_if(cancels->second.begin(), cancels->second.end(),
+                                  [](const Entry& each) { return each.what == What::cancelled; }));
+                break;
+            }
+        }
+    }
+    // Only the claim that was held when a cancel was asked for may have entered its processor a little later.
+    for (const auto& [number, cancels] : asked) {
+        const auto after =
+            std::count_if(all.begin(), all.end(), [&, n = number, first = cancels.front()](const Entry& e) {
+                return e.what == What::entered && e.number == n && e.at > first.at;
+            });
+        if (after > 1) ++restarted;
+    }
+    std::size_t lost = 0;
+    for (std::uint64_t number = 0; number < added; ++number) {
+        if (entered[number] == 0 && !asked.contains(number)) ++lost;
+    }
+    fmt::print("  {} tasks, {} cancelled while they waited, {} while they were claimed, {} pauses\n", added, cancelled,
+               requested, pauses);
+    CHECK(late == 0);
+    CHECK(restarted == 0);
+    CHECK(in_pauses == 0);
+    CHECK(lost <= 1);  // the last add may have been on its way
+    CHECK(cancelled > 0);
+    CHECK(requested > 0);
+    CHECK(pauses > 0);
+}
+
+}  // namespace
