@@ -451,7 +451,7 @@ private:
             if (result.claimed.tasks.size() == request.limit) break;
             const auto head = std::find_if(result.heads.begin(), result.heads.end(),
                                            [&](const QueueHead& each) { return each.name == task->queue; });
-            if (head == result.heads.end() || head->blocked || head->paused) continue;
+            if (head == result.heads.end() || head->closed()) continue;
             const bool ahead = request.beside.free_workers == 0;
             if (ahead && head->cost > request.ahead) break;
             if (ahead && task->payload.size() > request.ahead_bytes) {

@@ -30,7 +30,10 @@ namespace engine {
 /// | ~Client        | ends    | waits, then ends it  | asks tasks, waits, then ends     | –        | –       |
 /// | – own thread   | ends    | is noted             | leaves that to the session       | –        | –       |
 /// | add            | yes     | yes                  | yes     | yes, but throws²       | yes²     | throws  |
-/// | status, counts | yes     | yes                  | yes     | yes                    | yes      | throws  |
+/// | status, counts,| yes     | yes                  | yes     | yes                    | yes      | throws  |
+/// | cancel, resume |         |                      |         |                        |          |         |
+/// | pause          | yes     | waits for the start  | yes     | yes                    | yes      | throws  |
+/// | wait_idle      | yes     | yes                  | yes     | yes                    | yes      | throws  |
 /// | notify         | nothing | nothing              | yes     | yes                    | yes      | throws  |
 ///
 /// ¹ If no task runs and only outcomes are left to write, it first waits up to `busy_timeout` for the end.

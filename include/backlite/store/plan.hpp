@@ -69,6 +69,9 @@ struct QueueHead {
     bool blocked = false;  ///< so many of its rows were refused that it is left alone for a while
     bool paused = false;
 
+    /// Whether none of its tasks is to be claimed, whatever is due.
+    [[nodiscard]] bool closed() const noexcept { return blocked || paused; }
+
     /// A task of the queue is due at `time`.
     void came(detail::Ms time) noexcept {
         due = (std::min)(due, time);

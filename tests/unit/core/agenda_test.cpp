@@ -196,6 +196,22 @@ TEST_CASE("Agenda: a claim begins with the queue whose due task has the first ra
     CHECK(shop.due.next(Ms{2000}, 0s)->name == "mail");
 }
 
+TEST_CASE("Agenda: a paused queue is neither the earliest nor the next, whatever is due in it") {
+    Shop shop;
+    std::vector<QueueHead> heads = shop.due.heads();
+    heads[0].due = Ms{1000};
+    heads[0].levels = {{9, Ms{1000}}};
+    heads[0].paused = true;
+    shop.due.set(heads);
+    CHECK(shop.due.earliest() == nullptr);
+    CHECK(shop.due.next(Ms{3000}, {}) == nullptr);
+    heads[1].due = Ms{2000};
+    heads[1].levels = {{0, Ms{2000}}};
+    shop.due.set(heads);
+    CHECK(shop.due.earliest()->name == "print");
+    CHECK(shop.due.next(Ms{3000}, {})->name == "print");
+}
+
 TEST_CASE("Agenda: what came since a look at the file is known to have no known priority") {
     Shop shop;
     std::vector<QueueHead> heads = shop.due.heads();

@@ -46,7 +46,7 @@ BACKLITE_DECL void Agenda::release_held(bool crashed_running, bool worker_free) 
 BACKLITE_DECL const store::QueueHead* Agenda::earliest() const noexcept {
     const store::QueueHead* first = nullptr;
     for (const store::QueueHead& head : heads_) {
-        if (head.blocked || head.paused || head.due == store::never) continue;
+        if (head.closed() || head.due == store::never) continue;
         if (first == nullptr || head.due < first->due) first = &head;
     }
     return first;
@@ -56,7 +56,7 @@ BACKLITE_DECL const store::QueueHead* Agenda::next(detail::Ms now, Duration agei
     const store::QueueHead* next = nullptr;
     std::optional<store::Rank> first;
     for (const store::QueueHead& head : heads_) {
-        const auto rank = head.blocked ? std::nullopt : store::first_rank(head, now, ageing);
+        const auto rank = head.closed() ? std::nullopt : store::first_rank(head, now, ageing);
         if (!rank || (first && *first <= *rank)) continue;
         first = rank;
         next = &head;

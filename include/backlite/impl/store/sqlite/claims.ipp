@@ -130,7 +130,7 @@ BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t 
     std::vector<Source> sources;
     for (std::size_t i = 0; i < heads.size(); ++i) {
         store::QueueHead& head = heads[i];
-        if (head.due > request.now || head.blocked || head.paused) continue;
+        if (head.due > request.now || head.closed()) continue;
         if (!head.levels_known(request.now)) read_levels(head);
         for (std::size_t level = 0; level < head.levels.size(); ++level) {
             const auto [priority, due] = head.levels[level];
