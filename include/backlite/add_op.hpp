@@ -62,6 +62,23 @@ public:
         priority_ = priority;
         return *this;
     }
+    /// The tasks end as expired if they have not started so long after they are due first, in place of their queues'
+    /// own QueueConfig::expires_after; any unit, rounded up to milliseconds. Zero: never. Of this and `expires_at` the
+    /// last counts.
+    template <class Rep, class Period>
+    [[nodiscard]] AddOp& expires_after(std::chrono::duration<Rep, Period> duration) & {
+        expires_at_.reset();
+        expires_after_ = to_duration(duration);
+        return *this;
+    }
+    /// The tasks end as expired if they have not started by this time, rounded up to milliseconds; one in the past
+    /// means that they never start.
+    template <class Unit>
+    [[nodiscard]] AddOp& expires_at(std::chrono::time_point<std::chrono::system_clock, Unit> time) & {
+        expires_after_.reset();
+        expires_at_ = detail::to_due_ms(time);
+        return *this;
+    }
     /// Adds inside the transaction that is open on `database`, a connection to the client's own file. The tasks are in
     /// the file when and if that transaction commits, and as durable as its connection makes it; the client's
     /// dispatcher sees the commit by itself.
@@ -96,6 +113,16 @@ public:
     /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& priority(int priority) && { return std::move(this->priority(priority)); }
     /// As above, in a chain that starts with `add`.
+    template <class Rep, class Period>
+    [[nodiscard]] AddOp&& expires_after(std::chrono::duration<Rep, Period> duration) && {
+        return std::move(expires_after(duration));
+    }
+    /// As above, in a chain that starts with `add`.
+    template <class Unit>
+    [[nodiscard]] AddOp&& expires_at(std::chrono::time_point<std::chrono::system_clock, Unit> time) && {
+        return std::move(expires_at(time));
+    }
+    /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& tx(SQLite::Database& database) && { return std::move(tx(database)); }
     /// As above, in a chain that starts with `add`.
     template <class Tx>
@@ -108,9 +135,9 @@ public:
     /// Without `tx` they are on disk when it returns: safe from the death of the process, and with Durability::full
     /// from a power cut.
     /// Errors: EncodeError if one of the tasks could not be encoded or is larger than `max_payload`; ConfigError for a
-    /// time that is negative or too far off, or a priority out of its bounds; UsageError for a second call, and without
-    /// `tx` on a thread that has a Transaction open on the file; Cancelled; BusyError after `busy_timeout`; FullError
-    /// and StorageError, see `added()`; ForkError. Blocks until the write is committed.
+    /// time or an expiry that is negative or too far off, or a priority out of its bounds; UsageError for a second
+    /// call, and without `tx` on a thread that has a Transaction open on the file; Cancelled; BusyError after
+    /// `busy_timeout`; FullError and StorageError, see `added()`; ForkError. Blocks until the write is committed.
     std::vector<TaskId> save();
 
     /// Encodes one more task. An error is kept for `save`; then nothing of this call is added.
@@ -129,7 +156,9 @@ public:
                     queue);
             }
             if (const auto why = detail::why_unreadable<T>(payload)) target_->tell_unreadable(queue, *why);
-            tasks_.push_back({{}, queue, std::move(payload), detail::type_name<T>(), config.priority});
+            expires_ = expires_ || config.expires_after != Duration::zero();
+            tasks_.push_back(
+                {{}, queue, std::move(payload), detail::type_name<T>(), config.priority, config.expires_after});
         } catch (...) {
             error_ = std::current_exception();
         }
@@ -144,6 +173,9 @@ private:
     /// Errors: ConfigError naming the value and the queue.
     void set_priority();
 
+    /// `due`: when the tasks are due first, rounded up. Errors: ConfigError naming the value and the queue.
+    void set_expiry(detail::Ms due);
+
     /// The rest of the error matters more than the name: without memory for the name the error goes without it.
     void name_queue(Error& error) const noexcept;
 
@@ -153,6 +185,9 @@ private:
     std::optional<Duration> wait_{};
     std::optional<detail::Ms> at_{};
     std::optional<int> priority_{};
+    std::optional<Duration> expires_after_{};
+    std::optional<detail::Ms> expires_at_{};
+    bool expires_ = false;  ///< a queue of these tasks has an expiry
     SQLite::Database* database_ = nullptr;
     std::stop_token stop_{};
     bool saved_ = false;

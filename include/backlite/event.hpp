@@ -23,6 +23,7 @@ enum class EventKind : std::uint8_t {
     snoozed,          ///< the task asked to run later, at `due`
     released,         ///< a claim was given back, because of a stop or for want of memory; not begun: `attempt` is zero
     cancelled,        ///< the task ended by `cancel`; `attempt` is zero if it waited
+    expired,          ///< the task ended because it had not started in time
     claim_lost,       ///< a claim was taken by another client: what its attempt does changes nothing
     rescued,          ///< claims of a client that died, hung or is unknown were taken back: `count`
     crashed,          ///< a process died inside of the task's processor

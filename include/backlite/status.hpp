@@ -21,6 +21,7 @@ enum class TaskStatus {
     failed,     ///< failed for good, and kept
     not_found,  ///< never added, or finished and not kept
     cancelled,  ///< ended by `cancel`, and kept
+    expired,    ///< not started in time, and kept
 };
 
 [[nodiscard]] constexpr std::string_view to_string(TaskStatus status) noexcept {
@@ -30,6 +31,7 @@ enum class TaskStatus {
         case TaskStatus::succeeded: return "succeeded";
         case TaskStatus::failed: return "failed";
         case TaskStatus::cancelled: return "cancelled";
+        case TaskStatus::expired: return "expired";
         case TaskStatus::not_found: break;
     }
     return "not_found";

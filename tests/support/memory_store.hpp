@@ -45,6 +45,7 @@ struct MemoryFile {
         std::int64_t attempts = 0;
         std::int64_t crashes = 0;
         int priority = 0;
+        std::optional<backlite::detail::Ms> expires_at{};
 
         [[nodiscard]] backlite::detail::Ms due() const { return (std::max)(created, wait_until.value_or(created)); }
         void release() { claimed_at.reset(), owner.reset(); }
@@ -123,6 +124,7 @@ public:
         for (const backlite::detail::NewTask& task : plan.tasks) {
             MemoryFile::Task row{task.id.str(), std::string{task.queue}, task.payload, plan.now, plan.wait_until};
             row.priority = task.priority;
+            row.expires_at = task.expires_at;
             if (owner) {
                 row.claimed_at = plan.now;
                 row.owner = owner;
@@ -289,6 +291,7 @@ private:
                 cancels.push_back({backlite::TaskId::from_text(task.id), task.claim});
             }
             return {.heads = std::move(heads),
+                    .expiry = store_.first_expiry(),
                     .known = backlite::detail::minute_of(now),
                     .cancels = std::move(cancels),
                     .foreign_commits = file_.commits - store_.own_};
@@ -402,9 +405,37 @@ private:
                 return kept.second.expires_at && *kept.second.expires_at <= request.plan.past;
             }));
         }
+        if (request.plan.expire) expire(request, result);
         result.heads = request.heads;
         if (request.plan.claim.limit > 0) claim(request.plan.claim, result);
         return result;
+    }
+
+    [[nodiscard]] std::optional<Ms> first_expiry(Ms from = Ms::earliest()) const {
+        std::optional<Ms> first;
+        for (const MemoryFile::Task& task : file_.tasks) {
+            if (!task.expires_at || *task.expires_at < from) continue;
+            first = (std::min)(first.value_or(*task.expires_at), *task.expires_at);
+        }
+        return first;
+    }
+
+    void expire(const backlite::store::CycleRequest& request, backlite::store::CycleResult& result) {
+        std::erase_if(file_.tasks, [&](const MemoryFile::Task& task) {
+            if (!task.expires_at || *task.expires_at > request.plan.expire_until) return false;
+            const auto head = std::find_if(request.heads.begin(), request.heads.end(),
+                                           [&](const QueueHead& each) { return each.name == task.queue; });
+            if (head == request.heads.end()) return false;
+            const auto queue = static_cast<std::size_t>(head - request.heads.begin());
+            const backlite::store::KeepRule& keep = request.plan.keep[queue];
+            if (keep.row) {
+                file_.kept[task.id] = {backlite::TaskStatus::expired, keep.payload ? task.payload : "", "expired",
+                                       keep.until(request.plan.expire_until)};
+            }
+            result.expired.push_back({backlite::TaskId::from_text(task.id), queue});
+            return true;
+        });
+        result.expire_next = first_expiry(request.plan.expire_until + backlite::Duration{1});
     }
 
     void settle(MemoryFile::Task& task, const backlite::detail::AttemptResult& outcome) {
@@ -417,7 +448,10 @@ private:
             case RowChange::fail:
                 if (outcome.keep_row) {
                     const bool succeeded = outcome.resolution == RowChange::complete;
-                    file_.kept[task.id] = {succeeded ? TaskStatus::succeeded : TaskStatus::failed,
+                    const bool expired = outcome.kind == backlite::detail::expired_kind;
+                    file_.kept[task.id] = {succeeded ? TaskStatus::succeeded
+                                           : expired ? TaskStatus::expired
+                                                     : TaskStatus::failed,
                                            outcome.keep_payload ? task.payload : "", outcome.error, outcome.expires_at};
                 }
                 file_.cancels.erase(task.id);
@@ -430,6 +464,7 @@ private:
                 break;
             case RowChange::release:
                 if (outcome.wait) task.wait_until = outcome.wait_until;
+                task.expires_at = outcome.expires_at;
                 break;
         }
     }
@@ -487,6 +522,7 @@ private:
         claimed.due = task.due();
         claimed.priority = task.priority;
         claimed.cost = head.cost;
+        claimed.expires_at = std::exchange(task.expires_at, std::nullopt);
         if (task.payload.size() > request.max_payload) {
             claimed.oversize = task.payload.size();
         } else {

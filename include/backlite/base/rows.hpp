@@ -26,6 +26,8 @@ struct NewTask {
     std::string payload{};
     std::string_view type{};  ///< of the value that it was made from; lives as long as the program
     int priority = 0;
+    Duration expires_after{};        ///< as its queue says
+    std::optional<Ms> expires_at{};  ///< if it has not started by then, it ends as expired; nullopt: never
 };
 
 /// Calls `each(queue, count)` for tasks of the same queue that stand together.
@@ -62,6 +64,7 @@ struct ClaimedTask {
     std::string payload{};
     std::size_t oversize = 0;  ///< above zero: the payload has this many bytes, too many to be read
     int priority = 0;
+    std::optional<Ms> expires_at{};  ///< it is not to start at that time or later
 
     [[nodiscard]] bool large() const noexcept { return (std::max)(payload.size(), oversize) >= large_payload; }
 };
@@ -75,6 +78,10 @@ enum class RowChange {
     release,   ///< the claim is given back as if it had never been taken, perhaps to be taken after a wait
 };
 
+/// What a kept row's `kind` says of a task that has expired; Go reads its error alone. Stored: never renumber.
+inline constexpr std::int64_t expired_kind = 5;
+inline constexpr std::string_view expired_error = "expired";
+
 /// The resolution of one claim, ready to be written.
 struct AttemptResult {
     TaskId id{};
@@ -87,11 +94,14 @@ struct AttemptResult {
     Us duration{};
     Ms wait_until{};                     ///< retry, snooze, release after a wait: when it runs again
     std::optional<Duration> wait{};      ///< the same: how long after its end, at most
-    std::optional<Ms> expires_at{};      ///< kept rows; nullopt: never
+    std::optional<Ms> expires_at{};      ///< kept rows; release: of a task that has not started; nullopt: never
     std::string error{};                 ///< retry, fail
     std::optional<std::int64_t> kind{};  ///< of a kept row, where its error does not say it
     bool large = false;                  ///< as ClaimedTask::large says
     int attempt = 0;                     ///< its number, from 1; zero: it was not begun
+
+    /// Whether it counts as an attempt: not if the task is as if it had never started.
+    [[nodiscard]] bool counts() const noexcept { return resolution != RowChange::release && kind != expired_kind; }
 };
 
 /// One started client, as `backlite_clients` holds it.

@@ -39,6 +39,12 @@ public:
     /// A task of `queue` that is due at `due` is in the file. Whether the dispatcher sleeps past that.
     [[nodiscard]] bool lower(std::string_view queue, detail::Ms due);
 
+    /// An own commit added a task that expires then. Whether the dispatcher is to be woken for it. Threads: any.
+    [[nodiscard]] bool lower_expiry(detail::Ms expires_at);
+
+    /// The first expiry: what the dispatcher knows of, or one that was committed since the last call.
+    [[nodiscard]] detail::Ms first_expiry(detail::Ms known);
+
     /// Whether tasks of queues that are not registered were committed since the last call.
     [[nodiscard]] bool stray_added() noexcept { return stray_added_.exchange(false, std::memory_order_relaxed); }
 
@@ -105,6 +111,8 @@ private:
     detail::Ms earliest_lowered_ BACKLITE_GUARDED_BY(mutex_) = store::never;
     detail::Ms interest_ BACKLITE_GUARDED_BY(mutex_) = nothing;
     std::uint64_t seen_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    detail::Ms lowered_expiry_ BACKLITE_GUARDED_BY(mutex_) = store::never;
+    detail::Ms known_expiry_ BACKLITE_GUARDED_BY(mutex_) = store::never;
 };
 
 }  // namespace core

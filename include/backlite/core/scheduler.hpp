@@ -100,6 +100,8 @@ public:
     void make_room(std::size_t outcomes) { outcomes_.reserve(outcomes_.size() + outcomes); }
     /// The claim of a task that was not started is to be given back.
     void give_back(detail::ClaimedTask task);
+    /// A claimed task has ended without being started. REQUIRES: there is room for it.
+    void ended(store::EndedAttempt task) { outcomes_.push_back(std::move(task)); }
     /// Claims waited for a worker for so long that others may have one free: none is claimed ahead for a while.
     void waited_too_long(const Moment& now) noexcept { claims_.suspend(now.wall_ms()); }
     /// Outcomes and tasks whose wait after a refusal is over are tried again; whether the file is to be read anew.
@@ -159,6 +161,8 @@ public:
 private:
     /// How long outcomes may wait while workers have more to do.
     static constexpr Duration linger{2};
+    /// How often expired tasks are looked for among those that stay, if there are any.
+    static constexpr Duration expired_again{500};
 
     [[nodiscard]] Duration lease_interval() const { return (std::max)(config_.release_after / 3, Duration{1}); }
 
@@ -183,6 +187,11 @@ private:
 
     void note_purge(const store::CycleResult& result, const Moment& now);
 
+    /// When tasks that wait are to be ended because they have expired.
+    [[nodiscard]] Steady::time_point expire_at(const Moment& now) const;
+
+    void note_expired(const store::CyclePlan& plan, const store::CycleResult& result, const Moment& now);
+
     void note_outcome(store::EndedAttempt& finished, detail::Ms wall);
 
     /// When to wake up whatever else there is: for leases, and for what was refused.
@@ -204,10 +213,14 @@ private:
     Steady::time_point planned_{};                 ///< when the round that runs was planned
     Steady::time_point next_lease_{};
     Steady::time_point next_purge_{};
-    int purge_past_ = 0;                     ///< expired tasks of this purge that may not be deleted
-    std::optional<detail::Ms> ownerless_{};  ///< when the oldest claim without owner was taken
-    int lapsed_ = 0;                         ///< such claims that were given back, and are not told of yet
-    Duration jump_back_{};                   ///< how far the wall clock was set back, until its effect is undone
+    int purge_past_ = 0;                                ///< expired tasks of this purge that may not be deleted
+    detail::Ms next_expired_ = store::never;            ///< when the next task expires that waits; may be too early
+    detail::Ms expired_from_ = detail::Ms::earliest();  ///< those that have expired before are seen to
+    int expired_past_ = 0;                              ///< so many since then may not be ended
+    Steady::time_point expire_rest_{};                  ///< none is ended before
+    std::optional<detail::Ms> ownerless_{};             ///< when the oldest claim without owner was taken
+    int lapsed_ = 0;                                    ///< such claims that were given back, and are not told of yet
+    Duration jump_back_{};  ///< how far the wall clock was set back, until its effect is undone
     /// By queue: how far what waits was looked through for times that a wrong clock has made; empty: all was.
     std::vector<detail::Ms> mending_;
     bool mend_all_ = false;  ///< there is a sign of a wrong clock: piece after piece, and not one a second

@@ -79,6 +79,13 @@ public:
     void run(const detail::ClaimedTask& task, const std::shared_ptr<detail::StopSignal>& signal,
              AttemptObserver& observer, detail::AttemptResult& resolved);
 
+    /// The end of a claimed task that was not started in time.
+    [[nodiscard]] static detail::AttemptResult expired(const detail::ClaimedTask& task, const QueueConfig& config,
+                                                       detail::Ms now);
+
+    /// For each queue what `rule_of_failed` says.
+    [[nodiscard]] static std::vector<store::KeepRule> rules_of_failed(const QueueRegistry& queues);
+
     /// How a task of this queue is kept that ends without success.
     [[nodiscard]] static store::KeepRule rule_of_failed(const QueueConfig& config) noexcept {
         const std::optional<Retention>& retention = config.retention;

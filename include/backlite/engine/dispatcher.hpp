@@ -74,10 +74,8 @@ public:
     Dispatcher(const Dispatcher&) = delete;
     Dispatcher& operator=(const Dispatcher&) = delete;
 
-    /// An own commit added a task of `queue` that is due at `due`.
-    void added(std::string_view queue, detail::Ms due) {
-        if (scheduler_.agenda().lower(queue, due)) inbox_.wake();
-    }
+    /// An own commit added these tasks, which are due at `due`.
+    void added(std::span<const detail::NewTask> tasks, detail::Ms due);
     /// Whether a task that is due at `now` would be the first to run. REQUIRES: to be asked by AddPlan::starter.
     [[nodiscard]] bool none_due(detail::Ms now, std::uint64_t foreign_commits) {
         return scheduler_.agenda().none_due(now, foreign_commits);
@@ -172,6 +170,9 @@ private:
     /// While another client is alive: it may have a worker free for what waits here.
     void give_back_what_waits_too_long();
 
+    /// Tasks that wait for a worker and were not started in time.
+    void end_what_has_expired();
+
     template <class Which>
     void give_back(Which&& which) {
         // Now: what is withdrawn must not get lost. A worker that is kept free may get a task meanwhile.
@@ -213,6 +214,7 @@ private:
     core::ClockWatch clocks_;
     WakeSignals::Signals taken_{};
     std::vector<detail::ClaimKey> cancels_{};  ///< claims whose tasks are to end, as the file was read last
+    detail::Ms ready_expires_ = store::never;  ///< when the first task expires that waits for a worker, or sooner
     std::atomic<std::uint64_t> looks_begun_{0};
     std::uint64_t foreign_seen_ = 0;  ///< how many commits of others there were when the file was last read
     Steady::time_point next_probe_{};

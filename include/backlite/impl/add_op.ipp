@@ -16,6 +16,10 @@ BACKLITE_DECL std::vector<TaskId> AddOp::save() {
     const detail::Ms now = detail::to_ms(called);
     const std::optional<detail::Ms> wait_until = due_time(called);
     set_priority();
+    if (expires_ || expires_after_ || expires_at_) {
+        const detail::Ms soonest = detail::to_due_ms(called);
+        set_expiry(wait_until ? (std::max)(*wait_until, soonest) : soonest);
+    }
     if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
     if (tasks_.empty()) return {};
     std::vector<TaskId> ids;
@@ -59,6 +63,23 @@ BACKLITE_DECL void AddOp::set_priority() {
             {tasks_.empty() ? std::string_view{} : tasks_.front().queue, *priority_, least_priority, most_priority}));
     }
     for (detail::NewTask& task : tasks_) task.priority = *priority_;
+}
+
+BACKLITE_DECL void AddOp::set_expiry(detail::Ms due) {
+    if (expires_at_ && (*expires_at_ < detail::Ms{} || *expires_at_ == detail::Ms::latest())) {
+        throw ConfigError(
+            detail::format("queue \"{}\": AddOp::expires_at: {} ms after 1970 is before 1970 or too far off",
+                           {tasks_.empty() ? std::string_view{} : tasks_.front().queue, expires_at_->count()}));
+    }
+    for (detail::NewTask& task : tasks_) {
+        const Duration after = expires_after_.value_or(task.expires_after);
+        if (after < Duration::zero() || due + after == detail::Ms::latest()) {
+            throw ConfigError(detail::format("queue \"{}\": expires_after: {} ms is negative or too long",
+                                             {task.queue, after.count()}));
+        }
+        task.expires_at = expires_at_;
+        if (!expires_at_ && after != Duration::zero()) task.expires_at = due + after;
+    }
 }
 
 BACKLITE_DECL void AddOp::name_queue(Error& error) const noexcept {

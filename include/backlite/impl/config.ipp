@@ -82,6 +82,10 @@ BACKLITE_DECL void QueueConfig::validate() const {
         throw ConfigError(detail::format("queue \"{}\": priority is {}, must be {} to {}",
                                          {name, priority, least_priority, most_priority}));
     }
+    if (expires_after < Duration::zero()) {
+        throw ConfigError(
+            detail::format("queue \"{}\": expires_after is negative: {} ms", {name, expires_after.count()}));
+    }
     backoff.validate(name);
 }
 

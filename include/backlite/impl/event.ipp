@@ -17,6 +17,7 @@ BACKLITE_DECL std::string_view to_string(EventKind kind) noexcept {
         case EventKind::snoozed: return "task snoozed";
         case EventKind::released: return "task given back";
         case EventKind::cancelled: return "task cancelled";
+        case EventKind::expired: return "task expired";
         case EventKind::claim_lost: return "claim lost";
         case EventKind::rescued: return "claims rescued";
         case EventKind::crashed: return "task crashed";

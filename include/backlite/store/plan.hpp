@@ -137,6 +137,18 @@ struct EndedAttempt {
     detail::Setback setback{};  ///< while SQLite refuses to write it
 };
 
+/// How a task that has ended is kept.
+struct KeepRule {
+    bool row = false;
+    bool payload = false;
+    Duration time{};  ///< zero: for ever
+
+    /// When the row of a task is deleted that ends at `at`; nullopt: never.
+    [[nodiscard]] std::optional<detail::Ms> until(detail::Ms at) const noexcept {
+        return time == Duration::zero() ? std::nullopt : std::optional{at + time};
+    }
+};
+
 /// What a cycle is to do besides writing outcomes.
 struct CyclePlan {
     std::vector<detail::ClaimKey> leases{};  ///< claims to show a sign of life for
@@ -150,12 +162,17 @@ struct CyclePlan {
     std::vector<detail::Ms> mend{};
     Duration jump_back{};               ///< for that: how far the wall clock was set back, zero if that is not known
     bool cancels = false;               ///< end what was cancelled and is not claimed any more; no reason for a cycle
+    bool expire = false;                ///< end a chunk of the tasks that wait and have expired
+    detail::Ms expire_from{};           ///< those that have expired from then on
+    detail::Ms expire_until{};          ///< and by then
+    int expire_past = 0;                ///< leave out so many of them, the first ones
+    std::vector<KeepRule> keep{};       ///< by queue, for those: how they are kept
     bool count = true;                  ///< count outcomes and adds in the statistics
     std::vector<store::Tally> added{};  ///< adds that the statistics do not count yet
     store::ClaimRequest claim{};        ///< limit 0: none
 
     [[nodiscard]] bool empty() const noexcept {
-        return leases.empty() && !purge && !lapse && mend.empty() && added.empty() && claim.limit == 0;
+        return leases.empty() && !purge && !lapse && !expire && mend.empty() && added.empty() && claim.limit == 0;
     }
 };
 
@@ -163,6 +180,12 @@ struct CyclePlan {
 struct Refusal {
     std::size_t index = 0;
     StorageError error;
+};
+
+/// A task that waited, and has ended.
+struct EndedTask {
+    TaskId id{};
+    std::size_t queue = 0;
 };
 
 /// What it found. Only to be believed once the transaction is committed.
@@ -183,22 +206,21 @@ struct CycleResult {
     int lapsed = 0;
     bool lapse_left = false;                  ///< the next cycle finds more of them
     std::vector<detail::ClaimKey> cancels{};  ///< if the plan has any: those that are left
+    std::vector<EndedTask> expired{};
+    int expire_left = 0;                      ///< expired tasks that stay: nobody registered them, or they were refused
+    bool expire_more = false;                 ///< the next cycle finds more of them
+    std::optional<detail::Ms> expire_next{};  ///< if the plan says expire: when the next one does, after `expire_until`
+    std::optional<StorageError> refused_expiry{};  ///< some could not be ended
     int mended = 0;
     std::vector<detail::Ms> mend_next{};  ///< the plan's `mend` for the next cycle
     store::ClaimResult claimed{};
     std::vector<store::QueueHead> heads{};
 };
 
-/// How a task that has ended is kept.
-struct KeepRule {
-    bool row = false;
-    bool payload = false;
-    Duration time{};  ///< zero: for ever
-};
-
 /// What is read anew after commits of others.
 struct FileState {
     std::vector<store::QueueHead> heads{};
+    std::optional<detail::Ms> expiry{};       ///< when the first task that waits expires, or has expired
     std::optional<detail::Ms> ownerless{};    ///< when the oldest claim without owner was taken
     std::optional<detail::Minute> latest{};   ///< the latest in the statistics
     detail::Minute known{};                   ///< the latest that has come beyond doubt; read only if it is asked for

@@ -103,6 +103,17 @@ public:
         return tasks.front().id;
     }
 
+    /// Due after `wait`, and expired `after` now.
+    template <class T>
+    TaskId add_expiring(SteppedClient& to, const std::string& text, Duration wait, Duration after) {
+        std::vector<detail::NewTask> tasks{task<T>(text)};
+        const Ms now = detail::to_ms(clock.now());
+        tasks.front().expires_at = now + after;
+        to.store().add({.tasks = tasks, .now = now, .wait_until = now + wait}, patience);
+        to.refresh();
+        return tasks.front().id;
+    }
+
     template <class T>
     [[nodiscard]] detail::NewTask task(const std::string& text) {
         return {TaskId::from_text("task-" + std::to_string(++ids_)), detail::queue_config<T>().name,
@@ -541,6 +552,72 @@ TEST_CASE("Store: a task that waits is cancelled at once, and one that is claime
     town.clock.advance(1min);
     town.work(*other);
     CHECK(other->store().counts(other->now()).empty());
+}
+
+TEST_CASE("Store: a task that has not started by its expiry ends as expired, and one that has started does not") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    const TaskId late = town.add_expiring<Letter>(*client, "late", 10s, 5s);
+    const TaskId note = town.add_expiring<Note>(*client, "note", 10s, 5s);
+    const TaskId begun = town.add_expiring<Letter>(*client, "begun", 0s, 5s);
+    town.answer = [](const std::string&) { return Outcome::retry("once more"); };
+    town.work(*client);
+    CHECK(town.processed == Texts{"begun"});
+    town.answer = {};
+    town.clock.advance(4'999ms);
+    CHECK_FALSE(client->plan().expire);
+    town.clock.advance(1ms);
+    client->look();
+    store::CyclePlan plan = client->plan();
+    REQUIRE(plan.expire);
+    const store::CycleResult result = client->cycle(std::move(plan));
+    REQUIRE(result.expired.size() == 2);
+    CHECK(result.expired[0].id == late);
+    CHECK(result.expired[1].id == note);
+    CHECK(client->store().status(late) == TaskStatus::expired);
+    CHECK(client->store().status(note) == TaskStatus::not_found);
+    town.work(*client);
+    CHECK(town.processed == Texts{"begun", "begun"});
+    CHECK(client->store().status(begun) == TaskStatus::succeeded);
+    CHECK_FALSE(client->plan().expire);
+    town.clock.advance(1min);
+    client->look();
+    CHECK(client->store().counts(client->now()).empty());
+    client->stop();
+}
+
+TEST_CASE("Store: a claim that is given back without a start gives back the expiry with it") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    const auto other = town.client();
+    client->start();
+    const TaskId id = town.add_expiring<Letter>(*client, "a", 0s, 5s);
+    client->look();
+    static_cast<void>(client->cycle(client->plan()));
+    CHECK(client->store().status(id) == TaskStatus::running);
+    client->stop();
+    CHECK(client->store().status(id) == TaskStatus::pending);
+    town.clock.advance(5s);
+    other->start();
+    town.work(*other);
+    CHECK(other->store().status(id) == TaskStatus::expired);
+    CHECK(town.processed.empty());
+    other->stop();
+}
+
+TEST_CASE("Store: a task that is claimed and reaches its expiry before its start ends as expired") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    const TaskId id = town.add_expiring<Letter>(*client, "a", 0s, 5s);
+    client->look();
+    static_cast<void>(client->cycle(client->plan()));
+    town.clock.advance(5s);
+    town.work(*client);
+    CHECK(town.processed.empty());
+    CHECK(client->store().status(id) == TaskStatus::expired);
+    client->stop();
 }
 
 }  // namespace store_test

@@ -20,6 +20,17 @@ BACKLITE_DECL bool Agenda::lower(std::string_view queue, detail::Ms due) {
     return due < interest_;
 }
 
+BACKLITE_DECL bool Agenda::lower_expiry(detail::Ms expires_at) {
+    const detail::LockGuard lock(mutex_);
+    lowered_expiry_ = (std::min)(lowered_expiry_, expires_at);
+    return expires_at < known_expiry_;
+}
+
+BACKLITE_DECL detail::Ms Agenda::first_expiry(detail::Ms known) {
+    const detail::LockGuard lock(mutex_);
+    return known_expiry_ = (std::min)(known, std::exchange(lowered_expiry_, store::never));
+}
+
 BACKLITE_DECL bool Agenda::doze(detail::Ms interest, std::uint64_t seen) {
     const detail::LockGuard lock(mutex_);
     interest_ = interest;

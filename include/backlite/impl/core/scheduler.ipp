@@ -24,6 +24,11 @@ BACKLITE_DECL void Scheduler::found(store::FileState state, const Moment& now) {
     const detail::Ms wall = now.wall_ms();
     agenda_.set(std::move(state.heads));
     ownerless_ = state.ownerless;
+    next_expired_ = state.expiry.value_or(store::never);
+    if (next_expired_ < expired_from_) {
+        expired_from_ = next_expired_;
+        expired_past_ = 0;
+    }
     if (std::exchange(doubtful_, false)) {
         const bool now_known = state.known == detail::minute_of(wall);
         trust_.doubt(now_known ? wall : detail::start_of((std::max)(state.known, detail::Minute{})), now.steady);
@@ -44,7 +49,7 @@ BACKLITE_DECL void Scheduler::mend_everything(const Moment& now) {
 BACKLITE_DECL void Scheduler::measure(std::size_t from) {
     for (std::size_t i = from; i < outcomes_.size(); ++i) {
         const detail::AttemptResult& resolved = outcomes_[i].resolved;
-        if (resolved.resolution == detail::RowChange::release) continue;
+        if (!resolved.counts()) continue;
         agenda_.measured(outcomes_[i].queue, resolved.duration);
         claims_.measured(resolved.executed_at, resolved.duration);
     }
@@ -53,7 +58,8 @@ BACKLITE_DECL void Scheduler::measure(std::size_t from) {
 BACKLITE_DECL void Scheduler::give_back(detail::ClaimedTask task) {
     tell_(LogLevel::debug, "task given back",
           {{"id", task.id.str()}, {"queue", queues_[task.queue].config().name}, {"reason", "not started"}});
-    detail::AttemptResult release{.id = std::move(task.id), .claim = task.claim, .large = task.large()};
+    detail::AttemptResult release{
+        .id = std::move(task.id), .claim = task.claim, .expires_at = task.expires_at, .large = task.large()};
     outcomes_.push_back({std::move(release), task.queue, task.due});
 }
 
@@ -72,8 +78,9 @@ BACKLITE_DECL void Scheduler::hold_to_clock(TimePoint now) noexcept {
 }
 
 BACKLITE_DECL bool Scheduler::refused_before(const store::CyclePlan& plan) const noexcept {
-    return plan.purge_past > 0 || std::any_of(outcomes_.begin(), outcomes_.end(),
-                                              [](const store::EndedAttempt& one) { return one.setback.any(); });
+    return plan.purge_past > 0 || plan.expire_past > 0 ||
+           std::any_of(outcomes_.begin(), outcomes_.end(),
+                       [](const store::EndedAttempt& one) { return one.setback.any(); });
 }
 
 BACKLITE_DECL store::CyclePlan Scheduler::plan(Inputs in, const Moment& now) {
@@ -100,6 +107,16 @@ BACKLITE_DECL store::CyclePlan Scheduler::plan(Inputs in, const Moment& now) {
         plan.purge_past = purge_past_;
         if (!plan.purge) next_purge_ = purge_after(now.steady);
     }
+    if (next_expired_ = agenda_.first_expiry(next_expired_); now.steady >= expire_at(now)) {
+        if (next_expired_ < expired_from_) {
+            expired_from_ = next_expired_;
+            expired_past_ = 0;
+        }
+        plan.expire = true;
+        plan.expire_from = expired_from_;
+        plan.expire_until = wall;
+        plan.expire_past = expired_past_;
+    }
     plan.lapse_until = wall - config_.release_after;
     plan.lapse = ownerless_ && *ownerless_ <= plan.lapse_until && !apart_.waits(SetApart::Step::lapse, now.real);
     const store::QueueHead* head = agenda_.earliest();
@@ -110,6 +127,24 @@ BACKLITE_DECL store::CyclePlan Scheduler::plan(Inputs in, const Moment& now) {
     plan.claim.max_payload = config_.max_payload;
     plan.claim.leave = apart_.left();
     return plan;
+}
+
+BACKLITE_DECL auto Scheduler::expire_at(const Moment& now) const -> Steady::time_point {
+    if (next_expired_ == store::never) return (Steady::time_point::max)();
+    return (std::max)(now.by_wall(next_expired_), expire_rest_);
+}
+
+BACKLITE_DECL void Scheduler::note_expired(const store::CyclePlan& plan, const store::CycleResult& result,
+                                           const Moment& now) {
+    expired_past_ += result.expire_left;
+    if (result.refused_expiry) {
+        tell_(LogLevel::warning, "expired tasks cannot be ended",
+              {{"error", result.refused_expiry->what()}, {"code", result.refused_expiry->extended_code()}});
+    }
+    if (result.expire_more) return;
+    next_expired_ = result.expire_next.value_or(store::never);
+    expired_from_ = plan.expire_until + Duration{1};
+    if (std::exchange(expired_past_, 0) > 0) expire_rest_ = saturating_add(now.steady, expired_again);
 }
 
 BACKLITE_DECL auto Scheduler::purge_after(Steady::time_point now) const -> Steady::time_point {
@@ -132,16 +167,19 @@ BACKLITE_DECL bool Scheduler::written(const store::CyclePlan& plan, store::Cycle
     }
     for (const std::size_t index : result.cancelled_outcomes) {
         tell_of(written[index], LogLevel::info, "task cancelled");
+        written[index].resolved.kind.reset();
         written[index].resolved.resolution = detail::RowChange::fail;  // it is not due again
     }
     for (const std::size_t index : result.without_payload) {
         tell_of(written[index], LogLevel::warning, "outcome shortened: with its payload the row is too large");
     }
     auto refusal = result.refused_outcomes.begin();
+    std::size_t expired = result.expired.size();
     for (std::size_t i = 0; i < written.size(); ++i) {
         if (refusal != result.refused_outcomes.end() && refusal->index == i) {
             apart_.keep(std::move(written[i]), (refusal++)->error, now.real);
         } else {
+            if (written[i].resolved.kind == detail::expired_kind) ++expired;
             note_outcome(written[i], now.wall_ms());
         }
     }
@@ -156,6 +194,8 @@ BACKLITE_DECL bool Scheduler::written(const store::CyclePlan& plan, store::Cycle
         if (*error) apart_.keep(step, **error, now.real);
     }
     if (plan.purge) note_purge(result, now);
+    if (plan.expire) note_expired(plan, result, now);
+    if (expired > 0) tell_(LogLevel::info, "tasks expired", {{"tasks", expired}});
     if (plan.lapse && result.lapsed > 0) {
         stale = true;
         lapsed_ += result.lapsed;
@@ -177,6 +217,7 @@ BACKLITE_DECL void Scheduler::note_outcome(store::EndedAttempt& finished, detail
     if (resolution == detail::RowChange::retry || resolution == detail::RowChange::snooze) {
         agenda_.note(finished.queue, finished.resolved.wait_until);
     } else if (resolution == detail::RowChange::release) {
+        if (finished.resolved.expires_at) next_expired_ = (std::min)(next_expired_, *finished.resolved.expires_at);
         // The clock may have been set back since.
         agenda_.note(finished.queue,
                      finished.resolved.wait ? finished.resolved.wait_until : (std::min)(finished.due, wall));
@@ -236,6 +277,8 @@ BACKLITE_DECL auto Scheduler::wake_time(const PoolLoad& load, bool others_known,
     unless_refused(SetApart::Step::statistics, now.by_real(count_at));
     at_most(outcomes_at(load));
     at_most(next_purge_);
+    next_expired_ = agenda_.first_expiry(next_expired_);
+    at_most(expire_at(now));
     unless_refused(SetApart::Step::jump, mend_at(now.wall_ms()));
     if (ownerless_) unless_refused(SetApart::Step::lapse, now.by_wall(*ownerless_ + config_.release_after));
     const store::QueueHead* head = agenda_.earliest();

@@ -32,6 +32,26 @@ BACKLITE_DECL void TaskRunner::run(const detail::ClaimedTask& task, const std::s
     }
 }
 
+BACKLITE_DECL detail::AttemptResult TaskRunner::expired(const detail::ClaimedTask& task, const QueueConfig& config,
+                                                        detail::Ms now) {
+    const store::KeepRule keep = rule_of_failed(config);
+    return {.claim = task.claim,
+            .resolution = detail::RowChange::fail,
+            .keep_row = keep.row,
+            .keep_payload = keep.payload,
+            .executed_at = now,
+            .expires_at = keep.until(now),
+            .error = std::string{detail::expired_error},
+            .kind = detail::expired_kind,
+            .large = task.large()};
+}
+
+BACKLITE_DECL std::vector<store::KeepRule> TaskRunner::rules_of_failed(const QueueRegistry& queues) {
+    std::vector<store::KeepRule> rules;
+    for (std::size_t i = 0; i < queues.size(); ++i) rules.push_back(rule_of_failed(queues[i].config()));
+    return rules;
+}
+
 BACKLITE_DECL TaskRunner::Inside::~Inside() {
     if (over) return;
     runner.measure(attempt);
@@ -53,6 +73,10 @@ BACKLITE_DECL void TaskRunner::run(Attempt& attempt, const detail::QueueBase& qu
                                    const std::shared_ptr<detail::StopSignal>& signal, AttemptObserver& observer) {
     const detail::ClaimedTask& task = attempt.task;
     const QueueConfig& config = attempt.config;
+    if (task.expires_at && *task.expires_at <= attempt.resolved.executed_at) {
+        attempt.resolved = expired(task, config, attempt.resolved.executed_at);
+        return;
+    }
     if (task.crashes >= config.max_crashes) {
         give_up(attempt, detail::format("the process died {} times while it ran this task (max_crashes is {})",
                                         {task.crashes, config.max_crashes}));
@@ -139,6 +163,7 @@ BACKLITE_DECL void TaskRunner::wait_for_memory(Attempt& attempt) noexcept {
                                              .executed_at = attempt.resolved.executed_at,
                                              .wait_until = detail::to_ms(clock_.now()) + wait,
                                              .wait = wait,
+                                             .expires_at = attempt.task.expires_at,
                                              .large = attempt.task.large()};
     log_(LogLevel::warning, "no memory to begin a task: it is tried again",
          {{"id", attempt.task.id.str()}, {"queue", attempt.config.name}, {"wait_ms", wait.count()}});

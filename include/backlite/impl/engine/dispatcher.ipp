@@ -36,6 +36,21 @@ BACKLITE_DECL void Dispatcher::run() noexcept {
     leave();
 }
 
+BACKLITE_DECL void Dispatcher::added(std::span<const detail::NewTask> tasks, detail::Ms due) {
+    core::Agenda& agenda = scheduler_.agenda();
+    std::string_view last{};
+    detail::Ms expires_at = store::never;
+    bool wake = false;
+    for (const detail::NewTask& task : tasks) {
+        if (task.expires_at) expires_at = (std::min)(expires_at, *task.expires_at);
+        if (task.queue.data() == last.data()) continue;
+        last = task.queue;
+        if (agenda.lower(task.queue, due)) wake = true;
+    }
+    if (expires_at != store::never && agenda.lower_expiry(expires_at)) wake = true;
+    if (wake) inbox_.wake();
+}
+
 BACKLITE_DECL Duration Dispatcher::look_interval() const {
     constexpr Duration most = std::chrono::seconds{1};
     if (parts_.watch.active()) return detail::longest_wait();  // an event may have been missed
@@ -140,6 +155,7 @@ BACKLITE_DECL void Dispatcher::cycle() {
     stop_what_is_cancelled();
     give_back_what_is_paused();
     give_back_what_waits_too_long();
+    end_what_has_expired();
     if (scheduler_.take_up_refused(now())) taken_.refresh = true;
     scheduler_.agenda().merge();
     const core::PoolLoad load = parts_.pool.load();
@@ -169,6 +185,9 @@ BACKLITE_DECL void Dispatcher::cycle() {
     if (plan.cancels) cancels_ = std::move(result.cancels);
     if (parts_.events != nullptr) tell_observers(result);  // before what it claimed may start
     scheduler_.claimed(plan, result);
+    for (const detail::ClaimedTask& task : result.claimed.tasks) {
+        if (task.expires_at) ready_expires_ = (std::min)(ready_expires_, *task.expires_at);
+    }
     parts_.pool.offer(std::move(result.claimed.tasks));
     const core::Moment moment = now();
     if (scheduler_.written(plan, result, moment)) taken_.refresh = true;
@@ -203,6 +222,25 @@ BACKLITE_DECL void Dispatcher::give_back_what_waits_too_long() {
     scheduler_.waited_too_long(now());
 }
 
+BACKLITE_DECL void Dispatcher::end_what_has_expired() {
+    const detail::Ms wall = now().wall_ms();
+    if (taken_.stop || wall < ready_expires_) return;
+    detail::Ms next = store::never;
+    const auto is_it = [&](const detail::ClaimedTask& task, Steady::time_point) {
+        if (!task.expires_at) return false;
+        if (*task.expires_at > wall) next = (std::min)(next, *task.expires_at);
+        return *task.expires_at <= wall;
+    };
+    scheduler_.make_room(parts_.pool.load().ready + parts_.config.num_workers);
+    for (detail::ClaimedTask& task : parts_.pool.withdraw(is_it)) {
+        store::EndedAttempt end{core::TaskRunner::expired(task, parts_.queues[task.queue].config(), wall), task.queue,
+                                task.due};
+        end.resolved.id = std::move(task.id);
+        scheduler_.ended(std::move(end));
+    }
+    ready_expires_ = next;
+}
+
 BACKLITE_DECL store::CyclePlan Dispatcher::make_plan(const core::PoolLoad& load) {
     const core::Moment moment = now();
     core::Scheduler::Inputs in{.load = load, .stopping = taken_.stop, .owner = parts_.owner.number()};
@@ -212,6 +250,7 @@ BACKLITE_DECL store::CyclePlan Dispatcher::make_plan(const core::PoolLoad& load)
     }
     store::CyclePlan plan = scheduler_.plan(std::move(in), moment);
     plan.cancels = !cancels_.empty();
+    if (plan.expire) plan.keep = core::TaskRunner::rules_of_failed(parts_.queues);
     return plan;
 }
 
@@ -231,8 +270,16 @@ BACKLITE_DECL void Dispatcher::tell_observers(const store::CycleResult& result) 
             ++cancelled;
             tell_outcome(outcomes[i], EventKind::cancelled);
         } else {
-            tell_outcome(outcomes[i], event_of(outcomes[i].resolved.resolution));
+            const detail::AttemptResult& resolved = outcomes[i].resolved;
+            const bool expired = resolved.kind == detail::expired_kind;
+            tell_outcome(outcomes[i], expired ? EventKind::expired : event_of(resolved.resolution));
         }
+    }
+    for (const store::EndedTask& task : result.expired) {
+        parts_.events->tell(EventKind::expired, [&](Event& event) {
+            event.queue = parts_.queues[task.queue].config().name;
+            event.task_id = task.id;
+        });
     }
     if (result.lapsed > 0) tell_count(EventKind::rescued, result.lapsed);
     if (result.purged > 0) tell_count(EventKind::purged, result.purged);
@@ -262,7 +309,7 @@ BACKLITE_DECL void Dispatcher::tell_outcome(const store::EndedAttempt& finished,
         if (event.kind == EventKind::retried || event.kind == EventKind::snoozed) {
             event.due = detail::from_ms(resolved.wait_until);
         }
-        if (event.kind != EventKind::cancelled) event.error = resolved.error;
+        if (event.kind != EventKind::cancelled && event.kind != EventKind::expired) event.error = resolved.error;
     });
 }
 
@@ -341,6 +388,7 @@ BACKLITE_DECL auto Dispatcher::wake_time(const core::Moment& moment, detail::Ms&
     if (taken_.refresh || taken_.hint) at_most(moment.steady);
     if (strays_) at_most(moment.by_real(next_strays_));
     if (!cancels_.empty()) at_most(moment.steady + probe_interval);  // a task may be on its way to a worker
+    if (ready_expires_ != store::never) at_most(moment.by_wall(ready_expires_));
     at_most(looks_.next());
     if (others) {
         at_most(next_probe_);

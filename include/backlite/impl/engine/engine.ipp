@@ -402,16 +402,11 @@ BACKLITE_DECL void Engine::Adding::committed() {
         return session->hand_over(std::move(id_), task.queue, task.priority, now_, std::move(task.payload));
     }
     const detail::Ms due = wait_until_ ? (std::max)(*wait_until_, now_) : now_;
-    std::string_view last{};
-    for (const detail::NewTask& task : tasks_) {
-        if (task.queue.data() == last.data()) continue;
-        last = task.queue;
-        session->dispatcher().added(task.queue, due);
-    }
+    session->dispatcher().added(tasks_, due);
 }
 
 BACKLITE_DECL bool Engine::Adding::keep_worker(std::uint64_t foreign_commits) {
-    if (tasks_.size() > 1 || wait_until_) return false;
+    if (tasks_.size() > 1 || wait_until_ || tasks_.front().expires_at) return false;
     const detail::LockGuard lock(engine_.mutex_);
     if (!engine_.session_) return false;
     if (std::exchange(worker_kept_, false)) engine_.session_->keep_no_longer();

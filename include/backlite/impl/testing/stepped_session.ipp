@@ -71,7 +71,9 @@ BACKLITE_DECL store::CyclePlan SteppedSession::plan() {
         for (const detail::ClaimedTask& task : ready_) in.claims.push_back({task.id, task.claim});
     }
     if (scheduler_->purge_due(now)) in.expiry = parts_.store.next_expiry(patience_);
-    return scheduler_->plan(std::move(in), now);
+    store::CyclePlan plan = scheduler_->plan(std::move(in), now);
+    if (plan.expire) plan.keep = core::TaskRunner::rules_of_failed(parts_.queues);
+    return plan;
 }
 
 BACKLITE_DECL store::CycleResult SteppedSession::cycle(store::CyclePlan plan) {

@@ -14,6 +14,7 @@
 #include <backlite/base/times.hpp>
 #include <backlite/error.hpp>
 #include <backlite/store/sqlite/claims.hpp>
+#include <backlite/store/sqlite/expiries.hpp>
 #include <backlite/store/sqlite/schema.hpp>
 #include <backlite/store/sqlite/slack.hpp>
 #include <backlite/store/sqlite/statement.hpp>
@@ -38,6 +39,10 @@ private:
     Statement insert_{
         "INSERT INTO main.backlite_tasks (id, created_at, queue, task, wait_until, priority, slack) "
         "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)"};
+    Statement insert_expiring_{
+        "INSERT INTO main.backlite_tasks (id, created_at, queue, task, wait_until, priority, slack, flags) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)"};
+    Expiries expiries_{db_};
 };
 
 /// Inserts tasks in the transaction of the host that is open on its connection: all of them or none, and nothing of it

@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <sqlite3.h>
@@ -27,9 +28,7 @@ struct Asked {
     detail::Ms at{};
     KeepRule keep{};
 
-    [[nodiscard]] std::optional<detail::Ms> expires_at() const noexcept {
-        return keep.time == Duration::zero() ? std::nullopt : std::optional{at + keep.time};
-    }
+    [[nodiscard]] std::optional<detail::Ms> expires_at() const noexcept { return keep.until(at); }
 };
 
 /// A task that waits is ended at once. Of one that is claimed the end is asked for, in a row of `backlite_cancels`: the
@@ -55,12 +54,16 @@ public:
     /// are gone. How many were ended.
     int end_released();
 
+    /// Ends a task that waits because it has not started in time.
+    /// Errors: StorageError, also if a trigger of the host ignores the change.
+    void expire(const std::string& id, detail::Ms now, const KeepRule& keep);
+
     /// Forgets what was asked of one task, which has ended.
     void forget(const TaskId& id) { Run(db_, forget_, {id.str()}).change(); }
 
 private:
-    /// Ends a task that waits.
-    bool end(const std::string& id, const Asked& asked);
+    /// Ends a task that waits; `text` and `kind_of_end`: what its kept row says.
+    bool end(const std::string& id, const Asked& asked, std::string_view text = error, std::int64_t kind_of_end = kind);
 
     Handle db_;
     Statement find_{"SELECT queue, claimed_at IS NOT NULL, claim FROM main.backlite_tasks WHERE id = ?1"};
@@ -73,6 +76,7 @@ private:
     Statement released_{
         "SELECT task, at, keep_row, keep_payload, keep_ms FROM main.backlite_cancels WHERE EXISTS "
         "(SELECT 1 FROM main.backlite_tasks WHERE id = backlite_cancels.task AND claimed_at IS NULL)"};
+    Statement forget_details_{"DELETE FROM main.backlite_details WHERE task = ?1"};
     Statement forget_{"DELETE FROM main.backlite_cancels WHERE task = ?1"};
     Statement forget_gone_{
         "DELETE FROM main.backlite_cancels WHERE NOT EXISTS "

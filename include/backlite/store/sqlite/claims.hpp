@@ -20,6 +20,7 @@
 #include <backlite/base/times.hpp>
 #include <backlite/error.hpp>
 #include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/expiries.hpp>
 #include <backlite/store/sqlite/isolation.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 #include <backlite/store/sqlite/transitions.hpp>
@@ -105,6 +106,7 @@ private:
 
     Handle db_;
     Transitions& transitions_;
+    Expiries expiries_{db_};
     // The upper bounds leave out what is no number, as a damaged file may hold it: taken for 0 it would be due for
     // ever, and never be found by a claim. Two loops, over queues and over the priorities of each: for `(queue,
     // priority) >
@@ -128,7 +130,7 @@ private:
         "SELECT rowid, due FROM backlite_tasks INDEXED BY backlite_tasks_ready "
         "WHERE claimed_at IS NULL AND hold = 0 AND queue = ?1 AND priority = ?2 AND due <= ?3 ORDER BY due"};
     Statement read_row_{
-        "SELECT id, claim, attempts, crashes, length(task), CASE WHEN length(task) <= ?2 THEN task END "
+        "SELECT id, claim, attempts, crashes, length(task), CASE WHEN length(task) <= ?2 THEN task END, flags "
         "FROM backlite_tasks WHERE rowid = ?1 AND claimed_at IS NULL AND hold = 0"};
 };
 

@@ -7,6 +7,7 @@
 #include <backlite/store/sqlite/add_statements.hpp>
 #include <backlite/store/sqlite/cancels.hpp>
 #include <backlite/store/sqlite/claims.hpp>
+#include <backlite/store/sqlite/expiries.hpp>
 #include <backlite/store/sqlite/queue_rules.hpp>
 #include <backlite/store/sqlite/statistics.hpp>
 #include <backlite/store/sqlite/transitions.hpp>
@@ -28,6 +29,7 @@ struct Repository {
           statistics(handle),
           rules(handle),
           cancels(handle),
+          expiries(handle),
           upkeep(handle) {}
 
     Handle db;
@@ -37,6 +39,7 @@ struct Repository {
     Statistics statistics;
     QueueRules rules;
     Cancels cancels;
+    Expiries expiries;
     Upkeep upkeep;
 };
 

@@ -40,14 +40,14 @@ public:
 private:
     static_assert(static_cast<int>(TaskStatus::pending) == 0 && static_cast<int>(TaskStatus::running) == 1 &&
                       static_cast<int>(TaskStatus::succeeded) == 2 && static_cast<int>(TaskStatus::failed) == 3 &&
-                      static_cast<int>(TaskStatus::cancelled) == 5,
+                      static_cast<int>(TaskStatus::cancelled) == 5 && static_cast<int>(TaskStatus::expired) == 6,
                   "status_ names these numbers");
 
     Handle db_;
     Statement status_{
         "SELECT claimed_at IS NOT NULL FROM backlite_tasks WHERE id = ?1 "
-        "UNION ALL SELECT CASE WHEN error IS NULL THEN 2 WHEN kind = 1 THEN 5 ELSE 3 END FROM backlite_tasks_completed "
-        "WHERE id = ?1 LIMIT 1"};
+        "UNION ALL SELECT CASE WHEN error IS NULL THEN 2 WHEN kind = 1 THEN 5 WHEN kind = 5 THEN 6 ELSE 3 END "
+        "FROM backlite_tasks_completed WHERE id = ?1 LIMIT 1"};
     Statement counts_{
         "SELECT queue, sum(waiting), sum(scheduled), sum(running), min(oldest) FROM ("
         "SELECT queue, count(*) FILTER (WHERE due <= ?1) AS waiting, count(*) FILTER (WHERE due > ?1) AS scheduled, "

@@ -13,6 +13,7 @@
 #include <backlite/base/times.hpp>
 #include <backlite/error.hpp>
 #include <backlite/id.hpp>
+#include <backlite/store/sqlite/expiries.hpp>
 #include <backlite/store/sqlite/slack.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 
@@ -114,6 +115,7 @@ private:
     std::optional<Blob> slack_given_back(const detail::ClaimKey& claim);
 
     Handle db_;
+    Expiries expiries_{db_};
     Statement insert_claimed_{
         "INSERT INTO main.backlite_tasks (id, created_at, queue, task, claimed_at, owner, claim, priority, slack) "
         "VALUES (?1, ?2, ?3, ?4, ?2, ?5, 1, ?6, ?7)"};

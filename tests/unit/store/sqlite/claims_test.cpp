@@ -226,7 +226,7 @@ constexpr const char* loose_table =
     "claimed_at integer, last_executed_at integer, attempts integer DEFAULT 0, due integer GENERATED ALWAYS AS "
     "(max(created_at, coalesce(wait_until, created_at))) VIRTUAL, owner integer, claim integer DEFAULT 0, "
     "lease integer DEFAULT 0, crashes integer DEFAULT 0, error text, priority integer DEFAULT 0, "
-    "hold integer DEFAULT 0, slack blob); "
+    "hold integer DEFAULT 0, flags integer DEFAULT 0, slack blob); "
     "CREATE INDEX backlite_tasks_ready ON backlite_tasks (queue, priority, due) WHERE claimed_at IS NULL AND hold = 0";
 
 TEST_CASE("Claims: a row without id gets a name, by which its outcome can be written") {

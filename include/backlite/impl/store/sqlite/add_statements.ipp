@@ -12,9 +12,10 @@ namespace sqlite {
 BACKLITE_DECL void AddStatements::insert(std::span<const detail::NewTask> tasks, detail::Ms created_at,
                                          std::optional<detail::Ms> wait_until) {
     for (const detail::NewTask& task : tasks) {
-        Run(db_, insert_,
+        Run(db_, task.expires_at ? insert_expiring_ : insert_,
             {task.id.str(), created_at, task.queue, Blob{task.payload}, wait_until, task.priority, Slack::of(task)})
             .change();
+        if (task.expires_at) expiries_.put(task.id, *task.expires_at);
     }
 }
 

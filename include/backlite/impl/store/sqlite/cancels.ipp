@@ -64,8 +64,17 @@ BACKLITE_DECL int Cancels::end_released() {
     return ended;
 }
 
-BACKLITE_DECL bool Cancels::end(const std::string& id, const Asked& asked) {
-    if (asked.keep.row) Run(db_, keep_, {id, asked.at, asked.keep.payload, asked.expires_at(), error, kind}).change();
+BACKLITE_DECL void Cancels::expire(const std::string& id, detail::Ms now, const KeepRule& keep) {
+    if (end(id, {now, keep}, detail::expired_error, detail::expired_kind)) return;
+    throw StorageError("the end of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
+}
+
+BACKLITE_DECL bool Cancels::end(const std::string& id, const Asked& asked, std::string_view text,
+                                std::int64_t kind_of_end) {
+    if (asked.keep.row) {
+        Run(db_, keep_, {id, asked.at, asked.keep.payload, asked.expires_at(), text, kind_of_end}).change();
+    }
+    Run(db_, forget_details_, {id}).change();
     return Run(db_, remove_, {id}).change() == 1;
 }
 

@@ -168,6 +168,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
     if (request.beside.free_workers == 0 && cost > request.ahead) return Taken::too_much;
     detail::ClaimedTask task;
     bool nameless = false;
+    bool expires = false;
     const std::size_t most =
         request.beside.free_workers > 0 ? request.max_payload : (std::min)(request.max_payload, request.ahead_bytes);
     {
@@ -185,6 +186,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         task.claim = (std::min)(run.integer(1), most_number - 1) + 1;  // as Transitions::claim does
         task.attempts = (std::max)(run.integer(2), std::int64_t{0});
         task.crashes = (std::max)(run.integer(3), std::int64_t{0});
+        expires = (run.integer(6) & Expiries::flag) != 0;
         const auto size = static_cast<std::size_t>(run.integer(4));
         if (size > request.max_payload) {
             task.oversize = size;
@@ -209,6 +211,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
             transitions_.name(candidate.row, task.id);
         }
         transitions_.claim(candidate.row, request.now, request.owner, task.large());
+        if (expires) task.expires_at = expiries_.take(task.id);
     });
     if (refused) {
         result.refused.push_back({nameless ? std::string{} : task.id.str(), candidate.source.queue, *refused});

@@ -2,6 +2,8 @@
 #pragma once
 // The bodies of <backlite/store/sqlite/cycle.hpp>.
 
+#include <algorithm>
+
 #include <backlite/store/sqlite/cycle.hpp>
 
 namespace backlite {
@@ -20,9 +22,41 @@ BACKLITE_DECL store::FileState read_state(store::sqlite::Repository& repository,
     repository.claims.read_heads(state.heads);
     repository.rules.read(state.heads);
     state.cancels = repository.cancels.read();
+    state.expiry = repository.expiries.next(detail::Ms::earliest());
     state.ownerless = repository.upkeep.oldest_ownerless();
     state.latest = repository.statistics.latest_minute();
     return state;
+}
+
+/// `attempt`: as in `run_cycle`.
+template <class Attempt>
+void end_expired(store::sqlite::Repository& repository, const store::CyclePlan& plan,
+                 const std::vector<store::QueueHead>& heads, store::CycleResult& result, const Attempt& attempt) {
+    const auto found = repository.expiries.expired(plan.expire_from, plan.expire_until, upkeep_chunk, plan.expire_past);
+    for (const Expired& each : found) {
+        const auto head = std::find_if(heads.begin(), heads.end(),
+                                       [&](const store::QueueHead& one) { return one.name == each.queue; });
+        if (each.waits && head == heads.end()) {  // it stays as it is
+            ++result.expire_left;
+            continue;
+        }
+        const auto queue = static_cast<std::size_t>(head - heads.begin());
+        auto refused = attempt("expiry", each.id, [&] {
+            if (each.waits) {
+                repository.cancels.expire(each.id, plan.expire_until, plan.keep[queue]);
+            } else {
+                repository.expiries.take(TaskId::from_text(each.id));
+            }
+        });
+        if (refused) {
+            result.refused_expiry = std::move(refused);
+            ++result.expire_left;
+        } else if (each.waits) {
+            result.expired.push_back({TaskId::from_text(each.id), queue});
+        }
+    }
+    result.expire_more = found.size() >= static_cast<std::size_t>(upkeep_chunk);
+    result.expire_next = repository.expiries.next(plan.expire_until + Duration{1});
 }
 
 BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository,
@@ -120,6 +154,8 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
         (void)attempt("cancel", "", [&] { repository.cancels.end_released(); });
     }
     if (plan.cancels) result.cancels = repository.cancels.read();
+    // After the outcomes, which may give back what has expired, and before the claims.
+    if (plan.expire) end_expired(repository, plan, heads, result, attempt);
     result.heads = heads;
     if (plan.claim.limit > 0) result.claimed = repository.claims.claim(plan.claim, result.heads, apart);
     return result;

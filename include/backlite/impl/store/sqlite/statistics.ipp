@@ -19,7 +19,7 @@ BACKLITE_DECL std::vector<store::Tally> tally(std::span<const detail::NewTask> t
 
 BACKLITE_DECL void Tallies::count(std::size_t queue, std::string_view name, detail::Ms due,
                                   const detail::AttemptResult& outcome) {
-    if (outcome.resolution == detail::RowChange::release) return;  // as if it had never started
+    if (!outcome.counts()) return;
     store::Tally& start = at(queue, name, detail::minute_of(outcome.executed_at));
     start.started += 1;
     start.waited += (std::clamp)(outcome.executed_at - due, Duration{}, longest_waited);

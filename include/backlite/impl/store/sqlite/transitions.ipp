@@ -32,7 +32,12 @@ BACKLITE_DECL int Transitions::release_all(std::int64_t owner) {
 }
 
 BACKLITE_DECL bool Transitions::write(const detail::AttemptResult& outcome) {
-    if (apply(outcome)) return true;
+    if (apply(outcome)) {
+        if (outcome.resolution == detail::RowChange::release && outcome.expires_at) {
+            expiries_.put(outcome.id, *outcome.expires_at);
+        }
+        return true;
+    }
     Run run(db_, holds_, {outcome.id.str(), outcome.claim});
     if (!run.step()) return false;
     throw StorageError("the outcome of a task changed no row, although its claim is held", SQLITE_CONSTRAINT);
