@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <exception>
+#include <memory>
 #include <new>
 #include <optional>
 #include <stop_token>
@@ -22,6 +23,7 @@
 #include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
 #include <backlite/task.hpp>
+#include <backlite/unique.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -79,6 +81,13 @@ public:
         expires_at_ = detail::to_due_ms(time);
         return *this;
     }
+    /// The unique key of the one task, in place of its own: at most 1,024 bytes of UTF-8 without NUL. What becomes of a
+    /// second task with it says its queue's QueueConfig::unique; of a queue that says nothing the first one is kept.
+    /// Errors, at `save`: UsageError for several tasks, or a key that cannot be used.
+    [[nodiscard]] AddOp& unique(std::string key) & {
+        key_ = std::move(key);
+        return *this;
+    }
     /// Adds inside the transaction that is open on `database`, a connection to the client's own file. The tasks are in
     /// the file when and if that transaction commits, and as durable as its connection makes it; the client's
     /// dispatcher sees the commit by itself.
@@ -123,6 +132,8 @@ public:
         return std::move(expires_at(time));
     }
     /// As above, in a chain that starts with `add`.
+    [[nodiscard]] AddOp&& unique(std::string key) && { return std::move(unique(std::move(key))); }
+    /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& tx(SQLite::Database& database) && { return std::move(tx(database)); }
     /// As above, in a chain that starts with `add`.
     template <class Tx>
@@ -131,14 +142,19 @@ public:
     /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& stop_token(std::stop_token token) && { return std::move(stop_token(std::move(token))); }
 
-    /// Adds all the tasks or none, once; their ids, in the order in which the tasks were given.
+    /// Adds all the tasks or none, once; their ids, in the order in which the tasks were given. Of one that was not
+    /// added because another has its unique key, the id of that one.
     /// Without `tx` they are on disk when it returns: safe from the death of the process, and with Durability::full
     /// from a power cut.
     /// Errors: EncodeError if one of the tasks could not be encoded or is larger than `max_payload`; ConfigError for a
     /// time or an expiry that is negative or too far off, or a priority out of its bounds; UsageError for a second
-    /// call, and without `tx` on a thread that has a Transaction open on the file; Cancelled; BusyError after
-    /// `busy_timeout`; FullError and StorageError, see `added()`; ForkError. Blocks until the write is committed.
+    /// call, for a unique key that cannot be used, and without `tx` on a thread that has a Transaction open on the
+    /// file; DuplicateError with Conflict::reject; Cancelled; BusyError after `busy_timeout`; FullError and
+    /// StorageError, see `added()`; ForkError. Blocks until the write is committed.
     std::vector<TaskId> save();
+
+    /// The same, and says what became of each task. What it says of one added by `tx` holds once that is committed.
+    std::vector<AddResult> save_results();
 
     /// Encodes one more task. An error is kept for `save`; then nothing of this call is added.
     template <class T>
@@ -156,9 +172,21 @@ public:
                     queue);
             }
             if (const auto why = detail::why_unreadable<T>(payload)) target_->tell_unreadable(queue, *why);
+            std::shared_ptr<detail::UniqueAdd> unique;
+            if (config.unique.conflict != Conflict::none) {
+                unique = std::make_shared<detail::UniqueAdd>();
+                unique->key = detail::unique_key(task, payload);
+                unique->conflict = config.unique.conflict;
+            }
             expires_ = expires_ || config.expires_after != Duration::zero();
-            tasks_.push_back(
-                {{}, queue, std::move(payload), detail::type_name<T>(), config.priority, config.expires_after});
+            tasks_.push_back({{},
+                              queue,
+                              std::move(payload),
+                              detail::type_name<T>(),
+                              config.priority,
+                              config.expires_after,
+                              {},
+                              std::move(unique)});
         } catch (...) {
             error_ = std::current_exception();
         }
@@ -168,7 +196,20 @@ public:
     void reserve(std::size_t count) { tasks_.reserve(count); }
 
 private:
+    struct Times {
+        detail::Ms now{};
+        std::optional<detail::Ms> wait_until{};
+    };
+
+    /// Whatever can fail before the write.
+    [[nodiscard]] Times prepare();
+
+    void write(const Times& times);
+
     [[nodiscard]] std::optional<detail::Ms> due_time(TimePoint now) const;
+
+    /// Errors: UsageError.
+    void set_key();
 
     /// Errors: ConfigError naming the value and the queue.
     void set_priority();
@@ -188,6 +229,7 @@ private:
     std::optional<Duration> expires_after_{};
     std::optional<detail::Ms> expires_at_{};
     bool expires_ = false;  ///< a queue of these tasks has an expiry
+    std::optional<std::string> key_{};
     SQLite::Database* database_ = nullptr;
     std::stop_token stop_{};
     bool saved_ = false;

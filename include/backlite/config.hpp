@@ -21,6 +21,7 @@
 #include <backlite/fwd.hpp>
 #include <backlite/logger.hpp>
 #include <backlite/outcome.hpp>
+#include <backlite/unique.hpp>
 
 namespace SQLite {
 class Database;
@@ -99,6 +100,7 @@ struct QueueConfig {
     std::optional<Retention> retention{};  ///< nullopt: finished tasks vanish
     int max_crashes = 3;  ///< at least 1: process deaths inside the processor before the task fails for good
     int priority = 0;     ///< -1000 to 1000, higher first; of tasks that are added without one of their own
+    Unique unique{};      ///< whether tasks have keys, and what becomes of a second one; default: they have none
     /// Counted once, from the time when a task is due first: if it has not started by then, it never does, and ends as
     /// expired. Zero: never; of tasks that are added without an expiry of their own.
     Duration expires_after{};

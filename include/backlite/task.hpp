@@ -21,6 +21,7 @@
 #include <backlite/base/format.hpp>
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
+#include <backlite/unique.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -48,6 +49,22 @@ template <class T>
 concept HasQueueConfig = requires {
     { TaskTraits<T>::config() } -> std::convertible_to<QueueConfig>;
 };
+
+template <class T>
+concept HasKeyInTraits = requires(const T& task) {
+    { TaskTraits<T>::unique_key(task) } -> std::convertible_to<std::string>;
+};
+
+template <class T>
+concept HasKey = requires(const T& task) {
+    { task.unique_key() } -> std::convertible_to<std::string>;
+};
+
+/// A type with a `unique_key` of a form that nobody would call.
+template <class T>
+concept HasWrongKey = !HasKeyInTraits<T> && !HasKey<T> &&
+                      (
+                          requires { &T::unique_key; } || requires { &TaskTraits<T>::unique_key; });
 
 template <class T, class Json>
 concept WritableAs = std::constructible_from<Json, const T&>;
@@ -99,6 +116,9 @@ consteval bool check_task() {
     static_assert(Fieldless<T> || ReadableFrom<T, JsonOf<T>>,
                   "backlite: this task type cannot be read from JSON: give it a from_json(const nlohmann::json&, T&) "
                   "in its own namespace, or use NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT");
+    static_assert(!HasWrongKey<T>,
+                  "backlite: the unique_key of this task type must be `std::string unique_key() const`, or "
+                  "`static std::string unique_key(const T&)` in TaskTraits");
     return true;
 }
 
@@ -121,6 +141,24 @@ template <class T>
         return read;
     }();
     return config;
+}
+
+/// The unique key of a task: its own, or its payload. Errors: UsageError if its own is not to be used; what its
+/// `unique_key` throws.
+template <class T>
+[[nodiscard]] std::string unique_key(const T& task, const std::string& payload) {
+    if constexpr (HasKeyInTraits<T> || HasKey<T>) {
+        std::string key;
+        if constexpr (HasKeyInTraits<T>) {
+            key = TaskTraits<T>::unique_key(task);
+        } else {
+            key = task.unique_key();
+        }
+        check_unique_key(key, queue_config<T>().name);
+        return key;
+    } else {
+        return payload;
+    }
 }
 
 }  // namespace detail

@@ -46,6 +46,7 @@ struct MemoryFile {
         std::int64_t crashes = 0;
         int priority = 0;
         std::optional<backlite::detail::Ms> expires_at{};
+        std::string unique_key{};  ///< empty: none
 
         [[nodiscard]] backlite::detail::Ms due() const { return (std::max)(created, wait_until.value_or(created)); }
         void release() { claimed_at.reset(), owner.reset(); }
@@ -121,10 +122,20 @@ public:
 
     void add(const backlite::store::AddPlan& plan, const Patience&) override {
         const auto owner = plan.starter ? plan.starter(file_.commits - own_) : std::nullopt;
+        std::vector<MemoryFile::Task> before = file_.tasks;
         for (const backlite::detail::NewTask& task : plan.tasks) {
+            if (task.unique) {
+                try {
+                    if (!settle_key(task, plan)) continue;
+                } catch (...) {
+                    file_.tasks = std::move(before);
+                    throw;
+                }
+            }
             MemoryFile::Task row{task.id.str(), std::string{task.queue}, task.payload, plan.now, plan.wait_until};
             row.priority = task.priority;
             row.expires_at = task.expires_at;
+            if (task.unique) row.unique_key = task.unique->key;
             if (owner) {
                 row.claimed_at = plan.now;
                 row.owner = owner;
@@ -134,7 +145,8 @@ public:
         }
         if (plan.count != nullptr) {
             count(*plan.count, {});
-            file_.added += static_cast<std::int64_t>(plan.tasks.size());
+            file_.added +=
+                std::count_if(plan.tasks.begin(), plan.tasks.end(), [](auto& task) { return task.inserted(); });
         }
         committed();
     }
@@ -265,6 +277,36 @@ public:
     [[nodiscard]] std::unique_ptr<backlite::store::CommitWatch> watch() override { return nullptr; }
 
 private:
+    /// Whether a task with a unique key is to be inserted.
+    bool settle_key(const backlite::detail::NewTask& task, const backlite::store::AddPlan& plan) {
+        using backlite::AddedAs, backlite::Conflict;
+        backlite::detail::UniqueAdd& unique = *task.unique;
+        unique.as = AddedAs::inserted;
+        const auto other = std::find_if(file_.tasks.begin(), file_.tasks.end(), [&](const MemoryFile::Task& each) {
+            return each.queue == task.queue && each.unique_key == unique.key;
+        });
+        if (other == file_.tasks.end()) return true;
+        unique.existing = backlite::TaskId::from_text(other->id);
+        if (unique.conflict == Conflict::reject) {
+            const bool own = std::any_of(plan.tasks.begin(), plan.tasks.end(),
+                                         [&](const auto& each) { return each.id == unique.existing; });
+            throw backlite::DuplicateError("taken", own ? backlite::TaskId{} : unique.existing);
+        }
+        unique.as = AddedAs::existing;
+        if (unique.conflict != Conflict::replace || other->claimed_at) return false;
+        unique.as = AddedAs::replaced;
+        if (plan.wait_until && *plan.wait_until > plan.now) {
+            other->wait_until = plan.wait_until;
+        } else if (other->due() > plan.now) {
+            other->wait_until = plan.now;
+        }
+        other->payload = task.payload;
+        other->priority = task.priority;
+        other->attempts = 0;
+        other->expires_at = task.expires_at;
+        return false;
+    }
+
     class Membership final : public backlite::store::Owner {
     public:
         Membership(MemoryStore& store, std::int64_t number) : store_(store), file_(store.file_), number_(number) {}

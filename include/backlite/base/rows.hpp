@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <span>
 #include <string>
@@ -14,10 +15,20 @@
 #include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/id.hpp>
+#include <backlite/unique.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace detail {
+
+/// The key of a task on its way into the file, and what came of it.
+struct UniqueAdd {
+    std::string key{};
+    Conflict conflict = Conflict::keep;  ///< never none
+    // Written by each run of the transaction; they count once it is committed.
+    AddedAs as = AddedAs::inserted;
+    TaskId existing{};  ///< unless inserted: the one that has the key
+};
 
 /// A task on its way into the file.
 struct NewTask {
@@ -26,16 +37,21 @@ struct NewTask {
     std::string payload{};
     std::string_view type{};  ///< of the value that it was made from; lives as long as the program
     int priority = 0;
-    Duration expires_after{};        ///< as its queue says
-    std::optional<Ms> expires_at{};  ///< if it has not started by then, it ends as expired; nullopt: never
+    Duration expires_after{};             ///< as its queue says
+    std::optional<Ms> expires_at{};       ///< if it has not started by then, it ends as expired; nullopt: never
+    std::shared_ptr<UniqueAdd> unique{};  ///< null: it has no key
+
+    /// Whether it is a new task, once its transaction is committed.
+    [[nodiscard]] bool inserted() const noexcept { return !unique || unique->as == AddedAs::inserted; }
 };
 
-/// Calls `each(queue, count)` for tasks of the same queue that stand together.
+/// Calls `each(queue, count)` for inserted tasks of the same queue that stand together.
 template <class Each>
 void for_each_queue(std::span<const NewTask> tasks, Each&& each) {
     for (std::size_t first = 0, next = 0; first < tasks.size(); first = next) {
-        while (next < tasks.size() && tasks[next].queue == tasks[first].queue) ++next;
-        each(tasks[first].queue, static_cast<std::int64_t>(next - first));
+        std::int64_t count = 0;
+        for (; next < tasks.size() && tasks[next].queue == tasks[first].queue; ++next) count += tasks[next].inserted();
+        if (count > 0) each(tasks[first].queue, count);
     }
 }
 

@@ -153,6 +153,7 @@ public:
     ~PendingAdds();
 
     /// REQUIRES: they are named, and their names are later than those of before. Without memory they are dropped.
+    /// Those of which it is known that they were not inserted are none.
     void take(std::span<const detail::NewTask> tasks, std::optional<detail::Ms> wait_until, detail::Ms now) noexcept;
 
     /// The same for whichever of the relay's is on that connection, if any.
@@ -161,7 +162,8 @@ public:
 
     /// From now on the tasks may be in the file, until it is known whether they are.
     void commit_begins() noexcept;
-    void committed() noexcept;
+    /// `taken`: the tasks that `take` was given, if it was by the caller; those that were not inserted are no events.
+    void committed(std::span<const detail::NewTask> taken = {}) noexcept;
     void commit_failed() noexcept;
 
 private:

@@ -8,34 +8,58 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 
 BACKLITE_DECL std::vector<TaskId> AddOp::save() {
+    const Times times = prepare();
+    std::vector<TaskId> ids;
+    ids.reserve(tasks_.size());  // now: once they are added, nothing may fail
+    write(times);
+    for (detail::NewTask& task : tasks_) ids.push_back(std::move(task.inserted() ? task.id : task.unique->existing));
+    return ids;
+}
+
+BACKLITE_DECL std::vector<AddResult> AddOp::save_results() {
+    const Times times = prepare();
+    std::vector<AddResult> results;
+    results.reserve(tasks_.size());
+    write(times);
+    for (detail::NewTask& task : tasks_) {
+        if (task.inserted()) {
+            results.push_back({std::move(task.id), AddedAs::inserted});
+        } else {
+            results.push_back({std::move(task.unique->existing), task.unique->as});
+        }
+    }
+    return results;
+}
+
+BACKLITE_DECL auto AddOp::prepare() -> Times {
     target_->check_call("AddOp::save");
     if (std::exchange(saved_, true))
         throw UsageError("AddOp::save: called a second time; each call needs its own add()");
     if (error_) std::rethrow_exception(error_);
     const TimePoint called = target_->clock().now();
-    const detail::Ms now = detail::to_ms(called);
-    const std::optional<detail::Ms> wait_until = due_time(called);
+    const Times times{detail::to_ms(called), due_time(called)};
     set_priority();
     if (expires_ || expires_after_ || expires_at_) {
         const detail::Ms soonest = detail::to_due_ms(called);
-        set_expiry(wait_until ? (std::max)(*wait_until, soonest) : soonest);
+        set_expiry(times.wait_until ? (std::max)(*times.wait_until, soonest) : soonest);
     }
+    set_key();
     if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
-    if (tasks_.empty()) return {};
-    std::vector<TaskId> ids;
-    ids.reserve(tasks_.size());  // now: once they are added, nothing may fail
+    return times;
+}
+
+BACKLITE_DECL void AddOp::write(const Times& times) {
+    if (tasks_.empty()) return;
     try {
         if (database_ != nullptr) {
-            target_->add_within(*database_, tasks_, wait_until, now);
+            target_->add_within(*database_, tasks_, times.wait_until, times.now);
         } else {
-            target_->add(tasks_, wait_until, now, stop_);
+            target_->add(tasks_, times.wait_until, times.now, stop_);
         }
     } catch (Error& error) {
-        name_queue(error);
+        if (error.queue().empty()) name_queue(error);
         throw;
     }
-    for (detail::NewTask& task : tasks_) ids.push_back(std::move(task.id));
-    return ids;
 }
 
 BACKLITE_DECL std::optional<detail::Ms> AddOp::due_time(TimePoint now) const {
@@ -80,6 +104,18 @@ BACKLITE_DECL void AddOp::set_expiry(detail::Ms due) {
         task.expires_at = expires_at_;
         if (!expires_at_ && after != Duration::zero()) task.expires_at = due + after;
     }
+}
+
+BACKLITE_DECL void AddOp::set_key() {
+    if (!key_ || tasks_.empty()) return;
+    if (tasks_.size() > 1) {
+        throw UsageError(detail::format("AddOp::unique: one key for {} tasks, of which only the first could be added",
+                                        {tasks_.size()}));
+    }
+    detail::NewTask& task = tasks_.front();
+    detail::check_unique_key(*key_, task.queue);
+    if (!task.unique) task.unique = std::make_shared<detail::UniqueAdd>();
+    task.unique->key = std::move(*key_);
 }
 
 BACKLITE_DECL void AddOp::name_queue(Error& error) const noexcept {

@@ -89,3 +89,4 @@
 #include <backlite/impl/store/sqlite/upkeep.ipp>
 #include <backlite/impl/store/trouble.ipp>
 #include <backlite/impl/transaction.ipp>
+#include <backlite/impl/unique.ipp>

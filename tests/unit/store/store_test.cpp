@@ -28,6 +28,7 @@
 #include <backlite/store/sqlite/sqlite_store.hpp>
 #include <backlite/store/store.hpp>
 #include <backlite/testing/manual_clock.hpp>
+#include <backlite/unique.hpp>
 
 #include <backlite_catch.hpp>
 #include <memory_store.hpp>
@@ -112,6 +113,29 @@ public:
         to.store().add({.tasks = tasks, .now = now, .wait_until = now + wait}, patience);
         to.refresh();
         return tasks.front().id;
+    }
+
+    template <class T>
+    AddResult add_unique(SteppedClient& to, const std::string& text, const std::string& key, Conflict conflict,
+                         std::optional<Duration> wait = std::nullopt, int priority = 0) {
+        std::vector<detail::NewTask> tasks{unique<T>(text, key, conflict)};
+        tasks.front().priority = priority;
+        const Ms now = detail::to_ms(clock.now());
+        to.store().add({.tasks = tasks, .now = now, .wait_until = wait ? std::optional{now + *wait} : std::nullopt},
+                       patience);
+        to.refresh();
+        const detail::NewTask& added = tasks.front();
+        return added.inserted() ? AddResult{added.id, AddedAs::inserted}
+                                : AddResult{added.unique->existing, added.unique->as};
+    }
+
+    template <class T>
+    [[nodiscard]] detail::NewTask unique(const std::string& text, const std::string& key, Conflict conflict) {
+        detail::NewTask made = task<T>(text);
+        made.unique = std::make_shared<detail::UniqueAdd>();
+        made.unique->key = key;
+        made.unique->conflict = conflict;
+        return made;
     }
 
     template <class T>
@@ -376,6 +400,120 @@ TEST_CASE("Store: a starter is told how many commits of others were found") {
     CHECK(seen() == before);
     town.add<Note>(*other, "b");
     CHECK(seen() > before);
+}
+
+TEST_CASE("Store: of unfinished tasks with one key there is one, until it has ended") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    const auto other = town.client();
+    client->start();
+    const AddResult first = town.add_unique<Letter>(*client, "first", "k", Conflict::keep);
+    CHECK(first.as == AddedAs::inserted);
+    CHECK(town.add_unique<Letter>(*other, "second", "k", Conflict::keep) == AddResult{first.id, AddedAs::existing});
+    CHECK(town.add_unique<Letter>(*other, "other key", "l", Conflict::keep).as == AddedAs::inserted);
+    CHECK(town.add_unique<Note>(*other, "other queue", "k", Conflict::keep).as == AddedAs::inserted);
+    std::vector<AddedAs> meanwhile;
+    town.answer = [&](const std::string& text) {
+        if (text == "first") meanwhile.push_back(town.add_unique<Letter>(*other, "x", "k", Conflict::keep).as);
+        return meanwhile.size() == 1 && text == "first" ? Outcome::retry("again") : Outcome::success();
+    };
+    town.work(*client);
+    CHECK(meanwhile == std::vector{AddedAs::existing});
+    CHECK(town.add_unique<Letter>(*other, "x", "k", Conflict::keep).as == AddedAs::existing);  // it waits for a retry
+    town.clock.advance(5s);
+    client->refresh();
+    town.work(*client);
+    CHECK(town.processed == Texts{"first", "other key", "other queue", "first"});
+    CHECK(town.add_unique<Letter>(*other, "third", "k", Conflict::keep).as == AddedAs::inserted);
+}
+
+TEST_CASE("Store: failure and cancel free a key too") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    town.answer = [](const std::string& text) { return text == "bad" ? Outcome::discard("no") : Outcome::success(); };
+    town.add_unique<Letter>(*client, "bad", "k", Conflict::keep);
+    town.work(*client);
+    const AddResult waits = town.add_unique<Letter>(*client, "waits", "k", Conflict::keep);
+    REQUIRE(waits.as == AddedAs::inserted);
+    const auto keep = [](std::string_view) { return store::KeepRule{}; };
+    CHECK(client->store().cancel({.id = waits.id, .now = client->now(), .keep = keep}, town.patience) ==
+          CancelResult::cancelled);
+    CHECK(town.add_unique<Letter>(*client, "next", "k", Conflict::keep).as == AddedAs::inserted);
+}
+
+TEST_CASE("Store: a task that has expired frees its key, and one that is replaced has the expiry of the new one") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    const auto add = [&](const std::string& text, std::optional<Duration> expires) {
+        std::vector<detail::NewTask> tasks{town.unique<Letter>(text, "k", Conflict::replace)};
+        const Ms now = client->now();
+        if (expires) tasks.front().expires_at = now + *expires;
+        client->store().add({.tasks = tasks, .now = now, .wait_until = now + Duration{1h}}, town.patience);
+        client->refresh();
+        return tasks.front().inserted() ? AddedAs::inserted : tasks.front().unique->as;
+    };
+    const auto pass = [&](Duration time) {
+        town.clock.advance(time);
+        client->refresh();
+        town.work(*client);
+    };
+    CHECK(add("a", 10s) == AddedAs::inserted);
+    CHECK(add("b", 20s) == AddedAs::replaced);
+    pass(11s);
+    CHECK(add("c", 10s) == AddedAs::replaced);
+    pass(11s);
+    CHECK(add("d", 10s) == AddedAs::inserted);
+    CHECK(add("e", std::nullopt) == AddedAs::replaced);
+    pass(1h);
+    CHECK(town.processed == Texts{"e"});
+}
+
+TEST_CASE("Store: reject adds nothing of its call, and names who is there") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    const TaskId first = town.add_unique<Letter>(*client, "first", "k", Conflict::reject).id;
+    std::vector<detail::NewTask> tasks{town.task<Note>("beside"), town.unique<Letter>("second", "k", Conflict::reject)};
+    try {
+        client->store().add({.tasks = tasks, .now = client->now()}, town.patience);
+        FAIL("nothing was thrown");
+    } catch (const DuplicateError& error) {
+        CHECK(error.existing() == first);
+    }
+    tasks = {town.unique<Letter>("a", "l", Conflict::reject), town.unique<Letter>("b", "l", Conflict::reject)};
+    try {
+        client->store().add({.tasks = tasks, .now = client->now()}, town.patience);
+        FAIL("nothing was thrown");
+    } catch (const DuplicateError& error) {
+        CHECK(error.existing() == TaskId{});
+    }
+    town.work(*client);
+    CHECK(town.processed == Texts{"first"});
+}
+
+TEST_CASE("Store: replace gives one that waits payload, time and priority, and is dropped beside one that is claimed") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    const TaskId id = town.add_unique<Letter>(*client, "old", "k", Conflict::replace, 1h).id;
+    town.add<Letter>(*client, "beside", 9s);
+    town.work(*client);
+    CHECK(town.add_unique<Letter>(*client, "new", "k", Conflict::replace, 10s, 3) == AddResult{id, AddedAs::replaced});
+    AddResult beside;
+    town.answer = [&](const std::string& text) {
+        if (text == "new") beside = town.add_unique<Letter>(*client, "too late", "k", Conflict::replace);
+        return Outcome::success();
+    };
+    town.work(*client);
+    CHECK(town.processed.empty());
+    town.clock.advance(10s);
+    client->refresh();
+    town.work(*client);
+    CHECK(town.processed == Texts{"new", "beside"});
+    CHECK(beside == AddResult{id, AddedAs::existing});
+    CHECK(client->store().status(id) == TaskStatus::succeeded);
 }
 
 TEST_CASE("Store: tasks of queues that this client has not registered stay, are counted and named") {

@@ -42,6 +42,7 @@ BACKLITE_DECL void Dispatcher::added(std::span<const detail::NewTask> tasks, det
     detail::Ms expires_at = store::never;
     bool wake = false;
     for (const detail::NewTask& task : tasks) {
+        if (task.unique && task.unique->as == AddedAs::existing) continue;
         if (task.expires_at) expires_at = (std::min)(expires_at, *task.expires_at);
         if (task.queue.data() == last.data()) continue;
         last = task.queue;

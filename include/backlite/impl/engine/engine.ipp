@@ -95,7 +95,7 @@ BACKLITE_DECL void Engine::add(std::span<detail::NewTask> tasks, std::optional<d
     Adding adding(*this, tasks, wait_until, now);
     events.commit_begins();
     store_->add(adding.plan(), {config_.busy_timeout, std::move(stop)});
-    events.committed();
+    events.committed(tasks);
     adding.committed();
 }
 
@@ -406,7 +406,9 @@ BACKLITE_DECL void Engine::Adding::committed() {
 }
 
 BACKLITE_DECL bool Engine::Adding::keep_worker(std::uint64_t foreign_commits) {
-    if (tasks_.size() > 1 || wait_until_ || tasks_.front().expires_at) return false;
+    if (tasks_.size() > 1 || wait_until_) return false;
+    // A task with a unique key may turn out to be there already.
+    if (tasks_.front().expires_at || tasks_.front().unique) return false;
     const detail::LockGuard lock(engine_.mutex_);
     if (!engine_.session_) return false;
     if (std::exchange(worker_kept_, false)) engine_.session_->keep_no_longer();

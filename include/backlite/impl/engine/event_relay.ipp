@@ -184,6 +184,7 @@ BACKLITE_DECL void PendingAdds::take(std::span<const detail::NewTask> tasks, std
     if (relay_ == nullptr) return;
     const TimePoint due = detail::from_ms(wait_until ? (std::max)(*wait_until, now) : now);
     for (const detail::NewTask& task : tasks) {
+        if (!task.inserted()) continue;
         if (tasks_.size() >= EventQueue::most) {  // no more than that can be told
             ++beyond_;
             continue;
@@ -222,12 +223,20 @@ BACKLITE_DECL void PendingAdds::commit_failed() noexcept {
     in_file_ = false;
 }
 
-BACKLITE_DECL void PendingAdds::committed() noexcept {
+BACKLITE_DECL void PendingAdds::committed(std::span<const detail::NewTask> taken) noexcept {
     if (relay_ == nullptr) return;
     EventQueue& queue = *relay_->queue_;
     const TimePoint now = relay_->clock_->now();
     {
         const detail::LockGuard lock(queue.mutex_);
+        for (const detail::NewTask& task : taken) {
+            if (task.inserted()) continue;
+            if (Task* const none = find(task.id)) {
+                none->told = true;
+            } else if (beyond_ > 0) {
+                --beyond_;
+            }
+        }
         for (Task& task : tasks_) {
             if (task.told) continue;
             task.event.time = now;

@@ -25,15 +25,35 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
 
-/// Inserts tasks on a connection that is inside a transaction.
+/// Inserts tasks on a connection that is inside a transaction. Of one with a unique key that another has, it does what
+/// its conflict says.
 class AddStatements {
 public:
     explicit AddStatements(sqlite3* db) noexcept : db_{db} {}
 
-    /// Errors: StorageError; then some of the tasks may be inserted, and the caller rolls back.
+    /// Errors: StorageError, DuplicateError; then some of the tasks may be inserted, and the caller rolls back.
     void insert(std::span<const detail::NewTask> tasks, detail::Ms created_at, std::optional<detail::Ms> wait_until);
 
 private:
+    struct Existing {
+        std::int64_t row = 0;
+        TaskId id{};
+        bool waits = false;
+        bool expires = false;
+    };
+
+    /// `tasks`: of the same call, this one among them.
+    void insert_unique(const detail::NewTask& task, std::span<const detail::NewTask> tasks, detail::Ms created_at,
+                       std::optional<detail::Ms> wait_until);
+
+    [[noreturn]] static void reject(const detail::NewTask& task, std::span<const detail::NewTask> tasks,
+                                    TaskId existing);
+
+    [[nodiscard]] Existing find(const detail::NewTask& task);
+
+    void replace(const Existing& existing, const detail::NewTask& task, detail::Ms now,
+                 std::optional<detail::Ms> wait_until);
+
     Handle db_;
     // `main.`, as in all that runs on a host's connection: it may have temporary tables of the same names.
     Statement insert_{
@@ -43,12 +63,26 @@ private:
         "INSERT INTO main.backlite_tasks (id, created_at, queue, task, wait_until, priority, slack, flags) "
         "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)"};
     Expiries expiries_{db_};
+    Statement insert_unique_{
+        "INSERT INTO main.backlite_tasks (id, created_at, queue, task, wait_until, priority, slack, unique_key, flags) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) "
+        "ON CONFLICT (queue, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"};
+    Statement find_{
+        "SELECT rowid, id, claimed_at IS NULL, flags & 1 FROM main.backlite_tasks INDEXED BY backlite_tasks_unique "
+        "WHERE queue = ?1 AND unique_key = ?2"};
+    // One that is due keeps its place, so that being replaced again and again starves no task. What its attempts have
+    // left is the old payload's. Crashes stay: the new payload may be the same poison.
+    Statement replace_{
+        "UPDATE main.backlite_tasks SET task = ?2, priority = ?3, slack = ?4, attempts = 0, error = NULL, "
+        "last_executed_at = NULL, flags = (flags & ~1) | ?7, "
+        "wait_until = CASE WHEN ?5 > ?6 THEN ?5 WHEN due > ?6 THEN ?6 ELSE wait_until END "
+        "WHERE rowid = ?1 AND claimed_at IS NULL"};
 };
 
 /// Inserts tasks in the transaction of the host that is open on its connection: all of them or none, and nothing of it
-/// is left prepared. `file`: for messages. Errors: StorageError, also if the file needs a newer library, or
-/// std::bad_alloc; the host's transaction is as it was, or the error is a StorageError whose message says that SQLite
-/// has rolled it back.
+/// is left prepared. `file`: for messages. Errors: StorageError, also if the file needs a newer library,
+/// DuplicateError or std::bad_alloc; the host's transaction is as it was, or the error is a StorageError whose message
+/// says that SQLite has rolled it back.
 void add_within(sqlite3* db, std::string_view file, std::span<const detail::NewTask> tasks, detail::Ms now,
                 std::optional<detail::Ms> wait_until);
 

@@ -108,7 +108,7 @@ TEST_CASE("Schema: a file of a host with other tables has none") {
 TEST_CASE("Schema: check sends the owner of a file without tables to install") {
     File file;
     const std::string what = message_of<StorageError>([&] { Schema::check_tables(file.connection); });
-    CHECK(contains(what, "has no backlite tables of version 6: call Client::install()"));
+    CHECK(contains(what, "has no backlite tables of version 7: call Client::install()"));
 }
 
 TEST_CASE("Schema: install makes the tables and their indexes") {
@@ -121,7 +121,7 @@ TEST_CASE("Schema: install makes the tables and their indexes") {
     CHECK(file.query("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY name") ==
           "backlite_details_expires\nbacklite_edges_child\nbacklite_schedules_next\nbacklite_tags_tag\n"
           "backlite_tasks_claimed\nbacklite_tasks_completed_expires\nbacklite_tasks_completed_failed\n"
-          "backlite_tasks_ready");
+          "backlite_tasks_ready\nbacklite_tasks_unique");
     CHECK(Schema::version(file.connection) == Schema::current);
     CHECK_NOTHROW(Schema::check_tables(file.connection));
 }
@@ -170,11 +170,11 @@ TEST_CASE("Schema: a file of the Go library is migrated to what a new file is") 
     const std::string indexes = "SELECT name, sql FROM sqlite_schema WHERE type = 'index' ORDER BY name";
     CHECK(migrated.query(indexes) == fresh.query(indexes));
     CHECK(migrated.query("SELECT key, value FROM backlite_meta ORDER BY key") ==
-          "last_owner|0\noldest_writer|1000\nschema_version|6");
+          "last_owner|0\noldest_writer|1000\nschema_version|7");
 }
 
 TEST_CASE("Schema: a file of a development revision is refused by name, and stays as it is") {
-    for (const std::string version : {"2", "3", "4", "5"}) {
+    for (const std::string version : {"2", "3", "4", "5", "6"}) {
         File file;
         file.install();
         file.host("UPDATE backlite_meta SET value = " + version + " WHERE key = 'schema_version'");

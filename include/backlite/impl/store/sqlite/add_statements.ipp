@@ -2,6 +2,8 @@
 #pragma once
 // The bodies of <backlite/store/sqlite/add_statements.hpp>.
 
+#include <algorithm>
+
 #include <backlite/store/sqlite/add_statements.hpp>
 
 namespace backlite {
@@ -12,10 +14,74 @@ namespace sqlite {
 BACKLITE_DECL void AddStatements::insert(std::span<const detail::NewTask> tasks, detail::Ms created_at,
                                          std::optional<detail::Ms> wait_until) {
     for (const detail::NewTask& task : tasks) {
+        if (task.unique) {
+            insert_unique(task, tasks, created_at, wait_until);
+            continue;
+        }
         Run(db_, task.expires_at ? insert_expiring_ : insert_,
             {task.id.str(), created_at, task.queue, Blob{task.payload}, wait_until, task.priority, Slack::of(task)})
             .change();
         if (task.expires_at) expiries_.put(task.id, *task.expires_at);
+    }
+}
+
+BACKLITE_DECL void AddStatements::insert_unique(const detail::NewTask& task, std::span<const detail::NewTask> tasks,
+                                                detail::Ms created_at, std::optional<detail::Ms> wait_until) {
+    detail::UniqueAdd& unique = *task.unique;
+    unique.as = AddedAs::inserted;  // an earlier run of the transaction may have found another
+    const int inserted = Run(db_, insert_unique_,
+                             {task.id.str(), created_at, task.queue, Blob{task.payload}, wait_until, task.priority,
+                              Slack::of(task), unique.key, task.expires_at.has_value()})
+                             .change();
+    if (inserted == 1) {
+        if (task.expires_at) expiries_.put(task.id, *task.expires_at);
+        return;
+    }
+    Existing existing = find(task);
+    if (unique.conflict == Conflict::reject) reject(task, tasks, std::move(existing.id));
+    if (unique.conflict == Conflict::replace && existing.waits) {
+        replace(existing, task, created_at, wait_until);
+        unique.as = AddedAs::replaced;
+    } else {
+        unique.as = AddedAs::existing;
+    }
+    unique.existing = std::move(existing.id);
+}
+
+BACKLITE_DECL void AddStatements::reject(const detail::NewTask& task, std::span<const detail::NewTask> tasks,
+                                         TaskId existing) {
+    const bool own = std::any_of(tasks.begin(), tasks.end(), [&](const auto& other) { return other.id == existing; });
+    DuplicateError error(
+        own ? detail::format("queue \"{}\": two tasks of one call have the same unique key", {task.queue})
+            : detail::format("queue \"{}\": task {} has the unique key of the one that is added",
+                             {task.queue, existing.str()}),
+        own ? TaskId{} : existing);
+    error.set_subject(std::string{task.queue}, error.existing().str());
+    throw error;
+}
+
+BACKLITE_DECL auto AddStatements::find(const detail::NewTask& task) -> Existing {
+    Run run(db_, find_, {task.queue, task.unique->key});
+    if (!run.step()) {
+        throw StorageError("a unique task was not added, and no other has its key: a trigger ignored it",
+                           SQLITE_CONSTRAINT);
+    }
+    return {run.integer(0), TaskId::from_text(std::string{run.bytes(1)}), run.integer(2) != 0, run.integer(3) != 0};
+}
+
+BACKLITE_DECL void AddStatements::replace(const Existing& existing, const detail::NewTask& task, detail::Ms now,
+                                          std::optional<detail::Ms> wait_until) {
+    const int replaced = Run(db_, replace_,
+                             {existing.row, Blob{task.payload}, task.priority, Slack::of(task), wait_until, now,
+                              task.expires_at.has_value()})
+                             .change();
+    if (replaced != 1) {
+        throw StorageError("the replacement of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
+    }
+    if (task.expires_at) {
+        expiries_.put(existing.id, *task.expires_at);
+    } else if (existing.expires) {
+        static_cast<void>(expiries_.take(existing.id));
     }
 }
 

@@ -130,6 +130,9 @@ BACKLITE_DECL void Schema::change_tables(sqlite3* db) {
              "ALTER TABLE backlite_tasks ADD COLUMN partition text",
              "ALTER TABLE backlite_tasks ADD COLUMN flags integer NOT NULL DEFAULT 0",
              "ALTER TABLE backlite_tasks ADD COLUMN slack blob",
+             // No two unfinished tasks of a queue share a key. Rows without one are not in it.
+             "CREATE UNIQUE INDEX backlite_tasks_unique ON backlite_tasks (queue, unique_key) "
+             "WHERE unique_key IS NOT NULL",
              // What can be claimed, by queue, priority and due time.
              "CREATE INDEX backlite_tasks_ready ON backlite_tasks (queue, priority, due) "
              "WHERE claimed_at IS NULL AND hold = 0",

@@ -59,15 +59,15 @@ BACKLITE_DECL void SqliteStore::add(const AddPlan& plan, const Patience& patienc
     }
     writes_.write(
         [&](Repository& repository) {
-            if (plan.count != nullptr) {
-                repository.statistics.add(*plan.count);
-                repository.statistics.add(tally(plan.tasks, plan.now));
-            }
             const auto owner = plan.starter ? plan.starter(writes_.foreign_commits()) : std::nullopt;
             if (owner) {
                 repository.transitions.insert_claimed(plan.tasks.front(), plan.now, *owner);
             } else {
                 repository.adds.insert(plan.tasks, plan.now, plan.wait_until);
+            }
+            if (plan.count != nullptr) {
+                repository.statistics.add(*plan.count);
+                repository.statistics.add(tally(plan.tasks, plan.now));  // now it is known which are new
             }
         },
         patience);
