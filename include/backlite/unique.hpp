@@ -18,12 +18,12 @@ enum class Conflict {
     none,     ///< tasks of the queue have no keys
     keep,     ///< it is dropped: the one that is there counts for both
     reject,   ///< `save` throws DuplicateError, and adds nothing
-    replace,  ///< one that waits gets its payload, time and priority; beside one that is claimed it is dropped
+    replace,  ///< one that waits gets its payload, time, priority and expiry; beside one that is claimed it is dropped
 };
 
 /// Until when a task holds its key.
 enum class UniqueUntil {
-    finished,  ///< until it has succeeded, failed for good or been cancelled: no two unfinished tasks share a key
+    finished,  ///< until it has ended, however: no two unfinished tasks share a key
 };
 
 /// Whether tasks of a queue are unique. A task's key is what its `std::string unique_key() const` returns, or
@@ -37,7 +37,7 @@ struct Unique {
 enum class AddedAs {
     inserted,  ///< it is a new task
     existing,  ///< it was dropped: another one has its key
-    replaced,  ///< another one that waited has its key, and now its payload, time and priority
+    replaced,  ///< another one that waited has its key, and now its payload, time, priority and expiry
 };
 
 [[nodiscard]] constexpr std::string_view to_string(AddedAs as) noexcept {
