@@ -16,6 +16,7 @@
 #include <mutex>
 #include <optional>
 #include <random>
+#include <set>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -114,6 +115,20 @@ constexpr Ms long_snooze = 60'000;
 
 // ---- the model ------------------------------------------------------------------------------------------------------
 
+struct Done {
+    std::string queue{};
+    Ms created = 0;
+    Ms executed = 0;
+    int attempts = 0;
+    bool succeeded = false;
+    std::optional<std::string> payload{};
+    std::optional<Ms> expires{};
+    std::optional<std::string> error{};
+    int priority = 0;
+    bool cancelled = false;
+    bool kept = true;
+};
+
 struct Task {
     std::string queue{};
     Ms created = 0;
@@ -125,21 +140,13 @@ struct Task {
     int attempts = 0;
     int crashes = 0;
     std::optional<std::string> error{};
+    int priority = 0;
+    std::optional<Done> end{};  // what becomes of it once nobody holds it: it was cancelled
 
     [[nodiscard]] Ms due() const { return std::max(created, wait_until.value_or(created)); }
 };
 
-struct Done {
-    std::string queue{};
-    Ms created = 0;
-    Ms executed = 0;
-    int attempts = 0;
-    bool succeeded = false;
-    std::optional<std::string> payload{};
-    std::optional<Ms> expires{};
-    std::optional<std::string> error{};
-};
-
+constexpr Ms week = Ms{7} * 24 * 3'600'000;
 constexpr std::string_view unreadable = "its payload cannot be read";
 
 struct ModelClient {
@@ -153,13 +160,14 @@ struct Model {
     std::map<std::string, Done> done{};
     std::map<std::string, std::vector<Ms>> entered{};  // each run's due time
     std::array<ModelClient, 2> clients{};
+    std::set<std::string> paused{};
     int host_rows = 0;
 
     [[nodiscard]] bool started() const { return clients[0].started || clients[1].started; }
 
     [[nodiscard]] const Rule* served(const std::string& queue) const {
         for (std::size_t q = 0; q < queues; ++q) {
-            if (queue != rules[q].name) continue;
+            if (queue != rules[q].name || paused.contains(queue)) continue;
             for (const ModelClient& client : clients) {
                 if (client.started && (client.serves >> q & 1U) != 0) return &rules[q];
             }
@@ -170,9 +178,13 @@ struct Model {
     // What running clients make of it, now.
     void run() {
         if (!started()) return;
-        std::erase_if(done, [&](const auto& entry) { return entry.second.expires && *entry.second.expires <= now; });
-        for (auto& [id, task] : tasks) {
-            if (task.claimed && *task.claimed + release_after <= now) task.claimed.reset();
+        purge();
+        for (auto it = tasks.begin(); it != tasks.end();) {
+            const auto current = it++;
+            Task& task = current->second;
+            if (!task.claimed || *task.claimed + release_after > now) continue;
+            task.claimed.reset();
+            if (task.end) end_cancelled(current);
         }
         for (bool changed = true; changed;) {
             changed = false;
@@ -185,6 +197,11 @@ struct Model {
                 if (attempt(current->first, task, *rule)) tasks.erase(current);
             }
         }
+        purge();  // what was cancelled while it was claimed expires by the time of that
+    }
+
+    void purge() {
+        std::erase_if(done, [&](const auto& entry) { return entry.second.expires && *entry.second.expires <= now; });
     }
 
     // Whether that was the task's end.
@@ -260,15 +277,35 @@ struct Model {
     }
 
     bool give_up(const std::string& id, const Task& task, const Rule& rule, const std::string& error) {
-        constexpr Ms week = Ms{7} * 24 * 3'600'000;
         keep(id, task, std::max(task.attempts, 0), true, rule.keeps ? rule.retention : week, error);
         return true;
+    }
+
+    // `registered`: the queue's rule, if the client that cancels knows it.
+    void cancel(const std::string& id, const Rule* registered) {
+        const auto entry = tasks.find(id);
+        Task& task = entry->second;
+        Done end{task.queue, task.created, task.executed.value_or(now), std::max(task.attempts, 0)};
+        end.error = "cancelled";
+        end.priority = task.priority;
+        end.cancelled = true;
+        end.kept = registered == nullptr || registered->keeps;
+        if (registered == nullptr || registered->data != Data::no) end.payload = task.payload;
+        const Ms retention = registered == nullptr ? week : registered->retention;
+        if (retention > 0) end.expires = now + retention;
+        if (!task.end) task.end = std::move(end);
+        if (!task.claimed) end_cancelled(entry);
+    }
+
+    void end_cancelled(std::map<std::string, Task>::iterator task) {
+        if (task->second.end->kept) done[task->first] = *task->second.end;
+        tasks.erase(task);
     }
 
     void keep(const std::string& id, const Task& task, int attempts, bool data, Ms retention,
               const std::optional<std::string>& error) {
         Done& row = done[id];
-        row = {task.queue, task.created, now, attempts, !error, std::nullopt, std::nullopt, error};
+        row = {task.queue, task.created, now, attempts, !error, std::nullopt, std::nullopt, error, task.priority};
         if (data) row.payload = task.payload;
         if (retention > 0) row.expires = now + retention;
     }
@@ -295,6 +332,9 @@ enum class What {
     start,
     stop,
     reopen,
+    pause,
+    resume,
+    cancel,
     status,
     counts,
     last
@@ -318,6 +358,9 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(What::last)> nam
                                                                                    "start",
                                                                                    "stop",
                                                                                    "reopen",
+                                                                                   "pause",
+                                                                                   "resume",
+                                                                                   "cancel",
                                                                                    "status",
                                                                                    "counts"};
 
@@ -340,7 +383,7 @@ struct Op {
 Op random_op(std::mt19937_64& random) {
     const auto below = [&](std::size_t bound) { return static_cast<std::size_t>(random() % bound); };
     // What happens often stands in here often.
-    static constexpr std::array<What, 41> choice{What::add,
+    static constexpr std::array<What, 47> choice{What::add,
                                                  What::add,
                                                  What::add,
                                                  What::add,
@@ -378,6 +421,11 @@ Op random_op(std::mt19937_64& random) {
                                                  What::start,
                                                  What::stop,
                                                  What::reopen,
+                                                 What::pause,
+                                                 What::resume,
+                                                 What::resume,
+                                                 What::cancel,
+                                                 What::cancel,
                                                  What::status,
                                                  What::counts,
                                                  What::advance_to_due};
@@ -487,11 +535,13 @@ public:
         std::vector<std::string> lines;
         SQLite::Statement tasks(host_,
                                 "SELECT id, queue, created_at, CAST(task AS TEXT), wait_until, claimed_at, "
-                                "last_executed_at, attempts, crashes, error, owner FROM backlite_tasks ORDER BY id");
+                                "last_executed_at, attempts, crashes, error, priority, owner FROM backlite_tasks "
+                                "ORDER BY id");
         while (tasks.executeStep()) lines.push_back(line("task", tasks));
         SQLite::Statement done(host_,
                                "SELECT id, queue, created_at, CAST(task AS TEXT), last_executed_at, attempts, "
-                               "succeeded, last_duration_micro, expires_at, error FROM backlite_tasks_completed "
+                               "succeeded, last_duration_micro, expires_at, error, priority, kind FROM "
+                               "backlite_tasks_completed "
                                "ORDER BY id");
         while (done.executeStep()) lines.push_back(line("done", done));
         return lines;
@@ -580,14 +630,14 @@ std::string text(const std::optional<T>& value) {
 std::vector<std::string> rows(const Model& model) {
     std::vector<std::string> lines;
     for (const auto& [id, task] : model.tasks) {
-        lines.push_back(fmt::format("task|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|-", id, task.queue, task.created, task.payload,
-                                    text(task.wait_until), text(task.claimed), text(task.executed), task.attempts,
-                                    task.crashes, text(task.error)));
+        lines.push_back(fmt::format("task|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|-", id, task.queue, task.created,
+                                    task.payload, text(task.wait_until), text(task.claimed), text(task.executed),
+                                    task.attempts, task.crashes, text(task.error), task.priority));
     }
     for (const auto& [id, done] : model.done) {
-        lines.push_back(fmt::format("done|{}|{}|{}|{}|{}|{}|{}|0|{}|{}", id, done.queue, done.created,
+        lines.push_back(fmt::format("done|{}|{}|{}|{}|{}|{}|{}|0|{}|{}|{}|{}", id, done.queue, done.created,
                                     text(done.payload), done.executed, done.attempts, done.succeeded ? 1 : 0,
-                                    text(done.expires), text(done.error)));
+                                    text(done.expires), text(done.error), done.priority, done.cancelled ? "1" : "-"));
     }
     return lines;
 }
@@ -674,7 +724,7 @@ private:
     void expect_order(const Op& op) {
         rest();
         const bool special = std::any_of(model_.tasks.begin(), model_.tasks.end(), [](const auto& entry) {
-            return entry.second.crashes > 0 || entry.second.claimed;
+            return entry.second.crashes > 0 || entry.second.claimed || entry.second.priority != 0;
         });
         ordered_ = op.settle && !special && !model_.clients[1].started;
     }
@@ -724,6 +774,18 @@ private:
                 model_.clients[op.client] = {false, serves};
                 return;
             }
+            case What::pause:
+                rest();
+                // Others hear of it a little later, and the model does not know of that: each says it itself.
+                for (std::size_t i = 0; i < 2; ++i) library_.client(i).pause(rules[op.queue].name);
+                model_.paused.insert(rules[op.queue].name);
+                return;
+            case What::resume:
+                rest();
+                client.resume(rules[op.queue].name);
+                model_.paused.erase(rules[op.queue].name);
+                return;
+            case What::cancel: return cancel(op);
             case What::status: rest(); return check_status(client);
             case What::counts: rest(); return check_counts(client);
             case What::last: return;
@@ -748,6 +810,8 @@ private:
         const std::chrono::milliseconds ms{op.ms};
         const auto time = [&](Ms at) { return backlite::TimePoint{std::chrono::milliseconds{at}}; };
         due_.reset();
+        priority_ = op.variant / 8 == 3 ? static_cast<int>(op.ms % 21) - 10 : 0;
+        if (priority_ != 0) add.priority(priority_);
         switch (op.variant % 6) {
             case 1: due_ = model_.now + op.ms; return std::move(add).wait(ms);
             case 2: due_ = model_.now + op.ms; return std::move(add).at(time(model_.now + op.ms));
@@ -768,8 +832,10 @@ private:
             task.script = tasks[i].second;
             task.payload = fmt::format("{{\"script\":\"{}\"}}", tasks[i].second);
             task.wait_until = due_;
+            task.priority = priority_;
         }
         due_.reset();
+        priority_ = 0;
     }
 
     template <class Error, class Save>
@@ -802,6 +868,7 @@ private:
         }
         if (!commits) {
             due_.reset();
+            priority_ = 0;
             if (ours) {
                 transaction.reset();
             } else {
@@ -874,6 +941,30 @@ private:
         model_.tasks.erase(task);
     }
 
+    void cancel(const Op& op) {
+        rest();
+        Client& client = library_.client(op.client);
+        const auto expect = [&](const std::string& id, backlite::CancelResult expected) {
+            const backlite::CancelResult found = client.cancel(backlite::TaskId::from_text(id));
+            demand(found == expected, fmt::format("cancel of task {}: {}, not {}", id, backlite::to_string(found),
+                                                  backlite::to_string(expected)));
+        };
+        if (op.variant % 8 == 0 && !model_.done.empty()) {
+            expect(model_.done.begin()->first, backlite::CancelResult::finished);
+        }
+        if (model_.tasks.empty()) return expect("nobody", backlite::CancelResult::not_found);
+        const auto task =
+            std::next(model_.tasks.begin(), static_cast<std::ptrdiff_t>(op.variant % model_.tasks.size()));
+        const Rule* registered = nullptr;
+        for (std::size_t q = 0; q < queues; ++q) {
+            const bool knows = (model_.clients[op.client].serves >> q & 1U) != 0;
+            if (knows && task->second.queue == rules[q].name) registered = &rules[q];
+        }
+        const std::string id = task->first;
+        expect(id, task->second.claimed ? backlite::CancelResult::requested : backlite::CancelResult::cancelled);
+        model_.cancel(id, registered);
+    }
+
     void advance(const Op& op, Ms ms) {
         expect_order(op);
         library_.advance(ms);
@@ -902,8 +993,11 @@ private:
         for (const auto& [id, task] : model_.tasks) {
             check(id, task.claimed ? TaskStatus::running : TaskStatus::pending);
         }
-        for (const auto& [id, done] : model_.done)
-            check(id, done.succeeded ? TaskStatus::succeeded : TaskStatus::failed);
+        for (const auto& [id, done] : model_.done) {
+            check(id, done.cancelled   ? TaskStatus::cancelled
+                      : done.succeeded ? TaskStatus::succeeded
+                                       : TaskStatus::failed);
+        }
         for (const auto& [id, dues] : model_.entered) {
             if (!model_.tasks.contains(id) && !model_.done.contains(id)) check(id, TaskStatus::not_found);
         }
@@ -938,6 +1032,7 @@ private:
     Library library_{};
     Model model_{};
     std::optional<Ms> due_{};  // of the tasks that are being added
+    int priority_ = 0;         // the same
     int foreign_ = 0;
     std::size_t checked_ = 0;
     bool ordered_ = false;
