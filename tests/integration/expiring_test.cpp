@@ -126,12 +126,28 @@ TEST_CASE_METHOD(Post, "expiry: a task of a paused queue ends when its time has 
 
 TEST_CASE_METHOD(Post, "expiry: one that is past already never starts, though a worker is idle") {
     start();
-    const TaskId id = client->add(Code{"a"}).expires_at(std::chrono::system_clock::now() - 1h).save().front();
-    CHECK(becomes(id, TaskStatus::expired));
     gate.open();
-    client->add(Code{"b"}).save();
-    CHECK(journal.await("starts b"));
+    for (int i = 0; i < 20; ++i) {
+        const TaskId runs = client->add(Code{"runs"}).save().front();
+        CHECK(becomes(runs, TaskStatus::succeeded));
+        REQUIRE(client->wait_idle(patience));
+        const TaskId id = client->add(Code{"a"}).expires_at(std::chrono::system_clock::now() - 1h).save().front();
+        CHECK(becomes(id, TaskStatus::expired));
+    }
+    CHECK(journal.count("starts runs") == 20);
     CHECK(journal.count("starts a") == 0);
+}
+
+TEST_CASE_METHOD(Post, "expiry: an add tells the client of it, though nothing is due") {
+    const Uncapped uncapped;
+    start();
+    gate.open();
+    client->add(Code{"runs"}).save();
+    REQUIRE(journal.await("starts runs"));
+    REQUIRE(client->wait_idle(patience));
+    const auto soon = std::chrono::system_clock::now() + 100ms;
+    const TaskId id = client->add(Code{"a"}).wait(1h).expires_at(soon).save().front();
+    CHECK(becomes(id, TaskStatus::expired));
 }
 
 TEST_CASE_METHOD(Post, "expiry: what runs is not stopped, and what has started does not expire though it comes back") {

@@ -725,6 +725,24 @@ TEST_CASE("Store: a task that has not started by its expiry ends as expired, and
     client->stop();
 }
 
+TEST_CASE("Store: a client wakes up for an expiry, and for the next one after it") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    town.add_expiring<Note>(*client, "a", 1h, 5s);
+    town.add_expiring<Note>(*client, "b", 1h, 12s);
+    town.work(*client);
+    CHECK(client->next_work() == 5s);
+    town.clock.advance(5s);
+    CHECK(client->next_work() == 0s);
+    town.work(*client);
+    CHECK(client->next_work() == 7s);
+    town.clock.advance(7s);
+    town.work(*client);
+    CHECK(client->store().counts(client->now()).empty());
+    client->stop();
+}
+
 TEST_CASE("Store: a claim that is given back without a start gives back the expiry with it") {
     Town town(GENERATE(Kind::memory, Kind::sqlite));
     const auto client = town.client();
