@@ -811,7 +811,7 @@ private:
         const auto time = [&](Ms at) { return backlite::TimePoint{std::chrono::milliseconds{at}}; };
         due_.reset();
         priority_ = op.variant / 8 == 3 ? static_cast<int>(op.ms % 21) - 10 : 0;
-        if (priority_ != 0) add.priority(priority_);
+        if (priority_ != 0) static_cast<void>(add.priority(priority_));
         switch (op.variant % 6) {
             case 1: due_ = model_.now + op.ms; return std::move(add).wait(ms);
             case 2: due_ = model_.now + op.ms; return std::move(add).at(time(model_.now + op.ms));
