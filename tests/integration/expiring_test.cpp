@@ -150,6 +150,17 @@ TEST_CASE_METHOD(Post, "expiry: an add tells the client of it, though nothing is
     CHECK(becomes(id, TaskStatus::expired));
 }
 
+TEST_CASE_METHOD(Post, "expiry: a task that is held ends in time too") {
+    client.emplace(quick(file, 1));
+    prepare(*client);
+    const TaskId id = client->add(Code{"a"}).expires_after(1h).save().front();
+    Look look(file);
+    look.run("UPDATE backlite_tasks SET hold = 2; UPDATE backlite_details SET expires_at = expires_at - 3600000");
+    client->start();
+    CHECK(becomes(id, TaskStatus::expired));
+    CHECK(look.tasks() + details() == 0);
+}
+
 TEST_CASE_METHOD(Post, "expiry: what runs is not stopped, and what has started does not expire though it comes back") {
     answer = [] { return Outcome::retry("once more"); };
     start();
