@@ -66,8 +66,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Backwards, text)
 struct Post : Story {
     ~Post() { gate.open(); }
 
-    void start(ClientConfig config) {
-        client.emplace(std::move(config));
+    void start(ClientConfig with) {
+        client.emplace(std::move(with));
         prepare(*client);
         client->start();
     }
@@ -177,11 +177,11 @@ TEST_CASE_METHOD(Post, "expiry: what runs is not stopped, and what has started d
 TEST_CASE_METHOD(Post, "expiry: a task that waits behind a busy worker ends in time, claimed or not") {
     const Uncapped uncapped;
     Events<Event> seen;
-    ClientConfig config = quick(file, 1);
-    const auto log = std::make_shared<LogBook>();
-    config.logger = log;
-    config.observers.push_back([&](const Event& event) { seen.add(event); });
-    start(std::move(config));
+    ClientConfig first = quick(file, 1);
+    const auto told = std::make_shared<LogBook>();
+    first.logger = told;
+    first.observers.push_back([&](const Event& event) { seen.add(event); });
+    start(std::move(first));
     gate.open();
     for (int i = 0; i < 50; ++i) client->add(Code{"warm"}).save();  // the queue is known to be quick
     REQUIRE(client->wait_idle(patience));
@@ -189,7 +189,7 @@ TEST_CASE_METHOD(Post, "expiry: a task that waits behind a busy worker ends in t
     client.reset();
     Gate held;
     ClientConfig again = quick(file, 1);
-    again.logger = log;
+    again.logger = told;
     again.observers.push_back([&](const Event& event) { seen.add(event); });
     client.emplace(std::move(again));
     client->register_queue<Price>([&](const Price& price) {
@@ -215,7 +215,7 @@ TEST_CASE_METHOD(Post, "expiry: a task that waits behind a busy worker ends in t
     held.open();
     CHECK(client->wait_idle(patience));
     CHECK(journal.count("starts a") + journal.count("starts b") == 0);
-    CHECK(log->await({"info tasks expired"}));
+    CHECK(told->await({"info tasks expired"}));
     client.reset();
     CHECK(Look(file).number("SELECT sum(failed) FROM backlite_stats") == 0);
 }

@@ -71,9 +71,8 @@ public:
     [[nodiscard]] std::vector<Entry> all() const {
         std::vector<Entry> entries;
         Entry entry;
-        for (off_t at = 0; ::pread(fd_, &entry, sizeof entry, at) == sizeof entry; at += sizeof entry) {
-            entries.push_back(entry);
-        }
+        constexpr auto size = static_cast<off_t>(sizeof entry);
+        for (off_t at = 0; ::pread(fd_, &entry, sizeof entry, at) == size; at += size) entries.push_back(entry);
         return entries;
     }
 
