@@ -219,6 +219,25 @@ TEST_CASE_METHOD(Office, "unique: replace gives one that waits its payload and t
     CHECK(journal.entries() == std::vector<std::string>{"looked", "home 2"});
 }
 
+TEST_CASE_METHOD(Office,
+                 "unique: a task that can be replaced is claimed for a free worker only, however quick its queue is") {
+    config.num_workers = 1;
+    client.reset();
+    client.emplace(config);
+    client->register_queue<Sync>([this](const Sync& sync) {
+        journal.note(sync.folder);
+        if (sync.folder == "held") gate.pass();
+    });
+    client->start();
+    for (int i = 0; i < 200; ++i) client->add(Sync{"warm"}).unique(std::to_string(i)).save();  // known to be quick
+    REQUIRE(journal.await("warm", 200));
+    client->add(Sync{"held"}).save();
+    REQUIRE(journal.await("held"));
+    const TaskId id = client->add(Sync{"photos", 1}).save().front();
+    std::this_thread::sleep_for(20ms);
+    CHECK(client->add(Sync{"photos", 2}).save_results() == Results{{id, AddedAs::replaced}});
+}
+
 // ---- how long a key is held -----------------------------------------------------------------------------------------
 
 TEST_CASE_METHOD(Office, "unique: a task that was added while a worker was idle holds its key while it runs") {

@@ -530,7 +530,7 @@ private:
                                            [&](const QueueHead& each) { return each.name == task->queue; });
             if (head == result.heads.end() || head->closed()) continue;
             const bool ahead = request.beside.free_workers == 0;
-            if (ahead && head->cost > request.ahead) break;
+            if (ahead && (head->never_ahead || head->cost > request.ahead)) break;
             if (ahead && task->payload.size() > request.ahead_bytes) {
                 result.claimed.left_bytes = task->payload.size();
                 break;

@@ -68,6 +68,7 @@ struct QueueHead {
     detail::Ms worker_due = never;
     bool blocked = false;  ///< so many of its rows were refused that it is left alone for a while
     bool paused = false;
+    bool never_ahead = false;  ///< its tasks are claimed for workers that are free, never ahead
 
     /// Whether none of its tasks is to be claimed, whatever is due.
     [[nodiscard]] bool closed() const noexcept { return blocked || paused; }

@@ -50,6 +50,13 @@ TEST_CASE("ClaimPolicy: asks for nothing where no worker is free and tasks are s
     CHECK(policy.request({.idle = 0, .running = 4}, nullptr, false).limit == 0);
 }
 
+TEST_CASE("ClaimPolicy: asks for nothing ahead of a queue whose tasks can be replaced, however quick they are") {
+    const ClaimPolicy policy(4);
+    const QueueHead replaced{.name = "replaced", .cost = Us{10}, .never_ahead = true};
+    CHECK(policy.request({.idle = 0, .running = 4}, &replaced, false).limit == 0);
+    CHECK(policy.request({.idle = 1, .running = 3}, &replaced, false).limit == 1);
+}
+
 TEST_CASE("ClaimPolicy: asks for more ahead where tasks are quick, by their work") {
     const ClaimPolicy policy(4);
     const ClaimRequest request = policy.request({.idle = 0, .running = 4}, &quick, false);

@@ -694,6 +694,20 @@ TEST_CASE("Claims: a dear task at the budget's end is not overtaken by a cheap o
     CHECK(shop.heads[1].due == Ms{2});
 }
 
+TEST_CASE("Claims: of a queue whose tasks can be replaced none is claimed ahead, and none overtakes one that waits") {
+    Shop shop{"cheap", "replaced"};
+    shop.heads[0].cost = shop.heads[1].cost = Us{1};
+    shop.heads[1].never_ahead = true;
+    shop.add({.id = "1", .queue = "replaced", .created_at = 1});
+    shop.add({.id = "2", .queue = "cheap", .created_at = 2});
+    shop.add({.id = "3", .queue = "replaced", .created_at = 3});
+    shop.add({.id = "4", .queue = "cheap", .created_at = 4});
+    shop.request.beside.free_workers = 1;
+    shop.request.ahead = Us{100};
+    CHECK(shop.claimed() == "1 2");
+    CHECK(shop.heads[1].due == Ms{3});
+}
+
 TEST_CASE("Claims: a budget that is overdrawn allows nothing ahead") {
     Shop shop;
     shop.add({.id = "a"});

@@ -165,7 +165,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
     -> Taken {
     const store::QueueHead& head = heads[candidate.source.queue];
     const detail::Us cost = head.cost;
-    if (request.beside.free_workers == 0 && cost > request.ahead) return Taken::too_much;
+    if (request.beside.free_workers == 0 && (head.never_ahead || cost > request.ahead)) return Taken::too_much;
     detail::ClaimedTask task;
     bool nameless = false;
     bool expires = false;
