@@ -51,13 +51,13 @@ BACKLITE_DECL void AddStatements::insert_unique(const detail::NewTask& task, std
 BACKLITE_DECL void AddStatements::reject(const detail::NewTask& task, std::span<const detail::NewTask> tasks,
                                          TaskId existing) {
     const bool own = std::any_of(tasks.begin(), tasks.end(), [&](const auto& other) { return other.id == existing; });
-    DuplicateError error(
+    DuplicateError duplicate(
         own ? detail::format("queue \"{}\": two tasks of one call have the same unique key", {task.queue})
             : detail::format("queue \"{}\": task {} has the unique key of the one that is added",
                              {task.queue, existing.str()}),
         own ? TaskId{} : existing);
-    error.set_subject(std::string{task.queue}, error.existing().str());
-    throw error;
+    duplicate.set_subject(std::string{task.queue}, duplicate.existing().str());
+    throw duplicate;
 }
 
 BACKLITE_DECL auto AddStatements::find(const detail::NewTask& task) -> Existing {
