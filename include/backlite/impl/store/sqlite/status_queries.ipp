@@ -37,6 +37,7 @@ BACKLITE_DECL std::vector<WaitingTask> StatusQueries::waiting(const std::string&
     }
     std::sort(order.begin(), order.end());
     std::vector<WaitingTask> sorted;
+    sorted.reserve(order.size());
     for (const auto& [rank, place] : order) sorted.push_back(std::move(found[place]));
     return sorted;
 }
