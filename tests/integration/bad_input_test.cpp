@@ -456,7 +456,7 @@ TEST_CASE("Database: one that a newer library has brought up to date is refused,
     { const Client create{{.database = file}}; }
     {
         SQLite::Database db(file, SQLite::OPEN_READWRITE);
-        db.exec("UPDATE backlite_meta SET value = 7 WHERE key = 'schema_version'");
+        db.exec("UPDATE backlite_meta SET value = 99 WHERE key = 'schema_version'");
         db.exec("UPDATE backlite_meta SET value = 7008009 WHERE key = 'oldest_writer'");
     }
     const std::string message = refusal<StorageError>({.database = file});

@@ -378,10 +378,10 @@ TEST_CASE("Schema: a file that needs a newer library is refused, naming the vers
     File file;
     file.install();
     file.host(
-        "UPDATE backlite_meta SET value = 7 WHERE key = 'schema_version'; "
+        "UPDATE backlite_meta SET value = 99 WHERE key = 'schema_version'; "
         "UPDATE backlite_meta SET value = 3002001 WHERE key = 'oldest_writer'");
     const std::string expected =
-        "was brought to schema version 7 by a newer backlite: version 3.2.1 or newer is needed";
+        "was brought to schema version 99 by a newer backlite: version 3.2.1 or newer is needed";
     CHECK(contains(message_of<StorageError>([&] { file.install(); }), expected));
     CHECK(contains(message_of<StorageError>([&] { Schema::check_tables(file.connection); }), expected));
     CHECK(contains(message_of<StorageError>([&] { Schema::check_writer(file.connection); }), expected));
@@ -399,7 +399,7 @@ TEST_CASE("Schema: a newer file that older libraries may write to is taken as it
     File file;
     file.install();
     file.host(
-        "UPDATE backlite_meta SET value = 7 WHERE key = 'schema_version'; "
+        "UPDATE backlite_meta SET value = 99 WHERE key = 'schema_version'; "
         "ALTER TABLE backlite_tasks ADD COLUMN weight integer NOT NULL DEFAULT 0");
     const std::string before = file.schema();
     CHECK_NOTHROW(file.install());
@@ -425,7 +425,7 @@ TEST_CASE("Schema: an installed file needs no write lock to be installed again")
 TEST_CASE("Schema: a newer file that older libraries may write to is opened without the write lock") {
     File file;
     file.install();
-    file.host("UPDATE backlite_meta SET value = 7 WHERE key = 'schema_version'");
+    file.host("UPDATE backlite_meta SET value = 99 WHERE key = 'schema_version'");
     file.host("BEGIN IMMEDIATE");
     CHECK_NOTHROW(Schema::install(file.connection, 0ms));
 }
