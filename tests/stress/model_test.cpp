@@ -721,10 +721,11 @@ private:
 
     // From a moment when nothing is due: what a step that is compared at once makes due is claimed in order, by a
     // single worker. Tasks that have crashed wait for others; claims that lapse in that step come one cycle late.
-    void expect_order(const Op& op) {
+    void expect_order(const Op& op, Ms ms = 0) {
         rest();
-        const bool special = std::any_of(model_.tasks.begin(), model_.tasks.end(), [](const auto& entry) {
-            return entry.second.crashes > 0 || entry.second.claimed || entry.second.priority != 0;
+        const bool special = std::any_of(model_.tasks.begin(), model_.tasks.end(), [&](const auto& entry) {
+            const bool ranked = entry.second.priority != 0 && entry.second.due() <= model_.now + ms;
+            return entry.second.crashes > 0 || entry.second.claimed || ranked;
         });
         ordered_ = op.settle && !special && !model_.clients[1].started;
     }
@@ -966,7 +967,7 @@ private:
     }
 
     void advance(const Op& op, Ms ms) {
-        expect_order(op);
+        expect_order(op, ms);
         library_.advance(ms);
         model_.now += ms;
     }
