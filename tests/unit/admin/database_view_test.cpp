@@ -10,6 +10,7 @@
 #include <backlite_catch.hpp>
 #include <dashboard_rig.hpp>
 #include <events.hpp>
+#include <patience.hpp>
 #include <uncapped.hpp>
 
 namespace {
@@ -76,7 +77,7 @@ TEST_CASE("ui file: a crowd reads through few connections, and monitors do not w
         }
         CHECK(eventually([&] { return inside == 4; }));
         CHECK(file.read(
-            10s, [](admin::Queries&) { return true; }, admin::DatabaseView::For::monitors));
+            backlite_test::patience, [](admin::Queries&) { return true; }, admin::DatabaseView::For::monitors));
         try {
             file.read(1ms, [](admin::Queries&) {});
             FAIL("it was let in as the fifth");
