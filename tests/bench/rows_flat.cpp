@@ -20,6 +20,7 @@
 
 #include <backlite/backlite.hpp>
 #include <backlite/engine/engine.hpp>
+#include <backlite/store/sqlite/sqlite_store.hpp>
 
 #include "beside.hpp"
 #include "drain.hpp"
@@ -139,7 +140,8 @@ double rate_with_queues(const Bench& bench, std::size_t queues, std::size_t coun
     double seconds = 0;
     {
         const auto engine = std::make_shared<backlite::engine::Engine>(
-            backlite::ClientConfig{.database = file, .num_workers = 2, .durability = Durability::process});
+            backlite::ClientConfig{.database = file, .num_workers = 2, .durability = Durability::process},
+            &backlite::store::sqlite::open);
         for (std::size_t i = 0; i < queues; ++i) {
             engine->register_queue(std::make_unique<NamedQueue>(queue_name(i), runs));
         }
