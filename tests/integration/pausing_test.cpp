@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -274,6 +275,27 @@ TEST_CASE_METHOD(Office,
     CHECK_THROWS_AS(other.wait_idle(-1ms), ConfigError);
     client->resume("mail");
     CHECK(other.wait_idle(patience));
+}
+
+TEST_CASE_METHOD(Story, "wait_idle: on a handle it ends with the client, and says so") {
+    std::optional<Client> client(quick(file, 1));
+    client->register_queue<Mail>([](const Mail&) {});
+    client->add(Mail{"due"}).save();  // nobody runs it
+    const backlite::ClientHandle handle = *client;
+    std::jthread waits([&] {
+        journal.note("waits");
+        try {
+            static_cast<void>(handle.wait_idle(1h));
+            journal.note("idle");
+        } catch (const UsageError&) {
+            journal.note("ended");
+        }
+    });
+    REQUIRE(journal.await("waits"));
+    CHECK_FALSE(journal.await_for("idle", 20ms));
+    client.reset();
+    CHECK(journal.await("ended"));
+    waits.join();
 }
 
 TEST_CASE_METHOD(Office, "wait_idle: inside a task of the client it is refused") {

@@ -175,7 +175,15 @@ private:
     /// No session will be any more. What the processors hold goes now, also if handles are kept.
     void end() noexcept;
 
-    [[nodiscard]] std::vector<store::QueueHead> registered();
+    /// The registered queues, with names of their own: those of the registry go with the client.
+    struct Registered {
+        explicit Registered(Engine& engine);
+        Registered(const Registered&) = delete;
+        Registered& operator=(const Registered&) = delete;
+        ~Registered() = default;
+        std::vector<std::string> names{};
+        std::vector<store::QueueHead> heads{};
+    };
 
     /// How a task of this queue is kept that ends without success.
     [[nodiscard]] store::KeepRule rule(std::string_view queue);

@@ -170,20 +170,23 @@ BACKLITE_DECL bool Engine::wait_idle(Duration patience) {
         throw ConfigError(detail::format("Client::wait_idle: the time is negative: {} ms", {patience.count()}));
     }
     if (on_own_thread()) throw UsageError("Client::wait_idle: called inside a task of this client, which runs");
-    const std::vector<store::QueueHead> heads = registered();
+    const Registered registered(*this);
     const Steady::time_point until = saturating_add(Steady::now(), patience);
     for (Duration pause{1};;) {
-        if (store_->idle(heads, detail::to_ms(clock_->now()))) return true;
+        if (store_->idle(registered.heads, detail::to_ms(clock_->now()))) return true;
         const Steady::time_point now = Steady::now();
         if (now >= until) return false;
         std::this_thread::sleep_until((std::min)(until, now + pause));
         pause = (std::min)(2 * pause, Duration{20});
+        check_call("Client::wait_idle");  // the client may have ended meanwhile
     }
 }
 
-BACKLITE_DECL std::vector<store::QueueHead> Engine::registered() {
-    const detail::LockGuard lock(mutex_);
-    return queues_.heads();
+BACKLITE_DECL Engine::Registered::Registered(Engine& engine) {
+    const detail::LockGuard lock(engine.mutex_);
+    heads = engine.queues_.heads();
+    names.reserve(heads.size());
+    for (store::QueueHead& head : heads) head.name = names.emplace_back(head.name);
 }
 
 BACKLITE_DECL Engine::ChangeScope::~ChangeScope() {
