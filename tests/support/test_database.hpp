@@ -86,6 +86,7 @@ struct TaskRow {
     std::optional<std::int64_t> owner{};
     std::int64_t priority = 0;
     std::int64_t hold = 0;
+    std::int64_t flags = 0;
 };
 
 /// Says what a client on `file` is configured with, where syncing would only cost time.
@@ -122,14 +123,16 @@ public:
     void add(const TaskRow& row) {
         backlite::store::sqlite::Statement insert(
             "INSERT INTO backlite_tasks (id, queue, created_at, wait_until, task, attempts, crashes, claim, "
-            "claimed_at, owner, priority, hold) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)");
+            "claimed_at, owner, priority, hold, flags) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, "
+            "?13)");
         backlite::store::sqlite::Statement insert_nameless(
             "INSERT INTO backlite_tasks (id, queue, created_at, wait_until, task, attempts, crashes, claim, "
-            "claimed_at, owner, priority, hold) VALUES (NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)");
+            "claimed_at, owner, priority, hold, flags) VALUES (NULL, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, "
+            "?13)");
         backlite::store::sqlite::Run(
             connection.handle(), row.id ? insert : insert_nameless,
             {row.id.value_or(""), row.queue, row.created_at, row.wait_until, backlite::store::sqlite::Blob{row.payload},
-             row.attempts, row.crashes, row.claim, row.claimed_at, row.owner, row.priority, row.hold})
+             row.attempts, row.crashes, row.claim, row.claimed_at, row.owner, row.priority, row.hold, row.flags})
             .change();
     }
 

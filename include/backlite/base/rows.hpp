@@ -94,7 +94,9 @@ enum class RowChange {
     release,   ///< the claim is given back as if it had never been taken, perhaps to be taken after a wait
 };
 
-/// What a kept row's `kind` says of a task that has expired; Go reads its error alone. Stored: never renumber.
+/// What a kept row's `kind` says of a task that was cancelled, or has expired; Go reads its error alone. Stored: never
+/// renumber.
+inline constexpr std::int64_t cancelled_kind = 1;
 inline constexpr std::int64_t expired_kind = 5;
 inline constexpr std::string_view expired_error = "expired";
 

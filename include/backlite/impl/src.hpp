@@ -67,6 +67,7 @@
 #include <backlite/impl/store/sqlite/connection.ipp>
 #include <backlite/impl/store/sqlite/cycle.ipp>
 #include <backlite/impl/store/sqlite/database_file.ipp>
+#include <backlite/impl/store/sqlite/ends.ipp>
 #include <backlite/impl/store/sqlite/expiries.ipp>
 #include <backlite/impl/store/sqlite/group_commit.ipp>
 #include <backlite/impl/store/sqlite/host_transaction.ipp>

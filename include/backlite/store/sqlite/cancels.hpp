@@ -15,6 +15,7 @@
 #include <backlite/id.hpp>
 #include <backlite/status.hpp>
 #include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/ends.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 #include <backlite/store/store.hpp>
 
@@ -37,10 +38,11 @@ struct Asked {
 class Cancels {
 public:
     /// What the kept row's `kind` says; Go reads its error alone.
-    static constexpr std::int64_t kind = 1;
+    static constexpr std::int64_t kind = detail::cancelled_kind;
     static constexpr std::string_view error = "cancelled";
 
-    explicit Cancels(sqlite3* db) noexcept : db_{db} {}
+    /// REQUIRES: `ends` lives as long, on the same connection.
+    Cancels(sqlite3* db, Ends& ends) noexcept : db_{db}, ends_(ends) {}
 
     [[nodiscard]] CancelResult cancel(const CancelPlan& plan);
 
@@ -66,6 +68,7 @@ private:
     bool end(const std::string& id, const Asked& asked, std::string_view text = error, std::int64_t kind_of_end = kind);
 
     Handle db_;
+    Ends& ends_;
     Statement find_{"SELECT queue, claimed_at IS NOT NULL, claim FROM main.backlite_tasks WHERE id = ?1"};
     Statement kept_{"SELECT 1 FROM main.backlite_tasks_completed WHERE id = ?1"};
     Statement ask_{
@@ -76,7 +79,9 @@ private:
     Statement released_{
         "SELECT task, at, keep_row, keep_payload, keep_ms FROM main.backlite_cancels WHERE EXISTS "
         "(SELECT 1 FROM main.backlite_tasks WHERE id = backlite_cancels.task AND claimed_at IS NULL)"};
-    Statement forget_details_{"DELETE FROM main.backlite_details WHERE task = ?1"};
+    Statement forget_expiry_{
+        "UPDATE main.backlite_details SET expires_at = NULL WHERE task = ?1 AND metadata IS NOT NULL"};
+    Statement forget_details_{"DELETE FROM main.backlite_details WHERE task = ?1 AND metadata IS NULL"};
     Statement forget_{"DELETE FROM main.backlite_cancels WHERE task = ?1"};
     Statement forget_gone_{
         "DELETE FROM main.backlite_cancels WHERE NOT EXISTS "
@@ -92,7 +97,9 @@ private:
         "last_duration_micro = excluded.last_duration_micro, succeeded = excluded.succeeded, task = excluded.task, "
         "expires_at = excluded.expires_at, error = excluded.error, priority = excluded.priority, "
         "kind = excluded.kind"};
-    Statement remove_{"DELETE FROM main.backlite_tasks WHERE id = ?1 AND claimed_at IS NULL"};
+    Statement flags_{"SELECT flags FROM main.backlite_tasks WHERE id = ?1 AND claimed_at IS NULL"};
+    Statement remove_{
+        "DELETE FROM main.backlite_tasks WHERE id = ?1 AND claimed_at IS NULL AND (flags & ?2) IS NOT TRUE"};
 };
 
 }  // namespace sqlite

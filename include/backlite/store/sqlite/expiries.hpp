@@ -31,9 +31,6 @@ struct Expired {
 /// Functions that write REQUIRE a write transaction; on a StorageError the caller rolls back.
 class Expiries {
 public:
-    /// Of `backlite_tasks.flags`. Stored: never renumber.
-    static constexpr std::int64_t flag = 1;
-
     explicit Expiries(sqlite3* db) noexcept : db_{db} {}
 
     void put(const TaskId& id, detail::Ms expires_at) { Run(db_, put_, {id.str(), expires_at}).change(); }

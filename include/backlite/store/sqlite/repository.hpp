@@ -7,6 +7,7 @@
 #include <backlite/store/sqlite/add_statements.hpp>
 #include <backlite/store/sqlite/cancels.hpp>
 #include <backlite/store/sqlite/claims.hpp>
+#include <backlite/store/sqlite/ends.hpp>
 #include <backlite/store/sqlite/expiries.hpp>
 #include <backlite/store/sqlite/queue_rules.hpp>
 #include <backlite/store/sqlite/statistics.hpp>
@@ -24,16 +25,18 @@ struct Repository {
     explicit Repository(sqlite3* handle) noexcept
         : db{handle},
           adds(handle),
-          transitions(handle),
+          ends(handle),
+          transitions(handle, ends),
           claims(handle, transitions),
           statistics(handle),
           rules(handle),
-          cancels(handle),
+          cancels(handle, ends),
           expiries(handle),
-          upkeep(handle) {}
+          upkeep(handle, ends) {}
 
     Handle db;
     AddStatements adds;
+    Ends ends;
     Transitions transitions;
     Claims claims;
     Statistics statistics;

@@ -78,8 +78,8 @@ private:
     /// What those get besides. Of an unfinished task: due: when it may start. owner: the started client that holds the
     /// claim. claim: raised by each claim. lease: raised as a sign of life. crashes: process deaths inside the
     /// processor. error: of the last failed attempt. priority: higher first. hold: 0, or the sum of the reasons why it
-    /// may not be claimed yet: 1 for its partition's turn, 2 by hand, 256 for each unfinished parent. unique_key and
-    /// partition: NULL, or what it counts by. flags: 1: a claim takes its expiry. slack: see Transitions.
+    /// may not be claimed yet. flags: what hangs on it; see flags.hpp for both. unique_key and partition: NULL, or what
+    /// it counts by. slack: see Transitions.
     /// Of a finished one: kind: NULL, or what it ended as where `error` does not say it: 1 cancelled, 2 discarded,
     /// 3 crashed, 4 unreadable, 5 expired. result: what its processor returned. host and pid: of its last attempt.
     static void change_tables(sqlite3* db);

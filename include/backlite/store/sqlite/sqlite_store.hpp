@@ -110,6 +110,8 @@ private:
     const Clock& clock_;
     const detail::SafeLogger& log_;
     const std::function<void(const Rescued&)> rescued_;
+    /// Calls that are no cycle may free tasks: they are found as those of other connections are.
+    const std::function<void()> tell_freed_;
     OpenTransactions& open_transactions_ = OpenTransactions::instance();
 
     std::atomic<bool> foreign_writer_told_{false};

@@ -13,6 +13,7 @@
 #include <backlite/base/times.hpp>
 #include <backlite/error.hpp>
 #include <backlite/id.hpp>
+#include <backlite/store/sqlite/ends.hpp>
 #include <backlite/store/sqlite/expiries.hpp>
 #include <backlite/store/sqlite/slack.hpp>
 #include <backlite/store/sqlite/statement.hpp>
@@ -31,7 +32,8 @@ struct ForeignClaim {
 /// All functions REQUIRE a write transaction; on a StorageError the caller rolls back.
 class Transitions {
 public:
-    explicit Transitions(sqlite3* db) noexcept : db_{db} {}
+    /// REQUIRES: `ends` lives as long, on the same connection.
+    Transitions(sqlite3* db, Ends& ends) noexcept : db_{db}, ends_(ends) {}
 
     /// Inserts one task that is due now as claimed by `owner`, under the claim number 1.
     void insert_claimed(const detail::NewTask& task, detail::Ms now, std::int64_t owner) {
@@ -67,24 +69,33 @@ public:
 
     /// Gives back one claim, whatever its lease reads. False if it was given back already.
     bool release(const ForeignClaim& claim) {
-        return Run(db_, release_, {claim.key.id.str(), claim.key.number, slack_given_back(claim.key)}).change() == 1;
+        return give_back(claim.key, [&](std::int64_t flags) {
+            return Run(db_, release_, {claim.key.id.str(), claim.key.number, slack_given_back(claim.key), flags})
+                       .change() == 1;
+        });
     }
 
     /// Gives back one claim whose lease still reads as it did. False if it changed.
     [[nodiscard]] bool release_unchanged(const ForeignClaim& claim) {
-        return Run(db_, release_unchanged_,
-                   {claim.key.id.str(), claim.key.number, claim.lease, slack_given_back(claim.key)})
-                   .change() == 1;
+        return give_back(claim.key, [&](std::int64_t flags) {
+            return Run(db_, release_unchanged_,
+                       {claim.key.id.str(), claim.key.number, claim.lease, slack_given_back(claim.key), flags})
+                       .change() == 1;
+        });
     }
 
     /// Gives back up to `limit` claims without an owner that were taken at `claimed_at` or before, the oldest first;
     /// how many.
     int release_ownerless(detail::Ms claimed_at, int limit) {
+        return_flagged(flagged_ownerless_, {claimed_at, limit});
         return Run(db_, release_ownerless_, {claimed_at, limit}).change();
     }
 
     /// Gives back one of them, by its row.
-    void release_ownerless_row(std::int64_t row) { Run(db_, release_ownerless_row_, {row}).change(); }
+    void release_ownerless_row(std::int64_t row) {
+        return_flagged(flagged_row_, {row});
+        Run(db_, release_ownerless_row_, {row}).change();
+    }
 
     /// Claims without an owner that were taken after `now` count as taken at `now`, so that they lapse: a clock was
     /// ahead. How many there were.
@@ -94,6 +105,26 @@ private:
     bool apply(const detail::AttemptResult& outcome);
 
     bool keep(const detail::AttemptResult& outcome);
+
+    /// Deletes the row of a task that has ended.
+    bool remove(const detail::AttemptResult& outcome);
+
+    /// Gives back a claim by `change(flags)`, which changes no row with one of these flags; those come back by the
+    /// second call. False if neither changed one.
+    template <class Change>
+    bool give_back(const detail::ClaimKey& claim, Change&& change) {
+        if (change(flag::on_return)) return true;
+        const std::optional<std::int64_t> flags = flags_of(claim);
+        if (!flags || (*flags & flag::on_return) == 0) return false;
+        ends_.before_return(claim.id.str(), *flags);
+        return change(std::int64_t{0});
+    }
+
+    /// The flags of a claimed row; nullopt if the claim is not held any more.
+    [[nodiscard]] std::optional<std::int64_t> flags_of(const detail::ClaimKey& claim);
+
+    /// The flagged rows that a statement finds are about to wait again.
+    void return_flagged(Statement& select, std::initializer_list<Value> values);
 
     /// The slack of a row after `change(StateColumns&)`. nullopt if it has none, or there is no such row.
     template <class Change>
@@ -115,6 +146,7 @@ private:
     std::optional<Blob> slack_given_back(const detail::ClaimKey& claim);
 
     Handle db_;
+    Ends& ends_;
     Expiries expiries_{db_};
     Statement insert_claimed_{
         "INSERT INTO main.backlite_tasks (id, created_at, queue, task, claimed_at, owner, claim, priority, slack) "
@@ -132,7 +164,11 @@ private:
         "SELECT claimed_at, owner, wait_until, last_executed_at, claim, lease, crashes, attempts, "
         "length(CAST(error AS blob)), length(slack) FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2"};
     Statement holds_{"SELECT 1 FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
-    Statement remove_{"DELETE FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+    Statement flags_{"SELECT flags FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+    // Those of a row with one of the flags that they are given change nothing: it needs more than that.
+    Statement remove_{
+        "DELETE FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL AND (flags & ?3) IS "
+        "NOT TRUE"};
     // Here and below a number at its end stays there or begins anew: SQLite would refuse the sum, which is no
     // integer any more, and with it all that the transaction writes.
     // The id may be there: a program may have given a task the id of an old one that is still kept. OR REPLACE would
@@ -154,17 +190,17 @@ private:
         "= "
         "?5, "
         "attempts = min(max(ifnull(attempts, 0), 0), 9223372036854775807 - ?6) + ?6, crashes = 0, slack = ?7 "
-        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL AND (flags & ?8) IS NOT TRUE"};
     Statement snooze_{
         "UPDATE main.backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, "
         "crashes = 0, slack = ?5 "
-        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL AND (flags & ?6) IS NOT TRUE"};
     Statement release_{
         "UPDATE main.backlite_tasks SET claimed_at = NULL, owner = NULL, slack = ?3 "
-        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL AND (flags & ?4) IS NOT TRUE"};
     Statement put_off_{
         "UPDATE main.backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, slack = ?4 "
-        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL AND (flags & ?5) IS NOT TRUE"};
     Statement extend_{
         "UPDATE main.backlite_tasks SET lease = iif(lease = 9223372036854775807, 0, lease + 1) "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
@@ -176,7 +212,16 @@ private:
         "slack = iif(slack IS NULL, NULL, zeroblob(length(slack) + ?2)) WHERE claimed_at IS NOT NULL AND owner = ?1"};
     Statement release_unchanged_{
         "UPDATE main.backlite_tasks SET claimed_at = NULL, owner = NULL, slack = ?4 "
-        "WHERE id = ?1 AND claim = ?2 AND lease = ?3 AND claimed_at IS NOT NULL"};
+        "WHERE id = ?1 AND claim = ?2 AND lease = ?3 AND claimed_at IS NOT NULL AND (flags & ?5) IS NOT TRUE"};
+    Statement flagged_of_owner_{
+        "SELECT id, flags FROM main.backlite_tasks INDEXED BY backlite_tasks_claimed "
+        "WHERE claimed_at IS NOT NULL AND owner = ?1 AND (flags & 24) <> 0"};
+    Statement flagged_ownerless_{
+        "SELECT id, flags FROM (SELECT id, flags FROM main.backlite_tasks INDEXED BY backlite_tasks_claimed "
+        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 ORDER BY claimed_at LIMIT ?2) "
+        "WHERE (flags & 24) <> 0"};
+    Statement flagged_row_{"SELECT id, flags FROM main.backlite_tasks WHERE rowid = ?1 AND (flags & 24) <> 0"};
+    static_assert(flag::on_return == 24, "these statements name it");
     Statement release_ownerless_{
         "UPDATE main.backlite_tasks SET claimed_at = NULL WHERE rowid IN (SELECT rowid FROM main.backlite_tasks "
         "INDEXED BY backlite_tasks_claimed WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 "

@@ -18,6 +18,7 @@
 #include <backlite/base/times.hpp>
 #include <backlite/error.hpp>
 #include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/ends.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 #include <backlite/store/sqlite/transitions.hpp>
 #include <backlite/version.hpp>
@@ -36,7 +37,8 @@ struct Mended {
 /// All functions that write REQUIRE a write transaction; on a StorageError the caller rolls back.
 class Upkeep {
 public:
-    explicit Upkeep(sqlite3* db) noexcept : db_{db} {}
+    /// REQUIRES: `ends` lives as long, on the same connection.
+    Upkeep(sqlite3* db, Ends& ends) noexcept : db_{db}, ends_(ends) {}
 
     /// A number for a client that starts; never given twice on one file.
     [[nodiscard]] std::int64_t next_owner();
@@ -87,15 +89,22 @@ public:
     /// is given back or fails. How many were changed.
     int mend_claims(detail::Ms now) { return Run(db_, mend_claims_, {now}).change(); }
 
-    /// Deletes up to `limit` completed tasks that have expired, oldest first; how many there were.
-    int purge(detail::Ms now, int limit) { return Run(db_, purge_, {now, limit}).change(); }
+    /// Deletes up to `limit` completed tasks that have expired, oldest first, with what hangs on them; how many there
+    /// were.
+    int purge(detail::Ms now, int limit) {
+        if (ends_.any_details()) forget_details(expired_ids_, {now, limit});
+        return Run(db_, purge_, {now, limit}).change();
+    }
 
     /// Up to `limit` rows that `purge` deletes, in its order, without the first `past`; and the deletion of one of
     /// them.
     [[nodiscard]] std::vector<std::int64_t> expired(detail::Ms now, int limit, int past) {
         return rows(expired_, {now, limit, past});
     }
-    void purge_row(std::int64_t row) { Run(db_, purge_row_, {row}).change(); }
+    void purge_row(std::int64_t row) {
+        if (ends_.any_details()) forget_details(expired_id_, {row});
+        Run(db_, purge_row_, {row}).change();
+    }
 
     /// Errors: CorruptError if one of our tables was dropped.
     void demand_tables();
@@ -106,11 +115,15 @@ public:
 private:
     static constexpr std::int64_t tables = 14;
 
+    /// Deletes what hangs on the tasks whose ids a statement finds.
+    void forget_details(Statement& select, std::initializer_list<Value> values);
+
     [[nodiscard]] std::vector<std::int64_t> priorities(std::string_view queue);
 
     std::vector<std::int64_t> rows(Statement& select, std::initializer_list<Value> values);
 
     Handle db_;
+    Ends& ends_;
     Statement next_owner_{"UPDATE backlite_meta SET value = value + 1 WHERE key = 'last_owner' RETURNING value"};
     Statement owners_{"SELECT owner, slot, workers, boot_id FROM backlite_clients ORDER BY owner"};
     Statement insert_owner_{
@@ -167,6 +180,14 @@ private:
         "SELECT rowid FROM backlite_tasks_completed INDEXED BY backlite_tasks_completed_expires "
         "WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2 OFFSET ?3"};
     Statement purge_row_{"DELETE FROM backlite_tasks_completed WHERE rowid = ?1"};
+    // An unfinished task may have the id of an old one: what hangs on it stays.
+    Statement expired_ids_{
+        "SELECT id FROM (SELECT id FROM backlite_tasks_completed INDEXED BY backlite_tasks_completed_expires "
+        "WHERE expires_at IS NOT NULL AND expires_at <= ?1 ORDER BY expires_at LIMIT ?2) AS old "
+        "WHERE NOT EXISTS (SELECT 1 FROM backlite_tasks WHERE id = old.id)"};
+    Statement expired_id_{
+        "SELECT id FROM backlite_tasks_completed AS old WHERE rowid = ?1 "
+        "AND NOT EXISTS (SELECT 1 FROM backlite_tasks WHERE id = old.id)"};
     Statement tables_{
         "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND lower(name) IN ('backlite_tasks', "
         "'backlite_tasks_completed', 'backlite_clients', 'backlite_meta', 'backlite_stats', 'backlite_queues', "

@@ -121,7 +121,7 @@ TEST_CASE("Schema: install makes the tables and their indexes") {
     CHECK(file.query("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY name") ==
           "backlite_details_expires\nbacklite_edges_child\nbacklite_schedules_next\nbacklite_tags_tag\n"
           "backlite_tasks_claimed\nbacklite_tasks_completed_expires\nbacklite_tasks_completed_failed\n"
-          "backlite_tasks_ready\nbacklite_tasks_unique");
+          "backlite_tasks_held\nbacklite_tasks_ready\nbacklite_tasks_unique");
     CHECK(Schema::version(file.connection) == Schema::current);
     CHECK_NOTHROW(Schema::check_tables(file.connection));
 }

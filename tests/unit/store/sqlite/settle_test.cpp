@@ -53,7 +53,8 @@ struct Host : TestDatabase {
 
     void cancel() {
         const TaskId id = TaskId::from_text("a");
-        store::sqlite::Cancels cancels(database.getHandle());
+        store::sqlite::Ends ends(database.getHandle());
+        store::sqlite::Cancels cancels(database.getHandle(), ends);
         CHECK(cancels.cancel({.id = id, .now = Ms{2'500}, .keep = [](std::string_view queue) {
                                   CHECK(queue == "mail");
                                   return store::KeepRule{.row = true, .payload = true, .time = 1s};
@@ -105,7 +106,8 @@ TEST_CASE("settle: a success stays one, and what was asked is forgotten with the
     Host host;
     host.cancel();
     CHECK(host.settle(RowChange::complete) == Settled::as_asked);
-    store::sqlite::Cancels cancels(host.database.getHandle());
+    store::sqlite::Ends ends(host.database.getHandle());
+    store::sqlite::Cancels cancels(host.database.getHandle(), ends);
     CHECK(cancels.end_released() == 0);
     CHECK(cancels.read().empty());
     host.database.exec("COMMIT");

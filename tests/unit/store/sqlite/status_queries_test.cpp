@@ -160,3 +160,12 @@ TEST_CASE("Reads: a count that fails leaves no transaction open") {
 }
 
 }  // namespace
+
+TEST_CASE("Reads: tasks that are held count as waiting or scheduled") {
+    Library library;
+    library.database.add({.id = "a", .created_at = 3'000, .hold = 256});
+    library.database.add({.id = "b", .created_at = 2'000, .hold = 1});
+    library.database.add({.id = "c", .wait_until = 10'000'000, .hold = 2});
+    library.database.add({.id = "d", .created_at = 4'000});
+    CHECK(text_of(library.reads.counts(now)) == "mail waiting 3 scheduled 1 running 0 oldest 2000\n");
+}

@@ -75,7 +75,17 @@ BACKLITE_DECL bool Cancels::end(const std::string& id, const Asked& asked, std::
         Run(db_, keep_, {id, asked.at, asked.keep.payload, asked.expires_at(), text, kind_of_end}).change();
     }
     Run(db_, forget_details_, {id}).change();
-    return Run(db_, remove_, {id}).change() == 1;
+    if (Run(db_, remove_, {id, flag::on_end}).change() == 1) return true;
+    std::int64_t flags = 0;
+    {
+        Run run(db_, flags_, {id});
+        if (!run.step()) return false;
+        flags = run.integer(0);
+    }
+    if ((flags & flag::on_end) == 0) return false;
+    ends_.before_end({id, flags, end_of(kind_of_end), asked.keep.row, asked.keep.payload});
+    Run(db_, forget_expiry_, {id}).change();
+    return Run(db_, remove_, {id, 0}).change() == 1;
 }
 
 }  // namespace sqlite

@@ -186,7 +186,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         task.claim = (std::min)(run.integer(1), most_number - 1) + 1;  // as Transitions::claim does
         task.attempts = (std::max)(run.integer(2), std::int64_t{0});
         task.crashes = (std::max)(run.integer(3), std::int64_t{0});
-        expires = (run.integer(6) & Expiries::flag) != 0;
+        expires = (run.integer(6) & flag::expires) != 0;
         const auto size = static_cast<std::size_t>(run.integer(4));
         if (size > request.max_payload) {
             task.oversize = size;

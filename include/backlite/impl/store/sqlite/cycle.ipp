@@ -64,6 +64,7 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
                                            const store::CyclePlan& plan, const std::vector<store::QueueHead>& heads,
                                            detail::Ms wall, store::sqlite::Isolation* apart) {
     store::CycleResult result;
+    repository.ends.clear();  // an earlier run of the transaction may have freed some
     const auto attempt = [&](std::string_view part, std::string_view id, auto&& work) {
         return store::sqlite::attempt(apart, repository.db, part, id, work);
     };
@@ -157,6 +158,11 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
     // After the outcomes, which may give back what has expired, and before the claims.
     if (plan.expire) end_expired(repository, plan, heads, result, attempt);
     result.heads = heads;
+    for (const Freed& each : repository.ends.freed()) {
+        const auto head = std::find_if(result.heads.begin(), result.heads.end(),
+                                       [&](const store::QueueHead& one) { return one.name == each.queue; });
+        if (head != result.heads.end()) head->came(each.due);
+    }
     if (plan.claim.limit > 0) result.claimed = repository.claims.claim(plan.claim, result.heads, apart);
     return result;
 }

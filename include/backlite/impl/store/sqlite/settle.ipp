@@ -36,8 +36,9 @@ BACKLITE_DECL Settled settle(Transitions& transitions, Cancels& cancels, const d
 
 BACKLITE_DECL Settled settle_within(sqlite3* db, std::string_view queue, detail::Ms due,
                                     const detail::AttemptResult& outcome) {
-    Transitions transitions(db);
-    Cancels cancels(db);
+    Ends ends(db);
+    Transitions transitions(db, ends);
+    Cancels cancels(db, ends);
     const Settled settled = settle(transitions, cancels, outcome);
     if (settled == Settled::as_asked) {
         Tallies tallies(1);

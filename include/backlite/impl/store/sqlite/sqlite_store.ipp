@@ -23,6 +23,7 @@ BACKLITE_DECL SqliteStore::SqliteStore(const ClientConfig& config, const Clock& 
       clock_(clock),
       log_(log),
       rescued_(std::move(hooks.rescued)),
+      tell_freed_(hooks.foreign_commit),
       writes_(config, {[this, told = std::move(hooks.foreign_commit)]() noexcept {
                            tell_foreign_writer();
                            if (told) told();
@@ -126,7 +127,15 @@ BACKLITE_DECL TaskStatus SqliteStore::status(const TaskId& id) {
 BACKLITE_DECL CancelResult SqliteStore::cancel(const CancelPlan& plan, const Patience& patience) {
     check_thread("cancel");
     CancelResult result{};
-    writes_.write([&](Repository& repository) { result = repository.cancels.cancel(plan); }, patience);
+    bool freed = false;
+    writes_.write(
+        [&](Repository& repository) {
+            repository.ends.clear();
+            result = repository.cancels.cancel(plan);
+            freed = !repository.ends.freed().empty();
+        },
+        patience);
+    if (freed && tell_freed_) tell_freed_();
     return result;
 }
 

@@ -3,6 +3,9 @@
 // The bodies of <backlite/store/sqlite/transitions.hpp>.
 
 #include <limits>
+#include <string>
+#include <utility>
+#include <vector>
 
 #include <backlite/store/sqlite/transitions.hpp>
 
@@ -26,6 +29,7 @@ BACKLITE_DECL void Transitions::claim(std::int64_t row, detail::Ms now, std::int
 }
 
 BACKLITE_DECL int Transitions::release_all(std::int64_t owner) {
+    return_flagged(flagged_of_owner_, {owner});
     // Of one size for all of them: times since 1970 take six bytes.
     const std::size_t freed = StateColumns{.claimed_at = std::int64_t{1} << 40, .owner = owner}.bytes();
     return Run(db_, release_all_, {owner, static_cast<std::int64_t>(freed)}).change();
@@ -49,20 +53,54 @@ BACKLITE_DECL bool Transitions::apply(const detail::AttemptResult& outcome) {
         case detail::RowChange::complete:
         case detail::RowChange::fail:
             if (outcome.keep_row && !keep(outcome)) return false;
-            return Run(db_, remove_, {id, outcome.claim}).change() == 1;
+            return remove(outcome);
         case detail::RowChange::retry:
-            return Run(db_, retry_,
-                       {id, outcome.claim, outcome.wait_until, outcome.executed_at, outcome.error,
-                        outcome.spends_attempt, slack_after(outcome)})
-                       .change() == 1;
         case detail::RowChange::snooze:
-            return Run(db_, snooze_, {id, outcome.claim, outcome.wait_until, outcome.executed_at, slack_after(outcome)})
-                       .change() == 1;
-        case detail::RowChange::release:
-            if (!outcome.wait) break;
-            return Run(db_, put_off_, {id, outcome.claim, outcome.wait_until, slack_after(outcome)}).change() == 1;
+        case detail::RowChange::release: break;
     }
-    return Run(db_, release_, {id, outcome.claim, slack_after(outcome)}).change() == 1;
+    const std::optional<Blob> slack = slack_after(outcome);
+    return give_back({outcome.id, outcome.claim}, [&](std::int64_t flags) {
+        switch (outcome.resolution) {
+            case detail::RowChange::retry:
+                return Run(db_, retry_,
+                           {id, outcome.claim, outcome.wait_until, outcome.executed_at, outcome.error,
+                            outcome.spends_attempt, slack, flags})
+                           .change() == 1;
+            case detail::RowChange::snooze:
+                return Run(db_, snooze_, {id, outcome.claim, outcome.wait_until, outcome.executed_at, slack, flags})
+                           .change() == 1;
+            case detail::RowChange::release:
+                if (!outcome.wait) break;
+                return Run(db_, put_off_, {id, outcome.claim, outcome.wait_until, slack, flags}).change() == 1;
+            case detail::RowChange::complete:
+            case detail::RowChange::fail: break;
+        }
+        return Run(db_, release_, {id, outcome.claim, slack, flags}).change() == 1;
+    });
+}
+
+BACKLITE_DECL bool Transitions::remove(const detail::AttemptResult& outcome) {
+    const std::string& id = outcome.id.str();
+    if (Run(db_, remove_, {id, outcome.claim, flag::on_end}).change() == 1) return true;
+    const std::optional<std::int64_t> flags = flags_of({outcome.id, outcome.claim});
+    if (!flags || (*flags & flag::on_end) == 0) return false;
+    const End end = outcome.resolution == detail::RowChange::complete ? End::succeeded : end_of(outcome.kind);
+    ends_.before_end({id, *flags, end, outcome.keep_row, outcome.keep_payload});
+    return Run(db_, remove_, {id, outcome.claim, 0}).change() == 1;
+}
+
+BACKLITE_DECL std::optional<std::int64_t> Transitions::flags_of(const detail::ClaimKey& claim) {
+    Run run(db_, flags_, {claim.id.str(), claim.number});
+    return run.step() ? std::optional{run.integer(0)} : std::nullopt;
+}
+
+BACKLITE_DECL void Transitions::return_flagged(Statement& select, std::initializer_list<Value> values) {
+    std::vector<std::pair<std::string, std::int64_t>> found;
+    {
+        Run run(db_, select, values);
+        while (run.step()) found.emplace_back(std::string{run.bytes(0)}, run.integer(1));
+    }
+    for (const auto& [id, flags] : found) ends_.before_return(id, flags);
 }
 
 BACKLITE_DECL std::optional<std::size_t> Transitions::read_slack(Statement& select, std::initializer_list<Value> row,

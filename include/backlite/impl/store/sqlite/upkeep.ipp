@@ -73,6 +73,15 @@ BACKLITE_DECL Mended Upkeep::mend(std::string_view queue, detail::Ms now, detail
     return piece;
 }
 
+BACKLITE_DECL void Upkeep::forget_details(Statement& select, std::initializer_list<Value> values) {
+    std::vector<std::string> ids;
+    {
+        Run run(db_, select, values);
+        while (run.step()) ids.emplace_back(run.bytes(0));
+    }
+    for (const std::string& id : ids) ends_.forget_details(id);
+}
+
 BACKLITE_DECL std::vector<std::int64_t> Upkeep::priorities(std::string_view queue) {
     std::vector<std::int64_t> found;
     std::int64_t least = detail::least_number;

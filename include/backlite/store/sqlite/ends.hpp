@@ -1,0 +1,97 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// SQL for what hangs on a task when it ends or comes back: of rows whose flags say so, and of no others.
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <sqlite3.h>
+
+#include <backlite/base/rows.hpp>
+#include <backlite/base/times.hpp>
+#include <backlite/error.hpp>
+#include <backlite/store/sqlite/flags.hpp>
+#include <backlite/store/sqlite/statement.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+enum class End { succeeded, failed, cancelled, expired };
+
+/// Of a task that did not succeed, by the `kind` of its kept row.
+[[nodiscard]] constexpr End end_of(std::optional<std::int64_t> kind) noexcept {
+    if (kind == detail::cancelled_kind) return End::cancelled;
+    return kind == detail::expired_kind ? End::expired : End::failed;
+}
+
+/// How a task ends, and what of it is kept.
+struct Ending {
+    const std::string& id;
+    std::int64_t flags = 0;
+    End end = End::failed;
+    bool keeps_row = false;
+    bool keeps_payload = false;
+};
+
+/// A task that may be claimed now, and could not before.
+struct Freed {
+    std::string queue{};
+    detail::Ms due{};
+};
+
+/// All functions that write REQUIRE a write transaction; on a StorageError the caller rolls back.
+class Ends {
+public:
+    explicit Ends(sqlite3* db) noexcept : db_{db} {}
+
+    /// The row of a task is about to be deleted, since it has ended; its kept row, if there is one, is written already.
+    /// REQUIRES: a flag of `flag::on_end`.
+    void before_end(const Ending& ending);
+
+    /// A claimed task is about to wait again. REQUIRES: a flag of `flag::on_return`.
+    void before_return(const std::string& id, std::int64_t flags);
+
+    /// Tasks that the current transaction has freed. An operation clears the list before it begins, since it may run
+    /// again.
+    [[nodiscard]] const std::vector<Freed>& freed() const noexcept { return freed_; }
+    void clear() noexcept { freed_.clear(); }
+
+    /// Notes one of them.
+    void note(Freed freed) { freed_.push_back(std::move(freed)); }
+
+    /// Whether rows of other tables hang on any task at all.
+    [[nodiscard]] bool any_details() {
+        Run run(db_, any_details_);
+        return run.step() && run.integer(0) != 0;
+    }
+
+    /// Deletes those that hang on a task.
+    void forget_details(const std::string& id);
+
+private:
+    Handle db_;
+    std::vector<Freed> freed_{};
+    Statement any_details_{
+        "SELECT EXISTS (SELECT 1 FROM main.backlite_saved) OR EXISTS (SELECT 1 FROM main.backlite_progress) "
+        "OR EXISTS (SELECT 1 FROM main.backlite_attempts) OR EXISTS (SELECT 1 FROM main.backlite_tags) "
+        "OR EXISTS (SELECT 1 FROM main.backlite_details)"};
+    Statement forget_saved_{"DELETE FROM main.backlite_saved WHERE task = ?1"};
+    Statement forget_progress_{"DELETE FROM main.backlite_progress WHERE task = ?1"};
+    Statement forget_attempts_{"DELETE FROM main.backlite_attempts WHERE task = ?1"};
+    Statement forget_tags_{"DELETE FROM main.backlite_tags WHERE task = ?1"};
+    Statement forget_details_{"DELETE FROM main.backlite_details WHERE task = ?1"};
+};
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/store/sqlite/ends.ipp>
+#endif
