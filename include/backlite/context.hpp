@@ -4,15 +4,23 @@
 
 #include <atomic>
 #include <chrono>
+#include <concepts>
+#include <cstdint>
 #include <memory>
+#include <new>
 #include <optional>
 #include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
+#include <backlite/base/codec.hpp>
+#include <backlite/base/guards.hpp>
+#include <backlite/base/rows.hpp>
 #include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
+#include <backlite/task.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -79,6 +87,8 @@ public:
         const detail::StopSignal& stop;
         std::optional<std::chrono::steady_clock::time_point> deadline;
         int priority = 0;
+        /// Zero: the task is in no file, and what it saves lives as long as this object.
+        std::int64_t claim = 0;
     };
 
     /// For the library, and for tests of processors.
@@ -119,8 +129,58 @@ public:
         return attempt_.deadline;
     }
 
+    /// Keeps a value with the task until it has finished, over failed attempts, crashes and restarts: what it has done
+    /// so far, so that the next attempt goes on there. Of each name the last value counts. A save is progress: the
+    /// crashes of the task are counted anew from it. A failed task that is kept with its payload keeps its values too.
+    /// `name`: at most 200 bytes of UTF-8 without control characters, and it does not begin with "backlite:".
+    /// `V`: convertible to JSON. It may be called when the task is asked to stop.
+    /// Errors: ConfigError for such a name, EncodeError for a value that cannot be written or is larger than
+    /// `max_payload`, both before anything is written; ClaimLost if the claim was taken back; UsageError on a thread
+    /// that has a Transaction open on the file; BusyError, StorageError. Blocks until it is committed.
+    template <class V>
+    void save(std::string_view name, const V& value) const {
+        static_assert(detail::Fieldless<V> || detail::WritableAs<V, detail::JsonOf<V>>,
+                      "backlite: this value cannot be written as JSON: give its type a to_json(nlohmann::json&, const "
+                      "T&) in its own namespace, or use NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT");
+        check_name("save", name);
+        put(name, detail::encode_value(value, [&](const std::string& why) { cannot_encode(name, why); }));
+    }
+
+    /// What was saved last under this name, in this attempt or an earlier one; nullopt: nothing.
+    /// Errors: ConfigError for a name that cannot be saved; Error naming it if what is there cannot be read as a `V`;
+    /// StorageError. Blocks for a short read.
+    template <class V>
+    [[nodiscard]] std::optional<V> load(std::string_view name) const {
+        static_assert(std::default_initializable<V> && std::movable<V> && detail::JsonConvertible<V>,
+                      "backlite: this type cannot be read from JSON: it needs a default constructor, a to_json and a "
+                      "from_json in its own namespace, or NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT");
+        check_name("load", name);
+        const std::optional<std::string> json = find(name);
+        if (!json) return std::nullopt;
+        std::string why;
+        try {
+            return detail::decode<V>(*json);
+        } catch (const std::bad_alloc&) {
+            throw;
+        } catch (...) {
+            why = detail::current_error();
+        }
+        cannot_read(name, why);
+    }
+
 private:
+    /// Errors: ConfigError for a name that no saved value may have.
+    void check_name(const char* call, std::string_view name) const;
+    void put(std::string_view name, std::string json) const;
+    [[nodiscard]] std::optional<std::string> find(std::string_view name) const;
+    [[noreturn]] void cannot_encode(std::string_view name, const std::string& why) const;
+    [[noreturn]] void throw_claim_lost(const char* call) const;
+    [[noreturn]] void cannot_read(std::string_view name, const std::string& why) const;
+
     Attempt attempt_;
+    mutable detail::Mutex mutex_{};
+    /// Without a claim: what was saved.
+    mutable std::vector<detail::SavedValue> loose_ BACKLITE_GUARDED_BY(mutex_){};
 };
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -109,6 +109,13 @@ public:
     explicit Cancelled(const std::string& what) : Error(what) {}
 };
 
+/// The claim of the task was taken back, or has ended: nothing of the call that threw is in the file.
+class ClaimLost : public Error {
+public:
+    /// `what`: the message.
+    explicit ClaimLost(const std::string& what) : Error(what) {}
+};
+
 /// A client was used in a forked child of the process that opened it.
 class ForkError : public Error {
 public:

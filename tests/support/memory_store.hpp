@@ -67,14 +67,21 @@ struct MemoryFile {
     std::map<std::int64_t, Member> owners{};
     std::set<std::string> paused{};
     std::map<std::string, Kept> cancels{};  ///< what becomes of claimed tasks that are to end, by id
+    std::map<std::string, std::map<std::string, std::string>> saved{};  ///< by id and name
     std::int64_t last_owner = 0;
     std::int64_t added = 0;     ///< by the statistics
     std::uint64_t commits = 0;  ///< of all clients
+
+    /// A task ends: what it has saved goes, unless it is kept with its payload and may run again.
+    void keep_saved(const std::string& id, bool keep) {
+        if (!keep) saved.erase(id);
+    }
 
     /// A task that nobody holds ends as its cancel says, if there is one. Whether it has.
     bool end_cancelled(Task& task) {
         const auto end = cancels.find(task.id);
         if (end == cancels.end()) return false;
+        keep_saved(task.id, end->second.status == backlite::TaskStatus::cancelled && !end->second.payload.empty());
         if (end->second.status == backlite::TaskStatus::cancelled) kept[task.id] = end->second;
         cancels.erase(end);
         tasks.erase(tasks.begin() + (&task - tasks.data()));
@@ -154,6 +161,36 @@ public:
     void add_within(backlite::store::HostConnection, const backlite::store::AddPlan&) override { throw no_host(); }
     [[nodiscard]] std::unique_ptr<backlite::store::HostTransaction> begin(backlite::store::HostConnection) override {
         throw no_host();
+    }
+
+    [[nodiscard]] bool save(const backlite::store::SavePlan& plan, const Patience&) override {
+        MemoryFile::Task* task = file_.held(plan.claim.id, plan.claim.number);
+        if (task == nullptr) return false;
+        task->crashes = 0;
+        for (const backlite::detail::SavedValue& value : plan.values) {
+            if (value.json) {
+                file_.saved[task->id][value.name] = *value.json;
+            } else {
+                file_.saved[task->id].erase(value.name);
+            }
+        }
+        committed();
+        return true;
+    }
+    [[nodiscard]] bool save_within(backlite::store::HostConnection, const backlite::store::SavePlan&) override {
+        throw no_host();
+    }
+    [[nodiscard]] std::vector<backlite::detail::SavedValue> saved(const backlite::TaskId& id,
+                                                                  const backlite::store::NameRange& names,
+                                                                  std::size_t limit) override {
+        std::vector<backlite::detail::SavedValue> found;
+        for (const auto& [name, json] : file_.saved[id.str()]) {
+            if (name < names.first || (names.end && name >= *names.end)) continue;
+            if (found.size() == limit) break;
+            const bool fits = json.size() <= config_.max_payload;
+            found.push_back({name, fits ? std::optional{json} : std::nullopt, fits ? 0 : json.size()});
+        }
+        return found;
     }
 
     [[nodiscard]] backlite::store::CycleResult cycle(const backlite::store::CycleRequest& request,
@@ -444,7 +481,9 @@ private:
         }
         if (request.plan.purge) {
             result.purged = static_cast<int>(std::erase_if(file_.kept, [&](const auto& kept) {
-                return kept.second.expires_at && *kept.second.expires_at <= request.plan.past;
+                if (!kept.second.expires_at || *kept.second.expires_at > request.plan.past) return false;
+                file_.saved.erase(kept.first);
+                return true;
             }));
         }
         if (request.plan.expire) expire(request, result);
@@ -470,6 +509,7 @@ private:
             if (head == request.heads.end()) return false;
             const auto queue = static_cast<std::size_t>(head - request.heads.begin());
             const backlite::store::KeepRule& keep = request.plan.keep[queue];
+            file_.keep_saved(task.id, keep.row && keep.payload);
             if (keep.row) {
                 file_.kept[task.id] = {backlite::TaskStatus::expired, keep.payload ? task.payload : "", "expired",
                                        keep.until(request.plan.expire_until)};
@@ -488,6 +528,8 @@ private:
         switch (outcome.resolution) {
             case RowChange::complete:
             case RowChange::fail:
+                file_.keep_saved(task.id,
+                                 outcome.resolution == RowChange::fail && outcome.keep_row && outcome.keep_payload);
                 if (outcome.keep_row) {
                     const bool succeeded = outcome.resolution == RowChange::complete;
                     const bool expired = outcome.kind == backlite::detail::expired_kind;

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <cstddef>
 #include <exception>
+#include <new>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <stdexcept>
@@ -131,6 +132,27 @@ template <class T>
             why = current_error();
         }
         throw_encode_error(queue, why);
+    }
+}
+
+/// The compact JSON of a value, whatever it is for. Errors: `fail(why)` throws one, when it cannot be written.
+template <class V, class Fail>
+[[nodiscard]] std::string encode_value(const V& value, Fail&& fail) {
+    if constexpr (Fieldless<V>) {
+        return "{}";
+    } else {
+        std::string why;
+        try {
+            JsonOf<V> json(value);
+            const TakesApart<JsonOf<V>> apart(json);
+            return dump_payload(json);
+        } catch (const std::bad_alloc&) {
+            throw;
+        } catch (...) {
+            why = current_error();
+        }
+        fail(why);
+        return why;  // not reached
     }
 }
 

@@ -67,6 +67,17 @@ struct ClaimKey {
     friend bool operator==(const ClaimKey&, const ClaimKey&) noexcept = default;
 };
 
+/// A value that a task keeps between its attempts.
+struct SavedValue {
+    std::string name{};
+    /// nullopt: there is none; to be written: what is there is removed.
+    std::optional<std::string> json{};
+    std::size_t oversize = 0;  ///< read, above zero: it has this many bytes, too many to be read
+};
+
+/// Which names of saved values begin so belongs to the library.
+inline constexpr std::string_view own_values = "backlite:";
+
 /// A task that this client claimed.
 struct ClaimedTask {
     TaskId id{};

@@ -2,6 +2,9 @@
 #pragma once
 // The bodies of <backlite/client_handle.hpp>.
 
+#include <algorithm>
+#include <array>
+
 #include <backlite/client_handle.hpp>
 #include <backlite/engine/engine.hpp>
 
@@ -40,6 +43,53 @@ BACKLITE_DECL ClientHandle Context::client() const {
     std::shared_ptr<engine::Engine> engine = attempt_.engine.lock();
     if (!engine) throw UsageError("Context::client(): this context belongs to no client");
     return ClientHandle(std::move(engine));
+}
+
+BACKLITE_DECL void Context::put(std::string_view name, std::string json) const {
+    const auto is_it = [&](const detail::SavedValue& value) { return value.name == name; };
+    if (const std::shared_ptr<engine::Engine> engine = attempt_.engine.lock()) {
+        engine->check_call("Context::save");
+        if (json.size() > engine->max_payload()) {
+            cannot_encode(name, detail::format("it has {} bytes, more than ClientConfig::max_payload allows ({})",
+                                               {json.size(), engine->max_payload()}));
+        }
+        if (attempt_.claim != 0) {
+            const detail::ClaimKey claim{task_id(), attempt_.claim};
+            const std::array<detail::SavedValue, 1> values{{{std::string{name}, std::move(json)}}};
+            if (engine->store().save({claim, detail::to_ms(engine->clock().now()), values},
+                                     {engine->config().busy_timeout, {}})) {
+                return;
+            }
+            throw_claim_lost("Context::save");
+        }
+    }
+    const detail::LockGuard lock(mutex_);
+    std::erase_if(loose_, is_it);
+    loose_.push_back({std::string{name}, std::move(json)});
+}
+
+BACKLITE_DECL std::optional<std::string> Context::find(std::string_view name) const {
+    const std::shared_ptr<engine::Engine> engine = attempt_.engine.lock();
+    if (engine) engine->check_call("Context::load");
+    if (engine && attempt_.claim != 0) {
+        std::vector<detail::SavedValue> found = engine->store().saved(task_id(), store::NameRange::of(name), 1);
+        if (found.empty()) return std::nullopt;
+        if (const std::size_t bytes = found.front().oversize; bytes > 0) {
+            cannot_read(name, detail::format("it has {} bytes, more than ClientConfig::max_payload allows", {bytes}));
+        }
+        return std::move(found.front().json);
+    }
+    const detail::LockGuard lock(mutex_);
+    const auto found =
+        std::find_if(loose_.begin(), loose_.end(), [&](const detail::SavedValue& value) { return value.name == name; });
+    return found == loose_.end() ? std::nullopt : found->json;
+}
+
+BACKLITE_DECL void Context::throw_claim_lost(const char* call) const {
+    ClaimLost error(detail::format("{}: the claim of task {} of queue \"{}\" was taken back, or has ended",
+                                   {call, task_id().str(), queue()}));
+    error.set_subject(queue(), task_id().str());
+    throw error;
 }
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -2,7 +2,12 @@
 #pragma once
 // The bodies of <backlite/context.hpp>.
 
+#include <algorithm>
+
+#include <backlite/base/format.hpp>
+#include <backlite/base/shown.hpp>
 #include <backlite/context.hpp>
+#include <backlite/error.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -16,5 +21,35 @@ BACKLITE_DECL bool StopSignal::fire(StopReason reason) noexcept {
 }
 
 }  // namespace detail
+
+BACKLITE_DECL void Context::check_name(const char* call, std::string_view name) const {
+    constexpr std::size_t longest = 200;
+    const auto refuse = [&](std::string_view why) {
+        ConfigError error(detail::format("queue \"{}\": Context::{}: the name \"{}\" {}",
+                                         {queue(), call, detail::shown(name, longest), why}));
+        error.set_subject(queue(), task_id().str());
+        throw error;
+    };
+    if (name.empty()) refuse("is empty");
+    if (name.size() > longest) refuse(detail::format("has {} bytes, more than {}", {name.size(), longest}));
+    if (!detail::is_utf8(name)) refuse("is not UTF-8");
+    const auto is_control = [](char c) { return static_cast<unsigned char>(c) < 0x20 || c == '\x7f'; };
+    if (std::any_of(name.begin(), name.end(), is_control)) refuse("holds a control character");
+    if (name.starts_with(detail::own_values)) refuse("is the library's: it begins with \"backlite:\"");
+}
+
+BACKLITE_DECL void Context::cannot_encode(std::string_view name, const std::string& why) const {
+    EncodeError error(detail::format("queue \"{}\": the value \"{}\" cannot be saved: {}", {queue(), name, why}),
+                      queue());
+    error.set_subject(queue(), task_id().str());
+    throw error;
+}
+
+BACKLITE_DECL void Context::cannot_read(std::string_view name, const std::string& why) const {
+    Error error(detail::format("queue \"{}\": the saved value \"{}\" cannot be read: {}", {queue(), name, why}));
+    error.set_subject(queue(), task_id().str());
+    throw error;
+}
+
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

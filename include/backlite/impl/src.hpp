@@ -80,6 +80,7 @@
 #include <backlite/impl/store/sqlite/owner_lock.ipp>
 #include <backlite/impl/store/sqlite/queue_rules.ipp>
 #include <backlite/impl/store/sqlite/schema.ipp>
+#include <backlite/impl/store/sqlite/saved_values.ipp>
 #include <backlite/impl/store/sqlite/settle.ipp>
 #include <backlite/impl/store/sqlite/slack.ipp>
 #include <backlite/impl/store/sqlite/sqlite_store.ipp>

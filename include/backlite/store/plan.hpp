@@ -8,6 +8,7 @@
 #include <cstdint>
 #include <limits>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -175,6 +176,22 @@ struct CyclePlan {
     [[nodiscard]] bool empty() const noexcept {
         return leases.empty() && !purge && !lapse && !expire && mend.empty() && added.empty() && claim.limit == 0;
     }
+};
+
+/// Names of saved values, from `first` on, up to but without `end`; nullopt: to the last. By their bytes.
+struct NameRange {
+    std::string first{};
+    std::optional<std::string> end{};
+
+    [[nodiscard]] static NameRange of(std::string_view name);
+    [[nodiscard]] static NameRange with_prefix(std::string_view prefix);
+};
+
+/// What a claimed task keeps between its attempts.
+struct SavePlan {
+    const detail::ClaimKey& claim;
+    detail::Ms now{};
+    std::span<const detail::SavedValue> values{};
 };
 
 /// What SQLite refused to write, by its index in what the cycle was given.

@@ -230,6 +230,17 @@ public:
     /// BusyError after the client's `busy_timeout`. Blocks for that long at most.
     [[nodiscard]] virtual std::unique_ptr<HostTransaction> begin(HostConnection connection) = 0;
 
+    /// Writes values of a claimed task, all or none, and counts its crashes anew. False: the claim is not held any
+    /// more, and nothing is written. Errors: UsageError as `add`.
+    [[nodiscard]] virtual bool save(const SavePlan& plan, const Patience& patience) = 0;
+
+    /// The same in the transaction that is open on a connection of the host's. Errors: as `add_within`.
+    [[nodiscard]] virtual bool save_within(HostConnection connection, const SavePlan& plan) = 0;
+
+    /// Up to `limit` values of a task, in the order of their names.
+    [[nodiscard]] virtual std::vector<detail::SavedValue> saved(const TaskId& id, const NameRange& names,
+                                                                std::size_t limit) = 0;
+
     [[nodiscard]] virtual CycleResult cycle(const CycleRequest& request, const Patience& patience) = 0;
 
     /// Statistics that no other call has counted.

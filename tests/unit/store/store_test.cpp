@@ -144,6 +144,23 @@ public:
                 nlohmann::json(T{text}).dump(), detail::type_name<T>()};
     }
 
+    [[nodiscard]] bool save(SteppedClient& by, const detail::ClaimKey& claim,
+                            const std::vector<std::pair<std::string, std::optional<std::string>>>& values) {
+        std::vector<detail::SavedValue> all;
+        for (const auto& [name, json] : values) all.push_back({name, json});
+        return by.store().save({claim, detail::to_ms(clock.now()), all}, patience);
+    }
+
+    /// The values of a task, each as name and JSON.
+    [[nodiscard]] static std::vector<std::string> saved(SteppedClient& by, const TaskId& id,
+                                                        const store::NameRange& names = {}, std::size_t limit = 100) {
+        std::vector<std::string> found;
+        for (const detail::SavedValue& value : by.store().saved(id, names, limit)) {
+            found.push_back(value.name + " " + value.json.value_or("none"));
+        }
+        return found;
+    }
+
     /// Looks, claims what is due, runs it, writes what came of it, as long as there is something.
     void work(SteppedClient& client) {
         for (int round = 0; round < 10; ++round) {
@@ -265,6 +282,147 @@ TEST_CASE("Store: a snooze spends no attempt, a success is kept as long as its q
     purge.past = *expiry;
     CHECK(client->cycle(purge).purged == 1);
     CHECK(client->store().status(letter) == TaskStatus::not_found);
+}
+
+TEST_CASE("Store: a claimed task saves values under its claim, which its next attempt finds") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    const auto other = town.client();
+    client->start();
+    const TaskId id = town.add<Letter>(*client, "long");
+    const TaskId beside = town.add<Letter>(*client, "beside");
+    client->look();
+    static_cast<void>(client->cycle(client->plan()));
+    const detail::ClaimKey claim{id, client->ready().front().claim};
+    CHECK(town.saved(*other, id).empty());
+    CHECK(town.save(*client, claim, {{"page", "1"}, {"part-b", "[2]"}, {"part-a", "\"\""}}));
+    CHECK(town.saved(*other, id) == Texts{"page 1", "part-a \"\"", "part-b [2]"});
+    CHECK(town.save(*client, claim, {{"page", "2"}, {"part-b", std::nullopt}, {"none", std::nullopt}}));
+    CHECK(town.saved(*other, id) == Texts{"page 2", "part-a \"\""});
+    CHECK(town.save(*client, claim, {{"pa", "3"}, {"part-a2", "4"}, {"q", "5"}}));
+    CHECK(town.saved(*other, id, store::NameRange::of("pa")) == Texts{"pa 3"});
+    CHECK(town.saved(*other, id, store::NameRange::with_prefix("part-")) == Texts{"part-a \"\"", "part-a2 4"});
+    CHECK(town.saved(*other, id, store::NameRange{"page", {}}, 3) == Texts{"page 2", "part-a \"\"", "part-a2 4"});
+    CHECK_FALSE(town.save(*client, {id, claim.number + 1}, {{"page", "9"}}));
+    CHECK_FALSE(town.save(*client, {TaskId::from_text("none"), 1}, {{"page", "9"}}));
+    town.answer = [](const std::string&) { return Outcome::retry("no"); };
+    town.work(*client);
+    CHECK_FALSE(town.save(*client, claim, {{"page", "9"}}));
+    CHECK(town.saved(*client, id, store::NameRange::of("page")) == Texts{"page 2"});
+    CHECK(town.saved(*client, beside).empty());
+    CHECK(town.processed == Texts{"long", "beside"});
+}
+
+TEST_CASE("Store: a save is progress, from which crashes are counted anew") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const bool saves = GENERATE(false, true);
+    const TaskId id = [&] {
+        const auto first = town.client();
+        first->start();
+        const TaskId added = town.add<Letter>(*first, "deadly");
+        first->look();
+        static_cast<void>(first->cycle(first->plan()));
+        first->die(1);
+        return added;
+    }();
+    {
+        const auto second = town.client();
+        second->start();
+        second->look();
+        static_cast<void>(second->cycle(second->plan()));
+        REQUIRE(second->ready().front().crashes == 1);
+        if (saves) CHECK(town.save(*second, {id, second->ready().front().claim}, {{"page", "1"}}));
+        second->die(1);
+    }
+    const auto third = town.client();
+    third->start();
+    third->look();
+    static_cast<void>(third->cycle(third->plan()));
+    CHECK(third->ready().front().crashes == (saves ? 1 : 2));
+    town.work(*third);
+    CHECK(third->store().status(id) == (saves ? TaskStatus::succeeded : TaskStatus::failed));
+}
+
+TEST_CASE("Store: what a task has saved goes with its success, and stays with a failed one as long as its payload") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    const TaskId letter = town.add<Letter>(*client, "letter");
+    const TaskId note = town.add<Note>(*client, "note");
+    client->look();
+    static_cast<void>(client->cycle(client->plan()));
+    REQUIRE(client->ready().size() == 2);
+    for (const detail::ClaimedTask& task : client->ready()) {
+        CHECK(town.save(*client, {task.id, task.claim}, {{"page", "1"}, {"part", "2"}}));
+    }
+    const auto run = [&] {
+        while (client->run_one() != nullptr) {
+        }
+        static_cast<void>(client->cycle({}));
+    };
+    SECTION("success") {
+        run();
+        CHECK(client->store().status(letter) == TaskStatus::succeeded);
+        CHECK(town.saved(*client, letter).empty());
+        CHECK(town.saved(*client, note).empty());
+    }
+    SECTION("failure for good") {
+        town.answer = [](const std::string&) { return Outcome::discard("no"); };
+        run();
+        CHECK(client->store().status(letter) == TaskStatus::failed);
+        CHECK(town.saved(*client, letter) == Texts{"page 1", "part 2"});
+        CHECK(town.saved(*client, note).empty());
+        town.clock.advance(2h);
+        town.work(*client);
+        CHECK(client->store().status(letter) == TaskStatus::not_found);
+        CHECK(town.saved(*client, letter).empty());
+    }
+    SECTION("a cancel while it waits for its next attempt") {
+        town.answer = [](const std::string&) { return Outcome::snooze(1h); };
+        run();
+        const bool keeps = GENERATE(false, true);
+        for (const TaskId& id : {letter, note}) {
+            CHECK(client->store().cancel({.id = id,
+                                          .now = client->now(),
+                                          .keep =
+                                              [&](std::string_view) {
+                                                  return store::KeepRule{true, keeps, 1h};
+                                              }},
+                                         town.patience) == CancelResult::cancelled);
+        }
+        CHECK(town.saved(*client, letter) == (keeps ? Texts{"page 1", "part 2"} : Texts{}));
+        town.clock.advance(2h);
+        town.work(*client);
+        CHECK(town.saved(*client, letter).empty());
+    }
+    SECTION("a cancel while it runs") {
+        CHECK(client->store().cancel({.id = letter,
+                                      .now = client->now(),
+                                      .keep =
+                                          [&](std::string_view) {
+                                              return store::KeepRule{true, false, 1h};
+                                          }},
+                                     town.patience) == CancelResult::requested);
+        town.answer = [](const std::string&) { return Outcome::retry("no"); };
+        run();
+        CHECK(client->store().status(letter) == TaskStatus::cancelled);
+        CHECK(town.saved(*client, letter).empty());
+    }
+    SECTION("a cancel whose task dies") {
+        CHECK(client->store().cancel({.id = letter,
+                                      .now = client->now(),
+                                      .keep =
+                                          [&](std::string_view) {
+                                              return store::KeepRule{false, false, 1h};
+                                          }},
+                                     town.patience) == CancelResult::requested);
+        client->die(2);
+        const auto other = town.client();
+        other->start();
+        CHECK(other->store().status(letter) == TaskStatus::not_found);
+        CHECK(town.saved(*other, letter).empty());
+        CHECK(town.saved(*other, note) == Texts{"page 1", "part 2"});
+    }
 }
 
 TEST_CASE("Store: a dead client's claims go to others, and a task that was inside has crashed") {

@@ -110,7 +110,7 @@ BACKLITE_DECL void TaskRunner::process(Attempt& attempt, const detail::QueueBase
                 observer.timing(*deadline, signal);
             }
             Context context({engine_, attempt.task.id, attempt.config.name, attempt.number, attempt.config.max_attempts,
-                             *signal, deadline, attempt.task.priority});
+                             *signal, deadline, attempt.task.priority, attempt.task.claim});
             outcome.emplace(code.run(context));
         });
         measure(attempt);

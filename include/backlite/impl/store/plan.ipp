@@ -28,6 +28,19 @@ BACKLITE_DECL std::optional<Rank> first_rank(const QueueHead& head, detail::Ms n
     return first;
 }
 
+BACKLITE_DECL NameRange NameRange::of(std::string_view name) { return {std::string{name}, std::string{name} + '\0'}; }
+
+BACKLITE_DECL NameRange NameRange::with_prefix(std::string_view prefix) {
+    NameRange names{std::string{prefix}, std::string{prefix}};
+    while (!names.end->empty() && names.end->back() == '\xff') names.end->pop_back();
+    if (names.end->empty()) {
+        names.end.reset();
+    } else {
+        ++names.end->back();
+    }
+    return names;
+}
+
 }  // namespace store
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -32,6 +32,35 @@ namespace sqlite {
 /// The name of its main file as SQLite has it; empty if it has none.
 [[nodiscard]] std::string main_file(SQLite::Database& database);
 
+/// Runs `work()` in a savepoint of the transaction that is open there; nothing of it is left prepared.
+/// Errors: what `work` threw; then nothing of it is in the transaction, or the message says that SQLite has rolled back
+/// all of it.
+template <class Work>
+void within(sqlite3* db, Work&& work) {
+    Statement release("RELEASE backlite_part");
+    Statement undo("ROLLBACK TO backlite_part");
+    Statement undo_all("ROLLBACK");
+    prepare_ahead(db, {&release, &undo, &undo_all});
+    const auto take_back = [&](int code, const char* what) {
+        if (sqlite3_get_autocommit(db) == 0 && !(run_ahead(db, undo) && run_ahead(db, release))) {
+            run_ahead(db, undo_all);
+        }
+        if (sqlite3_get_autocommit(db) == 0) return;
+        throw_sqlite(code, detail::format("{}; SQLite has rolled back the whole transaction", {what}));
+    };
+    execute(db, "SAVEPOINT backlite_part");
+    try {
+        work();
+        Run(db, release).change();
+    } catch (const StorageError& error) {
+        take_back(error.extended_code(), error.what());
+        throw;
+    } catch (...) {
+        take_back(SQLITE_NOMEM, "out of memory");
+        throw;
+    }
+}
+
 /// A write transaction of the library's. This thread is known to be in it as long as the object lives.
 class HostTransaction final : public store::HostTransaction {
 public:

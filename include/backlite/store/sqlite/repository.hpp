@@ -10,6 +10,7 @@
 #include <backlite/store/sqlite/ends.hpp>
 #include <backlite/store/sqlite/expiries.hpp>
 #include <backlite/store/sqlite/queue_rules.hpp>
+#include <backlite/store/sqlite/saved_values.hpp>
 #include <backlite/store/sqlite/statistics.hpp>
 #include <backlite/store/sqlite/transitions.hpp>
 #include <backlite/store/sqlite/upkeep.hpp>
@@ -32,6 +33,7 @@ struct Repository {
           rules(handle),
           cancels(handle, ends),
           expiries(handle),
+          saved(handle),
           upkeep(handle, ends) {}
 
     Handle db;
@@ -43,6 +45,7 @@ struct Repository {
     QueueRules rules;
     Cancels cancels;
     Expiries expiries;
+    SavedValues saved;
     Upkeep upkeep;
 };
 

@@ -26,6 +26,7 @@ struct StateColumns {
     std::int64_t lease = 0;
     std::int64_t crashes = 0;
     std::int64_t attempts = 0;
+    std::int64_t flags = 0;
     std::optional<std::size_t> error{};  ///< bytes
 
     /// How many bytes of a record they take (sqlite.org/fileformat2.html, 2.1).

@@ -29,6 +29,7 @@
 #include <backlite/store/sqlite/log_growth.hpp>
 #include <backlite/store/sqlite/open_transactions.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
+#include <backlite/store/sqlite/saved_values.hpp>
 #include <backlite/store/sqlite/status_queries.hpp>
 #include <backlite/store/store.hpp>
 
@@ -60,6 +61,11 @@ public:
     void add_within(HostConnection connection, const AddPlan& plan) override;
     [[nodiscard]] std::unique_ptr<store::HostTransaction> begin(HostConnection connection) override;
 
+    [[nodiscard]] bool save(const SavePlan& plan, const Patience& patience) override;
+    [[nodiscard]] bool save_within(HostConnection connection, const SavePlan& plan) override;
+    [[nodiscard]] std::vector<detail::SavedValue> saved(const TaskId& id, const NameRange& names,
+                                                        std::size_t limit) override;
+
     [[nodiscard]] CycleResult cycle(const CycleRequest& request, const Patience& patience) override;
     void count(const std::vector<Tally>& tallies, const Patience& patience) override {
         writes_.write([&](Repository& repository) { repository.statistics.add(tallies); }, patience);
@@ -86,9 +92,11 @@ public:
 
 private:
     struct Reader {
-        explicit Reader(const ClientConfig& config) : connection(config, Role::reader), reads(connection.handle()) {}
+        explicit Reader(const ClientConfig& config)
+            : connection(config, Role::reader), reads(connection.handle()), saved(connection.handle()) {}
         Connection connection;
         StatusQueries reads;
+        SavedValues saved;
     };
 
     /// Another connection writes to the file, which not every SQLite is safe with: that is told once.

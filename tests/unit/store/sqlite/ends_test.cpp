@@ -56,6 +56,7 @@ AttemptResult ended(RowChange change, bool keep) {
             .claim = 1,
             .resolution = change,
             .keep_row = keep,
+            .keep_payload = keep,
             .executed_at = Ms{2'000},
             .expires_at = Ms{9'000},
             .error = change == RowChange::complete ? "" : "no"};
@@ -73,7 +74,7 @@ TEST_CASE("Ends: what hangs on a task goes with it, and stays with its kept row 
 
         Detailed kept;
         CHECK(kept.write_outcome(ended(change, true)));
-        CHECK(kept.hanging() == "5");
+        CHECK(kept.hanging() == (change == RowChange::complete ? "4" : "5"));  // it saves for another attempt
         kept.hang("another");
         kept.write([](store::sqlite::Repository& all) { CHECK(all.upkeep.purge(Ms{9'000}, 10) == 1); });
         CHECK(kept.hanging() == "5");
@@ -86,6 +87,15 @@ TEST_CASE("Ends: what hangs on a task goes with it when its kept row is purged b
     CHECK(file.write_outcome(ended(RowChange::fail, true)));
     file.write([](store::sqlite::Repository& all) { all.upkeep.purge_row(1); });
     CHECK(file.hanging() == "0");
+}
+
+TEST_CASE("Ends: what a task has saved goes if its kept row is without its payload, and the rest stays") {
+    Detailed file;
+    AttemptResult outcome = ended(RowChange::fail, true);
+    outcome.keep_payload = false;
+    CHECK(file.write_outcome(outcome));
+    CHECK(file.hanging() == "4");
+    CHECK(file.query("SELECT count(*) FROM backlite_saved") == "0");
 }
 
 TEST_CASE("Ends: a purge leaves what hangs on an unfinished task with the id of an old one") {

@@ -10,7 +10,10 @@ namespace store {
 namespace sqlite {
 
 BACKLITE_DECL void Ends::before_end(const Ending& ending) {
-    if ((ending.flags & flag::details) != 0 && !ending.keeps_row) forget_details(ending.id);
+    if ((ending.flags & flag::details) == 0) return;
+    if (!ending.keeps_row) return forget_details(ending.id);
+    // Who may be run again goes on where it was.
+    if (ending.end == End::succeeded || !ending.keeps_payload) Run(db_, forget_saved_, {ending.id}).change();
 }
 
 BACKLITE_DECL void Ends::before_return(const std::string& /*id*/, std::int64_t /*flags*/) {}

@@ -27,7 +27,7 @@ BACKLITE_DECL std::size_t StateColumns::bytes() const noexcept {
     const std::size_t text = error.value_or(0);
     const std::size_t size_of_text = (text >= 58 ? 1U : 0U) + (text >= 8186 ? 1U : 0U);  // beyond the first byte
     return of(claimed_at) + of(owner) + of(wait_until) + of(last_executed_at) + of(claim) + of(lease) + of(crashes) +
-           of(attempts) + text + size_of_text;
+           of(attempts) + of(flags) + text + size_of_text;
 }
 
 BACKLITE_DECL Blob Slack::after(std::size_t slack, const StateColumns& before, const StateColumns& now) noexcept {

@@ -92,6 +92,33 @@ BACKLITE_DECL std::unique_ptr<store::HostTransaction> SqliteStore::begin(HostCon
     return transaction;
 }
 
+BACKLITE_DECL bool SqliteStore::save(const SavePlan& plan, const Patience& patience) {
+    check_thread("Context::save");
+    bool held = false;
+    writes_.write([&](Repository& repository) { held = repository.saved.save(plan); }, patience);
+    return held;
+}
+
+BACKLITE_DECL bool SqliteStore::save_within(HostConnection connection, const SavePlan& plan) {
+    SQLite::Database& database = *connection.sqlite;
+    check_own_file(database);
+    if (!in_transaction(database)) throw UsageError("save: no transaction is open on this connection");
+    writes_.check_usable();
+    bool held = false;
+    within(handle_of(database), [&] {
+        held = SavedValues(handle_of(database)).save(plan);
+        Schema::check_writer(handle_of(database), file_);
+    });
+    return held;
+}
+
+BACKLITE_DECL std::vector<detail::SavedValue> SqliteStore::saved(const TaskId& id, const NameRange& names,
+                                                                 std::size_t limit) {
+    detail::UniqueLock lock(reader_mutex_);
+    need_reader(lock);
+    return reader_->saved.read(id, names, limit, config_.max_payload);
+}
+
 BACKLITE_DECL CycleResult SqliteStore::cycle(const CycleRequest& request, const Patience& patience) {
     CycleResult result;
     writes_.write_in_parts(

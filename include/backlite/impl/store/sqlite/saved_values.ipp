@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// The bodies of <backlite/store/sqlite/saved_values.hpp>.
+
+#include <algorithm>
+#include <limits>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include <backlite/error.hpp>
+#include <backlite/store/sqlite/saved_values.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+BACKLITE_DECL bool SavedValues::save(const SavePlan& plan) {
+    if (!mark(plan.claim)) return false;
+    const std::string& id = plan.claim.id.str();
+    for (const detail::SavedValue& value : plan.values) {
+        if (!value.json) {
+            Run(db_, remove_, {id, value.name}).change();
+        } else if (Run(db_, put_, {id, value.name, plan.now, Blob{*value.json}}).change() != 1) {
+            throw StorageError("a value that a task saves changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
+        }
+    }
+    return true;
+}
+
+BACKLITE_DECL bool SavedValues::mark(const detail::ClaimKey& claim) {
+    StateColumns columns;
+    std::optional<std::int64_t> slack;
+    {
+        Run run(db_, row_, {claim.id.str(), claim.number});
+        if (!run.step()) return false;
+        columns.crashes = run.integer(0);
+        columns.flags = run.integer(1);
+        slack = run.optional_integer(2);
+    }
+    const StateColumns before = columns;
+    columns.crashes = 0;
+    columns.flags |= flag::details;
+    if (before.crashes == 0 && before.flags == columns.flags) return true;
+    std::optional<Blob> left;
+    if (slack) left = Slack::after(static_cast<std::size_t>(*slack), before, columns);
+    if (Run(db_, mark_, {claim.id.str(), claim.number, columns.flags, left}).change() == 1) return true;
+    throw StorageError("the save of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
+}
+
+BACKLITE_DECL std::vector<detail::SavedValue> SavedValues::read(const TaskId& id, const NameRange& names,
+                                                                std::size_t limit, std::size_t max_bytes) {
+    const Value end = names.end ? Value(*names.end) : Value(Blob{});  // every blob is after every text
+    std::vector<detail::SavedValue> found;
+    const auto number = [](std::size_t count) {
+        return static_cast<std::int64_t>((std::min)(count, std::size_t{(std::numeric_limits<std::int32_t>::max)()}));
+    };
+    Run run(db_, read_, {id.str(), names.first, end, number(limit), number(max_bytes)});
+    while (run.step()) {
+        detail::SavedValue value{.name = std::string{run.bytes(0)}};
+        if (!run.is_null(2)) {
+            value.json = std::string{run.bytes(2)};
+        } else if (!run.is_null(1)) {
+            value.oversize = static_cast<std::size_t>(run.integer(1));
+        }
+        found.push_back(std::move(value));
+    }
+    return found;
+}
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite

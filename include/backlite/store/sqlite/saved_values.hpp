@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// SQL that knows what tasks keep between their attempts.
+
+#include <cstddef>
+#include <cstdint>
+#include <string_view>
+#include <vector>
+
+#include <sqlite3.h>
+
+#include <backlite/base/rows.hpp>
+#include <backlite/id.hpp>
+#include <backlite/store/plan.hpp>
+#include <backlite/store/sqlite/flags.hpp>
+#include <backlite/store/sqlite/slack.hpp>
+#include <backlite/store/sqlite/statement.hpp>
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+namespace sqlite {
+
+/// The values of a task stand in `backlite_saved`, and its row has the flag `details`, so that its end takes them
+/// along. They are written under its claim. Tasks that save nothing cost nothing. Functions that write REQUIRE a write
+/// transaction; on a StorageError the caller rolls back.
+class SavedValues {
+public:
+    explicit SavedValues(sqlite3* db) noexcept : db_{db} {}
+
+    /// False if the claim is not held any more; then nothing is changed.
+    /// Errors: StorageError, also if a trigger of the host ignores the change.
+    [[nodiscard]] bool save(const SavePlan& plan);
+
+    /// Up to `limit` values of a task, in the order of their names. Those of more than `max_bytes` are not read.
+    [[nodiscard]] std::vector<detail::SavedValue> read(const TaskId& id, const NameRange& names, std::size_t limit,
+                                                       std::size_t max_bytes);
+
+private:
+    /// A save is progress: crashes are counted anew from it.
+    bool mark(const detail::ClaimKey& claim);
+
+    Handle db_;
+    Statement row_{
+        "SELECT crashes, flags, length(slack) FROM main.backlite_tasks "
+        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+    Statement mark_{
+        "UPDATE main.backlite_tasks SET crashes = 0, flags = ?3, slack = ?4 WHERE id = ?1 AND claim = ?2 "
+        "AND claimed_at IS NOT NULL"};
+    Statement put_{
+        "INSERT INTO main.backlite_saved (task, name, at, value) VALUES (?1, ?2, ?3, ?4) "
+        "ON CONFLICT (task, name) DO UPDATE SET at = excluded.at, value = excluded.value"};
+    Statement remove_{"DELETE FROM main.backlite_saved WHERE task = ?1 AND name = ?2"};
+    Statement read_{
+        "SELECT name, length(value), CASE WHEN length(value) <= ?5 THEN value END FROM main.backlite_saved "
+        "WHERE task = ?1 AND name >= ?2 AND name < ?3 ORDER BY name LIMIT ?4"};
+};
+
+}  // namespace sqlite
+}  // namespace store
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/store/sqlite/saved_values.ipp>
+#endif
