@@ -54,7 +54,7 @@ private:
         "0 AS running, min(due) AS oldest "
         "FROM backlite_tasks INDEXED BY backlite_tasks_ready WHERE claimed_at IS NULL AND hold = 0 GROUP BY queue "
         "UNION ALL SELECT queue, count(*) FILTER (WHERE due <= ?1), count(*) FILTER (WHERE due > ?1), 0, min(due) "
-        "FROM backlite_tasks INDEXED BY backlite_tasks_held WHERE claimed_at IS NULL AND hold <> 0 GROUP BY queue "
+        "FROM backlite_tasks INDEXED BY backlite_tasks_held WHERE hold <> 0 AND claimed_at IS NULL GROUP BY queue "
         "UNION ALL SELECT queue, 0, 0, count(*), NULL FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
         "WHERE claimed_at IS NOT NULL GROUP BY queue) GROUP BY queue ORDER BY queue"};
     Statement waiting_{

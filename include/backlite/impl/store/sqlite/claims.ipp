@@ -140,23 +140,25 @@ BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t 
     std::sort(sources.begin(), sources.end(), [](const Source& a, const Source& b) { return a.first < b.first; });
     std::vector<Candidate> best;
     for (const Source& source : sources) {
-        if (best.size() == limit && source.first > best.front().rank) break;
+        if (best.size() == limit && source.first > best.back().rank) break;
         looked_at.push_back(source);
         const store::QueueHead& head = heads[source.queue];
         const std::int64_t priority = head.levels[source.level].priority;
+        // The index has them in their order, so what is found is merged with what was found before.
+        const std::size_t known = best.size();
+        std::size_t sooner = 0;  // of those that are known
         Run run(db_, candidates_, {head.name, priority, request.now});
         while (run.step()) {
             const Candidate candidate{store::Rank::of(priority, run.time(1), request.ageing), run.integer(0), source};
-            if (best.size() == limit) {
-                if (!(candidate < best.front())) break;
-                std::pop_heap(best.begin(), best.end());
-                best.pop_back();
-            }
+            while (sooner < known && best[sooner] < candidate) ++sooner;
+            if (sooner + best.size() - known == limit) break;
             best.push_back(candidate);
-            std::push_heap(best.begin(), best.end());
         }
+        if (known == 0) continue;
+        const auto middle = best.begin() + static_cast<std::ptrdiff_t>(known);
+        std::inplace_merge(best.begin(), middle, best.end());
+        if (best.size() > limit) best.erase(best.begin() + static_cast<std::ptrdiff_t>(limit), best.end());
     }
-    std::sort_heap(best.begin(), best.end());
     return best;
 }
 

@@ -137,9 +137,9 @@ BACKLITE_DECL void Schema::change_tables(sqlite3* db) {
              // What can be claimed, by queue, priority and due time.
              "CREATE INDEX backlite_tasks_ready ON backlite_tasks (queue, priority, due) "
              "WHERE claimed_at IS NULL AND hold = 0",
-             // What waits and may not be claimed yet, by the reason.
+             // What may not be claimed yet, by the reason. A claim would pay for an index that named claimed_at.
              "CREATE INDEX backlite_tasks_held ON backlite_tasks (queue, hold, partition, due) "
-             "WHERE claimed_at IS NULL AND hold <> 0",
+             "WHERE hold <> 0",
              // Claims by their holder; without one, those of programs that do not say who they are. Only rows in
              // flight.
              "CREATE INDEX backlite_tasks_claimed ON backlite_tasks (owner, claimed_at) WHERE claimed_at IS NOT NULL",
