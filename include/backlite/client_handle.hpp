@@ -3,11 +3,15 @@
 // ClientHandle: what `Context::client()` returns; a client without register_queue, install and start.
 
 #include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
 #include <utility>
 
 #include <backlite/add_op.hpp>
 #include <backlite/adder.hpp>
 #include <backlite/base/add_target.hpp>
+#include <backlite/base/codec.hpp>
 #include <backlite/base/rows.hpp>
 #include <backlite/config.hpp>
 #include <backlite/context.hpp>
@@ -15,6 +19,7 @@
 #include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
 #include <backlite/status.hpp>
+#include <backlite/task.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -47,6 +52,20 @@ public:
 
     /// Where a task stands. Errors: StorageError. Blocks for a short read.
     [[nodiscard]] TaskStatus status(const TaskId& id) const;
+
+    /// What the processor of a task of type `T` returned; nullopt unless it has succeeded, is kept by its queue's
+    /// retention, and returned something. A task that another program ran may have a result of another type.
+    /// Errors: EncodeError naming queue, task and type if it cannot be read as the `Result` of `T`, or has more than
+    /// `max_payload` bytes: it stays in the file; UsageError if the task is of another queue than `T`; what
+    /// `T::config()` throws; StorageError. Blocks for a short read.
+    template <class T>
+    [[nodiscard]] auto result(const TaskId& id) const -> std::optional<detail::ResultOf<T>> {
+        static_assert(detail::check_task<T>() && detail::check_result<T>());
+        const std::optional<detail::StoredResult> stored =
+            stored_result(id, detail::queue_config<T>().name, detail::type_name<detail::ResultOf<T>>());
+        if (!stored) return std::nullopt;
+        return detail::decode_result<detail::ResultOf<T>>(*stored, id);
+    }
 
     /// How many unfinished tasks each queue has, including queues that nobody registered. Takes a step for each task.
     /// Errors: StorageError.
@@ -89,6 +108,8 @@ private:
     friend class testing::TestClient;
 
     [[nodiscard]] detail::AddTarget& target() const noexcept;
+    [[nodiscard]] std::optional<detail::StoredResult> stored_result(const TaskId& id, const std::string& queue,
+                                                                    std::string_view type) const;
 
     std::shared_ptr<engine::Engine> engine_;
 };

@@ -60,10 +60,11 @@ public:
     using ConfigError::ConfigError;
 };
 
-/// A task could not be turned into JSON (its `to_json` threw, or a string is not UTF-8), or is too large.
+/// A task or a result could not be turned into JSON (its `to_json` threw, or a string is not UTF-8), or is too large;
+/// or a result cannot be read as the type that was asked for.
 class EncodeError : public Error {
 public:
-    /// `what`: the message; `queue`: that of the task.
+    /// `what`: the message; `queue`: that of the task, if it is known.
     EncodeError(const std::string& what, std::string queue) : Error(what) { set_subject(std::move(queue), {}); }
 };
 

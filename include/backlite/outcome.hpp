@@ -5,8 +5,10 @@
 #include <chrono>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 
+#include <backlite/base/json.hpp>
 #include <backlite/clock.hpp>
 
 namespace backlite {
@@ -20,6 +22,19 @@ public:
 
     /// The task is done.
     [[nodiscard]] static Outcome success() { return Outcome{Kind::success, {}, {}}; }
+
+    /// The same, with a result: see `ClientHandle::result`. It is kept if the task's row is. `value`: of the task's
+    /// `Result`, or of another type with the same JSON.
+    /// Errors: EncodeError if it cannot be written as JSON; let out of the processor, it fails the attempt.
+    template <class R>
+    [[nodiscard]] static Outcome success(const R& value) {
+        static_assert(detail::Fieldless<R> || detail::WritableAs<R, detail::JsonOf<R>>,
+                      "backlite: this result cannot be written as JSON: give its type a to_json(nlohmann::json&, const "
+                      "T&) in its own namespace");
+        Outcome outcome{Kind::success, {}, {}};
+        outcome.result_ = detail::encode_result(value);
+        return outcome;
+    }
 
     /// The attempt failed: again after the queue's backoff while attempts remain, else failed for good.
     [[nodiscard]] static Outcome retry(std::string reason) { return Outcome{Kind::retry, std::move(reason), {}}; }
@@ -51,6 +66,10 @@ public:
     [[nodiscard]] Kind kind() const noexcept { return kind_; }
     /// Why; empty for success and snooze.
     [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
+    /// The JSON of the result that a success carries; empty: none.
+    [[nodiscard]] const std::string& result() const noexcept { return result_; }
+    /// The same, which it carries no longer.
+    [[nodiscard]] std::string take_result() && noexcept { return std::move(result_); }
     /// How long until the next attempt, at least zero; for retry_in and snooze. Zero where a time was given.
     [[nodiscard]] Duration wait() const noexcept { return wait_ < Duration::zero() ? Duration::zero() : wait_; }
     /// Not before when; for retry_at and snooze_until.
@@ -63,6 +82,7 @@ private:
     std::string reason_;
     Duration wait_;
     std::optional<TimePoint> until_{};
+    std::string result_{};
 };
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

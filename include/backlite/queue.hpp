@@ -53,14 +53,22 @@ public:
 
 }  // namespace detail
 
-/// What can process a `T`: a callable on `(const T&)` or `(Context&, const T&)` that returns nothing or an Outcome.
+namespace detail {
+
+/// What a processor of `T` may return.
+template <class R, class T>
+concept ReturnedBy = std::is_void_v<R> || std::convertible_to<R, Outcome> ||
+    (!std::is_void_v<ResultOf<T>> && std::convertible_to<R, ResultOf<T>>);
+
+}  // namespace detail
+
+/// What can process a `T`: a callable on `(const T&)` or `(Context&, const T&)` that returns nothing, an Outcome, or
+/// the `Result` of `T`.
 template <class F, class T>
 concept ProcessorOf = (std::invocable<F&, Context&, const T&> &&
-                       (std::is_void_v<std::invoke_result_t<F&, Context&, const T&>> ||
-                        std::convertible_to<std::invoke_result_t<F&, Context&, const T&>, Outcome>)) ||
+                       detail::ReturnedBy<std::invoke_result_t<F&, Context&, const T&>, T>) ||
                       (!std::invocable<F&, Context&, const T&> && std::invocable<F&, const T&> &&
-                       (std::is_void_v<std::invoke_result_t<F&, const T&>> ||
-                        std::convertible_to<std::invoke_result_t<F&, const T&>, Outcome>));
+                       detail::ReturnedBy<std::invoke_result_t<F&, const T&>, T>);
 
 /// A queue of tasks of type `T`, and the processor that runs them.
 /// Threads: the processor is called from several workers at once.
@@ -73,8 +81,8 @@ public:
     template <class F>
     explicit Queue(F processor) {
         static_assert(ProcessorOf<F, T>,
-                      "backlite: a processor takes (const T&) or (backlite::Context&, const T&) and returns void or "
-                      "backlite::Outcome");
+                      "backlite: a processor takes (const T&) or (backlite::Context&, const T&) and returns void, "
+                      "backlite::Outcome, or the Result of its task type");
         static_assert(std::copy_constructible<F> || std::move_constructible<F>);
         if constexpr (requires { static_cast<bool>(processor == nullptr); }) {
             if (processor == nullptr) {
@@ -121,11 +129,22 @@ private:
         private:
             template <class Call>
             static Outcome outcome_of(Call&& call) {
-                if constexpr (std::is_void_v<std::invoke_result_t<Call&>>) {
+                using Returned = std::invoke_result_t<Call&>;
+                using Result = backlite::detail::ResultOf<T>;
+                if constexpr (std::is_void_v<Returned>) {
                     call();
                     return Outcome::success();
-                } else {
+                } else if constexpr (!std::convertible_to<Returned, Outcome>) {
+                    static_assert(backlite::detail::check_result<T>());
+                    const Result result = call();
+                    return Outcome::success(result);
+                } else if constexpr (std::is_void_v<Result>) {
                     return call();
+                } else {
+                    static_assert(backlite::detail::check_result<T>());
+                    Outcome outcome = call();
+                    if (!outcome.result().empty()) backlite::detail::check_readable<Result>(outcome.result());
+                    return outcome;
                 }
             }
 

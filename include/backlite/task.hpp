@@ -2,23 +2,15 @@
 #pragma once
 // What makes a type a task: its queue's configuration, and its way to JSON and back through ADL hooks.
 
-#include <algorithm>
-#include <atomic>
-#include <cmath>
 #include <concepts>
-#include <cstddef>
-#include <exception>
-#include <optional>
 #include <ranges>
-#include <stdexcept>
 #include <string>
 #include <string_view>
 #include <type_traits>
-#include <utility>
 
 #include <nlohmann/json.hpp>
 
-#include <backlite/base/format.hpp>
+#include <backlite/base/json.hpp>
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
 #include <backlite/unique.hpp>
@@ -36,7 +28,8 @@ concept HasStaticConfig = requires {
 }  // namespace detail
 
 /// Where the library looks for the configuration of a task type. The general form asks `T::config()`; specialise it
-/// with the same static function for a type that cannot be edited.
+/// with the same static function for a type that cannot be edited, and with `using Result = ...` if its processor
+/// returns one.
 template <class T>
 struct TaskTraits {
     /// The configuration of the type's queue.
@@ -60,32 +53,38 @@ concept HasKey = requires(const T& task) {
     { task.unique_key() } -> std::convertible_to<std::string>;
 };
 
+template <class T>
+concept HasResultInTraits = requires {
+    typename TaskTraits<T>::Result;
+};
+
+template <class T>
+concept HasOwnResult = !HasResultInTraits<T> && requires {
+    typename T::Result;
+};
+
+template <class T>
+struct ResultType {
+    using type = void;
+};
+template <HasOwnResult T>
+struct ResultType<T> {
+    using type = typename T::Result;
+};
+template <HasResultInTraits T>
+struct ResultType<T> {
+    using type = typename TaskTraits<T>::Result;
+};
+
+/// What the processor of a task type may return; void: it has no `Result`.
+template <class T>
+using ResultOf = typename ResultType<T>::type;
+
 /// A type with a `unique_key` of a form that nobody would call.
 template <class T>
 concept HasWrongKey = !HasKeyInTraits<T> && !HasKey<T> &&
                       (
                           requires { &T::unique_key; } || requires { &TaskTraits<T>::unique_key; });
-
-template <class T, class Json>
-concept WritableAs = std::constructible_from<Json, const T&>;
-
-template <class T, class Json>
-concept ReadableFrom = requires(const Json& json, T& value) {
-    json.get_to(value);
-};
-
-/// The kind of JSON that a type is written as: the one that keeps the order of fields, where the type's hooks know it.
-template <class T>
-using JsonOf = std::conditional_t<!std::same_as<T, nlohmann::json> && WritableAs<T, nlohmann::ordered_json> &&
-                                      ReadableFrom<T, nlohmann::ordered_json>,
-                                  nlohmann::ordered_json, nlohmann::json>;
-
-/// A type without fields and without hooks: its JSON is an empty object.
-template <class T>
-concept Fieldless = std::is_empty_v<T> && !WritableAs<T, nlohmann::json> && !ReadableFrom<T, nlohmann::json>;
-
-template <class T>
-concept JsonConvertible = Fieldless<T> ||(WritableAs<T, JsonOf<T>>&& ReadableFrom<T, JsonOf<T>>);
 
 }  // namespace detail
 
@@ -122,12 +121,20 @@ consteval bool check_task() {
     return true;
 }
 
-/// The name of a type as the compiler writes it: one for all modules of a program, and there without RTTI too.
+/// Stops the compilation with a sentence that says what the `Result` of a task type lacks.
 template <class T>
-[[nodiscard]] constexpr std::string_view type_name() noexcept {
-    constexpr std::string_view function = __PRETTY_FUNCTION__;  // "... [with T = Name; ...]", clang: "... [T = Name]"
-    constexpr std::size_t begin = function.find("T = ") + 4;
-    return function.substr(begin, function.find_first_of(";]", begin) - begin);
+consteval bool check_result() {
+    using R = ResultOf<T>;
+    static_assert(!std::is_void_v<R>,
+                  "backlite: this task type has no result: it needs `using Result = ...`, or a specialisation of "
+                  "backlite::TaskTraits with that");
+    if constexpr (!std::is_void_v<R>) {
+        static_assert(std::movable<R> && std::default_initializable<R> && JsonConvertible<R>,
+                      "backlite: the Result of a task type must be movable, default-constructible, and convertible to "
+                      "JSON and back: give it to_json and from_json, or use "
+                      "NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT");
+    }
+    return true;
 }
 
 /// The configuration of the queue of `T`, read once per type and checked.

@@ -1,4 +1,4 @@
-// expect: backlite: a processor takes (const T&) or (backlite::Context&, const T&) and returns void or
+// expect: backlite: a processor takes (const T&) or (backlite::Context&, const T&) and returns void,
 // SPDX-License-Identifier: MIT
 #include <string>
 

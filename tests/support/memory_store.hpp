@@ -56,6 +56,8 @@ struct MemoryFile {
         std::string payload{};
         std::string error{};
         std::optional<backlite::detail::Ms> expires_at{};
+        std::string queue{};
+        std::string result{};
     };
     struct Member {
         bool alive = true;
@@ -244,7 +246,7 @@ public:
         file_.cancels[id] = {
             rule.row ? backlite::TaskStatus::cancelled : backlite::TaskStatus::not_found,
             rule.payload ? task->payload : "", "cancelled",
-            rule.time == backlite::Duration::zero() ? std::nullopt : std::optional{plan.now + rule.time}};
+            rule.time == backlite::Duration::zero() ? std::nullopt : std::optional{plan.now + rule.time}, task->queue};
         committed();
         if (task->claimed_at) return CancelResult::requested;
         file_.end_cancelled(*task);
@@ -276,6 +278,24 @@ public:
         if (kept == file_.kept.end()) return TaskStatus::not_found;
         return kept->second.status;
     }
+
+    [[nodiscard]] backlite::store::FoundTask find(const backlite::TaskId& id, std::size_t max_result) override {
+        backlite::store::FoundTask found{.status = status(id)};
+        for (const MemoryFile::Task& task : file_.tasks) {
+            if (task.id != id.str()) continue;
+            found.queue = task.queue;
+            return found;
+        }
+        const auto place = file_.kept.find(id.str());
+        if (place == file_.kept.end()) return found;
+        const MemoryFile::Kept& kept = place->second;
+        found.queue = kept.queue;
+        found.error = kept.error;
+        (kept.result.size() > max_result ? void(found.oversize_result = kept.result.size())
+                                         : void(found.result = kept.result));
+        return found;
+    }
+    void check_thread(std::string_view) override {}
 
     [[nodiscard]] backlite::TaskCounts counts(Ms now) override {
         std::map<std::string, backlite::QueueCounts> counts;
@@ -512,7 +532,7 @@ private:
             file_.keep_saved(task.id, keep.row && keep.payload);
             if (keep.row) {
                 file_.kept[task.id] = {backlite::TaskStatus::expired, keep.payload ? task.payload : "", "expired",
-                                       keep.until(request.plan.expire_until)};
+                                       keep.until(request.plan.expire_until), task.queue};
             }
             result.expired.push_back({backlite::TaskId::from_text(task.id), queue});
             return true;
@@ -536,7 +556,11 @@ private:
                     file_.kept[task.id] = {succeeded ? TaskStatus::succeeded
                                            : expired ? TaskStatus::expired
                                                      : TaskStatus::failed,
-                                           outcome.keep_payload ? task.payload : "", outcome.error, outcome.expires_at};
+                                           outcome.keep_payload ? task.payload : "",
+                                           outcome.error,
+                                           outcome.expires_at,
+                                           task.queue,
+                                           succeeded ? outcome.result : ""};
                 }
                 file_.cancels.erase(task.id);
                 file_.tasks.erase(file_.tasks.begin() + (&task - file_.tasks.data()));

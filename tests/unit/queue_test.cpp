@@ -32,12 +32,41 @@ struct Broken {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Broken, n)
 
+/// What comes of a photo.
+struct Size {
+    int width = 0;
+    int height = 0;
+    friend bool operator==(const Size&, const Size&) = default;
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Size, width, height)
+
+struct Photo {
+    using Result = Size;
+    std::string name{};
+    static backlite::QueueConfig config() { return {.name = "photos"}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Photo, name)
+
+/// Of somebody else's, so that its result is said in its traits.
+struct Film {
+    using Result = int;
+    std::string name{};
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Film, name)
+
 }  // namespace queue_test
+
+template <>
+struct backlite::TaskTraits<queue_test::Film> {
+    using Result = std::vector<std::string>;
+    static QueueConfig config() { return {.name = "films"}; }
+};
 
 namespace {
 
 using namespace backlite;
 using backlite_test::message_of;
+using Catch::ContainsSubstring;
 using queue_test::Broken;
 using queue_test::Letter;
 using Kind = Outcome::Kind;
@@ -97,6 +126,48 @@ TEST_CASE("Queue: an outcome that a processor returns is handed on") {
     CHECK(outcome.reason() == "unwanted");
     const auto with_context = letters([](Context&, const Letter&) { return Outcome::retry("later"); });
     CHECK(run(*with_context, to_ann).kind() == Kind::retry);
+}
+
+TEST_CASE("Queue: what a processor returns of its task's Result is the result of a success") {
+    const auto made = [](auto processor) {
+        return run(*Queue<queue_test::Photo>(std::move(processor)).release(), R"({"name":"a"})");
+    };
+    const Outcome plain = made([](const queue_test::Photo&) { return queue_test::Size{3, 4}; });
+    CHECK(plain.kind() == Kind::success);
+    CHECK(plain.result() == R"({"height":4,"width":3})");
+    CHECK(made([](Context&, const queue_test::Photo&) {
+              return Outcome::success(queue_test::Size{1, 2});
+          }).result() == R"({"height":2,"width":1})");
+    CHECK(made([](const queue_test::Photo&) {}).result().empty());
+    CHECK(made([](const queue_test::Photo&) { return Outcome::success(); }).result().empty());
+    CHECK(made([](const queue_test::Photo&) { return Outcome::discard("bad"); }).result().empty());
+}
+
+TEST_CASE("Queue: the traits of a task type say its Result before the type does") {
+    STATIC_REQUIRE(std::is_same_v<detail::ResultOf<queue_test::Film>, std::vector<std::string>>);
+    STATIC_REQUIRE(std::is_same_v<detail::ResultOf<queue_test::Photo>, queue_test::Size>);
+    STATIC_REQUIRE(std::is_void_v<detail::ResultOf<Letter>>);
+    STATIC_REQUIRE_FALSE(ProcessorOf<int (*)(const Letter&), Letter>);
+    STATIC_REQUIRE_FALSE(ProcessorOf<int (*)(const queue_test::Film&), queue_test::Film>);
+    const auto queue =
+        Queue<queue_test::Film>([](const queue_test::Film&) { return std::vector<std::string>{"one"}; }).release();
+    CHECK(run(*queue, R"({"name":"f"})").result() == R"(["one"])");
+}
+
+TEST_CASE("Queue: a result that cannot be written, or is none of the task's, is an exception") {
+    const auto error_of = [](auto processor) {
+        const auto queue = Queue<queue_test::Film>(std::move(processor)).release();
+        return message_of<EncodeError>([&] { (void)run(*queue, R"({"name":"f"})"); });
+    };
+    CHECK_THAT(error_of([](const queue_test::Film&) { return std::vector<std::string>{"\xff"}; }),
+               ContainsSubstring("its result cannot be written as JSON"));
+    CHECK_THAT(error_of([](const queue_test::Film&) { return Outcome::success(7); }),
+               ContainsSubstring("its result cannot be read as") && ContainsSubstring("vector"));
+    const auto photo = Queue<queue_test::Photo>([](const queue_test::Photo&) {
+                           return Outcome::success(nlohmann::json{{"bytes", 5}});
+                       }).release();
+    CHECK_THAT(message_of<EncodeError>([&] { (void)run(*photo, R"({"name":"a"})"); }),
+               ContainsSubstring("queue_test::Size") && ContainsSubstring("none of that type's fields"));
 }
 
 TEST_CASE("Queue: what a processor throws is handed on") {

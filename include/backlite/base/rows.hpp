@@ -126,6 +126,7 @@ struct AttemptResult {
     std::optional<Ms> expires_at{};      ///< kept rows; release: of a task that has not started; nullopt: never
     std::string error{};                 ///< retry, fail
     std::optional<std::int64_t> kind{};  ///< of a kept row, where its error does not say it
+    std::string result{};                ///< of a kept row that says complete: JSON; empty: none
     bool large = false;                  ///< as ClaimedTask::large says
     int attempt = 0;                     ///< its number, from 1; zero: it was not begun
 

@@ -71,7 +71,8 @@ public:
     }
 
     TaskRunner(const QueueRegistry& queues, std::weak_ptr<engine::Engine> engine, const Clock& clock,
-               detail::SafeLogger log, std::span<const Middleware> around = {});
+               detail::SafeLogger log, std::span<const Middleware> around = {},
+               std::size_t max_result = (std::numeric_limits<std::size_t>::max)());
 
     /// Runs one attempt; `resolved` becomes what is to be written, all but the id. Lets nothing escape but a
     /// ForcedUnwind: then the attempt has failed. One that cannot begin for want of memory is put off; once it has
@@ -148,7 +149,7 @@ private:
     /// As if it had never started: the processor was not called.
     void wait_for_memory(Attempt& attempt) noexcept;
 
-    void resolve(Attempt& attempt, const Outcome& outcome, StopReason stopped) noexcept;
+    void resolve(Attempt& attempt, Outcome outcome, StopReason stopped) noexcept;
 
     /// When the task is due again: after a wait, which a clock that is set back shortens to what it is by then, or at a
     /// time, which stays. How long it waits.
@@ -166,7 +167,8 @@ private:
     /// More attempts may be spent than are allowed, if the bound was lowered: such a task runs once more.
     [[nodiscard]] static std::string with_bound(const Attempt& attempt, const std::string& reason) noexcept;
 
-    void succeed(Attempt& attempt) noexcept;
+    /// `result`: JSON, or empty.
+    void succeed(Attempt& attempt, std::string result) noexcept;
 
     void end_failed(Attempt& attempt, std::string_view reason) noexcept;
 
@@ -226,6 +228,7 @@ private:
     const Clock& clock_;
     const detail::SafeLogger log_;
     const std::span<const Middleware> around_;
+    const std::size_t max_result_;  ///< in bytes
 
     std::atomic<std::uint64_t> random_;
 };

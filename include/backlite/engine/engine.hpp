@@ -19,6 +19,7 @@
 #include <vector>
 
 #include <backlite/base/add_target.hpp>
+#include <backlite/base/codec.hpp>
 #include <backlite/base/format.hpp>
 #include <backlite/base/guards.hpp>
 #include <backlite/base/rows.hpp>
@@ -107,6 +108,10 @@ public:
     [[nodiscard]] EventRelay* events() noexcept { return events_.get(); }
 
     [[nodiscard]] TaskStatus status(const TaskId& id);
+
+    /// The result of a task of `queue`, which is to be read as `type`. Errors: see ClientHandle::result.
+    [[nodiscard]] std::optional<detail::StoredResult> result(const TaskId& id, const std::string& queue,
+                                                             std::string_view type);
 
     [[nodiscard]] TaskCounts counts();
 

@@ -23,6 +23,12 @@ BACKLITE_DECL bool ClientHandle::stop(Duration patience) const {
 
 BACKLITE_DECL TaskStatus ClientHandle::status(const TaskId& id) const { return engine_->status(id); }
 
+BACKLITE_DECL std::optional<detail::StoredResult> ClientHandle::stored_result(const TaskId& id,
+                                                                              const std::string& queue,
+                                                                              std::string_view type) const {
+    return engine_->result(id, queue, type);
+}
+
 BACKLITE_DECL TaskCounts ClientHandle::counts() const { return engine_->counts(); }
 
 BACKLITE_DECL const ClientConfig& ClientHandle::config() const noexcept { return engine_->config(); }

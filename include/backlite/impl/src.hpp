@@ -9,6 +9,7 @@
 #include <backlite/impl/add_op.ipp>
 #include <backlite/impl/base/codec.ipp>
 #include <backlite/impl/base/format.ipp>
+#include <backlite/impl/base/json.ipp>
 #include <backlite/impl/base/safe_logger.ipp>
 #include <backlite/impl/base/times.ipp>
 #include <backlite/impl/client.ipp>

@@ -213,7 +213,7 @@ struct CycleResult {
     std::vector<std::size_t> lost_leases{};         ///< indexes of leases whose claim was taken back
     std::vector<Refusal> refused_outcomes{};
     std::vector<Refusal> refused_leases{};
-    std::vector<std::size_t> without_payload{};        ///< outcomes that were kept without payload: it did not fit
+    std::vector<std::size_t> without_payload{};        ///< kept without payload, or result: they did not fit
     std::optional<StorageError> refused_statistics{};  ///< this and the next three: nothing of it was written
     std::optional<StorageError> refused_jump{};
     std::optional<StorageError> refused_purge{};  ///< this and the next: some rows were not written

@@ -149,6 +149,15 @@ struct WaitingTask {
     std::string payload{};
 };
 
+/// Where a task stands, and of one that has ended and is kept what is kept.
+struct FoundTask {
+    TaskStatus status = TaskStatus::not_found;
+    std::string queue{};
+    std::string error{};              ///< its first 4,096 characters
+    std::string result{};             ///< JSON; empty: none
+    std::size_t oversize_result = 0;  ///< above zero: the result has this many bytes, too many to be read
+};
+
 /// A task that is to end before its time.
 struct CancelPlan {
     const TaskId& id;
@@ -262,6 +271,12 @@ public:
     virtual void set_paused(std::string_view queue, std::optional<detail::Ms> since, const Patience& patience) = 0;
 
     [[nodiscard]] virtual TaskStatus status(const TaskId& id) = 0;
+
+    /// The same, and what is kept of it; a result of at most `max_result` bytes.
+    [[nodiscard]] virtual FoundTask find(const TaskId& id, std::size_t max_result) = 0;
+
+    /// Errors: UsageError on a thread that has a HostTransaction open on the file, which `call` would wait for.
+    virtual void check_thread(std::string_view call) = 0;
 
     /// Whether no task of these queues is due or claimed by anybody.
     [[nodiscard]] virtual bool idle(const std::vector<QueueHead>& queues, detail::Ms now) = 0;

@@ -8,6 +8,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -61,6 +62,16 @@ struct Attempt {
     Duration wait{};                    ///< how long until the task is due again, if it is to run again
     std::string error{};                ///< what is stored: why it failed; empty for a success and a snooze
     std::exception_ptr exception{};     ///< what the processor, middleware or `from_json` threw; null: nothing
+    std::string result_json{};          ///< what the processor of a task that succeeded returned; empty: nothing
+
+    /// The same, of a task of type `T`; nullopt: nothing. Errors: EncodeError if it cannot be read as the `Result` of
+    /// `T`.
+    template <class T>
+    [[nodiscard]] auto result() const -> std::optional<detail::ResultOf<T>> {
+        static_assert(detail::check_task<T>() && detail::check_result<T>());
+        if (result_json.empty()) return std::nullopt;
+        return detail::decode_result<detail::ResultOf<T>>({queue, result_json}, id);
+    }
 };
 
 /// The attempts of one drain, in the order in which they were made.

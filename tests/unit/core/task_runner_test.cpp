@@ -143,6 +143,36 @@ struct Speechless : std::exception {
     [[nodiscard]] const char* what() const noexcept override { return nullptr; }
 };
 
+// ---- results -------------------------------------------------------------------------------------------------------
+
+TEST_CASE("TaskRunner: the result of a success stands in what is written, if the row is kept") {
+    Shop shop(returning(Outcome::success(42)));
+    CHECK(shop.run().result.empty());
+    Shop keeping(returning(Outcome::success(42)), {.name = "mail", .retention = Retention{}});
+    CHECK(keeping.run().result == "42");
+    Shop failures(returning(Outcome::success(42)), {.name = "mail", .retention = Retention{.only_failed = true}});
+    CHECK(failures.run().result.empty());
+    Shop nothing(returning(Outcome::success()), {.name = "mail", .retention = Retention{}});
+    CHECK(nothing.run().result.empty());
+}
+
+TEST_CASE("TaskRunner: a result that is too large is a failed attempt that says so") {
+    const QueueConfig config{.name = "mail", .max_attempts = 2, .retention = Retention{}};
+    Shop shop(returning(Outcome::success(std::string(100, 'x'))), config);
+    const auto run = [&shop](std::size_t most) {
+        TaskRunner runner(shop.queues, {}, shop.clock, detail::SafeLogger{}, {}, most);
+        return shop.run(runner);
+    };
+    CHECK(run(102).resolution == detail::RowChange::complete);
+    const detail::AttemptResult resolved = run(101);
+    CHECK(resolved.resolution == detail::RowChange::retry);
+    CHECK(resolved.spends_attempt);
+    CHECK(resolved.result.empty());
+    CHECK(resolved.error == "its result of 102 bytes is larger than ClientConfig::max_payload (101)");
+    shop.task.attempts = 1;
+    CHECK(run(101).resolution == detail::RowChange::fail);
+}
+
 // ---- every outcome, in every situation ------------------------------------------------------------------------------
 
 enum class End { success, retry, retry_in, snooze, discard, throw_std, throw_other };

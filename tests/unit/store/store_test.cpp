@@ -425,6 +425,96 @@ TEST_CASE("Store: what a task has saved goes with its success, and stays with a 
     }
 }
 
+TEST_CASE("Store: the result of a success is kept with its row, and found up to a size") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    town.answer = [](const std::string& text) {
+        return text == "bad" ? Outcome::discard("too bad") : Outcome::success(text);
+    };
+    const TaskId letter = town.add<Letter>(*client, "done");
+    const TaskId bad = town.add<Letter>(*client, "bad");
+    const TaskId note = town.add<Note>(*client, "not kept");
+    constexpr std::size_t most = 6;
+    CHECK(client->store().find(letter, most).status == TaskStatus::pending);
+    CHECK(client->store().find(letter, most).queue == "letters");
+    town.work(*client);
+    const store::FoundTask found = client->store().find(letter, most);
+    CHECK(found.status == TaskStatus::succeeded);
+    CHECK(found.queue == "letters");
+    CHECK(found.result == "\"done\"");
+    CHECK(found.error.empty());
+    CHECK(found.oversize_result == 0);
+    const store::FoundTask cut = client->store().find(letter, most - 1);
+    CHECK(cut.result.empty());
+    CHECK(cut.oversize_result == most);
+    const store::FoundTask failed = client->store().find(bad, most);
+    CHECK(failed.status == TaskStatus::failed);
+    CHECK(failed.error == "too bad");
+    CHECK(failed.result.empty());
+    CHECK(client->store().find(note, most).status == TaskStatus::not_found);
+    CHECK(client->store().find(note, most).queue.empty());
+}
+
+TEST_CASE("Store: a task with the id of an old one leaves nothing of its result") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    town.answer = [](const std::string&) { return Outcome::success("old"); };
+    const TaskId id = town.add<Letter>(*client, "a");
+    town.work(*client);
+    REQUIRE(client->store().find(id, 100).result == "\"old\"");
+    const auto again = [&] {
+        std::vector<detail::NewTask> tasks{town.task<Letter>("b")};
+        tasks.front().id = id;
+        client->store().add({.tasks = tasks, .now = detail::to_ms(town.clock.now())}, town.patience);
+        client->refresh();
+    };
+    again();
+    CHECK(client->store().find(id, 100).status == TaskStatus::pending);
+    CHECK(client->store().find(id, 100).result.empty());
+    SECTION("that fails") {
+        town.answer = [](const std::string&) { return Outcome::discard("bad"); };
+        town.work(*client);
+        CHECK(client->store().find(id, 100).status == TaskStatus::failed);
+    }
+    SECTION("that returns nothing") {
+        town.answer = nullptr;
+        town.work(*client);
+        CHECK(client->store().find(id, 100).status == TaskStatus::succeeded);
+    }
+    SECTION("that is cancelled while it waits") {
+        const auto keep = [](std::string_view) { return store::KeepRule{.row = true}; };
+        REQUIRE(client->store().cancel({.id = id, .now = detail::to_ms(town.clock.now()), .keep = keep},
+                                       town.patience) == CancelResult::cancelled);
+        CHECK(client->store().find(id, 100).status == TaskStatus::cancelled);
+    }
+    CHECK(client->store().find(id, 100).result.empty());
+}
+
+TEST_CASE("Store: the result of a worker that has lost its claim is not kept") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto hung = town.client();
+    const auto watcher = town.client();
+    hung->start();
+    watcher->start();
+    const TaskId letter = town.add<Letter>(*hung, "a");
+    hung->look();
+    static_cast<void>(hung->cycle(hung->plan()));
+    REQUIRE(hung->ready().size() == 1);
+    for (int look = 0; look < 6; ++look) {
+        watcher->look_after_others();
+        town.clock.advance(2min);
+    }
+    watcher->look_after_others();
+    town.answer = [](const std::string&) { return Outcome::success("fresh"); };
+    town.work(*watcher);
+    town.answer = [](const std::string&) { return Outcome::success("stale"); };
+    REQUIRE(hung->run_one() != nullptr);
+    CHECK(hung->cycle({}).lost_outcomes.size() == 1);
+    CHECK(watcher->store().find(letter, 100).result == "\"fresh\"");
+}
+
 TEST_CASE("Store: a dead client's claims go to others, and a task that was inside has crashed") {
     Town town(GENERATE(Kind::memory, Kind::sqlite));
     const auto one = town.client();

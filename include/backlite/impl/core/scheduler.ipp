@@ -171,7 +171,7 @@ BACKLITE_DECL bool Scheduler::written(const store::CyclePlan& plan, store::Cycle
         written[index].resolved.resolution = detail::RowChange::fail;  // it is not due again
     }
     for (const std::size_t index : result.without_payload) {
-        tell_of(written[index], LogLevel::warning, "outcome shortened: with its payload the row is too large");
+        tell_of(written[index], LogLevel::warning, "outcome shortened: the whole row is too large");
     }
     auto refusal = result.refused_outcomes.begin();
     std::size_t expired = result.expired.size();

@@ -9,12 +9,14 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace core {
 
 BACKLITE_DECL TaskRunner::TaskRunner(const QueueRegistry& queues, std::weak_ptr<engine::Engine> engine,
-                                     const Clock& clock, detail::SafeLogger log, std::span<const Middleware> around)
+                                     const Clock& clock, detail::SafeLogger log, std::span<const Middleware> around,
+                                     std::size_t max_result)
     : queues_(queues),
       engine_(std::move(engine)),
       clock_(clock),
       log_(std::move(log)),
       around_(around),
+      max_result_(max_result),
       random_(platform::random_seed()) {}
 
 BACKLITE_DECL void TaskRunner::run(const detail::ClaimedTask& task, const std::shared_ptr<detail::StopSignal>& signal,
@@ -121,8 +123,12 @@ BACKLITE_DECL void TaskRunner::process(Attempt& attempt, const detail::QueueBase
     if (code.unreadable) {
         return fail_unread(attempt, detail::format("its payload cannot be read: {}", {*code.unreadable}));
     }
+    if (outcome && outcome->result().size() > max_result_) {
+        thrown = detail::format_or_say("its result of {} bytes is larger than ClientConfig::max_payload ({})",
+                                       {outcome->result().size(), max_result_});
+    }
     if (thrown) outcome.emplace(Outcome::retry(std::move(*thrown)));
-    resolve(attempt, *outcome, signal->reason());
+    resolve(attempt, std::move(*outcome), signal->reason());
 }
 
 BACKLITE_DECL void TaskRunner::UserCode::read() {
@@ -169,9 +175,9 @@ BACKLITE_DECL void TaskRunner::wait_for_memory(Attempt& attempt) noexcept {
          {{"id", attempt.task.id.str()}, {"queue", attempt.config.name}, {"wait_ms", wait.count()}});
 }
 
-BACKLITE_DECL void TaskRunner::resolve(Attempt& attempt, const Outcome& outcome, StopReason stopped) noexcept {
+BACKLITE_DECL void TaskRunner::resolve(Attempt& attempt, Outcome outcome, StopReason stopped) noexcept {
     switch (outcome.kind()) {
-        case Outcome::Kind::success: return succeed(attempt);
+        case Outcome::Kind::success: return succeed(attempt, std::move(outcome).take_result());
         case Outcome::Kind::snooze: return snooze(attempt, outcome);
         case Outcome::Kind::discard: return end_failed(attempt, outcome.reason());
         case Outcome::Kind::retry:
@@ -217,7 +223,7 @@ BACKLITE_DECL std::string TaskRunner::with_bound(const Attempt& attempt, const s
                                  {attempt.number, attempt.config.max_attempts, reason});
 }
 
-BACKLITE_DECL void TaskRunner::succeed(Attempt& attempt) noexcept {
+BACKLITE_DECL void TaskRunner::succeed(Attempt& attempt, std::string result) noexcept {
     detail::AttemptResult& resolved = attempt.resolved;
     resolved.resolution = detail::RowChange::complete;
     resolved.spends_attempt = true;
@@ -226,6 +232,7 @@ BACKLITE_DECL void TaskRunner::succeed(Attempt& attempt) noexcept {
         resolved.keep_row = true;
         resolved.keep_payload = retention->data && !retention->data->only_failed;
         resolved.expires_at = expiry(retention->duration);
+        resolved.result = std::move(result);
     }
     if (!log_) return;
     log_(LogLevel::info, "task processed",

@@ -112,6 +112,25 @@ BACKLITE_DECL TaskStatus Engine::status(const TaskId& id) {
     return store_->status(id);
 }
 
+BACKLITE_DECL std::optional<detail::StoredResult> Engine::result(const TaskId& id, const std::string& queue,
+                                                                 std::string_view type) {
+    check_call("Client::result");
+    store::FoundTask found = store_->find(id, config_.max_payload);
+    if (found.status == TaskStatus::not_found) return std::nullopt;
+    if (found.queue != queue) {
+        throw UsageError(detail::format("Client::result: task {} is of queue \"{}\", and not of \"{}\"",
+                                        {id.str(), found.queue, queue}));
+    }
+    if (found.status != TaskStatus::succeeded) return std::nullopt;
+    if (found.oversize_result > 0) {
+        detail::throw_result_error(queue, id, type,
+                                   detail::format("it has {} bytes, more than ClientConfig::max_payload ({})",
+                                                  {found.oversize_result, config_.max_payload}));
+    }
+    if (found.result.empty()) return std::nullopt;
+    return detail::StoredResult{std::move(found.queue), std::move(found.result)};
+}
+
 BACKLITE_DECL TaskCounts Engine::counts() {
     check_call("Client::counts");
     return store_->counts(detail::to_ms(clock_->now()));

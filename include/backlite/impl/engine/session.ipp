@@ -18,7 +18,7 @@ BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_s
       run_(parts.run),
       owner_(parts.store.join(log_, {parts.config.busy_timeout, {}})),
       watch_(parts.store.watch()),
-      runner_(parts.queues, parts.engine, parts.clock, parts.log, parts.config.around),
+      runner_(parts.queues, parts.engine, parts.clock, parts.log, parts.config.around, parts.config.max_payload),
       timer_(parts.own, parts.config.num_workers, parts.clock, [this]() noexcept { heed(); }),
       dispatcher_({parts.config, parts.clock, log_, parts.queues, parts.store, *owner_, pool_, timer_, *watch_,
                    parts.add_counts, parts.events}),

@@ -11,7 +11,8 @@ namespace testing {
 BACKLITE_DECL SteppedSession::SteppedSession(Parts parts)
     : parts_(std::move(parts)),
       patience_{parts_.config.busy_timeout, {}},
-      runner_(parts_.queues, parts_.engine, parts_.clock, parts_.tell, parts_.config.around) {}
+      runner_(parts_.queues, parts_.engine, parts_.clock, parts_.tell, parts_.config.around,
+              parts_.config.max_payload) {}
 
 BACKLITE_DECL void SteppedSession::start() {
     observer_.owner = nullptr;

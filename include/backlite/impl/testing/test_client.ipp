@@ -52,6 +52,7 @@ private:
     struct Overheard {
         std::optional<Outcome::Kind> returned{};
         std::exception_ptr thrown{};
+        std::string result{};
     };
 
     /// For an attempt that no file knows of.
@@ -117,6 +118,7 @@ BACKLITE_DECL ClientConfig TestClient::State::checked(const TestClientConfig& co
         try {
             Outcome outcome = next();
             heard->returned = outcome.kind();
+            heard->result = outcome.result();
             return outcome;
         } catch (...) {
             heard->thrown = std::current_exception();
@@ -203,7 +205,8 @@ BACKLITE_DECL Attempt TestClient::State::perform(detail::ClaimedTask task, StopR
     task.priority = engine().queues()[task.queue].config().priority;
     const auto signal = std::make_shared<detail::StopSignal>();
     if (stop != StopReason::none) signal->fire(stop);
-    core::TaskRunner runner(engine().queues(), weak_engine_of(client_), *clock_, tell_, client_.config().around);
+    core::TaskRunner runner(engine().queues(), weak_engine_of(client_), *clock_, tell_, client_.config().around,
+                            client_.config().max_payload);
     Unobserved unobserved;
     detail::AttemptResult resolved;
     const Inside inside(inside_);
@@ -216,7 +219,7 @@ BACKLITE_DECL Attempt TestClient::State::perform(detail::ClaimedTask task, StopR
 BACKLITE_DECL Attempt TestClient::State::ended(const detail::AttemptResult& resolved, std::size_t queue,
                                                std::int64_t spent) {
     using detail::RowChange;
-    const Overheard heard = std::exchange(*heard_, {});
+    Overheard heard = std::exchange(*heard_, {});
     constexpr std::int64_t most = (std::numeric_limits<int>::max)();
     Attempt attempt{.id = resolved.id,
                     .queue = engine().queues()[queue].config().name,
@@ -227,7 +230,10 @@ BACKLITE_DECL Attempt TestClient::State::ended(const detail::AttemptResult& reso
         attempt.wait = (std::max)(resolved.wait_until - detail::to_ms(clock_->now()), Duration::zero());
     };
     switch (resolved.resolution) {
-        case RowChange::complete: attempt.ending = Ending::succeeded; break;
+        case RowChange::complete:
+            attempt.ending = Ending::succeeded;
+            attempt.result_json = std::move(heard.result);
+            break;
         case RowChange::fail:
             attempt.ending = heard.returned == Outcome::Kind::discard ? Ending::discarded : Ending::failed;
             break;

@@ -77,6 +77,8 @@ public:
     [[nodiscard]] CancelResult cancel(const CancelPlan& plan, const Patience& patience) override;
     void set_paused(std::string_view queue, std::optional<detail::Ms> since, const Patience& patience) override;
     [[nodiscard]] TaskStatus status(const TaskId& id) override;
+    [[nodiscard]] FoundTask find(const TaskId& id, std::size_t max_result) override;
+    void check_thread(std::string_view call) override;
     [[nodiscard]] bool idle(const std::vector<QueueHead>& queues, detail::Ms now) override;
     [[nodiscard]] TaskCounts counts(detail::Ms now) override;
     [[nodiscard]] std::vector<WaitingTask> waiting(const std::string& queue) override;
@@ -101,9 +103,6 @@ private:
 
     /// Another connection writes to the file, which not every SQLite is safe with: that is told once.
     void tell_foreign_writer() noexcept;
-
-    /// Errors: UsageError on a thread whose open Transaction a write would wait for.
-    void check_thread(std::string_view call);
 
     /// Opens the read connection when it is needed first, without the lock: ClientConfig::open is the host's, and may
     /// ask this client itself, or wait for a thread that does. Of two that are opened at once, one is closed again.

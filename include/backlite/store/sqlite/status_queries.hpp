@@ -31,6 +31,9 @@ public:
         return run.step() ? static_cast<TaskStatus>(run.integer(0)) : TaskStatus::not_found;
     }
 
+    /// The same, and what is kept of it. Whatever other programs have stored is read up to a bound.
+    [[nodiscard]] FoundTask find(const TaskId& id, std::size_t max_result);
+
     /// The counts at one moment, from indexes alone. Costs a step per unfinished task.
     [[nodiscard]] TaskCounts counts(detail::Ms now);
 
@@ -47,6 +50,11 @@ private:
     Statement status_{
         "SELECT claimed_at IS NOT NULL FROM backlite_tasks WHERE id = ?1 "
         "UNION ALL SELECT CASE WHEN error IS NULL THEN 2 WHEN kind = 1 THEN 5 WHEN kind = 5 THEN 6 ELSE 3 END "
+        "FROM backlite_tasks_completed WHERE id = ?1 LIMIT 1"};
+    Statement find_{
+        "SELECT claimed_at IS NOT NULL, queue, NULL, NULL, NULL FROM backlite_tasks WHERE id = ?1 "
+        "UNION ALL SELECT CASE WHEN error IS NULL THEN 2 WHEN kind = 1 THEN 5 WHEN kind = 5 THEN 6 ELSE 3 END, queue, "
+        "substr(error, 1, 4096), length(result), CASE WHEN length(result) <= ?2 THEN result END "
         "FROM backlite_tasks_completed WHERE id = ?1 LIMIT 1"};
     Statement counts_{
         "SELECT queue, sum(waiting), sum(scheduled), sum(running), min(oldest) FROM ("

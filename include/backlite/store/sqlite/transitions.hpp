@@ -175,15 +175,15 @@ private:
     // hold for what a trigger of the host writes too, and delete its rows.
     Statement keep_{
         "INSERT INTO main.backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, "
-        "last_duration_micro, succeeded, task, expires_at, error, priority, kind) "
+        "last_duration_micro, succeeded, task, expires_at, error, priority, kind, result) "
         "SELECT id, created_at, queue, ?3, min(max(ifnull(attempts, 0), 0), 9223372036854775807 - ?4) + ?4, ?5, ?6, "
-        "CASE WHEN ?7 THEN task END, ?8, ?9, priority, ?10 "
+        "CASE WHEN ?7 THEN task END, ?8, ?9, priority, ?10, ?11 "
         "FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL "
         "ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, queue = excluded.queue, "
         "last_executed_at = excluded.last_executed_at, attempts = excluded.attempts, "
         "last_duration_micro = excluded.last_duration_micro, succeeded = excluded.succeeded, task = excluded.task, "
         "expires_at = excluded.expires_at, error = excluded.error, priority = excluded.priority, "
-        "kind = excluded.kind"};
+        "kind = excluded.kind, result = excluded.result"};
     // A run that came back was no poison: retry and snooze begin to count crashes anew.
     Statement retry_{
         "UPDATE main.backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, error "

@@ -108,7 +108,12 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
         };
         auto refused = write(finished.resolved);
         if (refused && refused->code() == SQLITE_TOOBIG) {
-            refused = write(shortened(finished.resolved));
+            detail::AttemptResult shorter = shortened(finished.resolved);
+            refused = write(shorter);
+            if (refused && refused->code() == SQLITE_TOOBIG && !shorter.result.empty()) {
+                shorter.result.clear();
+                refused = write(shorter);
+            }
             if (!refused) result.without_payload.push_back(i);
         }
         if (refused) {

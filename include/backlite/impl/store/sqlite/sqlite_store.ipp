@@ -151,6 +151,12 @@ BACKLITE_DECL TaskStatus SqliteStore::status(const TaskId& id) {
     return reader_->reads.status(id);
 }
 
+BACKLITE_DECL FoundTask SqliteStore::find(const TaskId& id, std::size_t max_result) {
+    detail::UniqueLock lock(reader_mutex_);
+    need_reader(lock);
+    return reader_->reads.find(id, max_result);
+}
+
 BACKLITE_DECL CancelResult SqliteStore::cancel(const CancelPlan& plan, const Patience& patience) {
     check_thread("cancel");
     CancelResult result{};

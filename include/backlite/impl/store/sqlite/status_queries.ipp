@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstddef>
+#include <limits>
 #include <utility>
 
 #include <backlite/store/plan.hpp>
@@ -13,6 +14,17 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
+
+BACKLITE_DECL FoundTask StatusQueries::find(const TaskId& id, std::size_t max_result) {
+    constexpr auto most = static_cast<std::size_t>((std::numeric_limits<std::int64_t>::max)());
+    Run run(db_, find_, {id.str(), static_cast<std::int64_t>((std::min)(max_result, most))});
+    if (!run.step()) return {};
+    FoundTask found{static_cast<TaskStatus>(run.integer(0)), std::string{run.bytes(1)}, std::string{run.bytes(2)},
+                    std::string{run.bytes(4)}};
+    const auto size = static_cast<std::size_t>(run.integer(3));
+    if (size > max_result) found.oversize_result = size;
+    return found;
+}
 
 BACKLITE_DECL TaskCounts StatusQueries::counts(detail::Ms now) {
     TaskCounts result;

@@ -146,14 +146,15 @@ BACKLITE_DECL std::optional<Blob> Transitions::slack_given_back(const detail::Cl
 BACKLITE_DECL bool Transitions::keep(const detail::AttemptResult& outcome) {
     const bool succeeded = outcome.resolution == detail::RowChange::complete;
     if (succeeded) {
+        const std::optional<Blob> result = outcome.result.empty() ? std::nullopt : std::optional{Blob{outcome.result}};
         return Run(db_, keep_,
                    {outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt, outcome.duration,
-                    succeeded, outcome.keep_payload, outcome.expires_at, nullptr, nullptr})
+                    succeeded, outcome.keep_payload, outcome.expires_at, nullptr, nullptr, result})
                    .change() == 1;
     }
     return Run(db_, keep_,
                {outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt, outcome.duration,
-                succeeded, outcome.keep_payload, outcome.expires_at, outcome.error, outcome.kind})
+                succeeded, outcome.keep_payload, outcome.expires_at, outcome.error, outcome.kind, nullptr})
                .change() == 1;
 }
 
