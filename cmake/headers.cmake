@@ -5,7 +5,7 @@ set(BACKLITE_HEADERS
     # 0: no dependency on the rest
     version fwd base/hash base/shown base/format base/guards error clock base/times logger id base/safe_logger base/setback
     # 1: the user's words; rows, and a task's JSON
-    base/json outcome unique config task status event schedule_rules base/rows base/codec context queue base/add_target
+    base/json outcome unique config task status admin_values event schedule_rules base/rows base/codec context queue base/add_target
     # 2: the operating system
     platform/last_error platform/random platform/fork platform/file platform/file_lock platform/shared_memory
     platform/file_identity platform/file_events platform/process platform/thread platform/wakeup platform/socket platform/zone_files
@@ -18,19 +18,19 @@ set(BACKLITE_HEADERS
     store/sqlite/upkeep store/sqlite/status_queries store/sqlite/repository store/sqlite/cycle
     store/sqlite/commit_window store/sqlite/operation store/sqlite/group_commit store/sqlite/owner_lock store/sqlite/liveness store/sqlite/log_growth store/sqlite/sqlite_store
     store/sqlite/views/schema_features store/sqlite/views/statistics_reads store/sqlite/views/queue_reads
-    store/sqlite/views/task_reads store/sqlite/views/read_connection store/sqlite/views/side_files
+    store/sqlite/views/task_reads store/sqlite/views/task_facts store/sqlite/views/read_connection store/sqlite/views/side_files
     # 4: decisions, without a thread of their own; beside them what the dashboard asks a file
     core/id_generator core/queue_registry core/agenda core/running_task core/pool_load core/claim_policy core/look_schedule core/clock_watch core/retry_pause
     core/add_counts core/set_apart core/scheduler core/task_runner
     core/zone_rule core/zone core/cron_fields core/calendar core/recurrence
-    admin/database_view admin/page_reads
+    admin/database_view admin/page_reads admin/task_pages admin/existing_file
     # 5: threads
     engine/lifecycle engine/log_relay engine/event_relay engine/deadline_timer engine/worker_pool engine/overdue_watch
     engine/wake_signals engine/session_end engine/checked_config
     engine/dispatcher engine/session engine/engine
     # 6: what hosts call, and the umbrella; nothing below the umbrella is reached from it
     add_op adder client_handle transaction client backlite
-    schedule
+    schedule admin
     testing/manual_clock testing/stepped_session testing/own_folder testing/test_client
     # 7: the dashboard: text and requests, markup, pages and their other forms, what hosts include
     ui/text ui/request ui/html ui/payload ui/access ui/models

@@ -24,6 +24,11 @@
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 
+namespace detail {
+/// Opens a store in SQLite. Errors: as Client.
+[[nodiscard]] std::shared_ptr<engine::Engine> make_engine(ClientConfig config);
+}  // namespace detail
+
 /// A reference to a client: a value, cheap to copy. A `Client` is one too, and converts by copying.
 /// It may outlive the client: once that is destroyed and its last task has ended, calls throw UsageError. The file is
 /// closed when the last handle is gone.
@@ -103,6 +108,7 @@ public:
     void notify() const;
 
 private:
+    friend Admin;
     friend Client;
     friend Transaction;
     friend class testing::TestClient;

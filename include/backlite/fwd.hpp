@@ -9,6 +9,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 
 class AddOp;
 class Adder;
+class Admin;
 class Backoff;
 class Client;
 class ClientHandle;

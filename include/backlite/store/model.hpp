@@ -242,6 +242,7 @@ struct Filter {
     bool in_error = true;
     std::optional<detail::Ms> since{};
     std::optional<detail::Ms> until{};
+    std::optional<std::int64_t> ending{};  ///< of failed ones only those: the number of a TaskState
     bool any_order = false;  ///< look through all rows, also where the order of time says that there can be none
 };
 

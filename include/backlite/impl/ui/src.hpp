@@ -1,13 +1,17 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// The bodies of the dashboard, for a source file of its own: programs without one do not link it.
+// The bodies of the dashboard and of Admin, for a source file of its own: programs without them do not link it.
 
 #if !defined(BACKLITE_SEPARATE_COMPILATION)
 #error "backlite: define BACKLITE_SEPARATE_COMPILATION in all source files of the program, or in none"
 #endif
 
+#include <backlite/impl/admin.ipp>
 #include <backlite/impl/admin/database_view.ipp>
+#include <backlite/impl/admin/existing_file.ipp>
 #include <backlite/impl/admin/page_reads.ipp>
+#include <backlite/impl/admin/task_pages.ipp>
+#include <backlite/impl/admin_values.ipp>
 #include <backlite/impl/platform/socket.ipp>
 #include <backlite/impl/store/model.ipp>
 #include <backlite/impl/store/sqlite/views/queue_reads.ipp>
@@ -15,6 +19,7 @@
 #include <backlite/impl/store/sqlite/views/schema_features.ipp>
 #include <backlite/impl/store/sqlite/views/side_files.ipp>
 #include <backlite/impl/store/sqlite/views/statistics_reads.ipp>
+#include <backlite/impl/store/sqlite/views/task_facts.ipp>
 #include <backlite/impl/store/sqlite/views/task_reads.ipp>
 #include <backlite/impl/ui/access.ipp>
 #include <backlite/impl/ui/chart.ipp>

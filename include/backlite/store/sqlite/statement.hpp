@@ -138,6 +138,7 @@ public:
         if (is_null(column)) return std::nullopt;
         return integer(column);
     }
+    [[nodiscard]] double real(int column) const { return sqlite3_column_double(statement_, column); }
     [[nodiscard]] detail::Ms time(int column) const { return detail::Ms{integer(column)}; }
     [[nodiscard]] std::optional<detail::Ms> optional_time(int column) const {
         if (is_null(column)) return std::nullopt;

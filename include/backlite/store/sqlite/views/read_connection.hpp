@@ -24,6 +24,7 @@
 #include <backlite/store/sqlite/views/queue_reads.hpp>
 #include <backlite/store/sqlite/views/schema_features.hpp>
 #include <backlite/store/sqlite/views/statistics_reads.hpp>
+#include <backlite/store/sqlite/views/task_facts.hpp>
 #include <backlite/store/sqlite/views/task_reads.hpp>
 #include <backlite/store/unavailable.hpp>
 
@@ -38,14 +39,28 @@ namespace sqlite {
 /// What an error of a reader says of the file.
 [[nodiscard]] UnavailableReason reason_of(const StorageError& error) noexcept;
 
-/// Every SQL statement of the dashboard, on one connection.
+/// SQLite's result code that fits.
+[[nodiscard]] int code_of(UnavailableReason reason) noexcept;
+
+/// The code of what is wrong with a file that lacks tables.
+inline constexpr int no_such_table = SQLITE_ERROR;
+
+/// Opens `file` to read and write if it is there, and never makes it. For ClientConfig::open.
+[[nodiscard]] std::function<SQLite::Database()> opener_of_existing(std::string file);
+
+/// Every SQL statement of the dashboard and of Admin, on one connection.
 struct Queries {
     Queries(sqlite3* db, const SchemaFeatures& found, const Bounds& bounds = {})
-        : shape(found), statistics(db, found), queues(db, found, statistics, bounds), tasks(db, found, bounds) {}
+        : shape(found),
+          statistics(db, found),
+          queues(db, found, statistics, bounds),
+          tasks(db, found, bounds),
+          facts(db, bounds) {}
     const SchemaFeatures shape;
     StatisticsReads statistics;
     QueueReads queues;
     TaskReads tasks;
+    TaskFactReads facts;
 };
 
 /// One connection that only reads, and what is prepared on it. Threads: one at a time.
@@ -66,10 +81,10 @@ public:
         sqlite3* db = database_.getHandle();
         until_ = Steady::now() + patience;
         execute(db, "BEGIN");
-        const struct End {
+        const struct Rollback {
             sqlite3* db;
             ReadConnection& reader;
-            ~End() {
+            ~Rollback() {
                 reader.until_ = (Steady::time_point::max)();  // the end must not be stopped
                 sqlite3_exec(db, "ROLLBACK", nullptr, nullptr, nullptr);
             }

@@ -69,6 +69,11 @@ public:
     /// Tasks of both tables whose id begins so, each table's by id.
     [[nodiscard]] std::vector<TaskLine> by_id(const std::string& prefix, detail::Ms now, std::size_t limit);
 
+    /// The line of one row, which was found in this transaction.
+    [[nodiscard]] TaskLine line(bool finished, std::int64_t row, detail::Ms now) {
+        return finished ? finished_line(row) : unfinished_line(row, now);
+    }
+
     /// One task, with up to `bound` bytes of its payload and as many of its error; nullopt if there is none.
     [[nodiscard]] std::optional<TaskDetail> task(const std::string& id, detail::Ms now, std::int64_t bound);
 

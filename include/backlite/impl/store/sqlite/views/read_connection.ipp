@@ -25,6 +25,27 @@ BACKLITE_DECL UnavailableReason reason_of(const StorageError& error) noexcept {
     }
 }
 
+BACKLITE_DECL int code_of(UnavailableReason reason) noexcept {
+    switch (reason) {
+        case UnavailableReason::missing:
+        case UnavailableReason::cannot_open: return SQLITE_CANTOPEN;
+        case UnavailableReason::not_a_database: return SQLITE_NOTADB;
+        case UnavailableReason::locked:
+        case UnavailableReason::busy: return SQLITE_BUSY;
+        case UnavailableReason::too_slow: return SQLITE_INTERRUPT;
+        case UnavailableReason::no_tables:
+        case UnavailableReason::foreign_tables: return no_such_table;
+        case UnavailableReason::other: break;
+    }
+    return SQLITE_ERROR;
+}
+
+BACKLITE_DECL std::function<SQLite::Database()> opener_of_existing(std::string file) {
+    return [name = file.front() == '/' ? std::move(file) : "./" + file] {
+        return SQLite::Database(name, SQLite::OPEN_READWRITE | SQLite::OPEN_NOMUTEX | SQLITE_OPEN_PRIVATECACHE);
+    };
+}
+
 BACKLITE_DECL ReadConnection::ReadConnection(const std::string& file, const std::function<SQLite::Database()>& open,
                                              Duration busy_timeout)
     : identity_(platform::identify(file)), database_(open_database(file, open)) {

@@ -94,13 +94,13 @@ BACKLITE_DECL TaskList TaskReads::finished(const Filter& filter, const std::opti
     if (filter.state == State::failed && shape_.failed) {
         Looking looking{filter, limit};
         Run run(db_, failed_scan_,
-                {after ? after->row : highest_row, filter.queue, nullptr, filter.since.value_or(earliest),
+                {after ? after->row : highest_row, filter.queue, filter.ending, filter.since.value_or(earliest),
                  filter.until.value_or(latest), looking.pattern, filter.in_payload, filter.in_error, nullptr,
                  bounds_.looked_at + 1, after.has_value(), after ? after->key : detail::Ms{},
                  after ? std::string_view{after->queue} : std::string_view{},
                  (std::min)(after ? after->key : latest, filter.until.value_or(latest))});
         list = look(run, looking, true);
-        if (filter.text.empty()) list.total = count_failed(filter);
+        if (filter.text.empty() && !filter.ending) list.total = count_failed(filter);
     } else {
         std::optional<std::int64_t> failed;
         if (filter.state) failed = *filter.state == State::failed ? 1 : 0;
@@ -387,7 +387,9 @@ BACKLITE_DECL std::string TaskReads::scan_sql(const char* table, const char* sta
 
 BACKLITE_DECL std::string TaskReads::failed_sql() {
     const std::string time = finished_time;
-    return scan_sql("backlite_tasks_completed", "0", finished_time, "error",
+    // The numbers are those of TaskState.
+    return scan_sql("backlite_tasks_completed", "CASE kind WHEN 1 THEN 8 WHEN 5 THEN 9 ELSE 7 END", finished_time,
+                    "error",
                     ("INDEXED BY backlite_tasks_completed_failed WHERE error IS NOT NULL AND " + time + " >= ?4 AND " +
                      time + " <= ?14 AND (NOT ?11 OR (" + time + ", queue, rowid) < (?12, ?13, ?1)) ORDER BY " + time +
                      " DESC, queue DESC, rowid DESC")
