@@ -91,6 +91,47 @@ struct Retention {
 inline constexpr int least_priority = -1000;
 inline constexpr int most_priority = 1000;
 
+/// How many tasks may start in a stretch of time. Counts starts, whatever comes of them: a retry is another one.
+struct Rate {
+    int count = 0;      ///< so many starts in each `period`; zero, with a period of zero: no rate
+    Duration period{};  ///< above zero, where `count` is
+    int burst = 0;      ///< so many at once after a pause; zero: as many as `count`
+
+    /// Whether there is one.
+    [[nodiscard]] bool any() const noexcept { return count > 0; }
+
+    /// Equal in all fields.
+    friend bool operator==(const Rate&, const Rate&) noexcept = default;
+};
+
+/// What bounds the tasks of a queue that are claimed at once, or start in a stretch of time. Zero: no bound. Over all
+/// clients of the file, but for `running_per_client`. Tasks of a limited queue are not claimed ahead.
+struct Limits {
+    int running = 0;                ///< tasks of the queue that are claimed at once
+    int running_per_partition = 0;  ///< the same of each partition; tasks without one share the partition ""
+    int running_per_client = 0;     ///< the same, of each client
+    /// Within a partition one task at a time, by age: the order in which they were added, or became due. Priority does
+    /// not count. One that waits for a retry or a snooze keeps its turn, so the others wait for it.
+    bool in_order = false;
+    Rate rate{};                ///< of the queue
+    Rate rate_per_partition{};  ///< of each partition
+
+    /// Whether there is any.
+    [[nodiscard]] bool any() const noexcept { return by_queue() || by_partition(); }
+    /// Whether there is one that all tasks of the queue share.
+    [[nodiscard]] bool by_queue() const noexcept { return running > 0 || running_per_client > 0 || rate.any(); }
+    /// Whether there is one that the tasks of a partition share.
+    [[nodiscard]] bool by_partition() const noexcept { return turns() > 0 || rate_per_partition.any(); }
+    /// How many tasks of a partition may be claimed at once; zero: any number.
+    [[nodiscard]] int turns() const noexcept { return in_order ? 1 : running_per_partition; }
+
+    /// Errors: ConfigError naming the queue, the field and its value.
+    void validate(const std::string& queue) const;
+
+    /// Equal in all fields.
+    friend bool operator==(const Limits&, const Limits&) noexcept = default;
+};
+
 /// Configuration of one queue.
 struct QueueConfig {
     std::string name{};                    ///< required; unique in a client; stored with each task
@@ -101,6 +142,7 @@ struct QueueConfig {
     int max_crashes = 3;  ///< at least 1: process deaths inside the processor before the task fails for good
     int priority = 0;     ///< -1000 to 1000, higher first; of tasks that are added without one of their own
     Unique unique{};      ///< whether tasks have keys, and what becomes of a second one; default: they have none
+    Limits limits{};      ///< how many may run at once, and how often they start; default: no bound
     /// Counted once, from the time when a task is due first: if it has not started by then, it never does, and ends as
     /// expired. Zero: never; of tasks that are added without an expiry of their own.
     Duration expires_after{};

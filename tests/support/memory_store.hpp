@@ -68,7 +68,9 @@ struct MemoryFile {
     std::map<std::string, Kept> kept{};
     std::map<std::int64_t, Member> owners{};
     std::set<std::string> paused{};
-    std::map<std::string, Kept> cancels{};  ///< what becomes of claimed tasks that are to end, by id
+    std::map<std::string, backlite::Limits> limits{};  ///< those that are stored, by queue
+    std::map<std::string, std::int64_t> rates{};       ///< see RateCount, by queue
+    std::map<std::string, Kept> cancels{};             ///< what becomes of claimed tasks that are to end, by id
     std::map<std::string, std::map<std::string, std::string>> saved{};  ///< by id and name
     std::int64_t last_owner = 0;
     std::int64_t added = 0;     ///< by the statistics
@@ -262,6 +264,19 @@ public:
         committed();
     }
 
+    void set_limits(std::string_view queue, const std::optional<backlite::Limits>& limits, const Patience&) override {
+        if (limits) {
+            file_.limits[std::string{queue}] = *limits;
+        } else {
+            file_.limits.erase(std::string{queue});
+        }
+        committed();
+    }
+    [[nodiscard]] std::optional<backlite::Limits> limits(std::string_view queue) override {
+        const auto found = file_.limits.find(std::string{queue});
+        return found == file_.limits.end() ? std::nullopt : std::optional{found->second};
+    }
+
     [[nodiscard]] bool idle(const std::vector<QueueHead>& queues, Ms now) override {
         return std::none_of(file_.tasks.begin(), file_.tasks.end(), [&](const MemoryFile::Task& task) {
             const auto is_its = [&](const QueueHead& head) { return head.name == task.queue; };
@@ -384,6 +399,10 @@ private:
                 head.paused = file_.paused.contains(std::string{head.name});
             }
             const Ms now = backlite::detail::to_ms(store_.clock_.now());
+            for (QueueHead& head : heads) {
+                head.limits = store_.limits(head.name).value_or(head.registered);
+                store_.room(head, number_, now);
+            }
             std::vector<backlite::detail::ClaimKey> cancels;
             for (const MemoryFile::Task& task : file_.tasks) {
                 if (!file_.cancels.contains(task.id)) continue;
@@ -508,6 +527,7 @@ private:
         }
         if (request.plan.expire) expire(request, result);
         result.heads = request.heads;
+        for (const auto& finished : request.outcomes) result.heads[finished.queue].full = false;
         if (request.plan.claim.limit > 0) claim(request.plan.claim, result);
         return result;
     }
@@ -577,7 +597,38 @@ private:
         }
     }
 
+    /// How many tasks of a queue may be claimed now; and notes in its head what closes it.
+    std::int64_t room(QueueHead& head, std::int64_t owner, Ms now) {
+        const auto claimed = [&](std::optional<std::int64_t> by) {
+            return std::count_if(file_.tasks.begin(), file_.tasks.end(), [&](const MemoryFile::Task& task) {
+                return task.queue == head.name && task.claimed_at && (!by || task.owner == by);
+            });
+        };
+        std::int64_t slots = backlite::detail::most_number;
+        if (head.limits.running > 0) slots = head.limits.running - claimed(std::nullopt);
+        if (head.limits.running_per_client > 0) {
+            slots = (std::min)(slots, head.limits.running_per_client - std::int64_t{claimed(owner)});
+        }
+        head.full = slots <= 0;
+        head.opens = Ms::earliest();
+        if (!head.limits.rate.any()) return slots;
+        const backlite::store::RateCount rate(head.limits.rate, file_.rates[std::string{head.name}], now);
+        if (rate.room() == 0) head.opens = rate.opens();
+        return (std::min)(slots, rate.room());
+    }
+
+    void started(QueueHead& head, std::int64_t owner, Ms now) {
+        if (head.limits.rate.any()) {
+            std::int64_t& used = file_.rates[std::string{head.name}];
+            backlite::store::RateCount rate(head.limits.rate, used, now);
+            rate.started(1);
+            used = rate.used_until();
+        }
+        room(head, owner, now);
+    }
+
     void claim(backlite::store::ClaimRequest request, backlite::store::CycleResult& result) {
+        for (QueueHead& head : result.heads) room(head, request.owner, request.now);
         using backlite::store::Admission;
         std::vector<MemoryFile::Task*> due;
         for (MemoryFile::Task& task : file_.tasks) {
@@ -594,9 +645,9 @@ private:
             if (result.claimed.tasks.size() == request.limit) break;
             const auto head = std::find_if(result.heads.begin(), result.heads.end(),
                                            [&](const QueueHead& each) { return each.name == task->queue; });
-            if (head == result.heads.end() || head->closed()) continue;
+            if (head == result.heads.end() || head->closed() || head->opens > request.now) continue;
             const bool ahead = request.beside.free_workers == 0;
-            if (ahead && (head->never_ahead || head->cost > request.ahead)) break;
+            if (ahead && (head->only_for_free_workers() || head->cost > request.ahead)) break;
             if (ahead && task->payload.size() > request.ahead_bytes) {
                 result.claimed.left_bytes = task->payload.size();
                 break;
@@ -610,6 +661,7 @@ private:
                 continue;
             }
             take(*task, *head, request, result);
+            started(*head, request.owner, request.now);
         }
         for (QueueHead& head : result.heads) read_head(head, held);
         for (const auto& [head, time] : for_crashed) head->held_due = (std::min)(head->held_due, time);

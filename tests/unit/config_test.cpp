@@ -104,6 +104,35 @@ TEST_CASE("QueueConfig: whole units of time convert where it asks for millisecon
     CHECK(config.retention->duration == 86'400'000ms);
 }
 
+TEST_CASE("Limits: what cannot be is refused, naming field and value") {
+    const auto refused = [](const Limits& limits) { return complaint({.name = "mail", .limits = limits}); };
+    const std::string queue = "queue \"mail\": limits.";
+    CHECK(refused({.running = -1}) == queue + "running is negative: -1");
+    CHECK(refused({.running_per_partition = -2}) == queue + "running_per_partition is negative: -2");
+    CHECK(refused({.running_per_client = -3}) == queue + "running_per_client is negative: -3");
+    CHECK(refused({.rate = {.count = -1, .period = 1s}}) == queue + "rate.count is negative: -1");
+    CHECK(refused({.rate = {.count = 1, .period = 1s, .burst = -1}}) == queue + "rate.burst is negative: -1");
+    CHECK(refused({.rate = {.count = 0, .period = 1s}}) ==
+          queue + "rate.count is 0: no task would ever start; pause the queue for that");
+    CHECK(refused({.rate = {.count = 0, .burst = 2}}) ==
+          queue + "rate.count is 0: no task would ever start; pause the queue for that");
+    CHECK(refused({.rate = {.count = 1}}) == queue + "rate.period is 0 ms, must be above zero and at most 100 years");
+    CHECK(refused({.rate = {.count = 1, .period = -1s}}) ==
+          queue + "rate.period is -1000 ms, must be above zero and at most 100 years");
+    CHECK(refused({.rate = {.count = 1, .period = Duration::max()}}).find("100 years") != std::string::npos);
+    CHECK(refused({.rate_per_partition = {.count = 0, .period = 1s}}).find(queue + "rate_per_partition.count") == 0);
+    CHECK(refused({.running_per_partition = 2, .in_order = true}) ==
+          queue + "running_per_partition is 2 beside in_order, which means one at a time");
+    CHECK_NOTHROW(Limits{.running = 1,
+                         .running_per_partition = 1,
+                         .running_per_client = 1,
+                         .in_order = true,
+                         .rate = {.count = 1, .period = 1s},
+                         .rate_per_partition = {.count = 9, .period = 1ms, .burst = 1}}
+                      .validate("mail"));
+    CHECK_FALSE(Limits{}.any());
+}
+
 TEST_CASE("Backoff: a negative fixed one is refused, naming the value") {
     CHECK(complaint(Backoff{-3s}) == "queue \"mail\": backoff is negative: -3000 ms");
 }

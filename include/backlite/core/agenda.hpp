@@ -77,6 +77,17 @@ public:
                            [](const store::QueueHead& head) { return head.worker_due != store::never; });
     }
 
+    /// Claims of this client are about to end: queues in which as many run as may do have room again, perhaps.
+    void slots_may_be_free() noexcept {
+        for (store::QueueHead& head : heads_) head.full = false;
+    }
+
+    /// Whether a queue waits for a time of the wall clock, which may be set.
+    [[nodiscard]] bool waits_for_time() const noexcept {
+        return std::any_of(heads_.begin(), heads_.end(),
+                           [](const store::QueueHead& head) { return head.opens != detail::Ms::earliest(); });
+    }
+
     /// Whether a queue is left alone.
     void block(std::size_t queue, bool blocked) noexcept { heads_[queue].blocked = blocked; }
 

@@ -143,6 +143,10 @@ private:
     /// Looks for commits of others; if there are any, reads anew what this client believes of the file.
     void look();
 
+    /// Tells that the limits of a queue have changed; what is claimed of it and waits for a worker goes back, since the
+    /// claims of a limited queue are counted.
+    void heed_limits(const store::QueueHead& before, const store::QueueHead& now);
+
     void look_after_others();
 
     /// Once a minute, if there may be any: tasks that wait for a client which has registered their queue. Other clients

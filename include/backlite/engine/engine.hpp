@@ -119,6 +119,16 @@ public:
 
     void set_paused(std::string_view queue, bool paused);
 
+    /// Stores limits of a queue of whatever name for all clients; nullopt: those of the programs hold again. `call`:
+    /// for messages. Errors: ConfigError for limits or a name that cannot be; as a write. Blocks until it is committed.
+    void set_limits(const char* call, std::string_view queue, const std::optional<Limits>& limits);
+
+    /// The limits that are stored; nullopt: none are.
+    [[nodiscard]] std::optional<Limits> limits(const char* call, std::string_view queue) {
+        check_call(call);
+        return store_->limits(queue);
+    }
+
     [[nodiscard]] bool wait_idle(Duration patience);
 
     void notify() {

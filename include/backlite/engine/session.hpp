@@ -92,6 +92,9 @@ public:
 
     /// The file says that a queue is paused: none of its tasks is taken by a worker any more. Safe under a lock.
     void pause(std::string_view queue) noexcept;
+    /// Limits of a queue are about to be stored, or to go, or (`stored`) were, or are as they were: until that is read
+    /// no task of it is handed over past the claim. Safe under a lock.
+    void limit(std::string_view queue, bool stored) noexcept;
     /// Waits until none that was taken is still to start.
     void await_entered(std::string_view queue) const noexcept;
 

@@ -85,6 +85,14 @@ public:
     void pause(std::size_t queue, std::uint64_t look) noexcept;
     /// What a look at the file has found.
     void found_paused(std::size_t queue, bool paused, std::uint64_t look) noexcept;
+    /// From now on no worker is kept free for a task of this queue, until a look at the file finds it without limits:
+    /// the look of this number or a later one.
+    void limit(std::size_t queue, std::uint64_t look) noexcept {
+        const detail::LockGuard lock(mutex_);
+        limited_[queue] = look;
+    }
+    /// What a look at the file has found.
+    void found_limited(std::size_t queue, bool limited, std::uint64_t look) noexcept;
     /// Waits until no task of this queue stands between its taking and its processor: each is inside, or over. Other
     /// than that, decoding a payload is all that it waits for.
     void await_entered(std::size_t queue) const noexcept;
@@ -264,6 +272,8 @@ private:
     /// By queue: the first look at the file that may end its pause; 0: it is not paused.
     std::vector<std::uint64_t> paused_ BACKLITE_GUARDED_BY(mutex_);
     std::size_t paused_count_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    /// By queue: the first look at the file that may find it without limits; 0: it has none.
+    std::vector<std::uint64_t> limited_ BACKLITE_GUARDED_BY(mutex_);
     bool held_ BACKLITE_GUARDED_BY(mutex_) = false;
     bool closing_ BACKLITE_GUARDED_BY(mutex_) = false;
 

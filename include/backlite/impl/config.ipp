@@ -62,6 +62,38 @@ BACKLITE_DECL void Backoff::validate(const std::string& queue) const {
     }
 }
 
+BACKLITE_DECL void Limits::validate(const std::string& queue) const {
+    const auto count = [&queue](std::string_view field, int value) {
+        if (value >= 0) return;
+        throw ConfigError(detail::format("queue \"{}\": limits.{} is negative: {}", {queue, field, value}));
+    };
+    const auto check = [&](std::string_view field, const Rate& limit) {
+        count(std::string{field} + ".count", limit.count);
+        count(std::string{field} + ".burst", limit.burst);
+        if (limit == Rate{}) return;
+        if (limit.count == 0) {
+            throw ConfigError(
+                detail::format("queue \"{}\": limits.{}.count is 0: no task would ever start; pause the queue for that",
+                               {queue, field}));
+        }
+        if (limit.period <= Duration::zero() || limit.period > std::chrono::hours{24 * 36'525}) {
+            throw ConfigError(
+                detail::format("queue \"{}\": limits.{}.period is {} ms, must be above zero and at most 100 years",
+                               {queue, field, limit.period.count()}));
+        }
+    };
+    count("running", running);
+    count("running_per_partition", running_per_partition);
+    count("running_per_client", running_per_client);
+    check("rate", rate);
+    check("rate_per_partition", rate_per_partition);
+    if (in_order && running_per_partition > 1) {
+        throw ConfigError(detail::format(
+            "queue \"{}\": limits.running_per_partition is {} beside in_order, which means one at a time",
+            {queue, running_per_partition}));
+    }
+}
+
 BACKLITE_DECL void QueueConfig::validate() const {
     if (name.empty()) throw ConfigError("a queue has an empty name: set QueueConfig::name");
     if (name.find('\0') != std::string::npos) throw ConfigError("a queue's name holds a NUL character");
@@ -86,6 +118,7 @@ BACKLITE_DECL void QueueConfig::validate() const {
         throw ConfigError(
             detail::format("queue \"{}\": expires_after is negative: {} ms", {name, expires_after.count()}));
     }
+    limits.validate(name);
     backoff.validate(name);
 }
 

@@ -69,10 +69,22 @@ struct QueueHead {
     detail::Ms worker_due = never;
     bool blocked = false;  ///< so many of its rows were refused that it is left alone for a while
     bool paused = false;
-    bool never_ahead = false;  ///< its tasks are claimed for workers that are free, never ahead
+    bool never_ahead = false;                   ///< its tasks are claimed for workers that are free, never ahead
+    Limits registered{};                        ///< as its program says
+    Limits limits{};                            ///< that hold: what is stored, or else those
+    bool full = false;                          ///< as many run as its limits allow; what frees a slot unsets it
+    detail::Ms opens = detail::Ms::earliest();  ///< none of its tasks starts before: its rate, or a task that said so
 
     /// Whether none of its tasks is to be claimed, whatever is due.
-    [[nodiscard]] bool closed() const noexcept { return blocked || paused; }
+    [[nodiscard]] bool closed() const noexcept { return blocked || paused || full; }
+
+    /// When the next of its tasks may start, as far as that is known; `never`, unless something else comes first.
+    [[nodiscard]] detail::Ms starts() const noexcept {
+        return closed() || due == never ? never : (std::max)(due, opens);
+    }
+
+    /// Whether its tasks are claimed only for workers that are free.
+    [[nodiscard]] bool only_for_free_workers() const noexcept { return never_ahead || limits.any(); }
 
     /// A task of the queue is due at `time`.
     void came(detail::Ms time) noexcept {

@@ -270,6 +270,13 @@ public:
     /// Pauses a queue of whatever name, for all clients, or ends its pause. `since`: now; nullopt ends it.
     virtual void set_paused(std::string_view queue, std::optional<detail::Ms> since, const Patience& patience) = 0;
 
+    /// Stores limits of a queue of whatever name, which hold for all clients in place of what their programs say;
+    /// nullopt: those hold again. What runs goes on. REQUIRES: the limits are valid.
+    virtual void set_limits(std::string_view queue, const std::optional<Limits>& limits, const Patience& patience) = 0;
+
+    /// The limits that are stored; nullopt: none are. Errors: StorageError.
+    [[nodiscard]] virtual std::optional<Limits> limits(std::string_view queue) = 0;
+
     [[nodiscard]] virtual TaskStatus status(const TaskId& id) = 0;
 
     /// The same, and what is kept of it; a result of at most `max_result` bytes.

@@ -57,8 +57,8 @@ BACKLITE_DECL void Agenda::release_held(bool crashed_running, bool worker_free) 
 BACKLITE_DECL const store::QueueHead* Agenda::earliest() const noexcept {
     const store::QueueHead* first = nullptr;
     for (const store::QueueHead& head : heads_) {
-        if (head.closed() || head.due == store::never) continue;
-        if (first == nullptr || head.due < first->due) first = &head;
+        if (head.starts() == store::never) continue;
+        if (first == nullptr || head.starts() < first->starts()) first = &head;
     }
     return first;
 }
@@ -67,7 +67,7 @@ BACKLITE_DECL const store::QueueHead* Agenda::next(detail::Ms now, Duration agei
     const store::QueueHead* next = nullptr;
     std::optional<store::Rank> first;
     for (const store::QueueHead& head : heads_) {
-        const auto rank = head.closed() ? std::nullopt : store::first_rank(head, now, ageing);
+        const auto rank = store::first_rank(head, now, ageing);
         if (!rank || (first && *first <= *rank)) continue;
         first = rank;
         next = &head;

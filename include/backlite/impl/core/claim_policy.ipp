@@ -17,7 +17,7 @@ BACKLITE_DECL store::ClaimRequest ClaimPolicy::request(const PoolLoad& load, con
     // less, there are more commits; with more, workers wait.
     if (suspended_ || worker_wanted || load.ready * 8 > ahead_ * 5) return request;
     const detail::Us left = budget_ - load.ready_work;
-    if (head == nullptr || head->never_ahead || head->cost > left) return request;
+    if (head == nullptr || head->only_for_free_workers() || head->cost > left) return request;
     const std::size_t left_bytes = most_ahead_bytes - (std::min)(load.ready_bytes, most_ahead_bytes);
     if (left_bytes == 0 || left_bytes < left_bytes_) return request;
     request.ahead = left;

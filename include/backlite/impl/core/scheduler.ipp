@@ -17,7 +17,7 @@ BACKLITE_DECL bool Scheduler::clock_was_set(Duration by, const Moment& now) {
     jump_back_ = (std::max)(jump_back_ - by, Duration::zero());
     if (jump_back_ > Duration::zero()) mend_everything(now);
     if (by > Duration::zero()) doubtful_ = true;
-    return by > Duration::zero();
+    return by > Duration::zero() || agenda_.waits_for_time();
 }
 
 BACKLITE_DECL void Scheduler::found(store::FileState state, const Moment& now) {
@@ -119,8 +119,10 @@ BACKLITE_DECL store::CyclePlan Scheduler::plan(Inputs in, const Moment& now) {
     }
     plan.lapse_until = wall - config_.release_after;
     plan.lapse = ownerless_ && *ownerless_ <= plan.lapse_until && !apart_.waits(SetApart::Step::lapse, now.real);
+    // The claim comes after those outcomes, in the same transaction.
+    if (in.load.finished > 0 || !outcomes_.empty()) agenda_.slots_may_be_free();
     const store::QueueHead* head = agenda_.earliest();
-    if (head == nullptr || head->due > wall) return plan;
+    if (head == nullptr || head->starts() > wall) return plan;
     plan.claim = claims_.request(in.load, agenda_.next(wall, config_.ageing), agenda_.worker_wanted());
     plan.claim.ageing = config_.ageing;
     plan.claim.owner = in.owner;
@@ -284,8 +286,8 @@ BACKLITE_DECL auto Scheduler::wake_time(const PoolLoad& load, bool others_known,
     const store::QueueHead* head = agenda_.earliest();
     const store::QueueHead* next = agenda_.next(now.wall_ms(), config_.ageing);
     if (claims_.request(load, next, agenda_.worker_wanted()).limit > 0) {
-        interest = head == nullptr ? store::never : head->due;
-        if (head != nullptr) at_most(now.by_wall(head->due));
+        interest = head == nullptr ? store::never : head->starts();
+        if (head != nullptr) at_most(now.by_wall(head->starts()));
     }
     return until;
 }

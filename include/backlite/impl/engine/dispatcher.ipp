@@ -109,14 +109,27 @@ BACKLITE_DECL void Dispatcher::look() {
     agenda.merge();
     const std::uint64_t number = ++looks_begun_;
     store::FileState state = parts_.owner.read(agenda.heads(), scheduler_.doubts_clock(), patience_);
+    for (std::size_t i = 0; i < state.heads.size(); ++i) heed_limits(agenda.heads()[i], state.heads[i]);
     taken_.refresh = false;
     strays_ = true;
     foreign_seen_ = state.foreign_commits;
     cancels_ = std::move(state.cancels);
     for (std::size_t i = 0; i < state.heads.size(); ++i) {
         parts_.pool.found_paused(i, state.heads[i].paused, number);
+        parts_.pool.found_limited(i, state.heads[i].limits.any(), number);
     }
     scheduler_.found(std::move(state), now());  // by now: what others have committed is no later than that
+}
+
+BACKLITE_DECL void Dispatcher::heed_limits(const store::QueueHead& before, const store::QueueHead& now) {
+    if (before.limits == now.limits) return;
+    const bool own = now.limits == now.registered;
+    parts_.tell(LogLevel::info,
+                own ? "the program's limits hold again" : "stored limits hold in place of the program's",
+                {{"queue", now.name}});
+    if (!now.limits.any()) return;
+    const auto queue = parts_.queues.find(now.name);
+    give_back([queue](const detail::ClaimedTask& task, Steady::time_point) { return task.queue == queue; });
 }
 
 BACKLITE_DECL void Dispatcher::look_after_others() {

@@ -183,6 +183,25 @@ BACKLITE_DECL void Engine::set_paused(std::string_view queue, bool paused) {
     }
 }
 
+BACKLITE_DECL void Engine::set_limits(const char* call, std::string_view queue, const std::optional<Limits>& limits) {
+    check_call(call);
+    if (queue.empty() || queue.find('\0') != std::string_view::npos) {
+        throw ConfigError(detail::format("{}: no queue has the name \"{}\"", {call, queue}));
+    }
+    if (limits) limits->validate(std::string{queue});
+    const auto tell = [&](bool stored) {
+        const detail::LockGuard lock(mutex_);
+        if (session_) session_->limit(queue, stored);
+    };
+    struct Stored {
+        const decltype(tell)& told;
+        ~Stored() { told(true); }
+    };
+    tell(false);
+    const Stored stored{tell};
+    store_->set_limits(queue, limits, {config_.busy_timeout, {}});
+}
+
 BACKLITE_DECL bool Engine::wait_idle(Duration patience) {
     check_call("Client::wait_idle");
     if (patience < Duration::zero()) {

@@ -2,6 +2,8 @@
 #pragma once
 // The bodies of <backlite/engine/session.hpp>.
 
+#include <limits>
+
 #include <backlite/engine/session.hpp>
 
 namespace backlite {
@@ -35,6 +37,7 @@ BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_s
 BACKLITE_DECL bool Session::keep_worker(std::string_view queue, detail::Ms now, std::uint64_t foreign_commits) {
     const std::size_t index = queues_.find(queue);
     if (index == queues_.size() || !dispatcher_.none_due(now, foreign_commits)) return false;
+    if (!store::may_be_handed_off(queues_[index].config().limits)) return false;
     const store::Neighbours beside = pool_.load().neighbours();
     if (store::admission(0, queues_[index].config().max_crashes, beside) != store::Admission::yes) return false;
     if (!pool_.reserve(index)) return false;
@@ -58,6 +61,14 @@ BACKLITE_DECL void Session::pause(std::string_view queue) noexcept {
     const std::size_t index = queues_.find(queue);
     if (index != queues_.size()) pool_.pause(index, dispatcher_.next_look());
     dispatcher_.refresh();
+}
+
+BACKLITE_DECL void Session::limit(std::string_view queue, bool stored) noexcept {
+    const std::size_t index = queues_.find(queue);
+    if (index != queues_.size()) {
+        pool_.limit(index, stored ? dispatcher_.next_look() : (std::numeric_limits<std::uint64_t>::max)());
+    }
+    if (stored) dispatcher_.refresh();
 }
 
 BACKLITE_DECL void Session::await_entered(std::string_view queue) const noexcept {

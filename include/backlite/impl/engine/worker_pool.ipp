@@ -17,7 +17,8 @@ BACKLITE_DECL WorkerPool::WorkerPool(std::shared_ptr<platform::ThreadList> own, 
       progress_(std::move(progress)),
       log_(std::move(log)),
       slots_(workers),
-      paused_(queues) {
+      paused_(queues),
+      limited_(queues) {
     parked_.reserve(workers);
     threads_.reserve(workers);
     try {
@@ -30,7 +31,8 @@ BACKLITE_DECL WorkerPool::WorkerPool(std::shared_ptr<platform::ThreadList> own, 
 
 BACKLITE_DECL bool WorkerPool::reserve(std::size_t queue) {
     const detail::LockGuard lock(mutex_);
-    if (held_ || paused_locked(queue) || reserved_ + ready_count_locked() >= idle_) return false;
+    if (held_ || paused_locked(queue) || (queue < limited_.size() && limited_[queue] > 0)) return false;
+    if (reserved_ + ready_count_locked() >= idle_) return false;
     make_room_locked(1);
     ++reserved_;
     return true;
@@ -106,6 +108,15 @@ BACKLITE_DECL void WorkerPool::found_paused(std::size_t queue, bool paused, std:
         --paused_count_;
     }
     while (wake_one()) {  // tasks of the queue may be ready
+    }
+}
+
+BACKLITE_DECL void WorkerPool::found_limited(std::size_t queue, bool limited, std::uint64_t look) noexcept {
+    const detail::LockGuard lock(mutex_);
+    if (limited) {
+        limited_[queue] = (std::max)(limited_[queue], std::uint64_t{1});
+    } else if (look >= limited_[queue]) {
+        limited_[queue] = 0;
     }
 }
 

@@ -15,7 +15,7 @@ BACKLITE_DECL Rank Rank::of(std::int64_t priority, detail::Ms due, Duration agei
 }
 
 BACKLITE_DECL std::optional<Rank> first_rank(const QueueHead& head, detail::Ms now, Duration ageing) noexcept {
-    if (head.due > now) return std::nullopt;
+    if (head.starts() > now) return std::nullopt;
     std::optional<Rank> first;
     const auto add = [&](std::int64_t priority, detail::Ms due) {
         const Rank rank = Rank::of(priority, due, ageing);

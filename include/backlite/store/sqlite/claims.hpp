@@ -22,6 +22,7 @@
 #include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/expiries.hpp>
 #include <backlite/store/sqlite/isolation.hpp>
+#include <backlite/store/sqlite/queue_rules.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 #include <backlite/store/sqlite/transitions.hpp>
 
@@ -32,7 +33,9 @@ namespace sqlite {
 
 class Claims {
 public:
-    Claims(sqlite3* db, Transitions& transitions) noexcept : db_{db}, transitions_(transitions) {}
+    /// REQUIRES: `transitions` and `rules` live as long, on the same connection.
+    Claims(sqlite3* db, Transitions& transitions, QueueRules& rules) noexcept
+        : db_{db}, transitions_(transitions), rules_(rules) {}
 
     /// Reads the heads anew. `heads` is sorted by name.
     /// A loose index scan: one search per queue present, and no more of them than there are heads; if other queues use
@@ -56,7 +59,7 @@ public:
                              Isolation* apart = nullptr);
 
 private:
-    enum class Taken { yes, waits_for_crashed, waits_for_worker, left, too_much };
+    enum class Taken { yes, waits_for_crashed, waits_for_worker, left, no_room, too_much };
     using Rows = std::vector<std::int64_t>;  // sorted; tasks that have crashed a process, or are refused: there are few
     static constexpr std::size_t most_refused = 100;
     static constexpr std::int64_t least_number = detail::least_number;
@@ -83,6 +86,15 @@ private:
         }
     };
 
+    /// What a queue with limits has room for, as this claim has found it, and has used of it.
+    struct Used {
+        bool known = false;
+        Room room{};
+        std::int64_t tasks = 0;
+
+        [[nodiscard]] std::int64_t left() const noexcept { return room.tasks() - tasks; }
+    };
+
     struct Held {
         std::size_t queue = 0;
         detail::Ms due{};
@@ -91,8 +103,11 @@ private:
 
     /// The first `limit` due rows, from the index alone. A heap keeps the best so far, the last on top; the tasks of a
     /// queue and priority are read until they are no better than that.
-    std::vector<Candidate> find(const store::ClaimRequest& request, std::size_t limit,
+    std::vector<Candidate> find(const store::ClaimRequest& request, std::size_t limit, std::size_t held,
                                 std::span<store::QueueHead> heads, std::vector<Source>& looked_at);
+
+    /// How many tasks of a queue may still be claimed: any number if it has no limits.
+    std::int64_t left(const store::ClaimRequest& request, store::QueueHead& head, std::size_t queue);
 
     /// Claims one row, unless the crash rules say that it must wait, or it is more than may be claimed ahead.
     Taken take(const Candidate& candidate, store::ClaimRequest& request, std::span<const store::QueueHead> heads,
@@ -106,6 +121,8 @@ private:
 
     Handle db_;
     Transitions& transitions_;
+    QueueRules& rules_;
+    std::vector<Used> used_{};  ///< of one claim, by queue; empty if no queue has limits
     Expiries expiries_{db_};
     // The upper bounds leave out what is no number, as a damaged file may hold it: taken for 0 it would be due for
     // ever, and never be found by a claim. Two loops, over queues and over the priorities of each: for `(queue,

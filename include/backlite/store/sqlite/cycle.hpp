@@ -36,7 +36,8 @@ inline constexpr int upkeep_chunk = 500;
 [[nodiscard]] detail::AttemptResult shortened(detail::AttemptResult outcome);
 
 /// What a client reads anew after commits of others, all but `known`. `heads`: what it knew before.
-[[nodiscard]] store::FileState read_state(store::sqlite::Repository& repository, std::vector<store::QueueHead> heads);
+[[nodiscard]] store::FileState read_state(store::sqlite::Repository& repository, std::vector<store::QueueHead> heads,
+                                          std::int64_t owner, detail::Ms now);
 
 /// Runs inside the transaction, perhaps several times: it reads what it is given and changes only the file. `apart`:
 /// not null once a cycle was refused because of some row; then what is refused is left out, and named in the result.

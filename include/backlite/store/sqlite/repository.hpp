@@ -28,9 +28,9 @@ struct Repository {
           adds(handle),
           ends(handle),
           transitions(handle, ends),
-          claims(handle, transitions),
-          statistics(handle),
           rules(handle),
+          claims(handle, transitions, rules),
+          statistics(handle),
           cancels(handle, ends),
           expiries(handle),
           saved(handle),
@@ -40,9 +40,9 @@ struct Repository {
     AddStatements adds;
     Ends ends;
     Transitions transitions;
+    QueueRules rules;
     Claims claims;
     Statistics statistics;
-    QueueRules rules;
     Cancels cancels;
     Expiries expiries;
     SavedValues saved;

@@ -86,10 +86,12 @@ private:
 
     /// The tables that Go has not. What few tasks have stands in one of those, and costs the others nothing.
     /// backlite_stats: start and span are minutes, since the epoch and long; the rest is as in Tally. backlite_queues:
-    /// what forbids or limits a whole queue. backlite_details: expiry and metadata. backlite_edges: which task waits
-    /// for which. backlite_cancels: asked of a claim. backlite_attempts: those after which the task went on.
-    /// backlite_saved: what a task keeps between its attempts. Times are in milliseconds, or in microseconds where the
-    /// name ends so.
+    /// what forbids or limits a whole queue. backlite_partitions: the same of a partition, where it differs from
+    /// nothing. rate_next_us: see RateCount. closed_until and closed_ms: no start before, which was so long ahead.
+    /// backlite_turns: the tasks that a partition's limit counts, and that limit. backlite_details: expiry and
+    /// metadata. backlite_edges: which task waits for which. backlite_cancels: asked of a claim. backlite_attempts:
+    /// those after which the task went on. backlite_saved: what a task keeps between its attempts. Times are in
+    /// milliseconds, or in microseconds where the name ends so.
     static void make_tables(sqlite3* db);
 
     /// Tables of our names that we did not make must at least have our columns.

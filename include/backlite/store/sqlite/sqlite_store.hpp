@@ -76,6 +76,8 @@ public:
                                                                          const Patience& patience) override;
     [[nodiscard]] CancelResult cancel(const CancelPlan& plan, const Patience& patience) override;
     void set_paused(std::string_view queue, std::optional<detail::Ms> since, const Patience& patience) override;
+    void set_limits(std::string_view queue, const std::optional<Limits>& limits, const Patience& patience) override;
+    [[nodiscard]] std::optional<Limits> limits(std::string_view queue) override;
     [[nodiscard]] TaskStatus status(const TaskId& id) override;
     [[nodiscard]] FoundTask find(const TaskId& id, std::size_t max_result) override;
     void check_thread(std::string_view call) override;

@@ -113,7 +113,7 @@ public:
     [[nodiscard]] std::optional<detail::Ms> next_expiry();
 
 private:
-    static constexpr std::int64_t tables = 14;
+    static constexpr std::int64_t tables = 16;
 
     /// Deletes what hangs on the tasks whose ids a statement finds.
     void forget_details(Statement& select, std::initializer_list<Value> values);
@@ -144,9 +144,9 @@ private:
     Statement queue_of_{"SELECT queue FROM backlite_tasks WHERE id = ?1"};
     // The bound leaves out what is no number, as a damaged file may hold it: such a claim never lapses.
     Statement oldest_ownerless_{
-        "SELECT claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
-        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= 9223372036854775807 "
-        "ORDER BY claimed_at LIMIT 1"};
+        "SELECT queue, claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
+        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND queue > ?1 AND claimed_at <= 9223372036854775807 "
+        "ORDER BY queue, claimed_at LIMIT 1"};
     Statement ownerless_{
         "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 ORDER BY claimed_at"};
@@ -192,7 +192,7 @@ private:
         "SELECT count(*) FROM sqlite_schema WHERE type = 'table' AND lower(name) IN ('backlite_tasks', "
         "'backlite_tasks_completed', 'backlite_clients', 'backlite_meta', 'backlite_stats', 'backlite_queues', "
         "'backlite_details', 'backlite_tags', 'backlite_edges', 'backlite_cancels', 'backlite_attempts', "
-        "'backlite_saved', 'backlite_progress', 'backlite_schedules')"};
+        "'backlite_saved', 'backlite_progress', 'backlite_schedules', 'backlite_partitions', 'backlite_turns')"};
     Statement next_expiry_{
         "SELECT expires_at FROM backlite_tasks_completed INDEXED BY backlite_tasks_completed_expires "
         "WHERE expires_at IS NOT NULL ORDER BY expires_at LIMIT 1"};

@@ -85,15 +85,20 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
     Rows held;
     std::vector<Held> why;
     std::vector<Source> looked_at;
+    used_.clear();
+    if (std::any_of(heads.begin(), heads.end(), [](const auto& head) { return head.limits.by_queue(); })) {
+        used_.resize(heads.size());
+    }
     for (;;) {
         const std::size_t missing = request.limit - result.tasks.size();
         if (missing == 0) break;
-        const std::vector<Candidate> candidates = find(request, missing + held.size(), heads, looked_at);
+        const std::vector<Candidate> candidates = find(request, missing + held.size(), held.size(), heads, looked_at);
         bool more = false;
         for (const Candidate& candidate : candidates) {
             if (result.tasks.size() == request.limit) break;
             if (contains(held, candidate.row)) continue;
             const Taken taken = take(candidate, request, heads, apart, result);
+            if (taken == Taken::no_room) continue;
             more = taken != Taken::too_much;
             if (!more) break;
             if (taken == Taken::yes) continue;
@@ -116,6 +121,9 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
         store::QueueHead& head = heads[source.queue];
         for (const store::Level& level : head.levels) head.due = (std::min)(head.due, level.due);
     }
+    for (std::size_t i = 0; i < used_.size(); ++i) {
+        if (used_[i].known) rules_.claimed(heads[i], used_[i].room, used_[i].tasks, request.now);
+    }
     for (const Held& each : why) {
         store::QueueHead& head = heads[each.queue];
         detail::Ms& due = each.taken == Taken::waits_for_worker ? head.worker_due : head.held_due;
@@ -124,13 +132,13 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
     return result;
 }
 
-BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t limit,
+BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t limit, std::size_t held,
                                 std::span<store::QueueHead> heads, std::vector<Source>& looked_at)
     -> std::vector<Candidate> {
     std::vector<Source> sources;
     for (std::size_t i = 0; i < heads.size(); ++i) {
         store::QueueHead& head = heads[i];
-        if (head.due > request.now || head.closed()) continue;
+        if (head.starts() > request.now || left(request, head, i) <= 0) continue;
         if (!head.levels_known(request.now)) read_levels(head);
         for (std::size_t level = 0; level < head.levels.size(); ++level) {
             const auto [priority, due] = head.levels[level];
@@ -147,8 +155,12 @@ BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t 
         // The index has them in their order, so what is found is merged with what was found before.
         const std::size_t known = best.size();
         std::size_t sooner = 0;  // of those that are known
+        // No more than there is room for, behind those that the crash rules hold back: the others cost nothing.
+        std::int64_t room = used_.empty()
+                                ? most_number
+                                : detail::saturating_sum(used_[source.queue].left(), static_cast<std::int64_t>(held));
         Run run(db_, candidates_, {head.name, priority, request.now});
-        while (run.step()) {
+        while (room-- > 0 && run.step()) {
             const Candidate candidate{store::Rank::of(priority, run.time(1), request.ageing), run.integer(0), source};
             while (sooner < known && best[sooner] < candidate) ++sooner;
             if (sooner + best.size() - known == limit) break;
@@ -162,12 +174,23 @@ BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t 
     return best;
 }
 
+BACKLITE_DECL std::int64_t Claims::left(const store::ClaimRequest& request, store::QueueHead& head, std::size_t queue) {
+    if (used_.empty() || !head.limits.by_queue()) return most_number;
+    Used& used = used_[queue];
+    if (!std::exchange(used.known, true)) used.room = rules_.room(head, request.owner, request.now);
+    return used.left();
+}
+
 BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest& request,
                                 std::span<const store::QueueHead> heads, Isolation* apart, store::ClaimResult& result)
     -> Taken {
     const store::QueueHead& head = heads[candidate.source.queue];
     const detail::Us cost = head.cost;
-    if (request.beside.free_workers == 0 && (head.never_ahead || cost > request.ahead)) return Taken::too_much;
+    if (request.beside.free_workers == 0 && (head.only_for_free_workers() || cost > request.ahead)) {
+        return Taken::too_much;
+    }
+    Used* const used = used_.empty() ? nullptr : &used_[candidate.source.queue];
+    if (used != nullptr && used->left() <= 0) return Taken::no_room;
     detail::ClaimedTask task;
     bool nameless = false;
     bool expires = false;
@@ -229,6 +252,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         request.ahead -= cost;
         request.ahead_bytes -= task.payload.size();
     }
+    if (used != nullptr) ++used->tasks;
     result.tasks.push_back(std::move(task));
     return Taken::yes;
 }

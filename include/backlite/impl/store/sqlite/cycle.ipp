@@ -17,10 +17,11 @@ BACKLITE_DECL detail::AttemptResult shortened(detail::AttemptResult outcome) {
     return outcome;
 }
 
-BACKLITE_DECL store::FileState read_state(store::sqlite::Repository& repository, std::vector<store::QueueHead> heads) {
+BACKLITE_DECL store::FileState read_state(store::sqlite::Repository& repository, std::vector<store::QueueHead> heads,
+                                          std::int64_t owner, detail::Ms now) {
     store::FileState state{.heads = std::move(heads)};
     repository.claims.read_heads(state.heads);
-    repository.rules.read(state.heads);
+    repository.rules.read(state.heads, owner, now);
     state.cancels = repository.cancels.read();
     state.expiry = repository.expiries.next(detail::Ms::earliest());
     state.ownerless = repository.upkeep.oldest_ownerless();
@@ -163,6 +164,7 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
     // After the outcomes, which may give back what has expired, and before the claims.
     if (plan.expire) end_expired(repository, plan, heads, result, attempt);
     result.heads = heads;
+    for (const store::EndedAttempt& finished : outcomes) result.heads[finished.queue].full = false;
     for (const Freed& each : repository.ends.freed()) {
         const auto head = std::find_if(result.heads.begin(), result.heads.end(),
                                        [&](const store::QueueHead& one) { return one.name == each.queue; });

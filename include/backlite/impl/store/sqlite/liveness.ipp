@@ -78,8 +78,9 @@ BACKLITE_DECL FileState Liveness::read(std::vector<QueueHead> heads, bool known,
     writes_.read(
         [&](Repository& repository) {
             others = read_others(repository);
-            state = read_state(repository, heads);
-            if (known) state.known = repository.statistics.known_minute(detail::minute_of(detail::to_ms(clock_.now())));
+            const detail::Ms now = detail::to_ms(clock_.now());
+            state = read_state(repository, heads, owner_, now);
+            if (known) state.known = repository.statistics.known_minute(detail::minute_of(now));
             state.foreign_commits = writes_.foreign_commits();
         },
         patience);

@@ -137,12 +137,14 @@ BACKLITE_DECL void Schema::change_tables(sqlite3* db) {
              // What can be claimed, by queue, priority and due time.
              "CREATE INDEX backlite_tasks_ready ON backlite_tasks (queue, priority, due) "
              "WHERE claimed_at IS NULL AND hold = 0",
-             // What may not be claimed yet, by the reason. A claim would pay for an index that named claimed_at.
-             "CREATE INDEX backlite_tasks_held ON backlite_tasks (queue, hold, partition, due) "
+             // What may not be claimed yet, by the reason; of a partition by priority. A claim would pay for an index
+             // that named claimed_at.
+             "CREATE INDEX backlite_tasks_held ON backlite_tasks (queue, hold, partition, priority, due) "
              "WHERE hold <> 0",
-             // Claims by their holder; without one, those of programs that do not say who they are. Only rows in
-             // flight.
-             "CREATE INDEX backlite_tasks_claimed ON backlite_tasks (owner, claimed_at) WHERE claimed_at IS NOT NULL",
+             // Claims by their holder, and how many of a queue there are; without a holder, those of programs that do
+             // not say who they are. Only rows in flight.
+             "CREATE INDEX backlite_tasks_claimed ON backlite_tasks (owner, queue, claimed_at) "
+             "WHERE claimed_at IS NOT NULL",
              // Each add, and each delete, pays for an index, also for one that the row is not in. Nothing searches by
              // this one of Go's, not even Go's own program, which makes it again.
              "DROP INDEX IF EXISTS backlite_tasks_wait_until",
@@ -180,7 +182,15 @@ BACKLITE_DECL void Schema::make_tables(sqlite3* db) {
              "running_per_partition integer, running_per_client integer, in_order integer, rate_count integer, "
              "rate_period_us integer, rate_burst integer, partition_rate_count integer, "
              "partition_rate_period_us integer, partition_rate_burst integer, "
-             "rate_next_us integer NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID",
+             "rate_next_us integer NOT NULL DEFAULT 0, closed_until integer, closed_ms integer) STRICT, WITHOUT ROWID",
+             "CREATE TABLE backlite_partitions (queue text NOT NULL, partition text NOT NULL, "
+             "rate_next_us integer NOT NULL DEFAULT 0, closed_until integer, closed_ms integer, "
+             "PRIMARY KEY (queue, partition)) STRICT, WITHOUT ROWID",
+             "CREATE INDEX backlite_partitions_closed ON backlite_partitions (queue, closed_until) "
+             "WHERE closed_until IS NOT NULL",
+             "CREATE TABLE backlite_turns (queue text NOT NULL, partition text NOT NULL, task text NOT NULL, "
+             "most integer NOT NULL, in_order integer NOT NULL, PRIMARY KEY (queue, partition, task)) "
+             "STRICT, WITHOUT ROWID",
              "CREATE TABLE backlite_details (task text PRIMARY KEY NOT NULL, expires_at integer, metadata text) STRICT",
              "CREATE INDEX backlite_details_expires ON backlite_details (expires_at) WHERE expires_at IS NOT NULL",
              "CREATE TABLE backlite_tags (task text NOT NULL, tag text NOT NULL, PRIMARY KEY (task, tag)) "

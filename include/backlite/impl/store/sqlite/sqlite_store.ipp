@@ -178,6 +178,18 @@ BACKLITE_DECL void SqliteStore::set_paused(std::string_view queue, std::optional
     writes_.write([&](Repository& repository) { repository.rules.set_paused(queue, since); }, patience);
 }
 
+BACKLITE_DECL void SqliteStore::set_limits(std::string_view queue, const std::optional<Limits>& limits,
+                                           const Patience& patience) {
+    check_thread("a change of limits");
+    writes_.write([&](Repository& repository) { repository.rules.set_limits(queue, limits); }, patience);
+}
+
+BACKLITE_DECL std::optional<Limits> SqliteStore::limits(std::string_view queue) {
+    std::optional<Limits> found;
+    writes_.read([&](Repository& repository) { found = repository.rules.limits(queue); }, {config_.busy_timeout, {}});
+    return found;
+}
+
 BACKLITE_DECL void SqliteStore::check_thread(std::string_view call) {
     if (!open_transactions_.on_this_thread(identity_)) return;
     throw UsageError(detail::format(

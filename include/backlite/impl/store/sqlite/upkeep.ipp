@@ -49,9 +49,13 @@ BACKLITE_DECL std::vector<ForeignClaim> Upkeep::claims_of(std::int64_t owner) {
 }
 
 BACKLITE_DECL std::optional<detail::Ms> Upkeep::oldest_ownerless() {
-    Run run(db_, oldest_ownerless_);
-    if (!run.step()) return std::nullopt;
-    return run.time(0);
+    std::optional<detail::Ms> oldest;
+    for (std::string queue;;) {
+        Run run(db_, oldest_ownerless_, {queue});
+        if (!run.step()) return oldest;
+        oldest = (std::min)(oldest.value_or(run.time(1)), run.time(1));
+        queue = run.bytes(0);  // `run` has bound the old one, and is not asked again
+    }
 }
 
 BACKLITE_DECL Mended Upkeep::mend(std::string_view queue, detail::Ms now, detail::Ms from, Duration jump, int limit) {
