@@ -5,7 +5,7 @@ set(BACKLITE_HEADERS
     # 0: no dependency on the rest
     version fwd base/hash base/shown base/format base/guards error clock base/times logger id base/safe_logger base/setback
     # 1: the user's words; rows, and a task's JSON
-    base/json outcome unique config task status admin_values event schedule_rules base/rows base/codec context queue base/add_target
+    base/json outcome unique parents config task status admin_values event schedule_rules base/rows base/codec context queue base/add_target
     # 2: the operating system
     platform/last_error platform/random platform/fork platform/file platform/file_lock platform/shared_memory
     platform/file_identity platform/file_events platform/process platform/thread platform/wakeup platform/socket platform/zone_files
@@ -14,7 +14,7 @@ set(BACKLITE_HEADERS
     store/admission store/plan store/store store/trouble store/model store/unavailable
     store/sqlite/database_file store/sqlite/log_file store/sqlite/open_transactions store/sqlite/statement store/sqlite/host_transaction
     store/sqlite/isolation store/sqlite/connection
-    store/sqlite/schema store/sqlite/slack store/sqlite/flags store/sqlite/saved_values store/sqlite/ends store/sqlite/expiries store/sqlite/transitions store/sqlite/queue_rules store/sqlite/claims store/sqlite/cancels store/sqlite/statistics store/sqlite/settle store/sqlite/add_statements
+    store/sqlite/schema store/sqlite/slack store/sqlite/flags store/sqlite/saved_values store/sqlite/ends store/sqlite/expiries store/sqlite/transitions store/sqlite/queue_rules store/sqlite/claims store/sqlite/cancels store/sqlite/children store/sqlite/statistics store/sqlite/settle store/sqlite/add_statements
     store/sqlite/upkeep store/sqlite/status_queries store/sqlite/repository store/sqlite/cycle
     store/sqlite/commit_window store/sqlite/operation store/sqlite/group_commit store/sqlite/owner_lock store/sqlite/liveness store/sqlite/log_growth store/sqlite/sqlite_store
     store/sqlite/views/schema_features store/sqlite/views/statistics_reads store/sqlite/views/queue_reads

@@ -3,10 +3,12 @@
 // AddOp: what `Client::add` returns; says when and where tasks are added, and adds them.
 
 #include <chrono>
+#include <cstddef>
 #include <exception>
 #include <memory>
 #include <new>
 #include <optional>
+#include <span>
 #include <stop_token>
 #include <string>
 #include <utility>
@@ -22,6 +24,7 @@
 #include <backlite/error.hpp>
 #include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
+#include <backlite/parents.hpp>
 #include <backlite/task.hpp>
 #include <backlite/unique.hpp>
 
@@ -103,6 +106,28 @@ public:
     template <class Tx>
         requires requires(Tx& transaction, SQLite::Database*& database) { database = &transaction.database(); }
     [[nodiscard]] AddOp& tx(Tx& transaction) & { return tx(transaction.database()); }
+    /// The tasks of `add` start only once all of these have ended, whatever queues and clients those are of. If one has
+    /// failed, or was cancelled, or has expired, `on_failure` says what becomes of them; an id that is neither
+    /// unfinished nor kept has succeeded. Several calls add up; of the same id, the one that cancels counts. An expiry
+    /// counts while they wait, too. One that is not added, because another has its unique key, changes nothing of that.
+    /// Errors, at `save`: UsageError for an id without text.
+    [[nodiscard]] AddOp& after(std::span<const TaskId> ids, OnParentFailure on_failure = OnParentFailure::cancel) & {
+        for (const TaskId& id : ids) after_.push_back({id, on_failure});
+        return *this;
+    }
+    /// The same for one task.
+    [[nodiscard]] AddOp& after(const TaskId& id, OnParentFailure on_failure = OnParentFailure::cancel) & {
+        return after(std::span{&id, 1}, on_failure);
+    }
+    /// One more task, which starts once those of `add`, or of the `then` before it, have succeeded; it ends as
+    /// cancelled if one of them does not. Its id follows theirs in what `save` returns.
+    template <class T>
+    [[nodiscard]] AddOp& then(const T& task) & {
+        static_assert(detail::check_task<T>());
+        add_stage();
+        push(task);
+        return *this;
+    }
     /// Gives up waiting for the write, and throws Cancelled, once the token fires; a write that has begun is finished.
     [[nodiscard]] AddOp& stop_token(std::stop_token token) & {
         stop_ = std::move(token);
@@ -140,6 +165,19 @@ public:
         requires requires(Tx& transaction, SQLite::Database*& database) { database = &transaction.database(); }
     [[nodiscard]] AddOp&& tx(Tx& transaction) && { return std::move(tx(transaction.database())); }
     /// As above, in a chain that starts with `add`.
+    [[nodiscard]] AddOp&& after(std::span<const TaskId> ids, OnParentFailure on_failure = OnParentFailure::cancel) && {
+        return std::move(after(ids, on_failure));
+    }
+    /// As above, in a chain that starts with `add`.
+    [[nodiscard]] AddOp&& after(const TaskId& id, OnParentFailure on_failure = OnParentFailure::cancel) && {
+        return std::move(after(id, on_failure));
+    }
+    /// As above, in a chain that starts with `add`.
+    template <class T>
+    [[nodiscard]] AddOp&& then(const T& task) && {
+        return std::move(then(task));
+    }
+    /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& stop_token(std::stop_token token) && { return std::move(stop_token(std::move(token))); }
 
     /// Adds all the tasks or none, once; their ids, in the order in which the tasks were given. Of one that was not
@@ -149,8 +187,8 @@ public:
     /// Errors: EncodeError if one of the tasks could not be encoded or is larger than `max_payload`; ConfigError for a
     /// time or an expiry that is negative or too far off, or a priority out of its bounds; UsageError for a second
     /// call, for a unique key that cannot be used, and without `tx` on a thread that has a Transaction open on the
-    /// file; DuplicateError with Conflict::reject; Cancelled; BusyError after `busy_timeout`; FullError and
-    /// StorageError, see `added()`; ForkError. Blocks until the write is committed.
+    /// file, and for an id without text in `after`; DuplicateError with Conflict::reject; Cancelled; BusyError after
+    /// `busy_timeout`; FullError and StorageError, see `added()`; ForkError. Blocks until the write is committed.
     std::vector<TaskId> save();
 
     /// The same, and says what became of each task. What it says of one added by `tx` holds once that is committed.
@@ -186,7 +224,8 @@ public:
                               config.priority,
                               config.expires_after,
                               {},
-                              std::move(unique)});
+                              std::move(unique),
+                              {}});
         } catch (...) {
             error_ = std::current_exception();
         }
@@ -211,6 +250,12 @@ private:
     /// Errors: UsageError.
     void set_key();
 
+    /// What is pushed next starts after what was pushed since the last stage.
+    void add_stage() noexcept;
+
+    /// Errors: UsageError naming the queue.
+    void set_parents();
+
     /// Errors: ConfigError naming the value and the queue.
     void set_priority();
 
@@ -230,6 +275,8 @@ private:
     std::optional<detail::Ms> expires_at_{};
     bool expires_ = false;  ///< a queue of these tasks has an expiry
     std::optional<std::string> key_{};
+    std::vector<detail::Parents::Parent> after_{};
+    std::vector<std::size_t> stages_{};  ///< where each one after the first begins
     SQLite::Database* database_ = nullptr;
     std::stop_token stop_{};
     bool saved_ = false;

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -46,8 +47,10 @@ struct MemoryFile {
         std::int64_t crashes = 0;
         int priority = 0;
         std::optional<backlite::detail::Ms> expires_at{};
-        std::string unique_key{};  ///< empty: none
+        std::string unique_key{};                                    ///< empty: none
+        std::map<std::string, backlite::OnParentFailure> parents{};  ///< unfinished
 
+        [[nodiscard]] bool waits() const { return !claimed_at && parents.empty(); }
         [[nodiscard]] backlite::detail::Ms due() const { return (std::max)(created, wait_until.value_or(created)); }
         void release() { claimed_at.reset(), owner.reset(); }
     };
@@ -73,8 +76,35 @@ struct MemoryFile {
     std::map<std::string, Kept> cancels{};             ///< what becomes of claimed tasks that are to end, by id
     std::map<std::string, std::map<std::string, std::string>> saved{};  ///< by id and name
     std::int64_t last_owner = 0;
-    std::int64_t added = 0;     ///< by the statistics
-    std::uint64_t commits = 0;  ///< of all clients
+    std::int64_t added = 0;                             ///< by the statistics
+    std::uint64_t commits = 0;                          ///< of all clients
+    std::vector<std::pair<std::string, bool>> ended{};  ///< parents whose children are to be seen to; their success
+
+    /// Frees the children of parents that have ended, or ends them.
+    std::vector<backlite::store::EndedChild> see_to_children(
+        backlite::detail::Ms now, const std::function<backlite::store::KeepRule(std::string_view)>& keep) {
+        std::vector<backlite::store::EndedChild> cancelled;
+        while (!ended.empty()) {
+            const auto [parent, succeeded] = ended.back();
+            ended.pop_back();
+            for (std::size_t i = tasks.size(); i-- > 0;) {
+                const auto edge = tasks[i].parents.find(parent);
+                if (edge == tasks[i].parents.end()) continue;
+                const auto on_failure = edge->second;
+                tasks[i].parents.erase(edge);
+                if (succeeded || on_failure == backlite::OnParentFailure::run) continue;
+                const backlite::store::KeepRule rule = keep ? keep(tasks[i].queue) : backlite::store::KeepRule{};
+                if (rule.row) {
+                    kept[tasks[i].id] = {backlite::TaskStatus::cancelled, rule.payload ? tasks[i].payload : "",
+                                         "cancelled", rule.until(now)};
+                }
+                cancelled.push_back({backlite::TaskId::from_text(tasks[i].id), tasks[i].queue});
+                ended.emplace_back(tasks[i].id, false);
+                tasks.erase(tasks.begin() + static_cast<std::ptrdiff_t>(i));
+            }
+        }
+        return cancelled;
+    }
 
     /// A task ends: what it has saved goes, unless it is kept with its payload and may run again.
     void keep_saved(const std::string& id, bool keep) {
@@ -88,6 +118,7 @@ struct MemoryFile {
         keep_saved(task.id, end->second.status == backlite::TaskStatus::cancelled && !end->second.payload.empty());
         if (end->second.status == backlite::TaskStatus::cancelled) kept[task.id] = end->second;
         cancels.erase(end);
+        ended.emplace_back(task.id, false);
         tasks.erase(tasks.begin() + (&task - tasks.data()));
         return true;
     }
@@ -152,8 +183,11 @@ public:
                 row.owner = owner;
                 row.claim = 1;
             }
+            if (task.parents) hold(row, *task.parents, plan.tasks);
             file_.tasks.push_back(std::move(row));
         }
+        auto cancelled = file_.see_to_children(plan.now, hooks_.keep);
+        if (plan.cancelled != nullptr) *plan.cancelled = std::move(cancelled);
         if (plan.count != nullptr) {
             count(*plan.count, {});
             file_.added +=
@@ -228,7 +262,7 @@ public:
         std::map<std::string, Ms> found;
         for (const MemoryFile::Task& task : file_.tasks) {
             const auto is_its = [&](const QueueHead& head) { return head.name == task.queue; };
-            if (task.claimed_at || std::any_of(heads.begin(), heads.end(), is_its)) continue;
+            if (!task.waits() || std::any_of(heads.begin(), heads.end(), is_its)) continue;
             const auto place = found.emplace(task.queue, task.due()).first;
             place->second = (std::min)(place->second, task.due());
         }
@@ -252,6 +286,9 @@ public:
         committed();
         if (task->claimed_at) return CancelResult::requested;
         file_.end_cancelled(*task);
+        auto cancelled = file_.see_to_children(plan.now, hooks_.keep);
+        if (plan.cancelled != nullptr) *plan.cancelled = std::move(cancelled);
+        if (hooks_.foreign_commit) hooks_.foreign_commit();
         return CancelResult::cancelled;
     }
 
@@ -280,7 +317,8 @@ public:
     [[nodiscard]] bool idle(const std::vector<QueueHead>& queues, Ms now) override {
         return std::none_of(file_.tasks.begin(), file_.tasks.end(), [&](const MemoryFile::Task& task) {
             const auto is_its = [&](const QueueHead& head) { return head.name == task.queue; };
-            return (task.claimed_at || task.due() <= now) && std::any_of(queues.begin(), queues.end(), is_its);
+            return (task.claimed_at || (task.waits() && task.due() <= now)) &&
+                   std::any_of(queues.begin(), queues.end(), is_its);
         });
     }
 
@@ -327,7 +365,7 @@ public:
     [[nodiscard]] std::vector<backlite::store::WaitingTask> waiting(const std::string& queue) override {
         std::vector<const MemoryFile::Task*> tasks;
         for (const MemoryFile::Task& task : file_.tasks) {
-            if (task.queue == queue && !task.claimed_at) tasks.push_back(&task);
+            if (task.queue == queue && task.waits()) tasks.push_back(&task);
         }
         const auto rank = [this](const MemoryFile::Task& task) {
             return backlite::store::Rank::of(task.priority, task.due(), config_.ageing);
@@ -377,6 +415,26 @@ private:
         other->attempts = 0;
         other->expires_at = task.expires_at;
         return false;
+    }
+
+    void hold(MemoryFile::Task& row, const backlite::detail::Parents& parents,
+              std::span<const backlite::detail::NewTask> tasks) {
+        using backlite::OnParentFailure;
+        const auto wait_for = [&](const std::string& id, OnParentFailure on_failure) {
+            const bool unfinished =
+                std::any_of(file_.tasks.begin(), file_.tasks.end(), [&](const auto& task) { return task.id == id; });
+            const auto kept = file_.kept.find(id);
+            const bool failed =
+                !unfinished && kept != file_.kept.end() && kept->second.status != backlite::TaskStatus::succeeded;
+            if (!unfinished && (!failed || on_failure == OnParentFailure::run)) return;
+            const auto place = row.parents.emplace(id, on_failure).first;
+            place->second = (std::min)(place->second, on_failure);
+            if (failed) file_.ended.emplace_back(id, false);
+        };
+        for (const auto& parent : parents.known) wait_for(parent.id.str(), parent.on_failure);
+        for (const auto& task : tasks.subspan(parents.first, parents.count)) {
+            wait_for((task.inserted() ? task.id : task.unique->existing).str(), OnParentFailure::cancel);
+        }
     }
 
     class Membership final : public backlite::store::Owner {
@@ -528,6 +586,15 @@ private:
         if (request.plan.expire) expire(request, result);
         result.heads = request.heads;
         for (const auto& finished : request.outcomes) result.heads[finished.queue].full = false;
+        if (!file_.ended.empty()) {
+            result.children_left = false;
+            result.cancelled_children = file_.see_to_children(backlite::detail::to_ms(clock_.now()), hooks_.keep);
+            for (QueueHead& head : result.heads) {
+                for (const MemoryFile::Task& task : file_.tasks) {
+                    if (task.queue == head.name && task.waits()) head.came(task.due());
+                }
+            }
+        }
         if (request.plan.claim.limit > 0) claim(request.plan.claim, result);
         return result;
     }
@@ -555,6 +622,7 @@ private:
                                        keep.until(request.plan.expire_until), task.queue};
             }
             result.expired.push_back({backlite::TaskId::from_text(task.id), queue});
+            file_.ended.emplace_back(task.id, false);
             return true;
         });
         result.expire_next = first_expiry(request.plan.expire_until + backlite::Duration{1});
@@ -583,6 +651,7 @@ private:
                                            succeeded ? outcome.result : ""};
                 }
                 file_.cancels.erase(task.id);
+                file_.ended.emplace_back(task.id, outcome.resolution == RowChange::complete);
                 file_.tasks.erase(file_.tasks.begin() + (&task - file_.tasks.data()));
                 break;
             case RowChange::retry:
@@ -632,7 +701,7 @@ private:
         using backlite::store::Admission;
         std::vector<MemoryFile::Task*> due;
         for (MemoryFile::Task& task : file_.tasks) {
-            if (!task.claimed_at && task.due() <= request.now) due.push_back(&task);
+            if (task.waits() && task.due() <= request.now) due.push_back(&task);
         }
         const auto rank = [&](const MemoryFile::Task& task) {
             return backlite::store::Rank::of(task.priority, task.due(), request.ageing);
@@ -706,7 +775,7 @@ private:
         head.levels.clear();
         head.due = head.unread = head.held_due = head.worker_due = backlite::store::never;
         for (const MemoryFile::Task& task : file_.tasks) {
-            if (task.queue != head.name || task.claimed_at) continue;
+            if (task.queue != head.name || !task.waits()) continue;
             if (std::find(held.begin(), held.end(), &task) != held.end()) continue;
             head.due = (std::min)(head.due, task.due());
             const auto level = std::find_if(head.levels.begin(), head.levels.end(),

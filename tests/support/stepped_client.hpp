@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -27,9 +28,16 @@ public:
     StoreOfClient(backlite::ClientConfig config, const backlite::Clock& clock, const Open& open)
         : config_(std::move(config)),
           store_(open(config_, clock, tell_,
-                      {[this] { foreign_commit(); }, {}, [this](const auto& what) { note(what); }})) {
+                      {[this] { foreign_commit(); },
+                       {},
+                       [this](const auto& what) { note(what); },
+                       [this](std::string_view queue) { return keep(queue); }})) {
         store_->check_tables({config_.busy_timeout, {}});
     }
+
+    StoreOfClient(const StoreOfClient&) = delete;
+    StoreOfClient& operator=(const StoreOfClient&) = delete;
+    ~StoreOfClient() = default;
 
     [[nodiscard]] const backlite::ClientConfig& config() const noexcept { return config_; }
     [[nodiscard]] backlite::store::Store& store() noexcept { return *store_; }
@@ -41,11 +49,17 @@ protected:
     const backlite::ClientConfig config_;
     const backlite::detail::SafeLogger tell_{};
     backlite::testing::SteppedSession* session_ = nullptr;
+    const backlite::core::QueueRegistry* queues_ = nullptr;
     const std::unique_ptr<backlite::store::Store> store_;
 
 private:
     void foreign_commit() noexcept {
         if (session_ != nullptr) session_->refresh();
+    }
+    [[nodiscard]] backlite::store::KeepRule keep(std::string_view queue) const {
+        const std::size_t index = queues_->find(queue);
+        if (index == queues_->size()) return {true, true, backlite::core::TaskRunner::default_retention};
+        return backlite::core::TaskRunner::rule_of_failed((*queues_)[index].config());
     }
     void note(const backlite::store::Rescued& what) {
         std::string& text = rescued_.emplace_back(std::to_string(what.claims) + " claims");
@@ -65,6 +79,7 @@ public:
         : StoreOfClient(with_workers(std::move(config)), clock, open),
           SteppedSession({.config = config_, .queues = queues, .clock = clock, .tell = tell_, .store = *store_}) {
         session_ = this;
+        queues_ = &queues;
     }
 
     using SteppedSession::run_one;

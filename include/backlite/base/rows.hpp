@@ -15,6 +15,7 @@
 #include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/id.hpp>
+#include <backlite/parents.hpp>
 #include <backlite/unique.hpp>
 
 namespace backlite {
@@ -30,6 +31,17 @@ struct UniqueAdd {
     TaskId existing{};  ///< unless inserted: the one that has the key
 };
 
+/// What tasks on their way into the file wait for.
+struct Parents {
+    struct Parent {
+        TaskId id{};
+        OnParentFailure on_failure = OnParentFailure::cancel;
+    };
+    std::vector<Parent> known{};
+    std::size_t first = 0;  ///< and so many of the same call, from this place on, which stand before them
+    std::size_t count = 0;
+};
+
 /// A task on its way into the file.
 struct NewTask {
     TaskId id{};
@@ -40,6 +52,8 @@ struct NewTask {
     Duration expires_after{};             ///< as its queue says
     std::optional<Ms> expires_at{};       ///< if it has not started by then, it ends as expired; nullopt: never
     std::shared_ptr<UniqueAdd> unique{};  ///< null: it has no key
+    /// Null: it waits for no other. Of the tasks of one call, if any has parents, the last one does.
+    std::shared_ptr<const Parents> parents{};
 
     /// Whether it is a new task, once its transaction is committed.
     [[nodiscard]] bool inserted() const noexcept { return !unique || unique->as == AddedAs::inserted; }

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <string>
 #include <string_view>
 #include <utility>
 #include <vector>
@@ -192,6 +193,11 @@ private:
 
     void note_expired(const store::CyclePlan& plan, const store::CycleResult& result, const Moment& now);
 
+    /// When children of tasks that have ended are to be seen to, or parents looked for that are gone.
+    [[nodiscard]] Steady::time_point children_at(const Moment& now) const;
+
+    void note_children(const store::CyclePlan& plan, store::CycleResult& result, const Moment& now);
+
     void note_outcome(store::EndedAttempt& finished, detail::Ms wall);
 
     /// When to wake up whatever else there is: for leases, and for what was refused.
@@ -220,6 +226,11 @@ private:
     Steady::time_point expire_rest_{};                  ///< none is ended before
     std::optional<detail::Ms> ownerless_{};             ///< when the oldest claim without owner was taken
     int lapsed_ = 0;                                    ///< such claims that were given back, and are not told of yet
+    bool children_ = false;                             ///< parents have ended whose children are to be seen to
+    std::optional<std::string>
+        sweep_{};  ///< behind which one parents are looked for that are gone; nullopt: they are not
+    Steady::time_point next_sweep_{};
+    int sweeps_ = 0;        ///< how many cycles the sweep has taken so far
     Duration jump_back_{};  ///< how far the wall clock was set back, until its effect is undone
     /// By queue: how far what waits was looked through for times that a wrong clock has made; empty: all was.
     std::vector<detail::Ms> mending_;

@@ -127,6 +127,9 @@ public:
     /// Tells what a store has taken back.
     void tell(const store::Rescued& rescued) noexcept;
 
+    /// Tells of tasks that have ended because one that they waited for has not succeeded.
+    void tell(const std::vector<store::EndedChild>& cancelled) noexcept;
+
     /// Tells what waits, for `end_patience` at most, and waits for the observer that runs without limit: it may use the
     /// host's data. On the observers' own thread, inside of one, it waits for nothing.
     void close() noexcept;

@@ -44,6 +44,7 @@ BACKLITE_DECL auto AddOp::prepare() -> Times {
         set_expiry(times.wait_until ? (std::max)(*times.wait_until, soonest) : soonest);
     }
     set_key();
+    set_parents();
     if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
     return times;
 }
@@ -116,6 +117,33 @@ BACKLITE_DECL void AddOp::set_key() {
     detail::check_unique_key(*key_, task.queue);
     if (!task.unique) task.unique = std::make_shared<detail::UniqueAdd>();
     task.unique->key = std::move(*key_);
+}
+
+BACKLITE_DECL void AddOp::add_stage() noexcept {
+    if (error_) return;
+    try {
+        stages_.push_back(tasks_.size());
+    } catch (...) {
+        error_ = std::current_exception();
+    }
+}
+
+BACKLITE_DECL void AddOp::set_parents() {
+    for (const detail::Parents::Parent& parent : after_) {
+        if (!parent.id.str().empty()) continue;
+        throw UsageError(detail::format("queue \"{}\": AddOp::after: an id has no text",
+                                        {tasks_.empty() ? std::string_view{} : tasks_.front().queue}));
+    }
+    const auto give = [&](std::size_t from, std::size_t to, detail::Parents parents) {
+        const auto shared = std::make_shared<const detail::Parents>(std::move(parents));
+        for (std::size_t i = from; i < to; ++i) tasks_[i].parents = shared;
+    };
+    if (!after_.empty()) give(0, stages_.empty() ? tasks_.size() : stages_.front(), {.known = std::move(after_)});
+    for (std::size_t i = 0; i < stages_.size(); ++i) {
+        const std::size_t first = i == 0 ? 0 : stages_[i - 1];
+        const std::size_t next = i + 1 < stages_.size() ? stages_[i + 1] : tasks_.size();
+        give(stages_[i], next, {.first = first, .count = stages_[i] - first});
+    }
 }
 
 BACKLITE_DECL void AddOp::name_queue(Error& error) const noexcept {

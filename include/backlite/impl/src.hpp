@@ -63,6 +63,7 @@
 #include <backlite/impl/store/plan.ipp>
 #include <backlite/impl/store/sqlite/add_statements.ipp>
 #include <backlite/impl/store/sqlite/cancels.ipp>
+#include <backlite/impl/store/sqlite/children.ipp>
 #include <backlite/impl/store/sqlite/claims.ipp>
 #include <backlite/impl/store/sqlite/commit_window.ipp>
 #include <backlite/impl/store/sqlite/connection.ipp>
@@ -80,8 +81,8 @@
 #include <backlite/impl/store/sqlite/operation.ipp>
 #include <backlite/impl/store/sqlite/owner_lock.ipp>
 #include <backlite/impl/store/sqlite/queue_rules.ipp>
-#include <backlite/impl/store/sqlite/schema.ipp>
 #include <backlite/impl/store/sqlite/saved_values.ipp>
+#include <backlite/impl/store/sqlite/schema.ipp>
 #include <backlite/impl/store/sqlite/settle.ipp>
 #include <backlite/impl/store/sqlite/slack.ipp>
 #include <backlite/impl/store/sqlite/sqlite_store.ipp>

@@ -174,19 +174,23 @@ struct CyclePlan {
     /// By queue: tasks that are due later than this are looked through for times that a wrong clock has made;
     /// `store::never`: none. Empty: there is no such search.
     std::vector<detail::Ms> mend{};
-    Duration jump_back{};               ///< for that: how far the wall clock was set back, zero if that is not known
-    bool cancels = false;               ///< end what was cancelled and is not claimed any more; no reason for a cycle
-    bool expire = false;                ///< end a chunk of the tasks that wait and have expired
-    detail::Ms expire_from{};           ///< those that have expired from then on
-    detail::Ms expire_until{};          ///< and by then
-    int expire_past = 0;                ///< leave out so many of them, the first ones
-    std::vector<KeepRule> keep{};       ///< by queue, for those: how they are kept
+    Duration jump_back{};          ///< for that: how far the wall clock was set back, zero if that is not known
+    bool cancels = false;          ///< end what was cancelled and is not claimed any more; no reason for a cycle
+    bool expire = false;           ///< end a chunk of the tasks that wait and have expired
+    detail::Ms expire_from{};      ///< those that have expired from then on
+    detail::Ms expire_until{};     ///< and by then
+    int expire_past = 0;           ///< leave out so many of them, the first ones
+    std::vector<KeepRule> keep{};  ///< by queue, for those: how they are kept
+    bool children = false;         ///< see to the children of tasks that have ended
+    /// Look for parents that are gone without having told, behind this one.
+    std::optional<std::string> sweep{};
     bool count = true;                  ///< count outcomes and adds in the statistics
     std::vector<store::Tally> added{};  ///< adds that the statistics do not count yet
     store::ClaimRequest claim{};        ///< limit 0: none
 
     [[nodiscard]] bool empty() const noexcept {
-        return leases.empty() && !purge && !lapse && !expire && mend.empty() && added.empty() && claim.limit == 0;
+        return leases.empty() && !purge && !lapse && !expire && !children && !sweep && mend.empty() && added.empty() &&
+               claim.limit == 0;
     }
 };
 
@@ -218,6 +222,12 @@ struct EndedTask {
     std::size_t queue = 0;
 };
 
+/// A task that waited for another one, which has not succeeded.
+struct EndedChild {
+    TaskId id{};
+    std::string queue{};  ///< perhaps not registered
+};
+
 /// What it found. Only to be believed once the transaction is committed.
 struct CycleResult {
     std::vector<std::size_t> lost_outcomes{};       ///< indexes of outcomes whose claim was taken back
@@ -241,6 +251,10 @@ struct CycleResult {
     bool expire_more = false;                 ///< the next cycle finds more of them
     std::optional<detail::Ms> expire_next{};  ///< if the plan says expire: when the next one does, after `expire_until`
     std::optional<StorageError> refused_expiry{};  ///< some could not be ended
+    std::optional<bool> children_left{};           ///< if children were seen to: whether there are more
+    std::vector<EndedChild> cancelled_children{};
+    std::optional<StorageError> refused_children{};  ///< some are as they were
+    std::optional<std::string> sweep_next{};         ///< the plan's `sweep` for the next cycle; nullopt: that was all
     int mended = 0;
     std::vector<detail::Ms> mend_next{};  ///< the plan's `mend` for the next cycle
     store::ClaimResult claimed{};
@@ -255,6 +269,8 @@ struct FileState {
     std::optional<detail::Minute> latest{};   ///< the latest in the statistics
     detail::Minute known{};                   ///< the latest that has come beyond doubt; read only if it is asked for
     std::vector<detail::ClaimKey> cancels{};  ///< claims whose tasks are to end
+    bool children = false;                    ///< children of tasks that have ended are to be seen to
+    bool parents = false;                     ///< some task waits for another
     std::uint64_t foreign_commits = 0;        ///< how many times commits of others had been found by then
 };
 

@@ -139,6 +139,8 @@ struct AddPlan {
     /// Asked in the transaction, perhaps several times; the last answer counts. The owner of a worker that takes the
     /// only task as soon as this is committed; nullopt: the tasks wait for their turn. `foreign_commits`: see Store.
     std::function<std::optional<std::int64_t>(std::uint64_t foreign_commits)> starter{};
+    /// Not null: what became of tasks whose parents have not succeeded. Counts once it is committed.
+    std::vector<EndedChild>* cancelled = nullptr;
 };
 
 /// An unfinished task that nobody has claimed.
@@ -164,6 +166,8 @@ struct CancelPlan {
     detail::Ms now{};
     /// Asked in the transaction, perhaps several times: how a task of this queue is kept.
     std::function<KeepRule(std::string_view queue)> keep{};
+    /// Not null: the tasks that have ended with it, since they waited for it. Counts once it is committed.
+    std::vector<EndedChild>* cancelled = nullptr;
 };
 
 /// What a cycle of the dispatcher writes and claims.
@@ -193,6 +197,8 @@ struct StoreHooks {
     std::function<void()> foreign_commit{};            ///< another connection has committed
     std::function<void(const StorageError&)> fatal{};  ///< the file cannot be used any more; called once
     std::function<void(const Rescued&)> rescued{};     ///< after the commit, once for each client
+    /// Asked in transactions: how a task of this queue is kept that ends without success.
+    std::function<KeepRule(std::string_view queue)> keep{};
 };
 
 /// A database file with tasks, as one client uses it.

@@ -29,6 +29,8 @@ BACKLITE_DECL void Scheduler::found(store::FileState state, const Moment& now) {
         expired_from_ = next_expired_;
         expired_past_ = 0;
     }
+    children_ = children_ || state.children;
+    if (state.parents && !sweep_) sweep_.emplace();
     if (std::exchange(doubtful_, false)) {
         const bool now_known = state.known == detail::minute_of(wall);
         trust_.doubt(now_known ? wall : detail::start_of((std::max)(state.known, detail::Minute{})), now.steady);
@@ -117,6 +119,10 @@ BACKLITE_DECL store::CyclePlan Scheduler::plan(Inputs in, const Moment& now) {
         plan.expire_until = wall;
         plan.expire_past = expired_past_;
     }
+    if (now.steady >= children_at(now) && !apart_.waits(SetApart::Step::children, now.real)) {
+        plan.children = true;
+        if (now.steady >= next_sweep_) plan.sweep = sweep_;
+    }
     plan.lapse_until = wall - config_.release_after;
     plan.lapse = ownerless_ && *ownerless_ <= plan.lapse_until && !apart_.waits(SetApart::Step::lapse, now.real);
     // The claim comes after those outcomes, in the same transaction.
@@ -147,6 +153,25 @@ BACKLITE_DECL void Scheduler::note_expired(const store::CyclePlan& plan, const s
     next_expired_ = result.expire_next.value_or(store::never);
     expired_from_ = plan.expire_until + Duration{1};
     if (std::exchange(expired_past_, 0) > 0) expire_rest_ = saturating_add(now.steady, expired_again);
+}
+
+BACKLITE_DECL auto Scheduler::children_at(const Moment& now) const -> Steady::time_point {
+    if (children_) return now.steady;
+    return sweep_ ? (std::max)(next_sweep_, now.steady) : (Steady::time_point::max)();
+}
+
+BACKLITE_DECL void Scheduler::note_children(const store::CyclePlan& plan, store::CycleResult& result,
+                                            const Moment& now) {
+    if (result.children_left) children_ = *result.children_left;
+    for (const store::EndedChild& child : result.cancelled_children) {
+        tell_(LogLevel::info, "task cancelled: one that it waited for has not succeeded",
+              {{"id", child.id.str()}, {"queue", child.queue}});
+    }
+    if (!plan.sweep) return;
+    sweep_ = std::move(result.sweep_next);
+    ++sweeps_;
+    // The more there is to look through, the less often.
+    if (!sweep_) next_sweep_ = saturating_add(now.steady, Duration{1000} * (std::exchange(sweeps_, 0)));
 }
 
 BACKLITE_DECL auto Scheduler::purge_after(Steady::time_point now) const -> Steady::time_point {
@@ -192,11 +217,13 @@ BACKLITE_DECL bool Scheduler::written(const store::CyclePlan& plan, store::Cycle
     for (const auto& [step, error] : {std::pair{SetApart::Step::statistics, &result.refused_statistics},
                                       std::pair{SetApart::Step::jump, &result.refused_jump},
                                       std::pair{SetApart::Step::lapse, &result.refused_lapse},
-                                      std::pair{SetApart::Step::purge, &result.refused_purge}}) {
+                                      std::pair{SetApart::Step::purge, &result.refused_purge},
+                                      std::pair{SetApart::Step::children, &result.refused_children}}) {
         if (*error) apart_.keep(step, **error, now.real);
     }
     if (plan.purge) note_purge(result, now);
     if (plan.expire) note_expired(plan, result, now);
+    if (result.children_left) note_children(plan, result, now);
     if (expired > 0) tell_(LogLevel::info, "tasks expired", {{"tasks", expired}});
     if (plan.lapse && result.lapsed > 0) {
         stale = true;
@@ -282,6 +309,7 @@ BACKLITE_DECL auto Scheduler::wake_time(const PoolLoad& load, bool others_known,
     next_expired_ = agenda_.first_expiry(next_expired_);
     at_most(expire_at(now));
     unless_refused(SetApart::Step::jump, mend_at(now.wall_ms()));
+    unless_refused(SetApart::Step::children, children_at(now));
     if (ownerless_) unless_refused(SetApart::Step::lapse, now.by_wall(*ownerless_ + config_.release_after));
     const store::QueueHead* head = agenda_.earliest();
     const store::QueueHead* next = agenda_.next(now.wall_ms(), config_.ageing);

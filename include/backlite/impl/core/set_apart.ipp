@@ -29,9 +29,9 @@ BACKLITE_DECL void SetApart::keep(const store::RefusedClaim& claim, Steady::time
 }
 
 BACKLITE_DECL void SetApart::keep(Step step, const StorageError& error, Steady::time_point now) noexcept {
-    static constexpr std::string_view names[steps] = {"statistics are refused", "due times cannot be mended",
-                                                      "claims of an unknown owner cannot be taken back",
-                                                      "expired tasks cannot be deleted"};
+    static constexpr std::string_view names[steps] = {
+        "statistics are refused", "due times cannot be mended", "claims of an unknown owner cannot be taken back",
+        "expired tasks cannot be deleted", "children of a task that has ended cannot be changed"};
     steps_[index(step)].refused(now);
     tell_hourly(names[index(step)], {}, error, now);
 }

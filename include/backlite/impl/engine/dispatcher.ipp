@@ -295,6 +295,7 @@ BACKLITE_DECL void Dispatcher::tell_observers(const store::CycleResult& result) 
             event.task_id = task.id;
         });
     }
+    parts_.events->tell(result.cancelled_children);
     if (result.lapsed > 0) tell_count(EventKind::rescued, result.lapsed);
     if (result.purged > 0) tell_count(EventKind::purged, result.purged);
 }

@@ -19,6 +19,7 @@ BACKLITE_DECL Engine::Engine(ClientConfig config, store::OpenStore open)
 BACKLITE_DECL store::StoreHooks Engine::hooks() {
     store::StoreHooks hooks{[this]() noexcept { refresh(); },
                             [this](const StorageError& error) noexcept { on_fatal(error); }};
+    hooks.keep = [this](std::string_view queue) { return rule(queue); };
     if (events_) hooks.rescued = [this](const store::Rescued& rescued) noexcept { events_->tell(rescued); };
     return hooks;
 }
@@ -94,9 +95,13 @@ BACKLITE_DECL void Engine::add(std::span<detail::NewTask> tasks, std::optional<d
     events.take(tasks, wait_until, now);
     Adding adding(*this, tasks, wait_until, now);
     events.commit_begins();
-    store_->add(adding.plan(), {config_.busy_timeout, std::move(stop)});
+    store::AddPlan plan = adding.plan();
+    std::vector<store::EndedChild> cancelled;
+    plan.cancelled = &cancelled;
+    store_->add(plan, {config_.busy_timeout, std::move(stop)});
     events.committed(tasks);
     adding.committed();
+    if (events_) events_->tell(cancelled);
 }
 
 BACKLITE_DECL void Engine::add_within(SQLite::Database& database, std::span<detail::NewTask> tasks,
@@ -139,13 +144,15 @@ BACKLITE_DECL TaskCounts Engine::counts() {
 BACKLITE_DECL CancelResult Engine::cancel(const TaskId& id) {
     check_call("Client::cancel");
     std::string its_queue;
+    std::vector<store::EndedChild> children;
     const CancelResult result = store_->cancel({.id = id,
                                                 .now = detail::to_ms(clock_->now()),
                                                 .keep =
                                                     [&](std::string_view queue) {
                                                         its_queue = queue;
                                                         return rule(queue);
-                                                    }},
+                                                    },
+                                                .cancelled = &children},
                                                {config_.busy_timeout, {}});
     if (result == CancelResult::requested) refresh();
     if (result == CancelResult::cancelled && events_) {
@@ -154,6 +161,7 @@ BACKLITE_DECL CancelResult Engine::cancel(const TaskId& id) {
             event.task_id = id;
         });
     }
+    if (events_) events_->tell(children);
     return result;
 }
 
@@ -449,7 +457,7 @@ BACKLITE_DECL void Engine::Adding::committed() {
 BACKLITE_DECL bool Engine::Adding::keep_worker(std::uint64_t foreign_commits) {
     if (tasks_.size() > 1 || wait_until_) return false;
     // A task with a unique key may turn out to be there already.
-    if (tasks_.front().expires_at || tasks_.front().unique) return false;
+    if (tasks_.front().expires_at || tasks_.front().unique || tasks_.front().parents) return false;
     const detail::LockGuard lock(engine_.mutex_);
     if (!engine_.session_) return false;
     if (std::exchange(worker_kept_, false)) engine_.session_->keep_no_longer();

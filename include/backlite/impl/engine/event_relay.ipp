@@ -152,6 +152,15 @@ BACKLITE_DECL void EventRelay::tell(const store::Rescued& rescued) noexcept {
     }
 }
 
+BACKLITE_DECL void EventRelay::tell(const std::vector<store::EndedChild>& cancelled) noexcept {
+    for (const store::EndedChild& child : cancelled) {
+        tell(EventKind::cancelled, [&](Event& event) {
+            event.queue = child.queue;
+            event.task_id = child.id;
+        });
+    }
+}
+
 BACKLITE_DECL void EventRelay::close() noexcept {
     if (!thread_.joinable()) return;
     queue_->close(saturating_add(EventQueue::Steady::now(), end_patience));

@@ -13,6 +13,7 @@
 #include <backlite/base/rows.hpp>
 #include <backlite/base/times.hpp>
 #include <backlite/error.hpp>
+#include <backlite/store/sqlite/children.hpp>
 #include <backlite/store/sqlite/claims.hpp>
 #include <backlite/store/sqlite/expiries.hpp>
 #include <backlite/store/sqlite/schema.hpp>
@@ -80,11 +81,11 @@ private:
 };
 
 /// Inserts tasks in the transaction of the host that is open on its connection: all of them or none, and nothing of it
-/// is left prepared. `file`: for messages. Errors: StorageError, also if the file needs a newer library,
-/// DuplicateError or std::bad_alloc; the host's transaction is as it was, or the error is a StorageError whose message
-/// says that SQLite has rolled it back.
+/// is left prepared. `file`: for messages; `keep`: see Children. Errors: StorageError, also if the file needs a newer
+/// library, DuplicateError or std::bad_alloc; the host's transaction is as it was, or the error is a StorageError whose
+/// message says that SQLite has rolled it back.
 void add_within(sqlite3* db, std::string_view file, std::span<const detail::NewTask> tasks, detail::Ms now,
-                std::optional<detail::Ms> wait_until);
+                std::optional<detail::Ms> wait_until, const Children::Keep& keep);
 
 }  // namespace sqlite
 }  // namespace store

@@ -60,6 +60,9 @@ public:
     /// Errors: StorageError, also if a trigger of the host ignores the change.
     void expire(const std::string& id, detail::Ms now, const KeepRule& keep);
 
+    /// Ends a task that waits because one that it waited for has not succeeded, as `text` says. Errors: as above.
+    void end_child(const std::string& id, detail::Ms now, const KeepRule& keep, std::string_view text);
+
     /// Forgets what was asked of one task, which has ended.
     void forget(const TaskId& id) { Run(db_, forget_, {id.str()}).change(); }
 

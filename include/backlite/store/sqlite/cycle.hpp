@@ -44,7 +44,8 @@ inline constexpr int upkeep_chunk = 500;
 [[nodiscard]] store::CycleResult run_cycle(store::sqlite::Repository& repository,
                                            const std::vector<store::EndedAttempt>& outcomes,
                                            const store::CyclePlan& plan, const std::vector<store::QueueHead>& heads,
-                                           detail::Ms wall, store::sqlite::Isolation* apart = nullptr);
+                                           detail::Ms wall, store::sqlite::Isolation* apart = nullptr,
+                                           const Children::Keep& keep = {});
 
 }  // namespace sqlite
 }  // namespace store

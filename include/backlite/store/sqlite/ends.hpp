@@ -59,7 +59,10 @@ public:
     /// Tasks that the current transaction has freed. An operation clears the list before it begins, since it may run
     /// again.
     [[nodiscard]] const std::vector<Freed>& freed() const noexcept { return freed_; }
-    void clear() noexcept { freed_.clear(); }
+    void clear() noexcept {
+        freed_.clear();
+        marked_ = false;
+    }
 
     /// Notes one of them.
     void note(Freed freed) { freed_.push_back(std::move(freed)); }
@@ -73,9 +76,21 @@ public:
     /// Deletes those that hang on a task.
     void forget_details(const std::string& id);
 
+    /// A task has ended that others may wait for: see Children.
+    void mark(const std::string& parent, bool succeeded) {
+        Run(db_, mark_, {parent, succeeded}).change();
+        marked_ = true;
+    }
+    /// Whether the current transaction has done so.
+    [[nodiscard]] bool marked() const noexcept { return marked_; }
+
 private:
     Handle db_;
     std::vector<Freed> freed_{};
+    bool marked_ = false;
+    Statement mark_{
+        "INSERT INTO main.backlite_edges (parent, child, on_failure) VALUES (?1, '', ?2) "
+        "ON CONFLICT (parent, child) DO NOTHING"};
     Statement any_details_{
         "SELECT EXISTS (SELECT 1 FROM main.backlite_saved) OR EXISTS (SELECT 1 FROM main.backlite_progress) "
         "OR EXISTS (SELECT 1 FROM main.backlite_attempts) OR EXISTS (SELECT 1 FROM main.backlite_tags) "

@@ -6,6 +6,7 @@
 
 #include <backlite/store/sqlite/add_statements.hpp>
 #include <backlite/store/sqlite/cancels.hpp>
+#include <backlite/store/sqlite/children.hpp>
 #include <backlite/store/sqlite/claims.hpp>
 #include <backlite/store/sqlite/ends.hpp>
 #include <backlite/store/sqlite/expiries.hpp>
@@ -32,6 +33,7 @@ struct Repository {
           claims(handle, transitions, rules),
           statistics(handle),
           cancels(handle, ends),
+          children(handle, ends, cancels),
           expiries(handle),
           saved(handle),
           upkeep(handle, ends) {}
@@ -44,6 +46,7 @@ struct Repository {
     Claims claims;
     Statistics statistics;
     Cancels cancels;
+    Children children;
     Expiries expiries;
     SavedValues saved;
     Upkeep upkeep;

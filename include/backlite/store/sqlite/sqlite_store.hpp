@@ -106,6 +106,9 @@ private:
     /// Another connection writes to the file, which not every SQLite is safe with: that is told once.
     void tell_foreign_writer() noexcept;
 
+    /// Lets those of the tasks that are being added wait which have parents. Whether the dispatcher is to look.
+    [[nodiscard]] bool hold_children(Repository& repository, const AddPlan& plan);
+
     /// Opens the read connection when it is needed first, without the lock: ClientConfig::open is the host's, and may
     /// ask this client itself, or wait for a thread that does. Of two that are opened at once, one is closed again.
     void need_reader(detail::UniqueLock& lock) BACKLITE_REQUIRES(reader_mutex_);
@@ -119,7 +122,9 @@ private:
     const Clock& clock_;
     const detail::SafeLogger& log_;
     const std::function<void(const Rescued&)> rescued_;
-    /// Calls that are no cycle may free tasks: they are found as those of other connections are.
+    const Children::Keep keep_;
+    /// Calls that are no cycle may free tasks, or leave children to be seen to: they are found as those of other
+    /// connections are.
     const std::function<void()> tell_freed_;
     OpenTransactions& open_transactions_ = OpenTransactions::instance();
 

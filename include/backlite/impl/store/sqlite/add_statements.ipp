@@ -86,7 +86,7 @@ BACKLITE_DECL void AddStatements::replace(const Existing& existing, const detail
 }
 
 BACKLITE_DECL void add_within(sqlite3* db, std::string_view file, std::span<const detail::NewTask> tasks,
-                              detail::Ms now, std::optional<detail::Ms> wait_until) {
+                              detail::Ms now, std::optional<detail::Ms> wait_until, const Children::Keep& keep) {
     Statement release("RELEASE backlite_add");
     Statement undo("ROLLBACK TO backlite_add");
     Statement undo_all("ROLLBACK");
@@ -100,6 +100,14 @@ BACKLITE_DECL void add_within(sqlite3* db, std::string_view file, std::span<cons
     execute(db, "SAVEPOINT backlite_add");
     try {
         AddStatements(db).insert(tasks, now, wait_until);
+        if (has_parents(tasks)) {
+            Ends ends(db);
+            Cancels cancels(db, ends);
+            Children children(db, ends, cancels);
+            children.hold(tasks);
+            // The dispatcher sees the commit, and does the rest.
+            if (ends.marked()) static_cast<void>(children.work(now, keep, children_chunk));
+        }
         // Not before: a deferred transaction that reads first cannot wait for another writer any more.
         Schema::check_writer(db, file);
         // Only in the host's transaction: the client does not see whether that is committed. Old rows are not the

@@ -69,6 +69,12 @@ BACKLITE_DECL void Cancels::expire(const std::string& id, detail::Ms now, const 
     throw StorageError("the end of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
 }
 
+BACKLITE_DECL void Cancels::end_child(const std::string& id, detail::Ms now, const KeepRule& keep,
+                                      std::string_view text) {
+    if (end(id, {now, keep}, text)) return;
+    throw StorageError("the end of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
+}
+
 BACKLITE_DECL bool Cancels::end(const std::string& id, const Asked& asked, std::string_view text,
                                 std::int64_t kind_of_end) {
     if (asked.keep.row) {

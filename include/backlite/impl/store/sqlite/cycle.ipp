@@ -25,6 +25,8 @@ BACKLITE_DECL store::FileState read_state(store::sqlite::Repository& repository,
     state.cancels = repository.cancels.read();
     state.expiry = repository.expiries.next(detail::Ms::earliest());
     state.ownerless = repository.upkeep.oldest_ownerless();
+    state.children = repository.children.left();
+    state.parents = repository.children.any();
     state.latest = repository.statistics.latest_minute();
     return state;
 }
@@ -63,7 +65,8 @@ void end_expired(store::sqlite::Repository& repository, const store::CyclePlan& 
 BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository,
                                            const std::vector<store::EndedAttempt>& outcomes,
                                            const store::CyclePlan& plan, const std::vector<store::QueueHead>& heads,
-                                           detail::Ms wall, store::sqlite::Isolation* apart) {
+                                           detail::Ms wall, store::sqlite::Isolation* apart,
+                                           const Children::Keep& keep) {
     store::CycleResult result;
     repository.ends.clear();  // an earlier run of the transaction may have freed some
     const auto attempt = [&](std::string_view part, std::string_view id, auto&& work) {
@@ -163,6 +166,14 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
     if (plan.cancels) result.cancels = repository.cancels.read();
     // After the outcomes, which may give back what has expired, and before the claims.
     if (plan.expire) end_expired(repository, plan, heads, result, attempt);
+    if (plan.sweep) result.sweep_next = repository.children.sweep(*plan.sweep, upkeep_chunk);
+    // After all that ends a task.
+    if (plan.children || repository.ends.marked()) {
+        Children::Work work = repository.children.work(wall, keep, children_chunk, apart);
+        result.children_left = work.left;
+        result.cancelled_children = std::move(work.cancelled);
+        result.refused_children = std::move(work.refused);
+    }
     result.heads = heads;
     for (const store::EndedAttempt& finished : outcomes) result.heads[finished.queue].full = false;
     for (const Freed& each : repository.ends.freed()) {

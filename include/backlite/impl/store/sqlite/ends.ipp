@@ -10,6 +10,7 @@ namespace store {
 namespace sqlite {
 
 BACKLITE_DECL void Ends::before_end(const Ending& ending) {
+    if ((ending.flags & flag::children) != 0) mark(ending.id, ending.end == End::succeeded);
     if ((ending.flags & flag::details) == 0) return;
     if (!ending.keeps_row) return forget_details(ending.id);
     // Who may be run again goes on where it was.

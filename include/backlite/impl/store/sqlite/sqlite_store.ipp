@@ -23,6 +23,7 @@ BACKLITE_DECL SqliteStore::SqliteStore(const ClientConfig& config, const Clock& 
       clock_(clock),
       log_(log),
       rescued_(std::move(hooks.rescued)),
+      keep_(std::move(hooks.keep)),
       tell_freed_(hooks.foreign_commit),
       writes_(config, {[this, told = std::move(hooks.foreign_commit)]() noexcept {
                            tell_foreign_writer();
@@ -58,6 +59,7 @@ BACKLITE_DECL void SqliteStore::add(const AddPlan& plan, const Patience& patienc
             "add() without tx() while this thread has a backlite::Transaction open on the same file: it would wait "
             "for itself; use tx(transaction)");
     }
+    bool left = false;
     writes_.write(
         [&](Repository& repository) {
             const auto owner = plan.starter ? plan.starter(writes_.foreign_commits()) : std::nullopt;
@@ -66,12 +68,23 @@ BACKLITE_DECL void SqliteStore::add(const AddPlan& plan, const Patience& patienc
             } else {
                 repository.adds.insert(plan.tasks, plan.now, plan.wait_until);
             }
+            if (has_parents(plan.tasks)) left = hold_children(repository, plan);
             if (plan.count != nullptr) {
                 repository.statistics.add(*plan.count);
                 repository.statistics.add(tally(plan.tasks, plan.now));  // now it is known which are new
             }
         },
         patience);
+    if (left && tell_freed_) tell_freed_();
+}
+
+BACKLITE_DECL bool SqliteStore::hold_children(Repository& repository, const AddPlan& plan) {
+    repository.ends.clear();
+    repository.children.hold(plan.tasks);
+    if (!repository.ends.marked()) return false;
+    Children::Work work = repository.children.work(plan.now, keep_, children_chunk);
+    if (plan.cancelled != nullptr) *plan.cancelled = std::move(work.cancelled);
+    return work.left || !repository.ends.freed().empty();
 }
 
 BACKLITE_DECL void SqliteStore::add_within(HostConnection connection, const AddPlan& plan) {
@@ -79,7 +92,7 @@ BACKLITE_DECL void SqliteStore::add_within(HostConnection connection, const AddP
     check_own_file(database);
     if (!in_transaction(database)) throw UsageError("tx(db): no transaction is open on this connection");
     writes_.check_usable();
-    sqlite::add_within(handle_of(database), file_, plan.tasks, plan.now, plan.wait_until);
+    sqlite::add_within(handle_of(database), file_, plan.tasks, plan.now, plan.wait_until, keep_);
 }
 
 BACKLITE_DECL std::unique_ptr<store::HostTransaction> SqliteStore::begin(HostConnection connection) {
@@ -125,7 +138,7 @@ BACKLITE_DECL CycleResult SqliteStore::cycle(const CycleRequest& request, const 
         [&](Repository& repository, Isolation* apart) {
             // By the clock as it is inside the transaction: what others have committed is no later than that.
             result = run_cycle(repository, request.outcomes, request.plan, request.heads, detail::to_ms(clock_.now()),
-                               apart);
+                               apart, keep_);
             if (request.prepare) request.prepare(result);
         },
         patience, request.apart);
@@ -165,7 +178,13 @@ BACKLITE_DECL CancelResult SqliteStore::cancel(const CancelPlan& plan, const Pat
         [&](Repository& repository) {
             repository.ends.clear();
             result = repository.cancels.cancel(plan);
-            freed = !repository.ends.freed().empty();
+            bool left = false;
+            if (repository.ends.marked()) {
+                Children::Work work = repository.children.work(plan.now, keep_, children_chunk);
+                left = work.left;
+                if (plan.cancelled != nullptr) *plan.cancelled = std::move(work.cancelled);
+            }
+            freed = left || !repository.ends.freed().empty();
         },
         patience);
     if (freed && tell_freed_) tell_freed_();
