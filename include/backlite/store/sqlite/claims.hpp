@@ -59,6 +59,12 @@ public:
                              Isolation* apart = nullptr);
 
 private:
+    /// Claims those that were put off.
+    void claim_put_off(const store::ClaimRequest& request) {
+        transitions_.claim(put_off_, request.now, request.owner);
+        put_off_.clear();
+    }
+
     enum class Taken { yes, waits_for_crashed, waits_for_worker, left, no_room, too_much };
     using Rows = std::vector<std::int64_t>;  // sorted; tasks that have crashed a process, or are refused: there are few
     static constexpr std::size_t most_refused = 100;
@@ -121,6 +127,7 @@ private:
 
     Handle db_;
     Transitions& transitions_;
+    std::vector<std::int64_t> put_off_{};  ///< rows that were taken, and are claimed together
     QueueRules& rules_;
     std::vector<Used> used_{};  ///< of one claim, by queue; empty if no queue has limits
     Expiries expiries_{db_};

@@ -7,6 +7,7 @@
 #include <initializer_list>
 #include <new>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -114,11 +115,12 @@ private:
     std::string_view bytes_{};
 };
 
-/// One execution of a statement: binds `values` to ?1, ?2, …; the destructor resets it on every way out, so that no
-/// read transaction stays open. Bound text and bytes must live until then.
+/// One execution of a statement: binds `values` and `numbers` to ?1, ?2, …; the destructor resets it on every way out,
+/// so that no read transaction stays open. Bound text and bytes must live until then.
 class Run {
 public:
-    Run(sqlite3* db, Statement& statement, std::initializer_list<Value> values = {});
+    Run(sqlite3* db, Statement& statement, std::initializer_list<Value> values = {},
+        std::span<const std::int64_t> numbers = {});
     Run(const Run&) = delete;
     Run& operator=(const Run&) = delete;
     ~Run() { sqlite3_reset(statement_); }

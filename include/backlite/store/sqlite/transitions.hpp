@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <initializer_list>
 #include <optional>
+#include <span>
 
 #include <sqlite3.h>
 
@@ -46,6 +47,9 @@ public:
     /// Claims a waiting row under the next claim number. `large`: as ClaimedTask::large says. Errors: StorageError,
     /// also if a trigger of the host ignores the change.
     void claim(std::int64_t row, detail::Ms now, std::int64_t owner, bool large);
+
+    /// The same for several rows, neither large nor with a flag.
+    void claim(std::span<const std::int64_t> rows, detail::Ms now, std::int64_t owner);
 
     /// Names a row that has no id, so that an outcome can be written by it.
     void name(std::int64_t row, const TaskId& id) { Run(db_, name_, {row, id.str()}).change(); }
@@ -157,6 +161,13 @@ private:
     Statement claim_{
         "UPDATE main.backlite_tasks SET claimed_at = ?2, owner = ?3, claim = claim + (claim <> 9223372036854775807), "
         "lease = 0, slack = ?4 WHERE rowid = ?1"};
+    // Each statement opens its cursors, for which it allocates: for one row that costs as much as the change does.
+    static constexpr std::size_t claims_at_once = 32;
+    Statement claim_many_{
+        "UPDATE main.backlite_tasks SET claimed_at = ?1, owner = ?2, claim = claim + (claim <> 9223372036854775807), "
+        "lease = 0 WHERE rowid IN ("
+        "?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, "
+        "?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)"};
     Statement columns_of_row_{
         "SELECT claimed_at, owner, wait_until, last_executed_at, claim, lease, crashes, attempts, "
         "length(CAST(error AS blob)), length(slack) FROM main.backlite_tasks WHERE rowid = ?1"};

@@ -776,6 +776,35 @@ TEST_CASE("Claims: a row that a trigger refuses is left and named, and those beh
     }
 }
 
+TEST_CASE("Claims: rows that are claimed together are all claimed, each under its own next number") {
+    Shop shop;
+    shop.request.limit = shop.request.beside.free_workers = 100;
+    for (int i = 0; i < 75; ++i) shop.add({.id = std::to_string(i), .claim = i % 5});
+    const ClaimResult result = shop.claim();
+    CHECK(result.tasks.size() == 75);
+    for (const detail::ClaimedTask& task : result.tasks) {
+        CHECK(shop.query("SELECT claim, claimed_at, owner FROM backlite_tasks WHERE id = '" + task.id.str() + "'") ==
+              fmt::format("{}|10000|1", task.claim));
+    }
+    CHECK(shop.query("SELECT count(*) FROM backlite_tasks WHERE claimed_at IS NOT NULL") == "75");
+}
+
+TEST_CASE("Claims: of rows that are claimed together a trigger that ignores one does not go unseen") {
+    Shop shop;
+    shop.request.limit = shop.request.beside.free_workers = 100;
+    for (int i = 0; i < 40; ++i) shop.add({.id = std::to_string(i)});
+    shop.execute(
+        "CREATE TRIGGER refusal BEFORE UPDATE ON backlite_tasks WHEN old.id = '7' BEGIN SELECT RAISE(IGNORE); END");
+    CHECK_THROWS_AS(shop.claim(), StorageError);
+    CHECK(shop.query("SELECT count(*) FROM backlite_tasks WHERE claimed_at IS NOT NULL") == "0");
+    store::sqlite::Isolation apart;
+    ClaimResult result;
+    shop.write([&](store::sqlite::Repository& all) { result = all.claims.claim(shop.request, shop.heads, &apart); });
+    CHECK(result.tasks.size() == 39);
+    REQUIRE(result.refused.size() == 1);
+    CHECK(result.refused[0].id == "7");
+}
+
 TEST_CASE("Claims: a task that is to be left is not claimed, nor held") {
     Shop shop;
     for (const char* id : {"1", "2", "3"}) shop.add({.id = id});

@@ -85,6 +85,7 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
     Rows held;
     std::vector<Held> why;
     std::vector<Source> looked_at;
+    put_off_.clear();  // an earlier run of the transaction may have failed
     used_.clear();
     if (std::any_of(heads.begin(), heads.end(), [](const auto& head) { return head.limits.by_queue(); })) {
         used_.resize(heads.size());
@@ -105,6 +106,7 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
             held.insert(std::lower_bound(held.begin(), held.end(), candidate.row), candidate.row);
             if (taken != Taken::left) why.push_back({candidate.source.queue, candidate.rank.due, taken});
         }
+        claim_put_off(request);
         if (!more || held.empty()) break;  // tasks that were left may hide later ones: look again behind them
     }
     const auto same = [](const Source& a, const Source& b) { return a.queue == b.queue && a.level == b.level; };
@@ -193,7 +195,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
     if (used != nullptr && used->left() <= 0) return Taken::no_room;
     detail::ClaimedTask task;
     bool nameless = false;
-    bool expires = false;
+    std::int64_t flags = 0;
     const std::size_t most =
         request.beside.free_workers > 0 ? request.max_payload : (std::min)(request.max_payload, request.ahead_bytes);
     {
@@ -211,7 +213,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         task.claim = (std::min)(run.integer(1), most_number - 1) + 1;  // as Transitions::claim does
         task.attempts = (std::max)(run.integer(2), std::int64_t{0});
         task.crashes = (std::max)(run.integer(3), std::int64_t{0});
-        expires = (run.integer(6) & flag::expires) != 0;
+        flags = run.integer(6);
         const auto size = static_cast<std::size_t>(run.integer(4));
         if (size > request.max_payload) {
             task.oversize = size;
@@ -229,15 +231,18 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         case store::Admission::waits_for_crashed: return Taken::waits_for_crashed;
         case store::Admission::waits_for_worker: return Taken::waits_for_worker;
     }
-    const auto refused = attempt(apart, db_, "claim", task.id.str(), [&] {
+    const bool plain = apart == nullptr && !nameless && flags == 0 && !task.large();
+    if (plain) put_off_.push_back(candidate.row);
+    const auto claim = [&] {
         if (nameless) {
             // A text primary key may be NULL in SQLite; such a row gets a name that an outcome can be written by.
             task.id = TaskId::from_text(detail::format("unnamed-{}-{}", {candidate.row, request.now.count()}));
             transitions_.name(candidate.row, task.id);
         }
         transitions_.claim(candidate.row, request.now, request.owner, task.large());
-        if (expires) task.expires_at = expiries_.take(task.id);
-    });
+        if ((flags & flag::expires) != 0) task.expires_at = expiries_.take(task.id);
+    };
+    const auto refused = plain ? std::nullopt : attempt(apart, db_, "claim", task.id.str(), claim);
     if (refused) {
         result.refused.push_back({nameless ? std::string{} : task.id.str(), candidate.source.queue, *refused});
         return result.refused.size() < most_refused ? Taken::left : Taken::too_much;

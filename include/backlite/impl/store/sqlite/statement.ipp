@@ -75,14 +75,17 @@ BACKLITE_DECL int Value::bind(sqlite3_stmt* statement, int index) const noexcept
     return sqlite3_bind_null(statement, index);
 }
 
-BACKLITE_DECL Run::Run(sqlite3* db, Statement& statement, std::initializer_list<Value> values)
+BACKLITE_DECL Run::Run(sqlite3* db, Statement& statement, std::initializer_list<Value> values,
+                       std::span<const std::int64_t> numbers)
     : db_(db), statement_(statement.get(db)) {
     int index = 0;
-    for (const Value& value : values) {
-        if (value.bind(statement_, ++index) == SQLITE_OK) continue;
+    const auto bind = [&](const Value& value) {
+        if (value.bind(statement_, ++index) == SQLITE_OK) return;
         sqlite3_reset(statement_);  // the destructor does not run when a constructor throws
         throw_sqlite(db_, sqlite3_sql(statement_));
-    }
+    };
+    for (const Value& value : values) bind(value);
+    for (const std::int64_t number : numbers) bind(number);
 }
 
 BACKLITE_DECL bool Run::step() {

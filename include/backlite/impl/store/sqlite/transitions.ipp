@@ -28,6 +28,16 @@ BACKLITE_DECL void Transitions::claim(std::int64_t row, detail::Ms now, std::int
     throw StorageError("the claim of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
 }
 
+BACKLITE_DECL void Transitions::claim(std::span<const std::int64_t> rows, detail::Ms now, std::int64_t owner) {
+    for (; rows.size() >= claims_at_once; rows = rows.subspan(claims_at_once)) {
+        const int claimed = Run(db_, claim_many_, {now, owner}, rows.first(claims_at_once)).change();
+        if (static_cast<std::size_t>(claimed) == claims_at_once) continue;
+        throw StorageError("the claim of some tasks changed not all of their rows: a trigger ignored it",
+                           SQLITE_CONSTRAINT);
+    }
+    for (const std::int64_t row : rows) claim(row, now, owner, false);
+}
+
 BACKLITE_DECL int Transitions::release_all(std::int64_t owner) {
     return_flagged(flagged_of_owner_, {owner});
     // Of one size for all of them: times since 1970 take six bytes.
