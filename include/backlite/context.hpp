@@ -47,6 +47,29 @@ enum class StopReason {
 
 namespace detail {
 
+/// What runs an attempt, as its Context knows it. Threads: one at a time.
+class AttemptRun {
+public:
+    AttemptRun() = default;
+    AttemptRun(const AttemptRun&) = delete;
+    AttemptRun& operator=(const AttemptRun&) = delete;
+
+    /// What is to be written if it succeeds now, with a result in JSON, or none; and since when its task was due.
+    [[nodiscard]] virtual AttemptResult success(std::string result) const = 0;
+    [[nodiscard]] virtual Ms due() const noexcept = 0;
+
+    /// Its end is about to be committed: the claim is neither shown to live nor missed any more. Or it was not
+    /// committed.
+    virtual void ending(bool begins) noexcept = 0;
+
+    /// It was: whatever the processor still does changes nothing.
+    virtual void ended(AttemptResult&& success) noexcept = 0;
+    [[nodiscard]] virtual bool over() const noexcept = 0;
+
+protected:
+    ~AttemptRun() = default;
+};
+
 /// The stop token of one attempt, and why it fired. Only the first reason counts.
 /// Threads: any.
 class StopSignal {
@@ -89,6 +112,7 @@ public:
         int priority = 0;
         /// Zero: the task is in no file, and what it saves lives as long as this object.
         std::int64_t claim = 0;
+        detail::AttemptRun* run = nullptr;  ///< null: nobody runs it
     };
 
     /// For the library, and for tests of processors.
@@ -169,6 +193,8 @@ public:
     }
 
 private:
+    friend Transaction;
+
     /// Errors: ConfigError for a name that no saved value may have.
     void check_name(const char* call, std::string_view name) const;
     void put(std::string_view name, std::string json) const;

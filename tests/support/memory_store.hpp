@@ -218,6 +218,10 @@ public:
     [[nodiscard]] bool save_within(backlite::store::HostConnection, const backlite::store::SavePlan&) override {
         throw no_host();
     }
+    [[nodiscard]] bool complete_within(backlite::store::HostConnection, std::string_view, Ms,
+                                       const backlite::detail::AttemptResult&) override {
+        throw no_host();
+    }
     [[nodiscard]] std::vector<backlite::detail::SavedValue> saved(const backlite::TaskId& id,
                                                                   const backlite::store::NameRange& names,
                                                                   std::size_t limit) override {
@@ -558,6 +562,7 @@ private:
         result.mend_next.assign(request.plan.mend.size(), backlite::store::never);
         for (std::size_t i = 0; i < request.outcomes.size(); ++i) {
             const backlite::detail::AttemptResult& outcome = request.outcomes[i].resolved;
+            if (outcome.written) continue;
             MemoryFile::Task* task = file_.held(outcome.id, outcome.claim);
             if (task == nullptr) {
                 result.lost_outcomes.push_back(i);

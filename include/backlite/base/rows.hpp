@@ -143,6 +143,7 @@ struct AttemptResult {
     std::string result{};                ///< of a kept row that says complete: JSON; empty: none
     bool large = false;                  ///< as ClaimedTask::large says
     int attempt = 0;                     ///< its number, from 1; zero: it was not begun
+    bool written = false;                ///< by the attempt itself: nothing is left to write
 
     /// Whether it counts as an attempt: not if the task is as if it had never started.
     [[nodiscard]] bool counts() const noexcept { return resolution != RowChange::release && kind != expired_kind; }

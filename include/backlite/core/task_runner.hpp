@@ -53,6 +53,8 @@ public:
     /// The attempt's time runs, until `deadline`.
     virtual void timing(std::chrono::steady_clock::time_point deadline,
                         const std::shared_ptr<detail::StopSignal>& signal) = 0;
+    /// The task is about to end by a transaction of its own, or it has not after all.
+    virtual void ending(bool begins) noexcept { static_cast<void>(begins); }
     /// User code is over.
     virtual void left() noexcept = 0;
 };
@@ -135,6 +137,22 @@ private:
         void leave() noexcept;
     };
 
+    /// An attempt as its Context knows it.
+    struct Run final : detail::AttemptRun {
+        Run(TaskRunner& its_runner, Attempt& its_attempt, AttemptObserver& its_observer)
+            : runner(its_runner), attempt(its_attempt), observer(its_observer) {}
+
+        [[nodiscard]] detail::AttemptResult success(std::string result) const override;
+        [[nodiscard]] detail::Ms due() const noexcept override { return attempt.task.due; }
+        void ending(bool begins) noexcept override { observer.ending(begins); }
+        void ended(detail::AttemptResult&& success) noexcept override;
+        [[nodiscard]] bool over() const noexcept override { return attempt.resolved.written; }
+
+        TaskRunner& runner;
+        Attempt& attempt;
+        AttemptObserver& observer;
+    };
+
     void run(Attempt& attempt, const detail::QueueBase& queue, const std::shared_ptr<detail::StopSignal>& signal,
              AttemptObserver& observer);
 
@@ -169,6 +187,11 @@ private:
 
     /// `result`: JSON, or empty.
     void succeed(Attempt& attempt, std::string result) noexcept;
+    void set_success(const QueueConfig& config, std::string result, detail::AttemptResult& resolved) const noexcept;
+    void log_success(const Attempt& attempt) const noexcept;
+
+    /// It had ended by a transaction of its own when user code was over.
+    void note_rest(const Attempt& attempt, const Outcome& outcome) const noexcept;
 
     void end_failed(Attempt& attempt, std::string_view reason) noexcept;
 

@@ -140,6 +140,7 @@ private:
             session_.owner_->entering(worker_, task);
         }
         void processing() noexcept override { session_.pool_.entered(worker_); }
+        void ending(bool begins) noexcept override { session_.pool_.ending(worker_, begins); }
         void timing(Steady::time_point deadline, const std::shared_ptr<detail::StopSignal>& signal) override {
             session_.timer_.arm(worker_, deadline, signal);
             armed_ = true;

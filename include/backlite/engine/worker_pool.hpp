@@ -99,6 +99,14 @@ public:
     /// The worker's task is about to call its processor.
     void entered(std::size_t worker) noexcept { slots_[worker].entered.store(true, std::memory_order_release); }
 
+    /// The worker's task is about to end by a transaction of its own, or it has not after all. Meanwhile, and after
+    /// that, its claim is none in memory.
+    void ending(std::size_t worker, bool begins) noexcept {
+        const detail::LockGuard lock(mutex_);
+        slots_[worker].ending = begins;
+    }
+    [[nodiscard]] bool is_ending(const detail::ClaimKey& claim) const noexcept;
+
     /// The outcomes since the last call, oldest first. Errors: std::bad_alloc; then none is taken.
     [[nodiscard]] std::vector<store::EndedAttempt> take_finished();
     /// The same, behind what is there.
@@ -170,6 +178,7 @@ private:
         std::shared_ptr<detail::StopSignal> signal{};  ///< null: idle
         std::atomic<bool> entered{false};              ///< the processor, or it is over
         std::condition_variable wake{};
+        bool ending = false;    ///< the task has ended by a transaction of its own, or is about to
         bool parked = false;    ///< sleeps, and is in `parked_`
         std::jthread before{};  ///< the worker's thread that ended inside of a task
     };

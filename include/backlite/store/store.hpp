@@ -252,6 +252,12 @@ public:
     /// The same in the transaction that is open on a connection of the host's. Errors: as `add_within`.
     [[nodiscard]] virtual bool save_within(HostConnection connection, const SavePlan& plan) = 0;
 
+    /// The success of an attempt at a task of `queue` that was due at `due`, in the transaction that is open on a
+    /// connection of the host's. False: the claim is not held any more, and nothing is written. Errors: as
+    /// `add_within`.
+    [[nodiscard]] virtual bool complete_within(HostConnection connection, std::string_view queue, detail::Ms due,
+                                               const detail::AttemptResult& success) = 0;
+
     /// Up to `limit` values of a task, in the order of their names.
     [[nodiscard]] virtual std::vector<detail::SavedValue> saved(const TaskId& id, const NameRange& names,
                                                                 std::size_t limit) = 0;

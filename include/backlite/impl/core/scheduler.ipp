@@ -323,6 +323,7 @@ BACKLITE_DECL auto Scheduler::wake_time(const PoolLoad& load, bool others_known,
 BACKLITE_DECL void Scheduler::tell_unwritten() const {
     for (const std::vector<store::EndedAttempt>* outcomes : {&outcomes_, &apart_.outcomes()}) {
         for (const store::EndedAttempt& finished : *outcomes) {
+            if (finished.resolved.written) continue;
             tell_of(finished, LogLevel::failure, "outcome not written: the task may run again");
         }
     }

@@ -30,7 +30,7 @@ BACKLITE_DECL void TaskRunner::run(const detail::ClaimedTask& task, const std::s
     try {
         run(attempt, queue, signal, observer);
     } catch (const std::exception&) {
-        wait_for_memory(attempt);
+        if (!resolved.written) wait_for_memory(attempt);
     }
 }
 
@@ -111,16 +111,17 @@ BACKLITE_DECL void TaskRunner::process(Attempt& attempt, const detail::QueueBase
                 deadline = saturating_add(attempt.started, attempt.config.timeout);
                 observer.timing(*deadline, signal);
             }
+            Run run(*this, attempt, observer);
             Context context({engine_, attempt.task.id, attempt.config.name, attempt.number, attempt.config.max_attempts,
-                             *signal, deadline, attempt.task.priority, attempt.task.claim});
+                             *signal, deadline, attempt.task.priority, attempt.task.claim, &run});
             outcome.emplace(code.run(context));
         });
         measure(attempt);
     }
     code.job.reset();
     inside.leave();
-    if (code.no_memory) return wait_for_memory(attempt);
-    if (code.unreadable) {
+    if (code.no_memory && !attempt.resolved.written) return wait_for_memory(attempt);
+    if (code.unreadable && !attempt.resolved.written) {
         return fail_unread(attempt, detail::format("its payload cannot be read: {}", {*code.unreadable}));
     }
     if (outcome && outcome->result().size() > max_result_) {
@@ -175,7 +176,29 @@ BACKLITE_DECL void TaskRunner::wait_for_memory(Attempt& attempt) noexcept {
          {{"id", attempt.task.id.str()}, {"queue", attempt.config.name}, {"wait_ms", wait.count()}});
 }
 
+BACKLITE_DECL detail::AttemptResult TaskRunner::Run::success(std::string result) const {
+    detail::AttemptResult success = attempt.resolved;
+    success.id = attempt.task.id;
+    success.duration = std::chrono::duration_cast<detail::Us>(runner.clock_.steady_now() - attempt.started);
+    success.executed_at = (std::min)(success.executed_at, detail::to_ms(runner.clock_.now()));
+    runner.set_success(attempt.config, std::move(result), success);
+    return success;
+}
+
+BACKLITE_DECL void TaskRunner::Run::ended(detail::AttemptResult&& success) noexcept {
+    attempt.resolved = std::move(success);
+    attempt.resolved.written = true;
+    runner.log_success(attempt);
+}
+
+BACKLITE_DECL void TaskRunner::note_rest(const Attempt& attempt, const Outcome& outcome) const noexcept {
+    if (!log_ || outcome.kind() == Outcome::Kind::success) return;
+    log_(LogLevel::warning, "a task that had completed did not return a success: it counts as one",
+         {{"id", attempt.task.id.str()}, {"queue", attempt.config.name}, {"error", cut(outcome.reason())}});
+}
+
 BACKLITE_DECL void TaskRunner::resolve(Attempt& attempt, Outcome outcome, StopReason stopped) noexcept {
+    if (attempt.resolved.written) return note_rest(attempt, outcome);
     switch (outcome.kind()) {
         case Outcome::Kind::success: return succeed(attempt, std::move(outcome).take_result());
         case Outcome::Kind::snooze: return snooze(attempt, outcome);
@@ -224,21 +247,29 @@ BACKLITE_DECL std::string TaskRunner::with_bound(const Attempt& attempt, const s
 }
 
 BACKLITE_DECL void TaskRunner::succeed(Attempt& attempt, std::string result) noexcept {
-    detail::AttemptResult& resolved = attempt.resolved;
+    set_success(attempt.config, std::move(result), attempt.resolved);
+    log_success(attempt);
+}
+
+BACKLITE_DECL void TaskRunner::set_success(const QueueConfig& config, std::string result,
+                                           detail::AttemptResult& resolved) const noexcept {
     resolved.resolution = detail::RowChange::complete;
     resolved.spends_attempt = true;
-    const auto& retention = attempt.config.retention;
+    const auto& retention = config.retention;
     if (retention && !retention->only_failed) {
         resolved.keep_row = true;
         resolved.keep_payload = retention->data && !retention->data->only_failed;
         resolved.expires_at = expiry(retention->duration);
         resolved.result = std::move(result);
     }
+}
+
+BACKLITE_DECL void TaskRunner::log_success(const Attempt& attempt) const noexcept {
     if (!log_) return;
     log_(LogLevel::info, "task processed",
          {{"id", attempt.task.id.str()},
           {"queue", attempt.config.name},
-          {"duration", duration_text(resolved)},
+          {"duration", duration_text(attempt.resolved)},
           {"attempt", attempt.number}});
 }
 

@@ -274,7 +274,9 @@ BACKLITE_DECL void Dispatcher::tell_observers(const store::CycleResult& result) 
     auto cancelled = result.cancelled_outcomes.begin();
     auto refused = result.refused_outcomes.begin();
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
-        if (refused != result.refused_outcomes.end() && refused->index == i) {
+        if (outcomes[i].resolved.written) {  // told by its own thread
+            continue;
+        } else if (refused != result.refused_outcomes.end() && refused->index == i) {
             ++refused;
         } else if (lost != result.lost_outcomes.end() && *lost == i) {
             ++lost;
@@ -342,6 +344,7 @@ BACKLITE_DECL void Dispatcher::tell_count(EventKind kind, std::int64_t count) no
 }
 
 BACKLITE_DECL void Dispatcher::drop_claim(const detail::ClaimKey& claim) {
+    if (parts_.pool.is_ending(claim)) return;  // by a transaction of its own
     std::size_t queue = 0;
     int attempt = 0;
     const auto is_it = [&](const detail::ClaimedTask& task, auto&&...) {

@@ -180,12 +180,19 @@ BACKLITE_DECL std::vector<detail::ClaimKey> WorkerPool::claims() const {
     std::vector<detail::ClaimKey> claims;
     const detail::LockGuard lock(mutex_);
     for (const Slot& slot : slots_) {
-        if (slot.signal) claims.push_back({slot.task.id, slot.task.claim});
+        if (slot.signal && !slot.ending) claims.push_back({slot.task.id, slot.task.claim});
     }
     for (std::size_t i = next_ready_; i < ready_.size(); ++i) {
         claims.push_back({ready_[i].task.id, ready_[i].task.claim});
     }
     return claims;
+}
+
+BACKLITE_DECL bool WorkerPool::is_ending(const detail::ClaimKey& claim) const noexcept {
+    const detail::LockGuard lock(mutex_);
+    return std::any_of(slots_.begin(), slots_.end(), [&](const Slot& slot) {
+        return slot.signal && slot.ending && slot.task.claim == claim.number && slot.task.id == claim.id;
+    });
 }
 
 BACKLITE_DECL bool WorkerPool::find_next_locked() noexcept {
@@ -313,6 +320,7 @@ BACKLITE_DECL void WorkerPool::run(std::size_t worker) {
         if (std::exchange(roused_, false) && slot.started - ready.offered > late) unroused_ = unroused_after_late;
         slot.signal = std::exchange(signal, nullptr);
         slot.entered.store(false, std::memory_order_relaxed);
+        slot.ending = false;
         --idle_;
         lock.unlock();
         Entered entered{*this, worker, {{}, slot.task.queue, slot.task.due}};

@@ -63,6 +63,8 @@ public:
 
     [[nodiscard]] bool save(const SavePlan& plan, const Patience& patience) override;
     [[nodiscard]] bool save_within(HostConnection connection, const SavePlan& plan) override;
+    [[nodiscard]] bool complete_within(HostConnection connection, std::string_view queue, detail::Ms due,
+                                       const detail::AttemptResult& success) override;
     [[nodiscard]] std::vector<detail::SavedValue> saved(const TaskId& id, const NameRange& names,
                                                         std::size_t limit) override;
 
@@ -116,6 +118,10 @@ private:
     /// Errors: ConfigError if the connection's main file is not this client's, or has been opened through another hard
     /// link: SQLite names the log after the database, and two logs damage the file (sqlite.org/howtocorrupt.html, 2.5).
     void check_own_file(SQLite::Database& database) const;
+
+    /// The handle of a connection whose open transaction `call` is to write in. Errors: as above; UsageError if none is
+    /// open; StorageError if the client has stopped itself.
+    [[nodiscard]] sqlite3* open_transaction(HostConnection connection, const char* call);
 
     // constant after construction
     const ClientConfig& config_;

@@ -105,6 +105,7 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
     store::sqlite::Tallies tallies(heads.size());
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
         const store::EndedAttempt& finished = outcomes[i];
+        if (finished.resolved.written) continue;
         Settled settled{};
         const auto write = [&](const detail::AttemptResult& outcome) {
             return attempt("outcome", std::to_string(i),

@@ -9,6 +9,7 @@
 #include <backlite/store/sqlite/liveness.hpp>
 #include <backlite/store/sqlite/log_file.hpp>
 #include <backlite/store/sqlite/schema.hpp>
+#include <backlite/store/sqlite/settle.hpp>
 #include <backlite/store/sqlite/sqlite_store.hpp>
 #include <backlite/store/sqlite/statistics.hpp>
 
@@ -88,11 +89,7 @@ BACKLITE_DECL bool SqliteStore::hold_children(Repository& repository, const AddP
 }
 
 BACKLITE_DECL void SqliteStore::add_within(HostConnection connection, const AddPlan& plan) {
-    SQLite::Database& database = *connection.sqlite;
-    check_own_file(database);
-    if (!in_transaction(database)) throw UsageError("tx(db): no transaction is open on this connection");
-    writes_.check_usable();
-    sqlite::add_within(handle_of(database), file_, plan.tasks, plan.now, plan.wait_until, keep_);
+    sqlite::add_within(open_transaction(connection, "tx(db)"), file_, plan.tasks, plan.now, plan.wait_until, keep_);
 }
 
 BACKLITE_DECL std::unique_ptr<store::HostTransaction> SqliteStore::begin(HostConnection connection) {
@@ -113,16 +110,42 @@ BACKLITE_DECL bool SqliteStore::save(const SavePlan& plan, const Patience& patie
 }
 
 BACKLITE_DECL bool SqliteStore::save_within(HostConnection connection, const SavePlan& plan) {
-    SQLite::Database& database = *connection.sqlite;
-    check_own_file(database);
-    if (!in_transaction(database)) throw UsageError("save: no transaction is open on this connection");
-    writes_.check_usable();
+    sqlite3* const db = open_transaction(connection, "save");
     bool held = false;
-    within(handle_of(database), [&] {
-        held = SavedValues(handle_of(database)).save(plan);
-        Schema::check_writer(handle_of(database), file_);
+    within(db, [&] {
+        held = SavedValues(db).save(plan);
+        Schema::check_writer(db, file_);
     });
     return held;
+}
+
+BACKLITE_DECL bool SqliteStore::complete_within(HostConnection connection, std::string_view queue, detail::Ms due,
+                                                const detail::AttemptResult& success) {
+    sqlite3* const db = open_transaction(connection, "complete");
+    Settled settled{};
+    const auto write = [&](const detail::AttemptResult& outcome) {
+        within(db, [&] {
+            settled = settle_within(db, queue, due, outcome);
+            Schema::check_writer(db, file_);
+        });
+    };
+    try {
+        write(success);
+    } catch (const StorageError& error) {
+        if (error.code() != SQLITE_TOOBIG) throw;
+        write(shortened(success));
+    }
+    return settled != Settled::lost;
+}
+
+BACKLITE_DECL sqlite3* SqliteStore::open_transaction(HostConnection connection, const char* call) {
+    SQLite::Database& database = *connection.sqlite;
+    check_own_file(database);
+    if (!in_transaction(database)) {
+        throw UsageError(detail::format("{}: no transaction is open on this connection", {call}));
+    }
+    writes_.check_usable();
+    return handle_of(database);
 }
 
 BACKLITE_DECL std::vector<detail::SavedValue> SqliteStore::saved(const TaskId& id, const NameRange& names,
