@@ -212,10 +212,10 @@ public:
             if (const auto why = detail::why_unreadable<T>(payload)) target_->tell_unreadable(queue, *why);
             std::shared_ptr<detail::UniqueAdd> unique;
             if (config.unique.conflict != Conflict::none) {
-                unique = std::make_shared<detail::UniqueAdd>();
+                unique = rule_of(config);
                 unique->key = detail::unique_key(task, payload);
-                unique->conflict = config.unique.conflict;
             }
+            config_ = &config;
             expires_ = expires_ || config.expires_after != Duration::zero();
             tasks_.push_back({{},
                               queue,
@@ -247,6 +247,9 @@ private:
 
     [[nodiscard]] std::optional<detail::Ms> due_time(TimePoint now) const;
 
+    /// What becomes of a task with a key, and of its key.
+    [[nodiscard]] static std::shared_ptr<detail::UniqueAdd> rule_of(const QueueConfig& config);
+
     /// Errors: UsageError.
     void set_key();
 
@@ -257,9 +260,13 @@ private:
     void set_parents();
 
     /// Errors: ConfigError naming the value and the queue.
+    void set_debounce(TimePoint now);
+
+    /// Errors: ConfigError naming the value and the queue.
     void set_priority();
 
-    /// `due`: when the tasks are due first, rounded up. Errors: ConfigError naming the value and the queue.
+    /// `due`: when the tasks are due first, rounded up, unless they are debounced. Errors: ConfigError naming the value
+    /// and the queue.
     void set_expiry(detail::Ms due);
 
     /// The rest of the error matters more than the name: without memory for the name the error goes without it.
@@ -277,6 +284,7 @@ private:
     std::optional<std::string> key_{};
     std::vector<detail::Parents::Parent> after_{};
     std::vector<std::size_t> stages_{};  ///< where each one after the first begins
+    const QueueConfig* config_ = nullptr;  ///< of the last task; lives as long as the program
     SQLite::Database* database_ = nullptr;
     std::stop_token stop_{};
     bool saved_ = false;

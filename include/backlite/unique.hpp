@@ -7,6 +7,7 @@
 #include <string_view>
 #include <utility>
 
+#include <backlite/clock.hpp>
 #include <backlite/error.hpp>
 #include <backlite/id.hpp>
 
@@ -19,18 +20,30 @@ enum class Conflict {
     keep,     ///< it is dropped: the one that is there counts for both
     reject,   ///< `save` throws DuplicateError, and adds nothing
     replace,  ///< one that waits gets its payload, time, priority and expiry; beside one that is claimed it is dropped
+    /// As `replace`, but beside one that is claimed it waits until that has ended: of one key one runs and one waits,
+    /// with the newest payload. If the one that runs is to run again, it ends as cancelled: the newer one runs instead.
+    latest,
 };
 
 /// Until when a task holds its key.
 enum class UniqueUntil {
     finished,  ///< until it has ended, however: no two unfinished tasks share a key
+    /// Until it is claimed: no two that wait share a key, but any number may run. One that comes back, for another
+    /// attempt or because its process died, takes its key again, or goes on without one if a newer one waits.
+    started,
 };
 
 /// Whether tasks of a queue are unique. A task's key is what its `std::string unique_key() const` returns, or
 /// `unique_key(const T&)` of its TaskTraits; without one, its whole JSON.
 struct Unique {
     Conflict conflict = Conflict::none;         ///< default: not unique
-    UniqueUntil until = UniqueUntil::finished;  ///< how long a key is held
+    UniqueUntil until = UniqueUntil::finished;  ///< how long a key is held; `latest` holds it as `started` does
+    /// The key counts for so long after its task has succeeded or failed for good too; not after one that was cancelled
+    /// or has expired. The task is kept for it, without its payload unless the queue's retention keeps that.
+    Duration period{};
+    /// With `replace`: a task that is added without a time of its own is due so long after the last add.
+    Duration debounce{};
+    Duration max_delay{};  ///< at most so long after the first add; zero: `debounce` may push it for ever
 };
 
 /// What became of a task in `save_results`.
@@ -72,6 +85,9 @@ private:
 };
 
 namespace detail {
+
+/// Errors: ConfigError naming the queue and the value; UsageError, which is one, for what does not go together.
+void check_unique(const Unique& unique, std::string_view queue);
 
 /// The most bytes of a key that a host chooses.
 inline constexpr std::size_t longest_unique_key = 1024;

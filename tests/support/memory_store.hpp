@@ -33,6 +33,16 @@ namespace backlite_test {
 
 /// What the clients on one "file" share. It knows neither Go's tables nor wrong clocks, and refuses nothing.
 struct MemoryFile {
+    struct Kept {
+        backlite::TaskStatus status{};
+        std::string payload{};
+        std::string error{};
+        std::optional<backlite::detail::Ms> expires_at{};
+        std::string queue{};
+        std::string result{};
+        std::string unique_key{};      ///< as long as it counts
+        backlite::detail::Ms ended{};  ///< for that
+    };
     struct Task {
         std::string id{};
         std::string queue{};
@@ -47,20 +57,18 @@ struct MemoryFile {
         std::int64_t crashes = 0;
         int priority = 0;
         std::optional<backlite::detail::Ms> expires_at{};
-        std::string unique_key{};                                    ///< empty: none
         std::map<std::string, backlite::OnParentFailure> parents{};  ///< unfinished
+        std::string unique_key{};                                    ///< empty: none
+        std::string parked_key{};  ///< the same, while it is claimed and another one may have it
+        bool key_while_waiting = false;
+        bool latest = false;
+        bool keeps_key = false;
+        bool held = false;                 ///< one with its key runs
+        std::optional<Kept> superseded{};  ///< what becomes of it if it is to wait again
 
-        [[nodiscard]] bool waits() const { return !claimed_at && parents.empty(); }
+        [[nodiscard]] bool waits() const { return !claimed_at && parents.empty() && !held; }
         [[nodiscard]] backlite::detail::Ms due() const { return (std::max)(created, wait_until.value_or(created)); }
         void release() { claimed_at.reset(), owner.reset(); }
-    };
-    struct Kept {
-        backlite::TaskStatus status{};
-        std::string payload{};
-        std::string error{};
-        std::optional<backlite::detail::Ms> expires_at{};
-        std::string queue{};
-        std::string result{};
     };
     struct Member {
         bool alive = true;
@@ -75,6 +83,7 @@ struct MemoryFile {
     std::map<std::string, std::int64_t> rates{};       ///< see RateCount, by queue
     std::map<std::string, Kept> cancels{};             ///< what becomes of claimed tasks that are to end, by id
     std::map<std::string, std::map<std::string, std::string>> saved{};  ///< by id and name
+    std::vector<std::pair<std::string, backlite::detail::Ms>> freed{};  ///< tasks that the current cycle has freed
     std::int64_t last_owner = 0;
     std::int64_t added = 0;                             ///< by the statistics
     std::uint64_t commits = 0;                          ///< of all clients
@@ -111,15 +120,71 @@ struct MemoryFile {
         if (!keep) saved.erase(id);
     }
 
+    /// The unfinished task that has the key; null: none.
+    Task* with_key(const std::string& queue, const std::string& key) {
+        for (Task& task : tasks) {
+            if (!key.empty() && task.queue == queue && task.unique_key == key) return &task;
+        }
+        return nullptr;
+    }
+    [[nodiscard]] bool runs(std::string_view queue, const std::string& key) const {
+        return std::any_of(tasks.begin(), tasks.end(), [&](const Task& task) {
+            return task.claimed_at && task.queue == queue && task.parked_key == key;
+        });
+    }
+    void free_twin(const std::string& queue, const std::string& key) {
+        Task* const twin = with_key(queue, key);
+        if (twin == nullptr || runs(queue, key) || !std::exchange(twin->held, false)) return;
+        freed.emplace_back(queue, twin->due());
+    }
+    void erase(const std::string& id) {
+        std::erase_if(tasks, [&](const Task& task) { return task.id == id; });
+    }
+
+    /// A claim ends, and the task is to wait again. False if it has ended, since a newer one waits in its place.
+    bool give_back(Task& task) {
+        task.release();
+        if (task.parked_key.empty()) return true;
+        const std::string key = std::exchange(task.parked_key, {});
+        const Task* const other = with_key(task.queue, key);
+        if (other == nullptr) {
+            task.unique_key = key;
+            return true;
+        }
+        const std::string queue = task.queue;
+        const bool ends = other->latest && !other->claimed_at;
+        if (ends) {
+            keep_saved(task.id, task.superseded && !task.superseded->payload.empty());
+            ended.emplace_back(task.id, false);
+            if (task.superseded) {
+                kept[task.id] = *task.superseded;
+                kept[task.id].error = "superseded by " + other->id;
+            }
+            erase(task.id);
+        } else {
+            task.key_while_waiting = false;
+        }
+        free_twin(queue, key);
+        return !ends;
+    }
+
+    /// A claimed task has ended: its row goes.
+    void remove(Task& task) {
+        const std::string queue = task.queue;
+        const std::string key = task.parked_key;
+        cancels.erase(task.id);
+        erase(task.id);
+        if (!key.empty()) free_twin(queue, key);
+    }
+
     /// A task that nobody holds ends as its cancel says, if there is one. Whether it has.
     bool end_cancelled(Task& task) {
         const auto end = cancels.find(task.id);
         if (end == cancels.end()) return false;
         keep_saved(task.id, end->second.status == backlite::TaskStatus::cancelled && !end->second.payload.empty());
         if (end->second.status == backlite::TaskStatus::cancelled) kept[task.id] = end->second;
-        cancels.erase(end);
         ended.emplace_back(task.id, false);
-        tasks.erase(tasks.begin() + (&task - tasks.data()));
+        remove(task);
         return true;
     }
     void end_cancelled() {
@@ -164,20 +229,20 @@ public:
 
     void add(const backlite::store::AddPlan& plan, const Patience&) override {
         const auto owner = plan.starter ? plan.starter(file_.commits - own_) : std::nullopt;
-        std::vector<MemoryFile::Task> before = file_.tasks;
+        const MemoryFile before = file_;
         for (const backlite::detail::NewTask& task : plan.tasks) {
             if (task.unique) {
                 try {
                     if (!settle_key(task, plan)) continue;
                 } catch (...) {
-                    file_.tasks = std::move(before);
+                    file_ = before;
                     throw;
                 }
             }
             MemoryFile::Task row{task.id.str(), std::string{task.queue}, task.payload, plan.now, plan.wait_until};
             row.priority = task.priority;
             row.expires_at = task.expires_at;
-            if (task.unique) row.unique_key = task.unique->key;
+            if (task.unique) set_key(row, *task.unique, plan.now);
             if (owner) {
                 row.claimed_at = plan.now;
                 row.owner = owner;
@@ -391,26 +456,62 @@ public:
     [[nodiscard]] std::unique_ptr<backlite::store::CommitWatch> watch() override { return nullptr; }
 
 private:
+    void set_key(MemoryFile::Task& row, const backlite::detail::UniqueAdd& unique, Ms now) {
+        const bool latest = unique.conflict == backlite::Conflict::latest;
+        row.unique_key = unique.key;
+        row.key_while_waiting = unique.while_waiting();
+        row.latest = latest;
+        row.keeps_key = unique.period > backlite::Duration::zero();
+        if (unique.debounced) row.wait_until = unique.due;
+        if (!latest) return;
+        row.held = file_.runs(row.queue, unique.key);
+        for (MemoryFile::Task& task : file_.tasks) {
+            if (!task.claimed_at || task.queue != row.queue || task.parked_key != unique.key) continue;
+            task.superseded.reset();
+            if (!unique.keep_row) continue;
+            task.superseded = {backlite::TaskStatus::cancelled, unique.keep_payload ? task.payload : "", "",
+                               backlite::store::KeepRule{true, unique.keep_payload, unique.keep_time}.until(now)};
+        }
+    }
+
     /// Whether a task with a unique key is to be inserted.
     bool settle_key(const backlite::detail::NewTask& task, const backlite::store::AddPlan& plan) {
         using backlite::AddedAs, backlite::Conflict;
         backlite::detail::UniqueAdd& unique = *task.unique;
         unique.as = AddedAs::inserted;
-        const auto other = std::find_if(file_.tasks.begin(), file_.tasks.end(), [&](const MemoryFile::Task& each) {
-            return each.queue == task.queue && each.unique_key == unique.key;
-        });
-        if (other == file_.tasks.end()) return true;
-        unique.existing = backlite::TaskId::from_text(other->id);
+        if (unique.debounced && !plan.wait_until) unique.due = *unique.debounced;
+        MemoryFile::Task* other = file_.with_key(std::string{task.queue}, unique.key);
+        if (other != nullptr && other->claimed_at && unique.while_waiting()) {
+            other->parked_key = std::exchange(other->unique_key, {});
+            other->key_while_waiting = true;
+            other = nullptr;
+        }
+        unique.existing = {};
+        if (other != nullptr) unique.existing = backlite::TaskId::from_text(other->id);
+        for (const auto& [id, kept] : file_.kept) {
+            const bool counts = kept.queue == task.queue && kept.unique_key == unique.key &&
+                                unique.period > backlite::Duration::zero() && kept.ended > plan.now - unique.period;
+            if (counts) unique.existing = backlite::TaskId::from_text(id);
+        }
+        if (unique.existing == backlite::TaskId{}) return true;
         if (unique.conflict == Conflict::reject) {
             const bool own = std::any_of(plan.tasks.begin(), plan.tasks.end(),
                                          [&](const auto& each) { return each.id == unique.existing; });
             throw backlite::DuplicateError("taken", own ? backlite::TaskId{} : unique.existing);
         }
         unique.as = AddedAs::existing;
-        if (unique.conflict != Conflict::replace || other->claimed_at) return false;
+        const bool replaces = unique.conflict == Conflict::replace || unique.conflict == Conflict::latest;
+        if (!replaces || other == nullptr || other->claimed_at) return false;
         unique.as = AddedAs::replaced;
-        if (plan.wait_until && *plan.wait_until > plan.now) {
-            other->wait_until = plan.wait_until;
+        std::optional<Ms> wait_until = plan.wait_until;
+        if (unique.debounced && !wait_until) {
+            if (unique.max_delay > backlite::Duration::zero()) {
+                unique.due = (std::min)(unique.due, other->created + unique.max_delay);
+            }
+            wait_until = unique.due;
+        }
+        if (wait_until && *wait_until > plan.now) {
+            other->wait_until = wait_until;
         } else if (other->due() > plan.now) {
             other->wait_until = plan.now;
         }
@@ -418,6 +519,11 @@ private:
         other->priority = task.priority;
         other->attempts = 0;
         other->expires_at = task.expires_at;
+        const std::optional<Ms> due = other->wait_until;
+        const bool held = other->held;
+        set_key(*other, unique, plan.now);
+        other->wait_until = due;
+        if (unique.conflict != Conflict::latest) other->held = held;
         return false;
     }
 
@@ -488,7 +594,8 @@ private:
                 if (owner.second.alive) return false;
                 std::vector<backlite::store::Rescued::Task> crashed;
                 const int before = claims;
-                for (MemoryFile::Task& task : file_.tasks) {
+                for (std::size_t i = file_.tasks.size(); i-- > 0;) {
+                    MemoryFile::Task& task = file_.tasks[i];
                     if (task.owner != owner.first) continue;
                     const std::pair claim{task.id, task.claim};
                     const auto& inside = owner.second.inside;
@@ -497,7 +604,7 @@ private:
                         ++task.crashes;
                         crashed.push_back({task.id, task.queue});
                     }
-                    task.release();
+                    file_.give_back(task);
                     ++claims;
                 }
                 if (store_.hooks_.rescued) store_.hooks_.rescued({claims - before, crashed});
@@ -512,7 +619,8 @@ private:
             const auto now = store_.clock_.steady_now();
             std::map<std::pair<std::string, std::int64_t>, Sighting> seen;
             int hung = 0;
-            for (MemoryFile::Task& task : file_.tasks) {
+            for (std::size_t i = file_.tasks.size(); i-- > 0;) {
+                MemoryFile::Task& task = file_.tasks[i];
                 if (!task.owner || *task.owner == number_) continue;
                 const std::pair claim{task.id, task.claim};
                 const auto before = sightings_.find(claim);
@@ -520,7 +628,7 @@ private:
                 Sighting sighting{task.lease, still ? before->second.since : now, still ? before->second.looks + 1 : 1};
                 seen[claim] = sighting;
                 if (sighting.looks < 4 || now - sighting.since < store_.config_.release_after) continue;
-                task.release();
+                file_.give_back(task);
                 ++hung;
             }
             sightings_ = std::move(seen);
@@ -559,6 +667,7 @@ private:
 
     [[nodiscard]] backlite::store::CycleResult run(const backlite::store::CycleRequest& request) {
         backlite::store::CycleResult result;
+        file_.freed.clear();
         result.mend_next.assign(request.plan.mend.size(), backlite::store::never);
         for (std::size_t i = 0; i < request.outcomes.size(); ++i) {
             const backlite::detail::AttemptResult& outcome = request.outcomes[i].resolved;
@@ -568,8 +677,8 @@ private:
                 result.lost_outcomes.push_back(i);
             } else if (outcome.resolution != backlite::detail::RowChange::complete && file_.end_cancelled(*task)) {
                 result.cancelled_outcomes.push_back(i);
-            } else {
-                settle(*task, outcome);
+            } else if (!settle(*task, outcome)) {
+                result.cancelled_outcomes.push_back(i);
             }
         }
         count(request.plan.added, {});
@@ -598,6 +707,11 @@ private:
                 for (const MemoryFile::Task& task : file_.tasks) {
                     if (task.queue == head.name && task.waits()) head.came(task.due());
                 }
+            }
+        }
+        for (const auto& [queue, due] : file_.freed) {
+            for (QueueHead& head : result.heads) {
+                if (head.name == queue) head.came(due);
             }
         }
         if (request.plan.claim.limit > 0) claim(request.plan.claim, result);
@@ -633,31 +747,21 @@ private:
         result.expire_next = first_expiry(request.plan.expire_until + backlite::Duration{1});
     }
 
-    void settle(MemoryFile::Task& task, const backlite::detail::AttemptResult& outcome) {
+    /// False if it ended as cancelled instead.
+    bool settle(MemoryFile::Task& task, const backlite::detail::AttemptResult& outcome) {
         using backlite::TaskStatus;
         using backlite::detail::RowChange;
-        task.release();
+        const bool ends = outcome.resolution == RowChange::complete || outcome.resolution == RowChange::fail;
+        if (!ends && !file_.give_back(task)) return false;
         if (outcome.spends_attempt) ++task.attempts;
         switch (outcome.resolution) {
             case RowChange::complete:
             case RowChange::fail:
                 file_.keep_saved(task.id,
                                  outcome.resolution == RowChange::fail && outcome.keep_row && outcome.keep_payload);
-                if (outcome.keep_row) {
-                    const bool succeeded = outcome.resolution == RowChange::complete;
-                    const bool expired = outcome.kind == backlite::detail::expired_kind;
-                    file_.kept[task.id] = {succeeded ? TaskStatus::succeeded
-                                           : expired ? TaskStatus::expired
-                                                     : TaskStatus::failed,
-                                           outcome.keep_payload ? task.payload : "",
-                                           outcome.error,
-                                           outcome.expires_at,
-                                           task.queue,
-                                           succeeded ? outcome.result : ""};
-                }
-                file_.cancels.erase(task.id);
                 file_.ended.emplace_back(task.id, outcome.resolution == RowChange::complete);
-                file_.tasks.erase(file_.tasks.begin() + (&task - file_.tasks.data()));
+                keep(task, outcome);
+                file_.remove(task);
                 break;
             case RowChange::retry:
             case RowChange::snooze:
@@ -669,6 +773,25 @@ private:
                 task.expires_at = outcome.expires_at;
                 break;
         }
+        return true;
+    }
+
+    void keep(const MemoryFile::Task& task, const backlite::detail::AttemptResult& outcome) {
+        using backlite::TaskStatus;
+        const bool succeeded = outcome.resolution == backlite::detail::RowChange::complete;
+        const bool expired = outcome.kind == backlite::detail::expired_kind;
+        const bool keeps_key = task.keeps_key && !expired && outcome.key_period > backlite::Duration::zero();
+        if (!outcome.keep_row && !keeps_key) return;
+        const TaskStatus end = succeeded ? TaskStatus::succeeded : expired ? TaskStatus::expired : TaskStatus::failed;
+        MemoryFile::Kept& kept = file_.kept[task.id];
+        kept = {end,           outcome.keep_row && outcome.keep_payload ? task.payload : "",
+                outcome.error, outcome.expires_at,
+                task.queue,    outcome.keep_row && succeeded ? outcome.result : ""};
+        if (!keeps_key) return;
+        kept.unique_key = task.unique_key;
+        kept.ended = outcome.executed_at + std::chrono::duration_cast<backlite::Duration>(outcome.duration);
+        const Ms until = kept.ended + outcome.key_period;
+        if (!outcome.keep_row || (kept.expires_at && *kept.expires_at < until)) kept.expires_at = until;
     }
 
     /// How many tasks of a queue may be claimed now; and notes in its head what closes it.
@@ -747,6 +870,7 @@ private:
         task.claimed_at = request.now;
         task.owner = request.owner;
         task.lease = 0;
+        if (task.key_while_waiting) task.parked_key = std::exchange(task.unique_key, {});
         backlite::detail::ClaimedTask claimed;
         claimed.id = backlite::TaskId::from_text(task.id);
         claimed.queue = static_cast<std::size_t>(&head - result.heads.data());

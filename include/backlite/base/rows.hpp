@@ -26,9 +26,21 @@ namespace detail {
 struct UniqueAdd {
     std::string key{};
     Conflict conflict = Conflict::keep;  ///< never none
+    bool until_started = false;          ///< it has the key only while it waits; always with `latest`
+    Duration period{};                   ///< see Unique
+    Duration debounce{};                 ///< see Unique
+    Duration max_delay{};                ///< see Unique
+    std::optional<Ms> debounced{};  ///< when it is due, unless `max_delay` is over before; it has no time of its own
+    /// With `latest`: how one is kept that ends because of this one.
+    bool keep_row = false;
+    bool keep_payload = false;
+    Duration keep_time{};  ///< zero: for ever
     // Written by each run of the transaction; they count once it is committed.
     AddedAs as = AddedAs::inserted;
     TaskId existing{};  ///< unless inserted: the one that has the key
+    Ms due{};           ///< if it is debounced
+
+    [[nodiscard]] bool while_waiting() const noexcept { return until_started || conflict == Conflict::latest; }
 };
 
 /// What tasks on their way into the file wait for.
@@ -142,6 +154,7 @@ struct AttemptResult {
     std::optional<std::int64_t> kind{};  ///< of a kept row, where its error does not say it
     std::string result{};                ///< of a kept row that says complete: JSON; empty: none
     bool large = false;                  ///< as ClaimedTask::large says
+    Duration key_period{};               ///< how long its unique key counts after its end, if it has one
     int attempt = 0;                     ///< its number, from 1; zero: it was not begun
     bool written = false;                ///< by the attempt itself: nothing is left to write
 

@@ -224,6 +224,7 @@ private:
     detail::Ms expired_from_ = detail::Ms::earliest();  ///< those that have expired before are seen to
     int expired_past_ = 0;                              ///< so many since then may not be ended
     Steady::time_point expire_rest_{};                  ///< none is ended before
+    bool stale_keys_ = false;                           ///< see FileState
     std::optional<detail::Ms> ownerless_{};             ///< when the oldest claim without owner was taken
     int lapsed_ = 0;                                    ///< such claims that were given back, and are not told of yet
     bool children_ = false;                             ///< parents have ended whose children are to be seen to

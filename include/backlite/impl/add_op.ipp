@@ -39,11 +39,12 @@ BACKLITE_DECL auto AddOp::prepare() -> Times {
     const TimePoint called = target_->clock().now();
     const Times times{detail::to_ms(called), due_time(called)};
     set_priority();
+    set_key();
+    if (!times.wait_until) set_debounce(called);
     if (expires_ || expires_after_ || expires_at_) {
         const detail::Ms soonest = detail::to_due_ms(called);
         set_expiry(times.wait_until ? (std::max)(*times.wait_until, soonest) : soonest);
     }
-    set_key();
     set_parents();
     if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
     return times;
@@ -98,12 +99,13 @@ BACKLITE_DECL void AddOp::set_expiry(detail::Ms due) {
     }
     for (detail::NewTask& task : tasks_) {
         const Duration after = expires_after_.value_or(task.expires_after);
-        if (after < Duration::zero() || due + after == detail::Ms::latest()) {
+        const detail::Ms first = task.unique ? task.unique->debounced.value_or(due) : due;
+        if (after < Duration::zero() || first + after == detail::Ms::latest()) {
             throw ConfigError(detail::format("queue \"{}\": expires_after: {} ms is negative or too long",
                                              {task.queue, after.count()}));
         }
         task.expires_at = expires_at_;
-        if (!expires_at_ && after != Duration::zero()) task.expires_at = due + after;
+        if (!expires_at_ && after != Duration::zero()) task.expires_at = first + after;
     }
 }
 
@@ -115,7 +117,7 @@ BACKLITE_DECL void AddOp::set_key() {
     }
     detail::NewTask& task = tasks_.front();
     detail::check_unique_key(*key_, task.queue);
-    if (!task.unique) task.unique = std::make_shared<detail::UniqueAdd>();
+    if (!task.unique) task.unique = rule_of(*config_);
     task.unique->key = std::move(*key_);
 }
 
@@ -143,6 +145,34 @@ BACKLITE_DECL void AddOp::set_parents() {
         const std::size_t first = i == 0 ? 0 : stages_[i - 1];
         const std::size_t next = i + 1 < stages_.size() ? stages_[i + 1] : tasks_.size();
         give(stages_[i], next, {.first = first, .count = stages_[i] - first});
+    }
+}
+
+BACKLITE_DECL std::shared_ptr<detail::UniqueAdd> AddOp::rule_of(const QueueConfig& config) {
+    auto rule = std::make_shared<detail::UniqueAdd>();
+    const Unique& unique = config.unique;
+    if (unique.conflict != Conflict::none) rule->conflict = unique.conflict;
+    rule->until_started = unique.until == UniqueUntil::started;
+    rule->period = unique.period;
+    rule->debounce = unique.debounce;
+    rule->max_delay = unique.max_delay;
+    if (config.retention) {
+        rule->keep_row = true;
+        rule->keep_payload = config.retention->data.has_value();
+        rule->keep_time = config.retention->duration;
+    }
+    return rule;
+}
+
+BACKLITE_DECL void AddOp::set_debounce(TimePoint now) {
+    for (const detail::NewTask& task : tasks_) {
+        if (!task.unique || task.unique->debounce == Duration::zero()) continue;
+        const detail::Ms due = detail::due_after(now, task.unique->debounce);
+        if (due == detail::Ms::latest()) {
+            throw ConfigError(detail::format("queue \"{}\": unique.debounce: {} ms is too long",
+                                             {task.queue, task.unique->debounce.count()}));
+        }
+        task.unique->debounced = due;
     }
 }
 

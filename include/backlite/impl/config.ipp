@@ -119,6 +119,7 @@ BACKLITE_DECL void QueueConfig::validate() const {
             detail::format("queue \"{}\": expires_after is negative: {} ms", {name, expires_after.count()}));
     }
     limits.validate(name);
+    detail::check_unique(unique, name);
     backoff.validate(name);
 }
 

@@ -90,6 +90,7 @@
 #include <backlite/impl/store/sqlite/statistics.ipp>
 #include <backlite/impl/store/sqlite/status_queries.ipp>
 #include <backlite/impl/store/sqlite/transitions.ipp>
+#include <backlite/impl/store/sqlite/unique_keys.ipp>
 #include <backlite/impl/store/sqlite/upkeep.ipp>
 #include <backlite/impl/store/trouble.ipp>
 #include <backlite/impl/transaction.ipp>

@@ -9,6 +9,35 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace detail {
 
+BACKLITE_DECL void check_unique(const Unique& unique, std::string_view queue) {
+    const auto negative = [&](std::string_view name, Duration time) {
+        if (time >= Duration::zero()) return;
+        throw ConfigError(format("queue \"{}\": unique.{} is negative: {} ms", {queue, name, time.count()}));
+    };
+    negative("period", unique.period);
+    negative("debounce", unique.debounce);
+    negative("max_delay", unique.max_delay);
+    if (unique.debounce != Duration::zero() && unique.conflict != Conflict::replace) {
+        throw UsageError(format("queue \"{}\": unique.debounce is {} ms, but only Conflict::replace pushes a time",
+                                {queue, unique.debounce.count()}));
+    }
+    if (unique.max_delay != Duration::zero() && unique.debounce == Duration::zero()) {
+        throw UsageError(format("queue \"{}\": unique.max_delay is {} ms, but there is no unique.debounce to bound",
+                                {queue, unique.max_delay.count()}));
+    }
+    if (unique.max_delay != Duration::zero() && unique.max_delay < unique.debounce) {
+        throw ConfigError(format("queue \"{}\": unique.max_delay is {} ms, less than unique.debounce ({} ms)",
+                                 {queue, unique.max_delay.count(), unique.debounce.count()}));
+    }
+    const bool free_while_running = unique.until == UniqueUntil::started || unique.conflict == Conflict::latest;
+    if (unique.period != Duration::zero() && free_while_running) {
+        throw UsageError(
+            format("queue \"{}\": unique.period is {} ms, but with {} a key does not even count while its task runs",
+                   {queue, unique.period.count(),
+                    unique.conflict == Conflict::latest ? "Conflict::latest" : "UniqueUntil::started"}));
+    }
+}
+
 BACKLITE_DECL void check_unique_key(std::string_view key, std::string_view queue) {
     if (key.empty()) throw UsageError(format("queue \"{}\": a unique key is empty", {queue}));
     if (key.size() > longest_unique_key) {

@@ -184,13 +184,14 @@ struct CyclePlan {
     bool children = false;         ///< see to the children of tasks that have ended
     /// Look for parents that are gone without having told, behind this one.
     std::optional<std::string> sweep{};
+    bool keys = false;                  ///< mend unique keys of tasks that other programs deleted or gave back
     bool count = true;                  ///< count outcomes and adds in the statistics
     std::vector<store::Tally> added{};  ///< adds that the statistics do not count yet
     store::ClaimRequest claim{};        ///< limit 0: none
 
     [[nodiscard]] bool empty() const noexcept {
-        return leases.empty() && !purge && !lapse && !expire && !children && !sweep && mend.empty() && added.empty() &&
-               claim.limit == 0;
+        return leases.empty() && !purge && !lapse && !expire && !children && !sweep && !keys && mend.empty() &&
+               added.empty() && claim.limit == 0;
     }
 };
 
@@ -271,6 +272,7 @@ struct FileState {
     std::vector<detail::ClaimKey> cancels{};  ///< claims whose tasks are to end
     bool children = false;                    ///< children of tasks that have ended are to be seen to
     bool parents = false;                     ///< some task waits for another
+    bool stale_keys = false;                  ///< see CyclePlan::keys
     std::uint64_t foreign_commits = 0;        ///< how many times commits of others had been found by then
 };
 

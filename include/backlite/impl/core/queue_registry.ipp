@@ -30,7 +30,8 @@ BACKLITE_DECL std::vector<store::QueueHead> QueueRegistry::heads() const {
         heads.push_back({.name = config.name, .max_crashes = config.max_crashes, .priority = config.priority});
         // A task can be replaced as long as it waits, and one that is claimed ahead does not wait any more.
         heads.back().registered = heads.back().limits = config.limits;
-        heads.back().never_ahead = config.unique.conflict == Conflict::replace;
+        const Conflict conflict = config.unique.conflict;
+        heads.back().never_ahead = conflict == Conflict::replace || conflict == Conflict::latest;
     }
     return heads;
 }

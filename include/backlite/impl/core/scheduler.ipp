@@ -24,6 +24,7 @@ BACKLITE_DECL void Scheduler::found(store::FileState state, const Moment& now) {
     const detail::Ms wall = now.wall_ms();
     agenda_.set(std::move(state.heads));
     ownerless_ = state.ownerless;
+    stale_keys_ = state.stale_keys;
     next_expired_ = state.expiry.value_or(store::never);
     if (next_expired_ < expired_from_) {
         expired_from_ = next_expired_;
@@ -103,6 +104,7 @@ BACKLITE_DECL store::CyclePlan Scheduler::plan(Inputs in, const Moment& now) {
     }
     plan.count = !apart_.waits(SetApart::Step::statistics, now.real);
     if (in.stopping) return plan;
+    plan.keys = stale_keys_;
     if (purge_due(now)) {
         plan.past = trust_.past(wall, now.steady, watched_before_purge(), std::chrono::hours{1});
         plan.purge = in.expiry && *in.expiry <= plan.past;
@@ -221,6 +223,7 @@ BACKLITE_DECL bool Scheduler::written(const store::CyclePlan& plan, store::Cycle
                                       std::pair{SetApart::Step::children, &result.refused_children}}) {
         if (*error) apart_.keep(step, **error, now.real);
     }
+    if (plan.keys) stale_keys_ = false;
     if (plan.purge) note_purge(result, now);
     if (plan.expire) note_expired(plan, result, now);
     if (result.children_left) note_children(plan, result, now);

@@ -25,6 +25,7 @@ BACKLITE_DECL void TaskRunner::run(const detail::ClaimedTask& task, const std::s
     Attempt attempt{task, queue.config(), attempt_number(task), resolved, clock_.steady_now()};
     resolved.claim = task.claim;
     resolved.large = task.large();
+    resolved.key_period = attempt.config.unique.period;
     resolved.attempt = attempt.number;
     resolved.executed_at = detail::to_ms(clock_.now());
     try {

@@ -44,9 +44,10 @@ BACKLITE_DECL void Dispatcher::added(std::span<const detail::NewTask> tasks, det
     for (const detail::NewTask& task : tasks) {
         if (task.unique && task.unique->as == AddedAs::existing) continue;
         if (task.expires_at) expires_at = (std::min)(expires_at, *task.expires_at);
-        if (task.queue.data() == last.data()) continue;
-        last = task.queue;
-        if (agenda.lower(task.queue, due)) wake = true;
+        const bool debounced = task.unique && task.unique->debounced;
+        if (task.queue.data() == last.data() && !debounced) continue;
+        last = debounced ? std::string_view{} : task.queue;
+        if (agenda.lower(task.queue, debounced ? task.unique->due : due)) wake = true;
     }
     if (expires_at != store::never && agenda.lower_expiry(expires_at)) wake = true;
     if (wake) inbox_.wake();

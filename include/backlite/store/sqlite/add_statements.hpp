@@ -20,6 +20,7 @@
 #include <backlite/store/sqlite/slack.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 #include <backlite/store/sqlite/statistics.hpp>
+#include <backlite/store/sqlite/unique_keys.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -41,14 +42,25 @@ private:
         TaskId id{};
         bool waits = false;
         bool expires = false;
+        detail::Ms created_at{};
+        std::int64_t hold = 0;
     };
 
     /// `tasks`: of the same call, this one among them.
     void insert_unique(const detail::NewTask& task, std::span<const detail::NewTask> tasks, detail::Ms created_at,
                        std::optional<detail::Ms> wait_until);
 
+    /// Whether no other has the key.
+    [[nodiscard]] bool try_insert(const detail::NewTask& task, detail::Ms created_at,
+                                  std::optional<detail::Ms> wait_until);
+
     [[noreturn]] static void reject(const detail::NewTask& task, std::span<const detail::NewTask> tasks,
                                     TaskId existing);
+
+    /// `hold` of a row with its key: one of `latest` waits for the one that runs, which is then not to run again.
+    [[nodiscard]] std::int64_t hold_of(const detail::NewTask& task, detail::Ms now);
+
+    [[nodiscard]] static std::int64_t flags_of(const detail::NewTask& task) noexcept;
 
     [[nodiscard]] Existing find(const detail::NewTask& task);
 
@@ -64,18 +76,20 @@ private:
         "INSERT INTO main.backlite_tasks (id, created_at, queue, task, wait_until, priority, slack, flags) "
         "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)"};
     Expiries expiries_{db_};
+    UniqueKeys keys_{db_};
     Statement insert_unique_{
-        "INSERT INTO main.backlite_tasks (id, created_at, queue, task, wait_until, priority, slack, unique_key, flags) "
-        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9) "
+        "INSERT INTO main.backlite_tasks (id, created_at, queue, task, wait_until, priority, slack, unique_key, flags, "
+        "hold) "
+        "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10) "
         "ON CONFLICT (queue, unique_key) WHERE unique_key IS NOT NULL DO NOTHING"};
     Statement find_{
-        "SELECT rowid, id, claimed_at IS NULL, flags & 1 FROM main.backlite_tasks INDEXED BY backlite_tasks_unique "
-        "WHERE queue = ?1 AND unique_key = ?2"};
+        "SELECT rowid, id, claimed_at IS NULL, flags & 1, created_at, hold FROM main.backlite_tasks "
+        "INDEXED BY backlite_tasks_unique WHERE queue = ?1 AND unique_key = ?2"};
     // One that is due keeps its place, so that being replaced again and again starves no task. What its attempts have
     // left is the old payload's. Crashes stay: the new payload may be the same poison.
     Statement replace_{
         "UPDATE main.backlite_tasks SET task = ?2, priority = ?3, slack = ?4, attempts = 0, error = NULL, "
-        "last_executed_at = NULL, flags = (flags & ~1) | ?7, "
+        "last_executed_at = NULL, flags = (flags & ~?8) | ?7, hold = ?9, "
         "wait_until = CASE WHEN ?5 > ?6 THEN ?5 WHEN due > ?6 THEN ?6 ELSE wait_until END "
         "WHERE rowid = ?1 AND claimed_at IS NULL"};
 };

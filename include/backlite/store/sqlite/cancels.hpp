@@ -10,6 +10,7 @@
 
 #include <sqlite3.h>
 
+#include <backlite/base/format.hpp>
 #include <backlite/base/rows.hpp>
 #include <backlite/base/times.hpp>
 #include <backlite/id.hpp>
@@ -62,6 +63,9 @@ public:
 
     /// Ends a task that waits because one that it waited for has not succeeded, as `text` says. Errors: as above.
     void end_child(const std::string& id, detail::Ms now, const KeepRule& keep, std::string_view text);
+
+    /// Ends a task that waits although a newer one has its key.
+    void supersede(const std::string& id, const Superseded& superseded);
 
     /// Forgets what was asked of one task, which has ended.
     void forget(const TaskId& id) { Run(db_, forget_, {id.str()}).change(); }

@@ -15,6 +15,7 @@
 #include <backlite/error.hpp>
 #include <backlite/store/sqlite/flags.hpp>
 #include <backlite/store/sqlite/statement.hpp>
+#include <backlite/store/sqlite/unique_keys.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -38,23 +39,29 @@ struct Ending {
     bool keeps_payload = false;
 };
 
-/// A task that may be claimed now, and could not before.
-struct Freed {
-    std::string queue{};
-    detail::Ms due{};
-};
-
 /// All functions that write REQUIRE a write transaction; on a StorageError the caller rolls back.
 class Ends {
 public:
     explicit Ends(sqlite3* db) noexcept : db_{db} {}
+    Ends(const Ends&) = delete;
+    Ends& operator=(const Ends&) = delete;
 
     /// The row of a task is about to be deleted, since it has ended; its kept row, if there is one, is written already.
     /// REQUIRES: a flag of `flag::on_end`.
     void before_end(const Ending& ending);
 
-    /// A claimed task is about to wait again. REQUIRES: a flag of `flag::on_return`.
-    void before_return(const std::string& id, std::int64_t flags);
+    /// A claimed task is about to wait again. If it says so, it is to end as superseded instead, and nothing is
+    /// changed. REQUIRES: a flag of `flag::on_return`.
+    [[nodiscard]] std::optional<Superseded> before_return(const std::string& id, std::int64_t flags);
+
+    /// A row is about to be claimed. REQUIRES: a flag of `flag::on_claim`.
+    void before_claim(std::int64_t row, std::int64_t flags);
+
+    /// The kept row of a task has its key for so long.
+    void keep_key(const std::string& id, detail::Ms until) { keys_.keep(id, until); }
+
+    /// See UniqueKeys.
+    [[nodiscard]] UniqueKeys& keys() noexcept { return keys_; }
 
     /// Tasks that the current transaction has freed. An operation clears the list before it begins, since it may run
     /// again.
@@ -91,6 +98,7 @@ private:
     Statement mark_{
         "INSERT INTO main.backlite_edges (parent, child, on_failure) VALUES (?1, '', ?2) "
         "ON CONFLICT (parent, child) DO NOTHING"};
+    UniqueKeys keys_{db_, &freed_};
     Statement any_details_{
         "SELECT EXISTS (SELECT 1 FROM main.backlite_saved) OR EXISTS (SELECT 1 FROM main.backlite_progress) "
         "OR EXISTS (SELECT 1 FROM main.backlite_attempts) OR EXISTS (SELECT 1 FROM main.backlite_tags) "

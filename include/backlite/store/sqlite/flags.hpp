@@ -19,9 +19,12 @@ inline constexpr std::int64_t children = 2;            ///< backlite_edges names
 inline constexpr std::int64_t details = 4;             ///< rows of other tables go with it: see Ends
 inline constexpr std::int64_t partition = 8;           ///< it takes part in a limit, or in the order of its partition
 inline constexpr std::int64_t key_while_waiting = 16;  ///< it has its unique key only while it waits
+inline constexpr std::int64_t keeps_key = 32;          ///< its kept row has its unique key for a while
+inline constexpr std::int64_t latest = 64;             ///< no other one with its key runs beside it, or runs again
 
-/// A task with one of these ends, or comes back, with more than the change of its row.
-inline constexpr std::int64_t on_end = children | details | partition | key_while_waiting;
+/// A task with one of these ends, is claimed, or comes back, with more than the change of its row.
+inline constexpr std::int64_t on_end = children | details | partition | key_while_waiting | keeps_key;
+inline constexpr std::int64_t on_claim = key_while_waiting;
 inline constexpr std::int64_t on_return = partition | key_while_waiting;
 
 }  // namespace flag

@@ -89,9 +89,10 @@ private:
     /// what forbids or limits a whole queue. backlite_partitions: the same of a partition, where it differs from
     /// nothing. rate_next_us: see RateCount. closed_until and closed_ms: no start before, which was so long ahead.
     /// backlite_turns: the tasks that a partition's limit counts, and that limit. backlite_details: expiry and
-    /// metadata. backlite_edges: which task waits for which. backlite_cancels: asked of a claim. backlite_attempts:
-    /// those after which the task went on. backlite_saved: what a task keeps between its attempts. Times are in
-    /// milliseconds, or in microseconds where the name ends so.
+    /// metadata. backlite_keys: those of claimed tasks that have one only while they wait; at and keep: of the newer
+    /// one that waits. backlite_edges: which task waits for which. backlite_cancels: asked of a claim.
+    /// backlite_attempts: those after which the task went on. backlite_saved: what a task keeps between its attempts.
+    /// Times are in milliseconds, or in microseconds where the name ends so.
     static void make_tables(sqlite3* db);
 
     /// Tables of our names that we did not make must at least have our columns.

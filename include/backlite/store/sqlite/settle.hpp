@@ -20,7 +20,7 @@ namespace sqlite {
 enum class Settled {
     lost,  ///< the claim is not held any more: nothing was changed
     as_asked,
-    cancelled,  ///< the task was cancelled meanwhile, and has not succeeded
+    cancelled,  ///< the task was cancelled or superseded meanwhile, and has not succeeded
 };
 
 /// REQUIRES: a write transaction. Errors: StorageError, also if a trigger of the host ignores the change; the caller

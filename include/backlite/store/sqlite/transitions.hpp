@@ -10,6 +10,7 @@
 
 #include <sqlite3.h>
 
+#include <backlite/base/format.hpp>
 #include <backlite/base/rows.hpp>
 #include <backlite/base/times.hpp>
 #include <backlite/error.hpp>
@@ -28,6 +29,14 @@ namespace sqlite {
 struct ForeignClaim {
     detail::ClaimKey key{};
     std::int64_t lease = 0;
+};
+
+/// What became of a resolution, or of a claim that was to be given back.
+struct Written {
+    bool held = false;        ///< otherwise the claim was not held any more, and nothing was changed
+    bool superseded = false;  ///< the task has ended as cancelled: a newer one waits in its place
+
+    operator bool() const noexcept { return held; }  // NOLINT(google-explicit-constructor): most ask for nothing else
 };
 
 /// All functions REQUIRE a write transaction; on a StorageError the caller rolls back.
@@ -51,12 +60,15 @@ public:
     /// The same for several rows, neither large nor with a flag.
     void claim(std::span<const std::int64_t> rows, detail::Ms now, std::int64_t owner);
 
+    /// What comes before `claim` for a row with a flag of `flag::on_claim`.
+    void before_claim(std::int64_t row, std::int64_t flags) { ends_.before_claim(row, flags); }
+
     /// Names a row that has no id, so that an outcome can be written by it.
     void name(std::int64_t row, const TaskId& id) { Run(db_, name_, {row, id.str()}).change(); }
 
-    /// Writes one resolution. False if the claim is no longer held; then nothing is changed.
+    /// Writes one resolution.
     /// Errors: StorageError, also if a trigger of the host ignores the change.
-    [[nodiscard]] bool write(const detail::AttemptResult& outcome);
+    [[nodiscard]] Written write(const detail::AttemptResult& outcome);
 
     /// Shows that the holder of a claim lives. False if the claim is no longer held.
     [[nodiscard]] bool extend(const detail::ClaimKey& claim) {
@@ -73,26 +85,28 @@ public:
 
     /// Gives back one claim, whatever its lease reads. False if it was given back already.
     bool release(const ForeignClaim& claim) {
-        return give_back(claim.key, [&](std::int64_t flags) {
+        const auto change = [&](std::int64_t flags) {
             return Run(db_, release_, {claim.key.id.str(), claim.key.number, slack_given_back(claim.key), flags})
                        .change() == 1;
-        });
+        };
+        return give_back(claim.key, change).held;
     }
 
     /// Gives back one claim whose lease still reads as it did. False if it changed.
     [[nodiscard]] bool release_unchanged(const ForeignClaim& claim) {
-        return give_back(claim.key, [&](std::int64_t flags) {
+        const auto change = [&](std::int64_t flags) {
             return Run(db_, release_unchanged_,
                        {claim.key.id.str(), claim.key.number, claim.lease, slack_given_back(claim.key), flags})
                        .change() == 1;
-        });
+        };
+        return give_back(claim.key, change, claim.lease).held;
     }
 
     /// Gives back up to `limit` claims without an owner that were taken at `claimed_at` or before, the oldest first;
     /// how many.
     int release_ownerless(detail::Ms claimed_at, int limit) {
-        return_flagged(flagged_ownerless_, {claimed_at, limit});
-        return Run(db_, release_ownerless_, {claimed_at, limit}).change();
+        const int ended = return_flagged(flagged_ownerless_, {claimed_at, limit});
+        return ended + Run(db_, release_ownerless_, {claimed_at, limit - ended}).change();
     }
 
     /// Gives back one of them, by its row.
@@ -106,7 +120,7 @@ public:
     int mend_ownerless(detail::Ms now) { return Run(db_, mend_ownerless_, {now}).change(); }
 
 private:
-    bool apply(const detail::AttemptResult& outcome);
+    Written apply(const detail::AttemptResult& outcome);
 
     bool keep(const detail::AttemptResult& outcome);
 
@@ -114,21 +128,30 @@ private:
     bool remove(const detail::AttemptResult& outcome);
 
     /// Gives back a claim by `change(flags)`, which changes no row with one of these flags; those come back by the
-    /// second call. False if neither changed one.
+    /// second call. `lease`: if it still reads so. `outcome`: of the attempt, if one has ended.
     template <class Change>
-    bool give_back(const detail::ClaimKey& claim, Change&& change) {
-        if (change(flag::on_return)) return true;
-        const std::optional<std::int64_t> flags = flags_of(claim);
-        if (!flags || (*flags & flag::on_return) == 0) return false;
-        ends_.before_return(claim.id.str(), *flags);
-        return change(std::int64_t{0});
+    Written give_back(const detail::ClaimKey& claim, Change&& change, std::optional<std::int64_t> lease = std::nullopt,
+                      const detail::AttemptResult* outcome = nullptr) {
+        if (change(flag::on_return)) return {true};
+        const std::optional<std::int64_t> flags = flags_of(claim, lease);
+        if (!flags || (*flags & flag::on_return) == 0) return {};
+        const std::optional<Superseded> superseded = ends_.before_return(claim.id.str(), *flags);
+        if (superseded) return {supersede(claim, *superseded, outcome), true};
+        return {change(std::int64_t{0})};
     }
 
-    /// The flags of a claimed row; nullopt if the claim is not held any more.
-    [[nodiscard]] std::optional<std::int64_t> flags_of(const detail::ClaimKey& claim);
+    /// Ends a claimed task because a newer one waits in its place.
+    bool supersede(const detail::ClaimKey& claim, const Superseded& superseded, const detail::AttemptResult* outcome);
 
-    /// The flagged rows that a statement finds are about to wait again.
-    void return_flagged(Statement& select, std::initializer_list<Value> values);
+    /// The flags of a claimed row; nullopt if the claim is not held any more, or its lease does not read so.
+    [[nodiscard]] std::optional<std::int64_t> flags_of(const detail::ClaimKey& claim,
+                                                       std::optional<std::int64_t> lease = std::nullopt);
+
+    /// The flagged rows that a statement finds are about to wait again. How many have ended instead.
+    int return_flagged(Statement& select, std::initializer_list<Value> values);
+
+    /// The kept row of a task that has ended has its unique key for a while; there is one for that at least.
+    bool keep_key(const detail::AttemptResult& outcome);
 
     /// The slack of a row after `change(StateColumns&)`. nullopt if it has none, or there is no such row.
     template <class Change>
@@ -175,7 +198,9 @@ private:
         "SELECT claimed_at, owner, wait_until, last_executed_at, claim, lease, crashes, attempts, "
         "length(CAST(error AS blob)), length(slack) FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2"};
     Statement holds_{"SELECT 1 FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
-    Statement flags_{"SELECT flags FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
+    Statement flags_{
+        "SELECT flags FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL "
+        "AND (?3 IS NULL OR lease = ?3)"};
     // Those of a row with one of the flags that they are given change nothing: it needs more than that.
     Statement remove_{
         "DELETE FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL AND (flags & ?3) IS "
@@ -225,13 +250,14 @@ private:
         "UPDATE main.backlite_tasks SET claimed_at = NULL, owner = NULL, slack = ?4 "
         "WHERE id = ?1 AND claim = ?2 AND lease = ?3 AND claimed_at IS NOT NULL AND (flags & ?5) IS NOT TRUE"};
     Statement flagged_of_owner_{
-        "SELECT id, flags FROM main.backlite_tasks INDEXED BY backlite_tasks_claimed "
+        "SELECT id, flags, claim FROM main.backlite_tasks INDEXED BY backlite_tasks_claimed "
         "WHERE claimed_at IS NOT NULL AND owner = ?1 AND (flags & 24) <> 0"};
     Statement flagged_ownerless_{
-        "SELECT id, flags FROM (SELECT id, flags FROM main.backlite_tasks INDEXED BY backlite_tasks_claimed "
+        "SELECT id, flags, claim FROM (SELECT id, flags, claim FROM main.backlite_tasks INDEXED BY "
+        "backlite_tasks_claimed "
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 ORDER BY claimed_at LIMIT ?2) "
         "WHERE (flags & 24) <> 0"};
-    Statement flagged_row_{"SELECT id, flags FROM main.backlite_tasks WHERE rowid = ?1 AND (flags & 24) <> 0"};
+    Statement flagged_row_{"SELECT id, flags, claim FROM main.backlite_tasks WHERE rowid = ?1 AND (flags & 24) <> 0"};
     static_assert(flag::on_return == 24, "these statements name it");
     Statement release_ownerless_{
         "UPDATE main.backlite_tasks SET claimed_at = NULL WHERE rowid IN (SELECT rowid FROM main.backlite_tasks "

@@ -115,14 +115,15 @@ TEST_CASE("Schema: install makes the tables and their indexes") {
     File file;
     file.install();
     CHECK(file.query("SELECT name FROM sqlite_schema WHERE type = 'table' AND name LIKE 'backlite%' ORDER BY name") ==
-          "backlite_attempts\nbacklite_cancels\nbacklite_clients\nbacklite_details\nbacklite_edges\nbacklite_meta\n"
-          "backlite_partitions\nbacklite_progress\nbacklite_queues\nbacklite_saved\nbacklite_schedules\n"
-          "backlite_stats\nbacklite_tags\nbacklite_tasks\nbacklite_tasks_completed\nbacklite_turns");
+          "backlite_attempts\nbacklite_cancels\nbacklite_clients\nbacklite_details\nbacklite_edges\nbacklite_keys\n"
+          "backlite_meta\nbacklite_partitions\nbacklite_progress\nbacklite_queues\nbacklite_saved\n"
+          "backlite_schedules\nbacklite_stats\nbacklite_tags\nbacklite_tasks\nbacklite_tasks_completed\n"
+          "backlite_turns");
     CHECK(file.query("SELECT name FROM sqlite_schema WHERE type = 'index' AND sql IS NOT NULL ORDER BY name") ==
-          "backlite_details_expires\nbacklite_edges_child\nbacklite_partitions_closed\nbacklite_schedules_next\n"
-          "backlite_tags_tag\n"
+          "backlite_details_expires\nbacklite_edges_child\nbacklite_keys_key\nbacklite_partitions_closed\n"
+          "backlite_schedules_next\nbacklite_tags_tag\n"
           "backlite_tasks_claimed\nbacklite_tasks_completed_expires\nbacklite_tasks_completed_failed\n"
-          "backlite_tasks_held\nbacklite_tasks_ready\nbacklite_tasks_unique");
+          "backlite_tasks_completed_unique\nbacklite_tasks_held\nbacklite_tasks_ready\nbacklite_tasks_unique");
     CHECK(Schema::version(file.connection) == Schema::current);
     CHECK_NOTHROW(Schema::check_tables(file.connection));
 }

@@ -29,23 +29,60 @@ BACKLITE_DECL void AddStatements::insert_unique(const detail::NewTask& task, std
                                                 detail::Ms created_at, std::optional<detail::Ms> wait_until) {
     detail::UniqueAdd& unique = *task.unique;
     unique.as = AddedAs::inserted;  // an earlier run of the transaction may have found another
-    const int inserted = Run(db_, insert_unique_,
-                             {task.id.str(), created_at, task.queue, Blob{task.payload}, wait_until, task.priority,
-                              Slack::of(task), unique.key, task.expires_at.has_value()})
-                             .change();
-    if (inserted == 1) {
-        if (task.expires_at) expiries_.put(task.id, *task.expires_at);
-        return;
+    if (unique.debounced && !wait_until) wait_until = unique.due = *unique.debounced;
+    if (unique.period > Duration::zero()) {
+        if (std::optional<TaskId> ended = keys_.ended(task.queue, unique.key, created_at, unique.period)) {
+            if (unique.conflict == Conflict::reject) reject(task, tasks, std::move(*ended));
+            unique.as = AddedAs::existing;
+            unique.existing = std::move(*ended);
+            return;
+        }
     }
+    if (try_insert(task, created_at, wait_until)) return;
     Existing existing = find(task);
+    if (!existing.waits && unique.while_waiting()) {  // claimed by a program that leaves keys where they are
+        keys_.take_off(existing.row);
+        if (try_insert(task, created_at, wait_until)) return;
+        existing = find(task);
+    }
     if (unique.conflict == Conflict::reject) reject(task, tasks, std::move(existing.id));
-    if (unique.conflict == Conflict::replace && existing.waits) {
+    const bool replaces = unique.conflict == Conflict::replace || unique.conflict == Conflict::latest;
+    if (replaces && existing.waits) {
+        if (unique.debounced && unique.max_delay > Duration::zero()) {
+            wait_until = unique.due = (std::min)(unique.due, existing.created_at + unique.max_delay);
+        }
         replace(existing, task, created_at, wait_until);
         unique.as = AddedAs::replaced;
     } else {
         unique.as = AddedAs::existing;
     }
     unique.existing = std::move(existing.id);
+}
+
+BACKLITE_DECL bool AddStatements::try_insert(const detail::NewTask& task, detail::Ms created_at,
+                                             std::optional<detail::Ms> wait_until) {
+    const int inserted = Run(db_, insert_unique_,
+                             {task.id.str(), created_at, task.queue, Blob{task.payload}, wait_until, task.priority,
+                              Slack::of(task), task.unique->key, flags_of(task), hold_of(task, created_at)})
+                             .change();
+    if (inserted != 1) return false;
+    if (task.expires_at) expiries_.put(task.id, *task.expires_at);
+    return true;
+}
+
+BACKLITE_DECL std::int64_t AddStatements::hold_of(const detail::NewTask& task, detail::Ms now) {
+    const detail::UniqueAdd& unique = *task.unique;
+    if (unique.conflict != Conflict::latest || !keys_.runs(task.queue, unique.key)) return 0;
+    keys_.supersede(task.queue, unique.key, now, {unique.keep_row, unique.keep_payload, unique.keep_time});
+    return hold::twin;
+}
+
+BACKLITE_DECL std::int64_t AddStatements::flags_of(const detail::NewTask& task) noexcept {
+    std::int64_t flags = task.expires_at ? flag::expires : 0;
+    if (task.unique->while_waiting()) flags |= flag::key_while_waiting;
+    if (task.unique->conflict == Conflict::latest) flags |= flag::latest;
+    if (task.unique->period > Duration::zero()) flags |= flag::keeps_key;
+    return flags;
 }
 
 BACKLITE_DECL void AddStatements::reject(const detail::NewTask& task, std::span<const detail::NewTask> tasks,
@@ -66,14 +103,19 @@ BACKLITE_DECL auto AddStatements::find(const detail::NewTask& task) -> Existing 
         throw StorageError("a unique task was not added, and no other has its key: a trigger ignored it",
                            SQLITE_CONSTRAINT);
     }
-    return {run.integer(0), TaskId::from_text(std::string{run.bytes(1)}), run.integer(2) != 0, run.integer(3) != 0};
+    return {run.integer(0),      TaskId::from_text(std::string{run.bytes(1)}),
+            run.integer(2) != 0, run.integer(3) != 0,
+            run.time(4),         run.integer(5)};
 }
 
 BACKLITE_DECL void AddStatements::replace(const Existing& existing, const detail::NewTask& task, detail::Ms now,
                                           std::optional<detail::Ms> wait_until) {
+    constexpr std::int64_t own = flag::expires | flag::key_while_waiting | flag::latest | flag::keeps_key;
+    const bool latest = task.unique->conflict == Conflict::latest;
+    const std::int64_t hold = latest ? (existing.hold & ~hold::twin) | hold_of(task, now) : existing.hold;
     const int replaced = Run(db_, replace_,
                              {existing.row, Blob{task.payload}, task.priority, Slack::of(task), wait_until, now,
-                              task.expires_at.has_value()})
+                              flags_of(task), own, hold})
                              .change();
     if (replaced != 1) {
         throw StorageError("the replacement of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);

@@ -75,6 +75,10 @@ BACKLITE_DECL void Cancels::end_child(const std::string& id, detail::Ms now, con
     throw StorageError("the end of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
 }
 
+BACKLITE_DECL void Cancels::supersede(const std::string& id, const Superseded& superseded) {
+    static_cast<void>(end(id, {superseded.at, superseded.keep}, detail::format("superseded by {}", {superseded.by})));
+}
+
 BACKLITE_DECL bool Cancels::end(const std::string& id, const Asked& asked, std::string_view text,
                                 std::int64_t kind_of_end) {
     if (asked.keep.row) {

@@ -239,6 +239,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
             task.id = TaskId::from_text(detail::format("unnamed-{}-{}", {candidate.row, request.now.count()}));
             transitions_.name(candidate.row, task.id);
         }
+        if ((flags & flag::on_claim) != 0) transitions_.before_claim(candidate.row, flags);
         transitions_.claim(candidate.row, request.now, request.owner, task.large());
         if ((flags & flag::expires) != 0) task.expires_at = expiries_.take(task.id);
     };

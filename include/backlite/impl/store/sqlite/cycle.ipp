@@ -27,6 +27,7 @@ BACKLITE_DECL store::FileState read_state(store::sqlite::Repository& repository,
     state.ownerless = repository.upkeep.oldest_ownerless();
     state.children = repository.children.left();
     state.parents = repository.children.any();
+    state.stale_keys = repository.ends.keys().has_orphans();
     state.latest = repository.statistics.latest_minute();
     return state;
 }
@@ -60,6 +61,17 @@ void end_expired(store::sqlite::Repository& repository, const store::CyclePlan& 
     }
     result.expire_more = found.size() >= static_cast<std::size_t>(upkeep_chunk);
     result.expire_next = repository.expiries.next(plan.expire_until + Duration{1});
+}
+
+/// Tasks that were claimed are gone, or wait, by the will of another program: whoever waits for their keys may go on.
+inline void mend_keys(store::sqlite::Repository& repository) {
+    UniqueKeys& keys = repository.ends.keys();
+    for (const std::string& id : keys.orphans()) {
+        if (const auto superseded = keys.give_back(id)) {
+            repository.cancels.supersede(id, *superseded);
+            keys.end(id);  // of a task that is gone
+        }
+    }
 }
 
 BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository,
@@ -165,6 +177,10 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
         (void)attempt("cancel", "", [&] { repository.cancels.end_released(); });
     }
     if (plan.cancels) result.cancels = repository.cancels.read();
+    if (plan.keys) {
+        // What is refused is found again by the next look at commits of others.
+        (void)attempt("keys", "", [&] { mend_keys(repository); });
+    }
     // After the outcomes, which may give back what has expired, and before the claims.
     if (plan.expire) end_expired(repository, plan, heads, result, attempt);
     if (plan.sweep) result.sweep_next = repository.children.sweep(*plan.sweep, upkeep_chunk);

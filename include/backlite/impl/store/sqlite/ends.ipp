@@ -11,13 +11,20 @@ namespace sqlite {
 
 BACKLITE_DECL void Ends::before_end(const Ending& ending) {
     if ((ending.flags & flag::children) != 0) mark(ending.id, ending.end == End::succeeded);
+    if ((ending.flags & flag::key_while_waiting) != 0) keys_.end(ending.id);
     if ((ending.flags & flag::details) == 0) return;
     if (!ending.keeps_row) return forget_details(ending.id);
     // Who may be run again goes on where it was.
     if (ending.end == End::succeeded || !ending.keeps_payload) Run(db_, forget_saved_, {ending.id}).change();
 }
 
-BACKLITE_DECL void Ends::before_return(const std::string& /*id*/, std::int64_t /*flags*/) {}
+BACKLITE_DECL std::optional<Superseded> Ends::before_return(const std::string& id, std::int64_t flags) {
+    return (flags & flag::key_while_waiting) != 0 ? keys_.give_back(id) : std::nullopt;
+}
+
+BACKLITE_DECL void Ends::before_claim(std::int64_t row, std::int64_t flags) {
+    if ((flags & flag::key_while_waiting) != 0) keys_.take_off(row);
+}
 
 BACKLITE_DECL void Ends::forget_details(const std::string& id) {
     for (Statement* const forget :

@@ -157,6 +157,9 @@ BACKLITE_DECL void Schema::change_tables(sqlite3* db) {
              "ALTER TABLE backlite_tasks_completed ADD COLUMN pid integer",
              "CREATE INDEX backlite_tasks_completed_expires ON backlite_tasks_completed (expires_at) "
              "WHERE expires_at IS NOT NULL",
+             // Those whose unique key still keeps others out.
+             "CREATE INDEX backlite_tasks_completed_unique ON backlite_tasks_completed (queue, unique_key) "
+             "WHERE unique_key IS NOT NULL",
              // Failed tasks by the end of their last attempt. What succeeded is not in it, so that keeping it costs
              // nothing more.
              "CREATE INDEX backlite_tasks_completed_failed ON backlite_tasks_completed "
@@ -196,6 +199,10 @@ BACKLITE_DECL void Schema::make_tables(sqlite3* db) {
              "CREATE TABLE backlite_tags (task text NOT NULL, tag text NOT NULL, PRIMARY KEY (task, tag)) "
              "STRICT, WITHOUT ROWID",
              "CREATE INDEX backlite_tags_tag ON backlite_tags (tag, task)",
+             "CREATE TABLE backlite_keys (task text PRIMARY KEY NOT NULL, queue text NOT NULL, "
+             "unique_key text NOT NULL, at integer NOT NULL DEFAULT 0, keep_row integer NOT NULL DEFAULT 0, "
+             "keep_payload integer NOT NULL DEFAULT 0, keep_ms integer NOT NULL DEFAULT 0) STRICT, WITHOUT ROWID",
+             "CREATE INDEX backlite_keys_key ON backlite_keys (queue, unique_key)",
              "CREATE TABLE backlite_edges (parent text NOT NULL, child text NOT NULL, "
              "on_failure integer NOT NULL DEFAULT 0, PRIMARY KEY (parent, child)) STRICT, WITHOUT ROWID",
              "CREATE INDEX backlite_edges_child ON backlite_edges (child)",

@@ -17,7 +17,11 @@ BACKLITE_DECL Settled settle(Transitions& transitions, Cancels& cancels, const d
     // Success counts all the same; what was asked of it is forgotten with the next end.
     const bool may_end = outcome.resolution != detail::RowChange::complete;
     const std::optional<Asked> asked = may_end ? cancels.asked(outcome.id) : std::nullopt;
-    if (!asked) return transitions.write(outcome) ? Settled::as_asked : Settled::lost;
+    if (!asked) {
+        const Written written = transitions.write(outcome);
+        if (!written) return Settled::lost;
+        return written.superseded ? Settled::cancelled : Settled::as_asked;
+    }
     detail::AttemptResult end{.id = outcome.id,
                               .claim = outcome.claim,
                               .resolution = detail::RowChange::fail,

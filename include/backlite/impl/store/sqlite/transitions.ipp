@@ -2,6 +2,8 @@
 #pragma once
 // The bodies of <backlite/store/sqlite/transitions.hpp>.
 
+#include <algorithm>
+#include <chrono>
 #include <limits>
 #include <string>
 #include <utility>
@@ -39,37 +41,37 @@ BACKLITE_DECL void Transitions::claim(std::span<const std::int64_t> rows, detail
 }
 
 BACKLITE_DECL int Transitions::release_all(std::int64_t owner) {
-    return_flagged(flagged_of_owner_, {owner});
+    const int ended = return_flagged(flagged_of_owner_, {owner});
     // Of one size for all of them: times since 1970 take six bytes.
     const std::size_t freed = StateColumns{.claimed_at = std::int64_t{1} << 40, .owner = owner}.bytes();
-    return Run(db_, release_all_, {owner, static_cast<std::int64_t>(freed)}).change();
+    return ended + Run(db_, release_all_, {owner, static_cast<std::int64_t>(freed)}).change();
 }
 
-BACKLITE_DECL bool Transitions::write(const detail::AttemptResult& outcome) {
-    if (apply(outcome)) {
-        if (outcome.resolution == detail::RowChange::release && outcome.expires_at) {
+BACKLITE_DECL Written Transitions::write(const detail::AttemptResult& outcome) {
+    if (const Written written = apply(outcome)) {
+        if (outcome.resolution == detail::RowChange::release && outcome.expires_at && !written.superseded) {
             expiries_.put(outcome.id, *outcome.expires_at);
         }
-        return true;
+        return written;
     }
     Run run(db_, holds_, {outcome.id.str(), outcome.claim});
-    if (!run.step()) return false;
+    if (!run.step()) return {};
     throw StorageError("the outcome of a task changed no row, although its claim is held", SQLITE_CONSTRAINT);
 }
 
-BACKLITE_DECL bool Transitions::apply(const detail::AttemptResult& outcome) {
+BACKLITE_DECL Written Transitions::apply(const detail::AttemptResult& outcome) {
     const std::string& id = outcome.id.str();
     switch (outcome.resolution) {
         case detail::RowChange::complete:
         case detail::RowChange::fail:
-            if (outcome.keep_row && !keep(outcome)) return false;
-            return remove(outcome);
+            if (outcome.keep_row && !keep(outcome)) return {};
+            return {remove(outcome)};
         case detail::RowChange::retry:
         case detail::RowChange::snooze:
         case detail::RowChange::release: break;
     }
     const std::optional<Blob> slack = slack_after(outcome);
-    return give_back({outcome.id, outcome.claim}, [&](std::int64_t flags) {
+    const auto change = [&](std::int64_t flags) {
         switch (outcome.resolution) {
             case detail::RowChange::retry:
                 return Run(db_, retry_,
@@ -86,7 +88,42 @@ BACKLITE_DECL bool Transitions::apply(const detail::AttemptResult& outcome) {
             case detail::RowChange::fail: break;
         }
         return Run(db_, release_, {id, outcome.claim, slack, flags}).change() == 1;
-    });
+    };
+    return give_back({outcome.id, outcome.claim}, change, std::nullopt, &outcome);
+}
+
+BACKLITE_DECL bool Transitions::supersede(const detail::ClaimKey& claim, const Superseded& superseded,
+                                          const detail::AttemptResult* outcome) {
+    detail::AttemptResult end{.id = claim.id,
+                              .claim = claim.number,
+                              .resolution = detail::RowChange::fail,
+                              .keep_row = superseded.keep.row,
+                              .keep_payload = superseded.keep.payload,
+                              .executed_at = superseded.at,
+                              .error = detail::format("superseded by {}", {superseded.by}),
+                              .kind = detail::cancelled_kind};
+    if (outcome != nullptr && outcome->executed_at != detail::Ms{}) {
+        end.executed_at = outcome->executed_at;
+        end.duration = outcome->duration;
+        end.spends_attempt = outcome->spends_attempt;
+    }
+    const auto ran = std::chrono::duration_cast<Duration>(end.duration);
+    end.expires_at = superseded.keep.until((std::max)(superseded.at, end.executed_at + ran));
+    return apply(end).held;
+}
+
+BACKLITE_DECL bool Transitions::keep_key(const detail::AttemptResult& outcome) {
+    const auto ran = std::chrono::duration_cast<Duration>(outcome.duration);
+    const detail::Ms until = outcome.executed_at + ran + outcome.key_period;
+    if (!outcome.keep_row) {
+        detail::AttemptResult row = outcome;
+        row.keep_payload = false;
+        row.result.clear();
+        row.expires_at = until;
+        if (!keep(row)) return false;
+    }
+    ends_.keep_key(outcome.id.str(), until);
+    return true;
 }
 
 BACKLITE_DECL bool Transitions::remove(const detail::AttemptResult& outcome) {
@@ -94,23 +131,35 @@ BACKLITE_DECL bool Transitions::remove(const detail::AttemptResult& outcome) {
     if (Run(db_, remove_, {id, outcome.claim, flag::on_end}).change() == 1) return true;
     const std::optional<std::int64_t> flags = flags_of({outcome.id, outcome.claim});
     if (!flags || (*flags & flag::on_end) == 0) return false;
+    const bool finished = outcome.kind != detail::cancelled_kind && outcome.kind != detail::expired_kind;
+    if ((*flags & flag::keeps_key) != 0 && finished && outcome.key_period > Duration::zero() && !keep_key(outcome)) {
+        return false;
+    }
     const End end = outcome.resolution == detail::RowChange::complete ? End::succeeded : end_of(outcome.kind);
     ends_.before_end({id, *flags, end, outcome.keep_row, outcome.keep_payload});
     return Run(db_, remove_, {id, outcome.claim, 0}).change() == 1;
 }
 
-BACKLITE_DECL std::optional<std::int64_t> Transitions::flags_of(const detail::ClaimKey& claim) {
-    Run run(db_, flags_, {claim.id.str(), claim.number});
+BACKLITE_DECL std::optional<std::int64_t> Transitions::flags_of(const detail::ClaimKey& claim,
+                                                                std::optional<std::int64_t> lease) {
+    Run run(db_, flags_, {claim.id.str(), claim.number, lease});
     return run.step() ? std::optional{run.integer(0)} : std::nullopt;
 }
 
-BACKLITE_DECL void Transitions::return_flagged(Statement& select, std::initializer_list<Value> values) {
-    std::vector<std::pair<std::string, std::int64_t>> found;
+BACKLITE_DECL int Transitions::return_flagged(Statement& select, std::initializer_list<Value> values) {
+    std::vector<std::pair<detail::ClaimKey, std::int64_t>> found;
     {
         Run run(db_, select, values);
-        while (run.step()) found.emplace_back(std::string{run.bytes(0)}, run.integer(1));
+        while (run.step()) {
+            found.push_back({{TaskId::from_text(std::string{run.bytes(0)}), run.integer(2)}, run.integer(1)});
+        }
     }
-    for (const auto& [id, flags] : found) ends_.before_return(id, flags);
+    int ended = 0;
+    for (const auto& [claim, flags] : found) {
+        const std::optional<Superseded> superseded = ends_.before_return(claim.id.str(), flags);
+        if (superseded && supersede(claim, *superseded, nullptr)) ++ended;
+    }
+    return ended;
 }
 
 BACKLITE_DECL std::optional<std::size_t> Transitions::read_slack(Statement& select, std::initializer_list<Value> row,
