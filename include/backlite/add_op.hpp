@@ -231,6 +231,12 @@ public:
         }
     }
 
+    /// Used by `Client::schedule`: the one task, encoded. Errors: EncodeError, as `save`.
+    [[nodiscard]] detail::NewTask take_task() && {
+        if (error_) std::rethrow_exception(error_);
+        return std::move(tasks_.front());
+    }
+
     /// Makes room for that many tasks.
     void reserve(std::size_t count) { tasks_.reserve(count); }
 

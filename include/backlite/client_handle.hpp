@@ -7,6 +7,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <backlite/add_op.hpp>
 #include <backlite/adder.hpp>
@@ -94,6 +95,36 @@ public:
     /// Ends a pause; nothing if there is none. Errors: as above. Blocks until it is committed.
     void resume(std::string_view queue) const;
 
+    /// Stores a schedule: at each of its slots a task equal to `task` is added, by whatever client is started on the
+    /// file then. True if there is no schedule of that name, or its definition, its task or the configuration of the
+    /// task's queue is another now; then slots are counted from now if its times are others, and no slot of the past
+    /// runs. Otherwise nothing changes: call it at every start of the program. Needs <backlite/schedule.hpp>.
+    /// Errors: ConfigError naming the schedule, the field and the value; EncodeError; UsageError on a thread that has a
+    /// Transaction open on the file; BusyError, StorageError. Then nothing is stored. Blocks until it is committed.
+    template <class T>
+    bool schedule(const Schedule& schedule, const T& task) const;
+
+    /// Deletes a schedule; false if there is none of that name. Tasks that it has added stay. Errors: as above. Blocks
+    /// until it is committed. Needs <backlite/schedule.hpp>, as the next three.
+    bool unschedule(std::string_view name) const;
+
+    /// No slot of the schedule runs until `resume_schedule`, which leaves out those of the pause; false if there is
+    /// none of that name. Errors: as above; `resume_schedule` also ConfigError if what is stored cannot be read. Blocks
+    /// until it is committed.
+    bool pause_schedule(std::string_view name) const;
+    /// Ends a pause. As above.
+    bool resume_schedule(std::string_view name) const;
+
+    /// Adds a task of the schedule now, whether it is paused or not, and says which. Its slots stay as they are.
+    /// nullopt: none was added, because the one before is unfinished (Overlap::skip), or another has its unique key.
+    /// Errors: UsageError if there is no schedule of that name; ConfigError if what is stored cannot be read; and as
+    /// above. Blocks until it is committed.
+    std::optional<TaskId> run_schedule(std::string_view name) const;  // NOLINT(modernize-use-nodiscard): it is added
+
+    /// All schedules of the file, by name. Errors: StorageError. Blocks for a short read. Needs
+    /// <backlite/schedule.hpp>.
+    [[nodiscard]] std::vector<ScheduleInfo> schedules() const;
+
     /// Waits until no task of the queues that this client has registered is due or runs, in whatever client; at once if
     /// none is. False if that did not come within `patience`. A task that is paused is due, and one that waits for its
     /// time, say for another attempt, is not.
@@ -116,6 +147,8 @@ private:
     [[nodiscard]] detail::AddTarget& target() const noexcept;
     [[nodiscard]] std::optional<detail::StoredResult> stored_result(const TaskId& id, const std::string& queue,
                                                                     std::string_view type) const;
+
+    bool put_schedule(const Schedule& schedule, detail::NewTask task) const;
 
     std::shared_ptr<engine::Engine> engine_;
 };

@@ -34,6 +34,8 @@ struct Event;
 struct Every;
 struct QueueConfig;
 struct Retention;
+struct Schedule;
+struct ScheduleInfo;
 
 enum class Misfire;
 enum class Overlap;

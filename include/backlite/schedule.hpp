@@ -1,15 +1,25 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Cron and Every: the times of what repeats. Pure functions of times: nothing here knows of a client.
+// Cron and Every: the times of what repeats; Schedule: a task that is added at each of them. Completes the functions of
+// `Client` that are about schedules.
 
 #include <chrono>
+#include <cstddef>
 #include <memory>
+#include <optional>
 #include <string>
 #include <string_view>
+#include <utility>
+#include <variant>
+#include <vector>
 
+#include <backlite/add_op.hpp>
+#include <backlite/client_handle.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
+#include <backlite/id.hpp>
 #include <backlite/schedule_rules.hpp>
+#include <backlite/task.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -88,6 +98,49 @@ struct Every {
 private:
     static Duration valid(Duration period);
 };
+
+/// A task that is added again and again: `client.schedule({.name = "nightly", .when = Cron{"0 3 * * *"}}, Cleanup{})`.
+///
+/// It is stored, and so is its next slot: it outlives restarts, and what was missed meanwhile is seen to by `misfire`.
+/// Any client that is started on the file runs the slots of all schedules, whichever has defined them and whether it
+/// has registered their queues or not. A slot and its task are written by one transaction, so each slot adds its task
+/// at most once, whatever the number of processes.
+struct Schedule {
+    std::string name;                  ///< required, unique in the file: at most 255 bytes of UTF-8 without NUL
+    std::variant<Cron, Every> when;    ///< required; `Every` counts from the schedule's creation, without drift
+    Misfire misfire = Misfire::once;   ///< what is done about slots that were missed
+    Overlap overlap = Overlap::allow;  ///< what a slot does while the task of the one before is unfinished
+    Duration jitter{};                 ///< the task is due up to so long after its slot, each slot by a time of its own
+    Duration start_deadline{};         ///< so long after its slot a task is not to start any more; zero: for ever.
+                                       ///< A task that was added ends as expired then, a slot as late adds none
+    bool paused = false;               ///< a new schedule is paused; in one that is there, a change of this counts
+    std::size_t max_missed = 100;      ///< Misfire::all: if more were missed the latest so many run; 1 to 10,000
+};
+
+/// A schedule as it is stored.
+struct ScheduleInfo {
+    std::string name{};                 ///< its name
+    std::string queue{};                ///< of its task
+    std::string when{};                 ///< a cron expression, or a period such as "@every 900000ms"
+    std::string zone{};                 ///< of the expression; empty: UTC
+    std::optional<TimePoint> next{};    ///< the first slot that no client has looked at; nullopt: none is to come
+    std::optional<TimePoint> last{};    ///< the last slot, or run by hand, that has added a task
+    std::optional<TaskId> last_task{};  ///< the task added last
+    bool paused = false;                ///< no slot runs, and `next` is nullopt
+    std::string error{};                ///< why it cannot run here, such as a zone that is unknown; empty: it can
+    Misfire misfire = Misfire::once;    ///< this and the next three as defined
+    Overlap overlap = Overlap::allow;   ///< as defined
+    Duration jitter{};                  ///< as defined
+    Duration start_deadline{};          ///< as defined
+};
+
+template <class T>
+bool ClientHandle::schedule(const Schedule& schedule, const T& task) const {
+    static_assert(detail::check_task<T>());
+    AddOp op(target());
+    op.push(task);
+    return put_schedule(schedule, std::move(op).take_task());
+}
 
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite

@@ -27,6 +27,7 @@
 #include <backlite/status.hpp>
 #include <backlite/store/admission.hpp>
 #include <backlite/store/plan.hpp>
+#include <backlite/store/slots.hpp>
 #include <backlite/store/store.hpp>
 
 namespace backlite_test {
@@ -84,6 +85,7 @@ struct MemoryFile {
     std::map<std::string, Kept> cancels{};             ///< what becomes of claimed tasks that are to end, by id
     std::map<std::string, std::map<std::string, std::string>> saved{};  ///< by id and name
     std::vector<std::pair<std::string, backlite::detail::Ms>> freed{};  ///< tasks that the current cycle has freed
+    std::map<std::string, backlite::store::ScheduleRow> schedules{};
     std::int64_t last_owner = 0;
     std::int64_t added = 0;                             ///< by the statistics
     std::uint64_t commits = 0;                          ///< of all clients
@@ -383,6 +385,63 @@ public:
         return found == file_.limits.end() ? std::nullopt : std::optional{found->second};
     }
 
+    bool change_schedule(const std::string& name, const backlite::store::ScheduleChange& change,
+                         const Patience&) override {
+        const auto stored = file_.schedules.find(name);
+        std::optional<backlite::store::ScheduleRow> row;
+        if (stored != file_.schedules.end()) row = stored->second;
+        if (!change(row)) return false;
+        if (row) {
+            file_.schedules[name] = std::move(*row);
+        } else {
+            file_.schedules.erase(name);
+        }
+        committed();
+        return true;
+    }
+
+    [[nodiscard]] backlite::store::SlotResult run_schedule(const backlite::store::SlotPlan& plan, Ms now,
+                                                           const Patience&) override {
+        backlite::store::SlotResult result = run_slots_of(plan, now);
+        committed();
+        return result;
+    }
+
+    [[nodiscard]] backlite::store::DueSchedules due_schedules(const backlite::store::DueQuery& query,
+                                                              const Patience&) override {
+        std::vector<const backlite::store::ScheduleRow*> waiting;
+        backlite::store::DueSchedules found;
+        for (const auto& [name, row] : file_.schedules) {
+            if (query.gaps && row.gap_until && *row.gap_until > query.until) found.gaps.push_back(row);
+            const bool runs = row.next && !row.paused;
+            if (!runs || std::binary_search(query.leave.begin(), query.leave.end(), std::pair{name, *row.next})) {
+                continue;
+            }
+            waiting.push_back(&row);
+        }
+        std::stable_sort(waiting.begin(), waiting.end(), [](auto* a, auto* b) { return *a->next < *b->next; });
+        std::size_t bytes = 0;
+        for (const backlite::store::ScheduleRow* row : waiting) {
+            if (*row->next > query.until || found.rows.size() == query.limit || bytes >= query.bytes) {
+                found.next = row->next;
+                break;
+            }
+            found.rows.push_back(*row);
+            bytes += row->payload.size();
+        }
+        for (backlite::store::ScheduleRow& row : found.gaps) row.payload.clear();
+        return found;
+    }
+
+    [[nodiscard]] std::vector<backlite::store::ScheduleRow> schedules() override {
+        std::vector<backlite::store::ScheduleRow> rows;
+        for (const auto& [name, row] : file_.schedules) {
+            rows.push_back(row);
+            rows.back().payload.clear();
+        }
+        return rows;
+    }
+
     [[nodiscard]] bool idle(const std::vector<QueueHead>& queues, Ms now) override {
         return std::none_of(file_.tasks.begin(), file_.tasks.end(), [&](const MemoryFile::Task& task) {
             const auto is_its = [&](const QueueHead& head) { return head.name == task.queue; };
@@ -580,6 +639,7 @@ private:
                     .expiry = store_.first_expiry(),
                     .known = backlite::detail::minute_of(now),
                     .cancels = std::move(cancels),
+                    .slot = store_.due_schedules({.until = Ms::earliest()}, {}).next,
                     .foreign_commits = file_.commits - store_.own_};
         }
         [[nodiscard]] bool others_known() const noexcept override { return others_; }
@@ -698,6 +758,9 @@ private:
             }));
         }
         if (request.plan.expire) expire(request, result);
+        for (const backlite::store::SlotPlan& plan : request.plan.slots) {
+            result.slots.push_back(run_slots_of(plan, backlite::detail::to_ms(clock_.now())));
+        }
         result.heads = request.heads;
         for (const auto& finished : request.outcomes) result.heads[finished.queue].full = false;
         if (!file_.ended.empty()) {
@@ -715,6 +778,43 @@ private:
             }
         }
         if (request.plan.claim.limit > 0) claim(request.plan.claim, result);
+        return result;
+    }
+
+    [[nodiscard]] backlite::store::SlotResult run_slots_of(const backlite::store::SlotPlan& plan, Ms now) {
+        using backlite::CancelResult, backlite::TaskId;
+        backlite::store::SlotResult result;
+        const auto keep = [&](std::string_view queue) {
+            return hooks_.keep ? hooks_.keep(queue) : backlite::store::KeepRule{};
+        };
+        const auto stored = file_.schedules.find(plan.seen->name);
+        if (stored == file_.schedules.end() || !backlite::store::still_as_seen(plan, stored->second)) {
+            result.lost = true;
+            return result;
+        }
+        backlite::store::ScheduleRow& row = stored->second;
+        backlite::store::run_slots(
+            plan, now, row, result,
+            [this](const std::string& id) {
+                return std::any_of(file_.tasks.begin(), file_.tasks.end(),
+                                   [&](const MemoryFile::Task& task) { return task.id == id; });
+            },
+            [&](const std::string& id, backlite::store::SlotResult& its) {
+                const TaskId task = TaskId::from_text(id);
+                const CancelResult ended = cancel({.id = task, .now = now, .keep = keep}, {});
+                if (ended == CancelResult::cancelled) its.cancelled.push_back({task, row.queue});
+                if (ended == CancelResult::requested) its.asked = true;
+            },
+            [&](backlite::detail::NewTask& task, std::optional<Ms> wait_until) {
+                const std::vector<backlite::store::Tally> none;
+                add({.tasks = {&task, 1}, .now = now, .wait_until = wait_until, .count = &none}, {});
+                return task.inserted();
+            });
+        if (plan.by_hand) return result;
+        row.begun = plan.begun;
+        row.next = plan.next;
+        row.gap_from = plan.gap_from;
+        row.gap_until = plan.gap_until;
         return result;
     }
 

@@ -56,6 +56,9 @@ public:
     [[nodiscard]] const std::string& zone() const noexcept { return zone_; }
     [[nodiscard]] detail::Ms begun() const noexcept { return begun_; }
 
+    /// Where periods count from a time that is after `now`: the same by a start that is not. Calendars have none.
+    void begin_by(detail::Ms now) noexcept;
+
     /// The first slot after `time`; nullopt: there is none before times end.
     [[nodiscard]] std::optional<detail::Ms> next(detail::Ms time) const;
 
@@ -75,11 +78,18 @@ private:
 };
 
 /// What is stored of when a schedule runs.
+///
+/// The slots before `next` are done with, and none behind it is, but for a gap. A gap before `next` holds slots that
+/// were left out because their time seemed to be past: if the clock turns out to have been ahead, they are to come
+/// after all. A gap from `next` on holds slots that were seen to while the clock was ahead: they do not run again.
 struct SlotPlace {
     std::string spec{};
     std::string zone{};
     detail::Ms begun{};
-    std::optional<detail::Ms> next{};  ///< the first slot that nobody has looked at
+    std::optional<detail::Ms> next{};       ///< the first slot that nobody has looked at
+    std::optional<detail::Ms> gap_from{};   ///< nullopt, as the next: there is no gap
+    std::optional<detail::Ms> gap_until{};  ///< its end, which is not of it
+    std::optional<detail::Ms> last{};       ///< the last slot that has run
 
     friend bool operator==(const SlotPlace&, const SlotPlace&) = default;
 };
@@ -90,18 +100,26 @@ struct SlotPlace {
 [[nodiscard]] SlotPlace place_of(const std::optional<SlotPlace>& stored, std::string_view spec, std::string_view zone,
                                  detail::Ms now);
 
-/// How much later than its slot a task starts: 0 to `most`, the same in every process for a schedule's name and a slot.
-[[nodiscard]] Duration jitter_of(std::string_view name, detail::Ms slot, Duration most) noexcept;
+/// The same for a schedule whose pause ends at `now`: slots of the pause do not run.
+[[nodiscard]] SlotPlace resumed(const SlotPlace& stored, detail::Ms now);
 
-/// What a slot does.
-enum class SlotAction {
-    add,         ///< adds its task
-    leave_out,   ///< adds nothing
-    cancel_add,  ///< cancels the unfinished task of an earlier slot, and adds its own
+/// What a look at a schedule finds, and what is to be stored then.
+struct SlotLook {
+    std::vector<detail::Ms> run{};  ///< these run now, oldest first
+    bool left_out = false;          ///< whether others were missed that do not run
+    SlotPlace place{};
 };
 
-/// `unfinished`: whether a task of an earlier slot is.
-[[nodiscard]] SlotAction action_of(Overlap overlap, bool unfinished) noexcept;
+/// What is due at `now`. `longest`: slots so late or later do not run; zero: they may be as late as they want.
+/// Errors: ConfigError that names what cannot be read.
+[[nodiscard]] SlotLook look(const SlotPlace& stored, detail::Ms now, const MissedRule& rule, Duration longest);
+
+/// What is to be stored of a schedule because the clock had been ahead of `now`; nullopt: nothing else than is.
+/// Errors: as above.
+[[nodiscard]] std::optional<SlotPlace> reopened(const SlotPlace& stored, detail::Ms now);
+
+/// How much later than its slot a task starts: 0 to `most`, the same in every process for a schedule's name and a slot.
+[[nodiscard]] Duration jitter_of(std::string_view name, detail::Ms slot, Duration most) noexcept;
 
 }  // namespace core
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -23,6 +23,7 @@
 #include <backlite/core/pool_load.hpp>
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/core/set_apart.hpp>
+#include <backlite/core/slot_plans.hpp>
 #include <backlite/logger.hpp>
 #include <backlite/store/plan.hpp>
 
@@ -69,6 +70,7 @@ public:
           agenda_(queues),
           claims_(config.num_workers),
           apart_(queues, tell),
+          slots_(queues, config.max_payload, tell),
           mending_(queues.size(), Agenda::nothing) {}
     Scheduler(const Scheduler&) = delete;
     Scheduler& operator=(const Scheduler&) = delete;
@@ -126,6 +128,10 @@ public:
         std::vector<detail::ClaimKey> claims{};  ///< all that are in memory; only if `lease_due`
         std::optional<detail::Ms> expiry{};      ///< when the next kept task expires; only if `purge_due`
     };
+
+    /// Whether the schedules that are due are to be read, and which; `read` takes what is found. Comes before `plan`.
+    [[nodiscard]] std::optional<store::DueQuery> schedules_due(const Moment& now);
+    void read(store::DueSchedules due, const Moment& now) { slots_.read(std::move(due), now.wall_ms(), now.real); }
 
     [[nodiscard]] bool lease_due(const Moment& now) const noexcept { return now.steady >= next_lease_; }
     [[nodiscard]] bool purge_due(const Moment& now) const noexcept { return now.steady >= next_purge_; }
@@ -215,6 +221,7 @@ private:
     Agenda agenda_;
     ClaimPolicy claims_;
     SetApart apart_;
+    SlotPlans slots_;
     std::vector<store::EndedAttempt> outcomes_{};  ///< not written yet
     Steady::time_point planned_{};                 ///< when the round that runs was planned
     Steady::time_point next_lease_{};

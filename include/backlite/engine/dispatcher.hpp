@@ -187,7 +187,7 @@ private:
     [[nodiscard]] store::CyclePlan make_plan(const core::PoolLoad& load);
 
     /// What a cycle has done, to the observers. REQUIRES: there are some; its outcomes are not forgotten yet.
-    void tell_observers(const store::CycleResult& result) noexcept;
+    void tell_observers(const store::CyclePlan& plan, const store::CycleResult& result) noexcept;
     [[nodiscard]] static EventKind event_of(detail::RowChange resolution) noexcept;
     void tell_outcome(const store::EndedAttempt& finished, EventKind kind) noexcept;
     void tell_claim_lost(const detail::ClaimKey& claim, std::size_t queue, int attempt) noexcept;

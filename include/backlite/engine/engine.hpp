@@ -131,6 +131,16 @@ public:
 
     [[nodiscard]] bool wait_idle(Duration patience);
 
+    /// How a task of this queue is kept that ends without success.
+    [[nodiscard]] store::KeepRule rule(std::string_view queue);
+
+    /// Errors: ConfigError if the processor of a task's queue takes another type: it would run on what it can read of
+    /// the payload, and on defaults.
+    void check_types(std::span<const detail::NewTask> tasks);
+
+    /// An id for a task that is added now.
+    [[nodiscard]] TaskId next_id(detail::Ms now) { return ids_.next(now); }
+
     void notify() {
         check_call("Client::notify");
         refresh();
@@ -200,17 +210,10 @@ private:
         std::vector<store::QueueHead> heads{};
     };
 
-    /// How a task of this queue is kept that ends without success.
-    [[nodiscard]] store::KeepRule rule(std::string_view queue);
-
     void log_running(const Session& session) const noexcept;
 
     /// What the dispatcher has not counted. Waits for nobody: these are statistics.
     void count_adds() noexcept;
-
-    /// Errors: ConfigError if the processor of a task's queue takes another type: it would run on what it can read of
-    /// the payload, and on defaults.
-    void check_types(std::span<const detail::NewTask> tasks);
 
     void name(std::span<detail::NewTask> tasks, detail::Ms now) {
         ids_.next_many(now, tasks.size(), [&](std::size_t i, TaskId id) { tasks[i].id = std::move(id); });

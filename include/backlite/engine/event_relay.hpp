@@ -129,6 +129,8 @@ public:
 
     /// Tells of tasks that have ended because one that they waited for has not succeeded.
     void tell(const std::vector<store::EndedChild>& cancelled) noexcept;
+    /// Tells what slots of a schedule have done.
+    void tell(const store::SlotPlan& plan, const store::SlotResult& result) noexcept;
 
     /// Tells what waits, for `end_patience` at most, and waits for the observer that runs without limit: it may use the
     /// host's data. On the observers' own thread, inside of one, it waits for nothing.

@@ -28,8 +28,11 @@
 #include <backlite/impl/core/queue_registry.ipp>
 #include <backlite/impl/core/recurrence.ipp>
 #include <backlite/impl/core/retry_pause.ipp>
+#include <backlite/impl/core/schedule_changes.ipp>
+#include <backlite/impl/core/schedule_options.ipp>
 #include <backlite/impl/core/scheduler.ipp>
 #include <backlite/impl/core/set_apart.ipp>
+#include <backlite/impl/core/slot_plans.ipp>
 #include <backlite/impl/core/task_runner.ipp>
 #include <backlite/impl/core/zone.ipp>
 #include <backlite/impl/core/zone_rule.ipp>
@@ -61,6 +64,7 @@
 #include <backlite/impl/platform/zone_files.ipp>
 #include <backlite/impl/schedule.ipp>
 #include <backlite/impl/store/plan.ipp>
+#include <backlite/impl/store/slots.ipp>
 #include <backlite/impl/store/sqlite/add_statements.ipp>
 #include <backlite/impl/store/sqlite/cancels.ipp>
 #include <backlite/impl/store/sqlite/children.ipp>
@@ -82,6 +86,7 @@
 #include <backlite/impl/store/sqlite/owner_lock.ipp>
 #include <backlite/impl/store/sqlite/queue_rules.ipp>
 #include <backlite/impl/store/sqlite/saved_values.ipp>
+#include <backlite/impl/store/sqlite/schedules.ipp>
 #include <backlite/impl/store/sqlite/schema.ipp>
 #include <backlite/impl/store/sqlite/settle.ipp>
 #include <backlite/impl/store/sqlite/slack.ipp>

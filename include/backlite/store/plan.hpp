@@ -21,6 +21,7 @@
 #include <backlite/error.hpp>
 #include <backlite/id.hpp>
 #include <backlite/store/admission.hpp>
+#include <backlite/store/slots.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -151,18 +152,6 @@ struct EndedAttempt {
     detail::Setback setback{};  ///< while SQLite refuses to write it
 };
 
-/// How a task that has ended is kept.
-struct KeepRule {
-    bool row = false;
-    bool payload = false;
-    Duration time{};  ///< zero: for ever
-
-    /// When the row of a task is deleted that ends at `at`; nullopt: never.
-    [[nodiscard]] std::optional<detail::Ms> until(detail::Ms at) const noexcept {
-        return time == Duration::zero() ? std::nullopt : std::optional{at + time};
-    }
-};
-
 /// What a cycle is to do besides writing outcomes.
 struct CyclePlan {
     std::vector<detail::ClaimKey> leases{};  ///< claims to show a sign of life for
@@ -187,11 +176,12 @@ struct CyclePlan {
     bool keys = false;                  ///< mend unique keys of tasks that other programs deleted or gave back
     bool count = true;                  ///< count outcomes and adds in the statistics
     std::vector<store::Tally> added{};  ///< adds that the statistics do not count yet
+    std::span<const SlotPlan> slots{};  ///< what is to be written of schedules; valid until the cycle is over
     store::ClaimRequest claim{};        ///< limit 0: none
 
     [[nodiscard]] bool empty() const noexcept {
         return leases.empty() && !purge && !lapse && !expire && !children && !sweep && !keys && mend.empty() &&
-               added.empty() && claim.limit == 0;
+               added.empty() && slots.empty() && claim.limit == 0;
     }
 };
 
@@ -258,6 +248,7 @@ struct CycleResult {
     std::optional<std::string> sweep_next{};         ///< the plan's `sweep` for the next cycle; nullopt: that was all
     int mended = 0;
     std::vector<detail::Ms> mend_next{};  ///< the plan's `mend` for the next cycle
+    std::vector<SlotResult> slots{};      ///< one for each of the plan's `slots`
     store::ClaimResult claimed{};
     std::vector<store::QueueHead> heads{};
 };
@@ -273,6 +264,7 @@ struct FileState {
     bool children = false;                    ///< children of tasks that have ended are to be seen to
     bool parents = false;                     ///< some task waits for another
     bool stale_keys = false;                  ///< see CyclePlan::keys
+    std::optional<detail::Ms> slot{};         ///< the first slot of a schedule that nobody has looked at
     std::uint64_t foreign_commits = 0;        ///< how many times commits of others had been found by then
 };
 

@@ -24,6 +24,7 @@
 #include <backlite/id.hpp>
 #include <backlite/status.hpp>
 #include <backlite/store/plan.hpp>
+#include <backlite/store/slots.hpp>
 
 namespace SQLite {
 class Database;
@@ -170,6 +171,9 @@ struct CancelPlan {
     std::vector<EndedChild>* cancelled = nullptr;
 };
 
+/// Asked in a transaction, perhaps several times: makes something else of a schedule; whether it did.
+using ScheduleChange = std::function<bool(std::optional<ScheduleRow>& row)>;
+
 /// What a cycle of the dispatcher writes and claims.
 struct CycleRequest {
     const std::vector<EndedAttempt>& outcomes;
@@ -288,6 +292,17 @@ public:
 
     /// The limits that are stored; nullopt: none are. Errors: StorageError.
     [[nodiscard]] virtual std::optional<Limits> limits(std::string_view queue) = 0;
+    /// Reads a schedule, and writes what `change` makes of it, which is asked in the transaction, perhaps several
+    /// times; nullopt: there is none, or it is deleted. False, as `change` says: nothing is written.
+    virtual bool change_schedule(const std::string& name, const ScheduleChange& change, const Patience& patience) = 0;
+
+    /// Runs a schedule by hand. Errors: UsageError as `add`.
+    [[nodiscard]] virtual SlotResult run_schedule(const SlotPlan& plan, detail::Ms now, const Patience& patience) = 0;
+
+    [[nodiscard]] virtual DueSchedules due_schedules(const DueQuery& query, const Patience& patience) = 0;
+
+    /// All schedules by name, without payloads.
+    [[nodiscard]] virtual std::vector<ScheduleRow> schedules() = 0;
 
     [[nodiscard]] virtual TaskStatus status(const TaskId& id) = 0;
 

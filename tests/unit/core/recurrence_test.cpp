@@ -27,15 +27,16 @@ using namespace std::chrono_literals;
 using backlite::ConfigError;
 using backlite::Duration;
 using backlite::Misfire;
-using backlite::Overlap;
-using backlite::core::action_of;
 using backlite::core::DueSlots;
 using backlite::core::jitter_of;
+using backlite::core::look;
 using backlite::core::MissedRule;
 using backlite::core::next_in_steps;
 using backlite::core::place_of;
 using backlite::core::Recurrence;
-using backlite::core::SlotAction;
+using backlite::core::reopened;
+using backlite::core::resumed;
+using backlite::core::SlotLook;
 using backlite::core::SlotPlace;
 using backlite::detail::Ms;
 using backlite_test::message_of;
@@ -270,7 +271,12 @@ TEST_CASE("Recurrence: the jitter of a slot stays what it was when processes of 
 
 TEST_CASE("Recurrence: a new schedule counts from now") {
     const SlotPlace place = place_of(std::nullopt, "* * * * *", "", start + 5s);
-    CHECK(place == SlotPlace{.spec = "* * * * *", .zone = "", .begun = start + 5s, .next = start + 60s});
+    CHECK(place == SlotPlace{.spec = "* * * * *",
+                             .zone = "",
+                             .begun = start + 5s,
+                             .next = start + 60s,
+                             .gap_from = Ms::earliest(),
+                             .gap_until = start + 60s});
     CHECK(place_of(std::nullopt, "@every 60000ms", "", start + 5s).next == start + 65s);
 }
 
@@ -287,6 +293,117 @@ TEST_CASE("Recurrence: with other times a schedule counts from now, and no slot 
     CHECK(place_of(before, "* * * * *", "+01:00", start + 7min).next == start + 8min);
     CHECK(place_of(place_of(std::nullopt, "@every 60000ms", "", start), "@every 90000ms", "", start + 1h).next ==
           start + 1h + 90s);
+}
+
+TEST_CASE("Recurrence: what was left out before a new place is a gap, and what ran is none") {
+    SlotPlace before = place_of(std::nullopt, "* * * * *", "", start);
+    before.last = start + 2min;
+    const SlotPlace after = place_of(before, "*/5 * * * *", "", start + 7min);
+    CHECK(after.gap_from == start + 2min + 1ms);
+    CHECK(after.gap_until == start + 10min);
+}
+
+TEST_CASE("Recurrence: slots of a pause do not run after it") {
+    SlotPlace place = place_of(std::nullopt, "* * * * *", "", start);
+    place = resumed(place, start + 5min + 1s);
+    CHECK(place.next == start + 6min);
+    CHECK(place.gap_from == start + 1min);
+    CHECK(place.gap_until == start + 6min);
+    CHECK(resumed(place, start + 5min + 2s) == place);
+}
+
+TEST_CASE("Recurrence: a slot that is later than a deadline does not run") {
+    const SlotPlace place = place_of(std::nullopt, "* * * * *", "", start);
+    CHECK(look(place, start + 90s, {}, 31s).run == after_start({60s}));
+    const SlotLook late = look(place, start + 90s, {}, 30s);
+    CHECK(late.run.empty());
+    CHECK(late.left_out);
+    CHECK(late.place.next == start + 2min);
+    CHECK(look(place, start + 5min + 30s, {.misfire = Misfire::all}, 2min).run == after_start({4min, 5min}));
+}
+
+TEST_CASE("Recurrence: a clock that was a year ahead has run the latest slot, and the others come all the same") {
+    SlotPlace place = place_of(std::nullopt, "0 * * * *", "", start);
+    const SlotLook ahead = look(place, start + 24h * 365 + 1min, {}, 0ms);
+    CHECK(ahead.run == after_start({24h * 365}));
+    const auto back = reopened(ahead.place, start + 90min);
+    REQUIRE(back);
+    CHECK(back->next == start + 2h);
+    CHECK(back->gap_from == start + 24h * 365);  // not again
+    CHECK(back->gap_until == start + 24h * 365 + 1h);
+    CHECK_FALSE(reopened(*back, start));
+    SlotPlace on = *back;
+    on.next = start + 24h * 365 - 1h;
+    const SlotLook last = look(on, start + 24h * 365 - 1h, {}, 0ms);
+    CHECK(last.run.size() == 1);
+    CHECK(last.place.next == start + 24h * 365 + 1h);
+    CHECK_FALSE(last.place.gap_from);
+}
+
+TEST_CASE("Recurrence: slots that have run are not among those that come again") {
+    SlotPlace place = place_of(std::nullopt, "* * * * *", "", start);
+    for (const Duration at : {1min, 2min, 3min}) place = look(place, start + at, {}, 0ms).place;
+    place = look(place, start + 10min, {}, 0ms).place;  // the ninth and the tenth have run, four to eight have not
+    CHECK(reopened(place, start)->next == start + 4min);
+    CHECK(reopened(place, start + 5min)->next == start + 6min);
+    CHECK_FALSE(reopened(place, start + 8min));
+}
+
+TEST_CASE("Recurrence: a period that began while the clock was ahead keeps its phase by the right one") {
+    const SlotPlace place = place_of(std::nullopt, "@every 3600000ms", "", start + 24h * 365 + 10min);
+    const auto back = reopened(place, start + 5min);
+    REQUIRE(back);
+    CHECK(back->next == start + 10min);
+    CHECK(look(*back, start + 10min, {}, 0ms).place.next == start + 70min);
+}
+
+TEST_CASE("Recurrence: however the clock is set, no slot runs twice, and once it is right each one comes") {
+    std::mt19937_64 random{20'261'131};
+    for (const std::string_view spec : {"* * * * *", "*/7 * * * *", "0 3 * * *", "@every 61000ms"}) {
+        for (int script = 0; script < 60; ++script) {
+            SlotPlace place = place_of(std::nullopt, spec, "", start);
+            std::set<Ms> ran;
+            Ms now = start;
+            const MissedRule rule{.misfire = std::array{Misfire::once, Misfire::all, Misfire::skip}[random() % 3],
+                                  .max_missed = 1 + random() % 4};
+            const auto see = [&] {
+                if (const auto back = reopened(place, now)) place = *back;
+                const SlotLook found = look(place, now, rule, 0ms);
+                for (const Ms slot : found.run) {
+                    INFO(spec << ", script " << script);
+                    REQUIRE(slot <= now);
+                    REQUIRE(ran.insert(slot).second);
+                }
+                place = found.place;
+                REQUIRE((!place.next || *place.next > now));
+            };
+            for (int step = 0; step < 60; ++step) {
+                now = now + Duration{static_cast<std::int64_t>(random() % 90'000)};
+                if (step % 10 == 9) {  // ahead or back, by a little or a lot
+                    const auto by = static_cast<std::int64_t>(random() % (random() % 2 == 0 ? 600'000 : 400'000'000));
+                    now = now + Duration{random() % 2 == 0 ? by : -by};
+                }
+                see();
+            }
+            // One more jump ahead and back to where it was: all that comes then, but for what has run, is to run.
+            const Ms right = now;
+            if (place.gap_from && place.gap_until && *place.gap_from >= *place.next) continue;
+            if (*place.next > *Recurrence(spec, "", place.begun).next(now)) continue;  // it waits for what has run
+            now = right + 24h * 40 + 1s;
+            see();
+            now = right;
+            see();
+            for (int step = 0; step < 50; ++step) {
+                const Recurrence of{spec, "", place.begun};
+                now = *of.next(now);
+                see();
+                for (auto slot = of.next(right); slot && *slot <= now; slot = of.next(*slot)) {
+                    INFO(spec << ", script " << script << ", step " << step);
+                    REQUIRE(ran.contains(*slot));
+                }
+            }
+        }
+    }
 }
 
 TEST_CASE("Recurrence: what cannot be read is refused, and nothing is stored") {
@@ -312,15 +429,6 @@ TEST_CASE("Recurrence: slots of a zone are those of its calendar") {
     zones.put("Europe/Berlin", backlite_test::ZoneBytes{.rule = "CET-1CEST,M3.5.0,M10.5.0/3"}.bytes());
     const Recurrence nightly{"30 2 * * *", "Europe/Berlin", start};
     CHECK(nightly.next(Ms{1'774'742'400'000}) == Ms{1'774'746'000'000});  // 2026-03-29, 03:00 for 02:30
-}
-
-TEST_CASE("Overlap: what a slot does while a task of an earlier one is unfinished") {
-    CHECK(action_of(Overlap::allow, true) == SlotAction::add);
-    CHECK(action_of(Overlap::skip, true) == SlotAction::leave_out);
-    CHECK(action_of(Overlap::replace, true) == SlotAction::cancel_add);
-    for (const Overlap overlap : {Overlap::allow, Overlap::skip, Overlap::replace}) {
-        CHECK(action_of(overlap, false) == SlotAction::add);
-    }
 }
 
 }  // namespace

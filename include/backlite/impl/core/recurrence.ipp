@@ -115,11 +115,104 @@ BACKLITE_DECL DueSlots Recurrence::due(detail::Ms first, detail::Ms now, const M
     return found;
 }
 
+BACKLITE_DECL void Recurrence::begin_by(detail::Ms now) noexcept {
+    if (period_ == Duration::zero() || begun_ <= now) return;
+    const Duration ahead = begun_ - now;
+    begun_ = begun_ - ahead;
+    const Duration over = ahead % period_;
+    if (over > Duration::zero()) begun_ = begun_ - (period_ - over);
+}
+
+/// A gap of slots that were seen to while the clock was ahead, which `next` has not reached yet.
+BACKLITE_DECL bool gap_is_ahead(const SlotPlace& place) noexcept {
+    return place.gap_from && place.gap_until && place.next && *place.gap_from >= *place.next;
+}
+
+/// `next` becomes that slot, or the first one behind the gap if it is in it. Slots from `from` to `until` were left out
+/// before it; the same time twice: none were.
+BACKLITE_DECL void move_on(SlotPlace& place, const Recurrence& of, std::optional<detail::Ms> next, detail::Ms from,
+                           detail::Ms until) {
+    if (gap_is_ahead(place)) {
+        const detail::Ms done_from = *place.gap_from;
+        const detail::Ms done_until = *place.gap_until;
+        if (next && *next < done_from) {  // what is left out now is remembered no more: the gap ahead counts
+            place.next = next;
+            return;
+        }
+        if (next && *next < done_until) next = of.next(done_until - Duration{1});
+        until = (std::min)(until, done_from);
+        place.gap_from.reset();
+        place.gap_until.reset();
+    }
+    place.next = next;
+    if (from >= until) return;
+    place.gap_from = from;
+    place.gap_until = until;
+}
+
 BACKLITE_DECL SlotPlace place_of(const std::optional<SlotPlace>& stored, std::string_view spec, std::string_view zone,
                                  detail::Ms now) {
     const Recurrence defined{spec, zone, now};
     if (stored && stored->spec == spec && stored->zone == zone) return *stored;
-    return {.spec = defined.spec(), .zone = defined.zone(), .begun = now, .next = defined.next(now)};
+    SlotPlace place = stored.value_or(SlotPlace{});
+    place.spec = defined.spec();
+    place.zone = defined.zone();
+    place.begun = now;
+    const std::optional<detail::Ms> next = defined.next(now);
+    const detail::Ms unseen = place.last ? *place.last + Duration{1} : detail::Ms::earliest();
+    if (!gap_is_ahead(place)) {
+        place.gap_from.reset();
+        place.gap_until.reset();
+    }
+    move_on(place, defined, next, unseen, next.value_or(unseen));
+    return place;
+}
+
+BACKLITE_DECL SlotPlace resumed(const SlotPlace& stored, detail::Ms now) {
+    SlotPlace place = stored;
+    const Recurrence of{place.spec, place.zone, place.begun};
+    const std::optional<detail::Ms> next = of.next(now);
+    if (!place.next || (next && *next <= *place.next)) return place;
+    move_on(place, of, next, *place.next, next.value_or(*place.next));
+    return place;
+}
+
+BACKLITE_DECL SlotLook look(const SlotPlace& stored, detail::Ms now, const MissedRule& rule, Duration longest) {
+    SlotLook found{.place = stored};
+    if (!stored.next || *stored.next > now) return found;
+    const Recurrence of{stored.spec, stored.zone, stored.begun};
+    DueSlots due = of.due(*stored.next, now, rule);
+    if (gap_is_ahead(stored)) {
+        std::erase_if(due.run, [&](detail::Ms slot) { return slot >= *stored.gap_from && slot < *stored.gap_until; });
+    }
+    if (longest > Duration::zero()) {
+        const auto late = std::erase_if(due.run, [&](detail::Ms slot) { return now - slot >= longest; });
+        due.left_out = due.left_out || late > 0;
+    }
+    found.left_out = due.left_out;
+    const detail::Ms end = due.run.empty() ? due.next.value_or(*stored.next) : due.run.front();
+    move_on(found.place, of, due.next, *stored.next, due.left_out ? end : *stored.next);
+    found.run = std::move(due.run);
+    return found;
+}
+
+BACKLITE_DECL std::optional<SlotPlace> reopened(const SlotPlace& stored, detail::Ms now) {
+    if (!stored.next || !stored.gap_from || !stored.gap_until || gap_is_ahead(stored)) return std::nullopt;
+    Recurrence of{stored.spec, stored.zone, stored.begun};
+    of.begin_by(now);
+    const auto next = of.next((std::max)(now, *stored.gap_from - Duration{1}));
+    if (!next || *next >= *stored.gap_until) return std::nullopt;
+    SlotPlace place = stored;
+    place.begun = of.begun();
+    place.next = next;
+    if (*stored.gap_until < *stored.next) {
+        place.gap_from = stored.gap_until;
+        place.gap_until = stored.next;
+    } else {
+        place.gap_until = next;
+        if (*place.gap_from >= *place.gap_until) place.gap_from = place.gap_until = std::nullopt;
+    }
+    return place;
 }
 
 BACKLITE_DECL Duration jitter_of(std::string_view name, detail::Ms slot, Duration most) noexcept {
@@ -127,11 +220,6 @@ BACKLITE_DECL Duration jitter_of(std::string_view name, detail::Ms slot, Duratio
     const std::uint64_t state = detail::fnv1a(name) + platform::random_step * static_cast<std::uint64_t>(slot.count());
     const std::uint64_t choices = static_cast<std::uint64_t>(most.count()) + 1;
     return Duration{static_cast<std::int64_t>(platform::random_of(state) % choices)};
-}
-
-BACKLITE_DECL SlotAction action_of(Overlap overlap, bool unfinished) noexcept {
-    if (!unfinished || overlap == Overlap::allow) return SlotAction::add;
-    return overlap == Overlap::skip ? SlotAction::leave_out : SlotAction::cancel_add;
 }
 
 }  // namespace core

@@ -25,6 +25,7 @@ BACKLITE_DECL void Scheduler::found(store::FileState state, const Moment& now) {
     agenda_.set(std::move(state.heads));
     ownerless_ = state.ownerless;
     stale_keys_ = state.stale_keys;
+    slots_.found(state.slot);
     next_expired_ = state.expiry.value_or(store::never);
     if (next_expired_ < expired_from_) {
         expired_from_ = next_expired_;
@@ -47,6 +48,13 @@ BACKLITE_DECL void Scheduler::mend_everything(const Moment& now) {
     mending_.assign(queues_.size(), Agenda::nothing);
     mend_all_ = true;
     next_mend_ = now.steady;
+    slots_.clock_was_ahead();
+}
+
+BACKLITE_DECL std::optional<store::DueQuery> Scheduler::schedules_due(const Moment& now) {
+    slots_.take_up(now.real);
+    const detail::Ms wall = now.wall_ms();
+    return slots_.unread(wall, now.real) ? std::optional{slots_.query(wall, now.real)} : std::nullopt;
 }
 
 BACKLITE_DECL void Scheduler::measure(std::size_t from) {
@@ -105,6 +113,7 @@ BACKLITE_DECL store::CyclePlan Scheduler::plan(Inputs in, const Moment& now) {
     plan.count = !apart_.waits(SetApart::Step::statistics, now.real);
     if (in.stopping) return plan;
     plan.keys = stale_keys_;
+    plan.slots = slots_.plans();
     if (purge_due(now)) {
         plan.past = trust_.past(wall, now.steady, watched_before_purge(), std::chrono::hours{1});
         plan.purge = in.expiry && *in.expiry <= plan.past;
@@ -236,6 +245,7 @@ BACKLITE_DECL bool Scheduler::written(const store::CyclePlan& plan, store::Cycle
         tell_(LogLevel::warning, "rescued claims of an unknown owner", {{"claims", std::exchange(lapsed_, 0)}});
     }
     if (!plan.mend.empty() && note_mended(result, now)) stale = true;
+    if (slots_.written(result.slots, agenda_, next_expired_, now.real)) stale = true;
     return stale;
 }
 
@@ -311,6 +321,8 @@ BACKLITE_DECL auto Scheduler::wake_time(const PoolLoad& load, bool others_known,
     at_most(next_purge_);
     next_expired_ = agenda_.first_expiry(next_expired_);
     at_most(expire_at(now));
+    at_most(now.by_wall(slots_.next()));
+    at_most(now.by_real(slots_.retry_at()));
     unless_refused(SetApart::Step::jump, mend_at(now.wall_ms()));
     unless_refused(SetApart::Step::children, children_at(now));
     if (ownerless_) unless_refused(SetApart::Step::lapse, now.by_wall(*ownerless_ + config_.release_after));

@@ -198,7 +198,7 @@ BACKLITE_DECL void Dispatcher::cycle() {
                                                    patience_);
     if (plan.count && !result.refused_statistics) added.written();
     if (plan.cancels) cancels_ = std::move(result.cancels);
-    if (parts_.events != nullptr) tell_observers(result);  // before what it claimed may start
+    if (parts_.events != nullptr) tell_observers(plan, result);  // before what it claimed may start
     scheduler_.claimed(plan, result);
     for (const detail::ClaimedTask& task : result.claimed.tasks) {
         if (task.expires_at) ready_expires_ = (std::min)(ready_expires_, *task.expires_at);
@@ -263,13 +263,18 @@ BACKLITE_DECL store::CyclePlan Dispatcher::make_plan(const core::PoolLoad& load)
     if (!taken_.stop && scheduler_.purge_due(moment)) {
         in.expiry = parts_.store.next_expiry(patience_);
     }
+    if (!taken_.stop) {
+        if (const auto due = scheduler_.schedules_due(moment)) {
+            scheduler_.read(parts_.store.due_schedules(*due, patience_), moment);
+        }
+    }
     store::CyclePlan plan = scheduler_.plan(std::move(in), moment);
     plan.cancels = !cancels_.empty();
     if (plan.expire) plan.keep = core::TaskRunner::rules_of_failed(parts_.queues);
     return plan;
 }
 
-BACKLITE_DECL void Dispatcher::tell_observers(const store::CycleResult& result) noexcept {
+BACKLITE_DECL void Dispatcher::tell_observers(const store::CyclePlan& plan, const store::CycleResult& result) noexcept {
     const std::vector<store::EndedAttempt>& outcomes = scheduler_.outcomes();
     auto lost = result.lost_outcomes.begin();
     auto cancelled = result.cancelled_outcomes.begin();
@@ -299,6 +304,7 @@ BACKLITE_DECL void Dispatcher::tell_observers(const store::CycleResult& result) 
         });
     }
     parts_.events->tell(result.cancelled_children);
+    for (std::size_t i = 0; i < result.slots.size(); ++i) parts_.events->tell(plan.slots[i], result.slots[i]);
     if (result.lapsed > 0) tell_count(EventKind::rescued, result.lapsed);
     if (result.purged > 0) tell_count(EventKind::purged, result.purged);
 }

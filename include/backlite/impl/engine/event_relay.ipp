@@ -161,6 +161,22 @@ BACKLITE_DECL void EventRelay::tell(const std::vector<store::EndedChild>& cancel
     }
 }
 
+BACKLITE_DECL void EventRelay::tell(const store::SlotPlan& plan, const store::SlotResult& result) noexcept {
+    for (const store::SlotEnded& ended : result.cancelled) {
+        tell(EventKind::cancelled, [&](Event& event) {
+            event.queue = ended.queue;
+            event.task_id = ended.id;
+        });
+    }
+    for (const store::SlotAdded& added : result.added) {
+        tell(EventKind::added, [&](Event& event) {
+            event.queue = plan.seen->queue;
+            event.task_id = added.id;
+            event.due = detail::from_ms(added.due);
+        });
+    }
+}
+
 BACKLITE_DECL void EventRelay::close() noexcept {
     if (!thread_.joinable()) return;
     queue_->close(saturating_add(EventQueue::Steady::now(), end_patience));

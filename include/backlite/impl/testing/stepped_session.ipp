@@ -72,6 +72,9 @@ BACKLITE_DECL store::CyclePlan SteppedSession::plan() {
         for (const detail::ClaimedTask& task : ready_) in.claims.push_back({task.id, task.claim});
     }
     if (scheduler_->purge_due(now)) in.expiry = parts_.store.next_expiry(patience_);
+    if (const auto due = scheduler_->schedules_due(now)) {
+        scheduler_->read(parts_.store.due_schedules(*due, patience_), now);
+    }
     store::CyclePlan plan = scheduler_->plan(std::move(in), now);
     if (plan.expire) plan.keep = core::TaskRunner::rules_of_failed(parts_.queues);
     return plan;

@@ -39,6 +39,10 @@ inline constexpr int upkeep_chunk = 500;
 [[nodiscard]] store::FileState read_state(store::sqlite::Repository& repository, std::vector<store::QueueHead> heads,
                                           std::int64_t owner, detail::Ms now);
 
+/// The adds of a plan, for the statistics; empty if there are none.
+[[nodiscard]] std::vector<store::Tally> tally_of(const store::SlotPlan& plan, const store::SlotResult& result,
+                                                 detail::Ms now);
+
 /// Runs inside the transaction, perhaps several times: it reads what it is given and changes only the file. `apart`:
 /// not null once a cycle was refused because of some row; then what is refused is left out, and named in the result.
 [[nodiscard]] store::CycleResult run_cycle(store::sqlite::Repository& repository,

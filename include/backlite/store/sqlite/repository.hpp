@@ -12,6 +12,7 @@
 #include <backlite/store/sqlite/expiries.hpp>
 #include <backlite/store/sqlite/queue_rules.hpp>
 #include <backlite/store/sqlite/saved_values.hpp>
+#include <backlite/store/sqlite/schedules.hpp>
 #include <backlite/store/sqlite/statistics.hpp>
 #include <backlite/store/sqlite/transitions.hpp>
 #include <backlite/store/sqlite/upkeep.hpp>
@@ -36,6 +37,7 @@ struct Repository {
           children(handle, ends, cancels),
           expiries(handle),
           saved(handle),
+          schedules(handle),
           upkeep(handle, ends) {}
 
     Handle db;
@@ -49,6 +51,7 @@ struct Repository {
     Children children;
     Expiries expiries;
     SavedValues saved;
+    Schedules schedules;
     Upkeep upkeep;
 };
 

@@ -93,6 +93,7 @@ private:
     /// one that waits. backlite_edges: which task waits for which. backlite_cancels: asked of a claim.
     /// backlite_attempts: those after which the task went on. backlite_saved: what a task keeps between its attempts.
     /// Times are in milliseconds, or in microseconds where the name ends so.
+    /// backlite_schedules: see store::ScheduleRow.
     static void make_tables(sqlite3* db);
 
     /// Tables of our names that we did not make must at least have our columns.

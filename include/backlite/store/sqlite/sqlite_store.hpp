@@ -80,6 +80,10 @@ public:
     void set_paused(std::string_view queue, std::optional<detail::Ms> since, const Patience& patience) override;
     void set_limits(std::string_view queue, const std::optional<Limits>& limits, const Patience& patience) override;
     [[nodiscard]] std::optional<Limits> limits(std::string_view queue) override;
+    bool change_schedule(const std::string& name, const ScheduleChange& change, const Patience& patience) override;
+    [[nodiscard]] SlotResult run_schedule(const SlotPlan& plan, detail::Ms now, const Patience& patience) override;
+    [[nodiscard]] DueSchedules due_schedules(const DueQuery& query, const Patience& patience) override;
+    [[nodiscard]] std::vector<ScheduleRow> schedules() override;
     [[nodiscard]] TaskStatus status(const TaskId& id) override;
     [[nodiscard]] FoundTask find(const TaskId& id, std::size_t max_result) override;
     void check_thread(std::string_view call) override;
@@ -103,6 +107,7 @@ private:
         Connection connection;
         StatusQueries reads;
         SavedValues saved;
+        Statement list_schedules{list_of_schedules};
     };
 
     /// Another connection writes to the file, which not every SQLite is safe with: that is told once.

@@ -244,8 +244,8 @@ TEST_CASE("Schema: each table for what few tasks have takes its rows, with the d
     CHECK(file.query("SELECT on_failure FROM backlite_edges") == "0");
     CHECK(file.query("SELECT error, host, pid FROM backlite_attempts") == "NULL|NULL|NULL");
     CHECK(file.query("SELECT fraction, message FROM backlite_progress") == "0.5|NULL");
-    CHECK(file.query("SELECT zone, options, next_at, last_at, paused_at FROM backlite_schedules") ==
-          "UTC|NULL|NULL|NULL|NULL");
+    CHECK(file.query("SELECT zone, options, begun_at, next_at, gap_from, gap_until, last_at, last_task, paused_at "
+                     "FROM backlite_schedules") == "UTC|NULL|0|NULL|NULL|NULL|NULL|NULL|NULL");
     for (const char* again :
          {"INSERT INTO backlite_queues (queue) VALUES ('q')", "INSERT INTO backlite_details (task) VALUES ('a')",
           "INSERT INTO backlite_tags (task, tag) VALUES ('a', 't')",

@@ -24,6 +24,7 @@ BACKLITE_DECL store::FileState read_state(store::sqlite::Repository& repository,
     repository.rules.read(state.heads, owner, now);
     state.cancels = repository.cancels.read();
     state.expiry = repository.expiries.next(detail::Ms::earliest());
+    state.slot = repository.schedules.first();
     state.ownerless = repository.upkeep.oldest_ownerless();
     state.children = repository.children.left();
     state.parents = repository.children.any();
@@ -72,6 +73,36 @@ inline void mend_keys(store::sqlite::Repository& repository) {
             keys.end(id);  // of a task that is gone
         }
     }
+}
+
+BACKLITE_DECL std::vector<store::Tally> tally_of(const store::SlotPlan& plan, const store::SlotResult& result,
+                                                 detail::Ms now) {
+    if (result.added.empty()) return {};
+    return {{.minute = detail::minute_of(now),
+             .queue = plan.seen->queue,
+             .added = static_cast<std::int64_t>(result.added.size())}};
+}
+
+/// `attempt`: as in `run_cycle`.
+template <class Attempt>
+void run_schedules(store::sqlite::Repository& repository, const store::CyclePlan& plan, detail::Ms wall,
+                   store::CycleResult& result, const Children::Keep& keep, const Attempt& attempt) {
+    std::vector<store::Tally> added;
+    for (const store::SlotPlan& each : plan.slots) {
+        store::SlotResult ran;
+        auto refused = attempt("slot", each.seen->name, [&] {
+            ran = repository.schedules.run(each, wall, repository.adds, repository.cancels, keep);
+        });
+        if (refused) {
+            ran = {};
+            ran.refused = std::move(refused);
+        }
+        const auto tallies = tally_of(each, ran, wall);
+        added.insert(added.end(), tallies.begin(), tallies.end());
+        result.slots.push_back(std::move(ran));
+    }
+    if (added.empty() || !plan.count) return;
+    (void)attempt("slot statistics", "", [&] { repository.statistics.add(added); });
 }
 
 BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository,
@@ -183,6 +214,7 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
     }
     // After the outcomes, which may give back what has expired, and before the claims.
     if (plan.expire) end_expired(repository, plan, heads, result, attempt);
+    if (!plan.slots.empty()) run_schedules(repository, plan, wall, result, keep, attempt);
     if (plan.sweep) result.sweep_next = repository.children.sweep(*plan.sweep, upkeep_chunk);
     // After all that ends a task.
     if (plan.children || repository.ends.marked()) {

@@ -218,7 +218,8 @@ BACKLITE_DECL void Schema::make_tables(sqlite3* db) {
              "at integer NOT NULL, fraction real, message text) STRICT",
              "CREATE TABLE backlite_schedules (name text PRIMARY KEY NOT NULL, queue text NOT NULL, "
              "task blob NOT NULL, spec text NOT NULL, zone text NOT NULL DEFAULT 'UTC', options text, "
-             "next_at integer, last_at integer, paused_at integer) STRICT",
+             "begun_at integer NOT NULL DEFAULT 0, next_at integer, gap_from integer, gap_until integer, "
+             "last_at integer, last_task text, paused_at integer) STRICT",
              "CREATE INDEX backlite_schedules_next ON backlite_schedules (next_at) "
              "WHERE next_at IS NOT NULL AND paused_at IS NULL",
          }) {

@@ -232,6 +232,44 @@ BACKLITE_DECL std::optional<Limits> SqliteStore::limits(std::string_view queue) 
     return found;
 }
 
+BACKLITE_DECL bool SqliteStore::change_schedule(const std::string& name, const ScheduleChange& change,
+                                                const Patience& patience) {
+    check_thread("a change of a schedule");
+    bool changed = false;
+    writes_.write([&](Repository& repository) { changed = repository.schedules.change(name, change); }, patience);
+    return changed;
+}
+
+BACKLITE_DECL SlotResult SqliteStore::run_schedule(const SlotPlan& plan, detail::Ms now, const Patience& patience) {
+    check_thread("run_schedule");
+    SlotResult result;
+    writes_.write(
+        [&](Repository& repository) {
+            repository.ends.clear();
+            result = repository.schedules.run(plan, now, repository.adds, repository.cancels, keep_);
+            repository.statistics.add(tally_of(plan, result, now));
+            if (!repository.ends.marked()) return;
+            Children::Work work = repository.children.work(now, keep_, children_chunk);
+            for (EndedChild& child : work.cancelled) {
+                result.cancelled.push_back({std::move(child.id), std::move(child.queue)});
+            }
+        },
+        patience);
+    return result;
+}
+
+BACKLITE_DECL DueSchedules SqliteStore::due_schedules(const DueQuery& query, const Patience& patience) {
+    DueSchedules found;
+    writes_.read([&](Repository& repository) { found = repository.schedules.due(query); }, patience);
+    return found;
+}
+
+BACKLITE_DECL std::vector<ScheduleRow> SqliteStore::schedules() {
+    detail::UniqueLock lock(reader_mutex_);
+    need_reader(lock);
+    return list_schedules(reader_->connection.handle(), reader_->list_schedules);
+}
+
 BACKLITE_DECL void SqliteStore::check_thread(std::string_view call) {
     if (!open_transactions_.on_this_thread(identity_)) return;
     throw UsageError(detail::format(
