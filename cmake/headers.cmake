@@ -26,7 +26,7 @@ set(BACKLITE_HEADERS
     core/add_counts core/set_apart core/scheduler core/task_runner
     admin/database_view admin/page_reads admin/task_pages admin/existing_file
     # 5: threads
-    engine/lifecycle engine/log_relay engine/event_relay engine/deadline_timer engine/worker_pool engine/overdue_watch
+    engine/lifecycle engine/log_relay engine/event_relay engine/finish_watch engine/deadline_timer engine/worker_pool engine/overdue_watch
     engine/wake_signals engine/session_end engine/checked_config
     engine/dispatcher engine/session engine/engine
     # 6: what hosts call, and the umbrella; nothing below the umbrella is reached from it

@@ -2,8 +2,10 @@
 #pragma once
 // ClientHandle: what `Context::client()` returns; a client without register_queue, install and start.
 
+#include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -58,6 +60,23 @@ public:
 
     /// Where a task stands. Errors: StorageError. Blocks for a short read.
     [[nodiscard]] TaskStatus status(const TaskId& id) const;
+
+    /// Waits until a task has finished, and says how; nullopt if it has not within `patience`, or `stop` was requested.
+    /// `Duration::max()`: without limit. A task that is not in the file is not_found at once, unless this client has
+    /// ended it: a started client remembers the last 4,096 that were not kept. On a client that is not started it looks
+    /// into the file again and again, every 20 ms at the most.
+    /// Inside a task it holds that task's worker: where all workers wait, nothing that they wait for runs, and a task
+    /// that waits for itself waits in vain.
+    /// Errors: UsageError on a thread that has a Transaction open on the file, or is the dispatcher's (on_fatal), and
+    /// once the client has ended; ConfigError if `patience` is negative; StorageError. Blocks.
+    [[nodiscard]] std::optional<TaskStatus> wait(const TaskId& id, Duration patience, std::stop_token stop = {}) const;
+
+    /// Calls `callback` once a task has finished, whichever client ends it, or soon if it has already: once, and on a
+    /// thread of the library that calls one after the other, so keep it short. Where the client stops first and is
+    /// not started again, it is not called: at its end the client calls those whose task has finished, for one second
+    /// at most, waits without limit for the one that runs, and drops the others. What it throws is logged.
+    /// Errors: UsageError if the client is not started; ConfigError if it is empty; Error if the system has no thread.
+    void on_finished(const TaskId& id, std::function<void(const FinishedTask&)> callback) const;
 
     /// What the processor of a task of type `T` returned; nullopt unless it has succeeded, is kept by its queue's
     /// retention, and returned something. A task that another program ran may have a result of another type.

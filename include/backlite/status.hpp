@@ -9,6 +9,7 @@
 #include <vector>
 
 #include <backlite/clock.hpp>
+#include <backlite/id.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -36,6 +37,22 @@ enum class TaskStatus {
     }
     return "not_found";
 }
+
+namespace detail {
+
+/// Whether a task that stands there neither waits nor runs.
+[[nodiscard]] constexpr bool has_ended(TaskStatus status) noexcept {
+    return status != TaskStatus::pending && status != TaskStatus::running;
+}
+
+}  // namespace detail
+
+/// A task that has finished, as `on_finished` tells it.
+struct FinishedTask {
+    TaskId id{};
+    TaskStatus status = TaskStatus::not_found;  ///< not_found: it was not kept, and another client has ended it
+    std::string error{};                        ///< why it failed, where that is known: at most 4,096 bytes
+};
 
 /// What `cancel` has done.
 enum class CancelResult {

@@ -134,6 +134,7 @@ enum class RowChange {
 /// What a kept row's `kind` says of a task that was cancelled, or has expired; Go reads its error alone. Stored: never
 /// renumber.
 inline constexpr std::int64_t cancelled_kind = 1;
+inline constexpr std::string_view cancelled_error = "cancelled";
 inline constexpr std::int64_t expired_kind = 5;
 inline constexpr std::string_view expired_error = "expired";
 

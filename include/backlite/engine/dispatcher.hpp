@@ -28,6 +28,7 @@
 #include <backlite/core/task_runner.hpp>
 #include <backlite/engine/deadline_timer.hpp>
 #include <backlite/engine/event_relay.hpp>
+#include <backlite/engine/finish_watch.hpp>
 #include <backlite/engine/overdue_watch.hpp>
 #include <backlite/engine/session_end.hpp>
 #include <backlite/engine/wake_signals.hpp>
@@ -55,6 +56,7 @@ struct DispatcherParts {
     const store::CommitWatch& watch;
     core::AddCounts& add_counts;
     EventRelay* events;  ///< null: nobody observes
+    FinishWatch& finishes;
 };
 
 /// Its thread sleeps on a condition variable until the earliest of: a due task, an outcome to write, a lease to extend,

@@ -19,7 +19,6 @@
 #include <vector>
 
 #include <backlite/base/add_target.hpp>
-#include <backlite/base/codec.hpp>
 #include <backlite/base/format.hpp>
 #include <backlite/base/guards.hpp>
 #include <backlite/base/rows.hpp>
@@ -34,6 +33,7 @@
 #include <backlite/core/running_task.hpp>
 #include <backlite/engine/checked_config.hpp>
 #include <backlite/engine/event_relay.hpp>
+#include <backlite/engine/finish_watch.hpp>
 #include <backlite/engine/lifecycle.hpp>
 #include <backlite/engine/session.hpp>
 #include <backlite/error.hpp>
@@ -62,6 +62,7 @@ public:
     Engine(ClientConfig config, store::OpenStore open);
     Engine(const Engine&) = delete;
     Engine& operator=(const Engine&) = delete;
+    ~Engine() { finishes_->close(); }
 
     [[nodiscard]] const ClientConfig& config() const noexcept { return config_; }
     [[nodiscard]] const Clock& clock() const noexcept override { return *clock_; }
@@ -109,9 +110,15 @@ public:
 
     [[nodiscard]] TaskStatus status(const TaskId& id);
 
-    /// The result of a task of `queue`, which is to be read as `type`. Errors: see ClientHandle::result.
-    [[nodiscard]] std::optional<detail::StoredResult> result(const TaskId& id, const std::string& queue,
-                                                             std::string_view type);
+    /// The same, and what is kept of it.
+    [[nodiscard]] store::FoundTask find(const TaskId& id);
+
+    [[nodiscard]] std::optional<TaskStatus> wait(const TaskId& id, Duration patience, std::stop_token stop);
+
+    void on_finished(const TaskId& id, FinishWatch::Callback callback);
+
+    /// For who ends tasks of this client's.
+    [[nodiscard]] FinishWatch& finishes() noexcept { return *finishes_; }
 
     [[nodiscard]] TaskCounts counts();
 
@@ -271,6 +278,7 @@ private:
     core::QueueRegistry queues_{};     // changed under mutex_, and only while there is no session
     core::AddCounts add_counts_{};
     const std::unique_ptr<store::Store> store_;
+    const std::shared_ptr<FinishWatch> finishes_;  ///< the thread of its callbacks, which may outlive this, has it too
 
     detail::Mutex mutex_{};
     std::condition_variable changed_{};

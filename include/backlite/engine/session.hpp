@@ -27,6 +27,7 @@
 #include <backlite/engine/deadline_timer.hpp>
 #include <backlite/engine/dispatcher.hpp>
 #include <backlite/engine/event_relay.hpp>
+#include <backlite/engine/finish_watch.hpp>
 #include <backlite/engine/lifecycle.hpp>
 #include <backlite/engine/log_relay.hpp>
 #include <backlite/engine/session_end.hpp>
@@ -55,6 +56,7 @@ struct SessionParts {
     Life& life;
     std::uint64_t run;   ///< of the life: the one that this session is of
     EventRelay* events;  ///< null: nobody observes
+    FinishWatch& finishes;
 };
 
 /// From start to the end of a stop. It ends by itself once it was asked to stop and nothing is left to do; whoever

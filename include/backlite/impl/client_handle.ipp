@@ -26,7 +26,31 @@ BACKLITE_DECL TaskStatus ClientHandle::status(const TaskId& id) const { return e
 BACKLITE_DECL std::optional<detail::StoredResult> ClientHandle::stored_result(const TaskId& id,
                                                                               const std::string& queue,
                                                                               std::string_view type) const {
-    return engine_->result(id, queue, type);
+    store::FoundTask found = engine_->find(id);
+    if (found.status == TaskStatus::not_found) return std::nullopt;
+    if (found.queue != queue) {
+        throw UsageError(detail::format("Client::result: task {} is of queue \"{}\", and not of \"{}\"",
+                                        {id.str(), found.queue, queue}));
+    }
+    if (found.status != TaskStatus::succeeded) return std::nullopt;
+    if (found.oversize_result > 0) {
+        const std::string why = detail::format("it has {} bytes, more than ClientConfig::max_payload ({})",
+                                               {found.oversize_result, engine_->max_payload()});
+        detail::throw_result_error(queue, id, type, why);
+    }
+    if (found.result.empty()) return std::nullopt;
+    return detail::StoredResult{std::move(found.queue), std::move(found.result)};
+}
+
+BACKLITE_DECL std::optional<TaskStatus> ClientHandle::wait(const TaskId& id, Duration patience,
+                                                           std::stop_token stop) const {
+    const auto engine = engine_;  // a stop callback of a task may destroy the client
+    return engine->wait(id, patience, std::move(stop));
+}
+
+BACKLITE_DECL void ClientHandle::on_finished(const TaskId& id,
+                                             std::function<void(const FinishedTask&)> callback) const {
+    engine_->on_finished(id, std::move(callback));
 }
 
 BACKLITE_DECL TaskCounts ClientHandle::counts() const { return engine_->counts(); }

@@ -41,6 +41,7 @@
 #include <backlite/impl/engine/dispatcher.ipp>
 #include <backlite/impl/engine/engine.ipp>
 #include <backlite/impl/engine/event_relay.ipp>
+#include <backlite/impl/engine/finish_watch.ipp>
 #include <backlite/impl/engine/lifecycle.ipp>
 #include <backlite/impl/engine/log_relay.ipp>
 #include <backlite/impl/engine/overdue_watch.ipp>

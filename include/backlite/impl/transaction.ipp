@@ -57,6 +57,7 @@ BACKLITE_DECL void Transaction::complete_with(std::string result) {
     if (attempt.run->over()) context_->throw_claim_lost("Transaction::complete");
     detail::AttemptResult success = attempt.run->success(std::move(result));
     attempt.run->ending(true);
+    engine::FinishWatch::Commit finishing(engine_->finishes());
     try {
         const bool in_file = attempt.claim != 0;
         if (in_file && !engine_->store().complete_within({&database_}, attempt.queue, attempt.run->due(), success)) {
@@ -68,6 +69,7 @@ BACKLITE_DECL void Transaction::complete_with(std::string result) {
         attempt.run->ending(false);
         throw;
     }
+    if (attempt.claim != 0) finishing.ended({&success.id, TaskStatus::succeeded, {}, success.keep_row});
     if (engine::EventRelay* const relay = engine_->events()) {
         relay->tell(EventKind::succeeded, [&](Event& event) {
             event.queue = attempt.queue;

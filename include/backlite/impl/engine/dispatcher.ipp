@@ -19,6 +19,7 @@ BACKLITE_DECL void Dispatcher::run() noexcept {
     parts_.tell(LogLevel::info, "task dispatcher started",
                 {{"workers", parts_.config.num_workers}, {"queues", parts_.queues.size()}});
     if (parts_.events != nullptr) parts_.events->tell(EventKind::client_started);
+    parts_.finishes.begin();
     scheduler_.begin(now());
     next_observation_ = saturating_add(parts_.clock.steady_now(), observation_interval());
     taken_.refresh = true;
@@ -140,12 +141,16 @@ BACKLITE_DECL void Dispatcher::look_after_others() {
         next_probe_ = saturating_add(now, probe_interval);
         if (parts_.owner.someone_died()) {
             parts_.owner.rescue(patience_);
+            parts_.finishes.committed();
             taken_.refresh = true;
         }
     }
     if (now >= next_observation_) {
         next_observation_ = saturating_add(now, observation_interval());
-        if (parts_.owner.observe(patience_) > 0) taken_.refresh = true;
+        if (parts_.owner.observe(patience_) > 0) {
+            parts_.finishes.committed();
+            taken_.refresh = true;
+        }
     }
     if (taken_.refresh) look();
 }
@@ -190,6 +195,7 @@ BACKLITE_DECL void Dispatcher::cycle() {
     const auto prepare = [this](const store::CycleResult& found) {
         scheduler_.apart().make_room(found.refused_outcomes.size());
     };
+    FinishWatch::Commit commit(parts_.finishes);
     store::CycleResult result = parts_.store.cycle({.outcomes = scheduler_.outcomes(),
                                                     .plan = plan,
                                                     .heads = scheduler_.agenda().heads(),
@@ -198,6 +204,7 @@ BACKLITE_DECL void Dispatcher::cycle() {
                                                    patience_);
     if (plan.count && !result.refused_statistics) added.written();
     if (plan.cancels) cancels_ = std::move(result.cancels);
+    commit.ended(scheduler_.outcomes(), plan, result);
     if (parts_.events != nullptr) tell_observers(plan, result);  // before what it claimed may start
     scheduler_.claimed(plan, result);
     for (const detail::ClaimedTask& task : result.claimed.tasks) {
@@ -434,6 +441,7 @@ BACKLITE_DECL void Dispatcher::leave() noexcept {
         inbox_.take(taken_);
     }
     parts_.owner.let_go();
+    parts_.finishes.end();
     if (parts_.events != nullptr) parts_.events->tell(EventKind::client_stopped);
     ending_.end(left && scheduler_.all_written());
 }

@@ -14,10 +14,20 @@ BACKLITE_DECL Engine::Engine(ClientConfig config, store::OpenStore open)
       log_(config_.logger),
       events_(config_.observers.empty() ? nullptr
                                         : std::make_unique<EventRelay>(own_threads_, config_.observers, clock_, log_)),
-      store_(open(config_, *clock_, log_, hooks())) {}
+      store_(open(config_, *clock_, log_, hooks())),
+      finishes_(std::make_shared<FinishWatch>(
+          own_threads_,
+          [this](const TaskId& id) {
+              store::FoundTask found = store_->find(id, 0);
+              return FinishedTask{id, found.status, std::move(found.error)};
+          },
+          log_)) {}
 
 BACKLITE_DECL store::StoreHooks Engine::hooks() {
-    store::StoreHooks hooks{[this]() noexcept { refresh(); },
+    store::StoreHooks hooks{[this]() noexcept {
+                                refresh();
+                                finishes_->committed();
+                            },
                             [this](const StorageError& error) noexcept { on_fatal(error); }};
     hooks.keep = [this](std::string_view queue) { return rule(queue); };
     if (events_) hooks.rescued = [this](const store::Rescued& rescued) noexcept { events_->tell(rescued); };
@@ -48,7 +58,7 @@ BACKLITE_DECL void Engine::start(std::stop_token hard_stop) {
     store_->check_tables({config_.busy_timeout, {}});
     auto session = std::make_shared<Session>(
         SessionParts{own_threads_, weak_from_this(), [this]() noexcept { return end_orphan(); }, config_, *clock_, log_,
-                     queues_, *store_, add_counts_, life_, life_.run(), events_.get()},
+                     queues_, *store_, add_counts_, life_, life_.run(), events_.get(), *finishes_},
         std::move(hard_stop));
     const detail::LockGuard lock(mutex_);
     session_ = std::move(session);
@@ -101,6 +111,7 @@ BACKLITE_DECL void Engine::add(std::span<detail::NewTask> tasks, std::optional<d
     store_->add(plan, {config_.busy_timeout, std::move(stop)});
     events.committed(tasks);
     adding.committed();
+    if (!cancelled.empty()) FinishWatch::Commit(*finishes_).ended(cancelled);
     if (events_) events_->tell(cancelled);
 }
 
@@ -117,23 +128,27 @@ BACKLITE_DECL TaskStatus Engine::status(const TaskId& id) {
     return store_->status(id);
 }
 
-BACKLITE_DECL std::optional<detail::StoredResult> Engine::result(const TaskId& id, const std::string& queue,
-                                                                 std::string_view type) {
+BACKLITE_DECL store::FoundTask Engine::find(const TaskId& id) {
     check_call("Client::result");
-    store::FoundTask found = store_->find(id, config_.max_payload);
-    if (found.status == TaskStatus::not_found) return std::nullopt;
-    if (found.queue != queue) {
-        throw UsageError(detail::format("Client::result: task {} is of queue \"{}\", and not of \"{}\"",
-                                        {id.str(), found.queue, queue}));
+    return store_->find(id, config_.max_payload);
+}
+
+BACKLITE_DECL std::optional<TaskStatus> Engine::wait(const TaskId& id, Duration patience, std::stop_token stop) {
+    if (patience < Duration::zero()) {
+        throw ConfigError(detail::format("Client::wait: the time is negative: {} ms", {patience.count()}));
     }
-    if (found.status != TaskStatus::succeeded) return std::nullopt;
-    if (found.oversize_result > 0) {
-        detail::throw_result_error(queue, id, type,
-                                   detail::format("it has {} bytes, more than ClientConfig::max_payload ({})",
-                                                  {found.oversize_result, config_.max_payload}));
-    }
-    if (found.result.empty()) return std::nullopt;
-    return detail::StoredResult{std::move(found.queue), std::move(found.result)};
+    return finishes_->wait(id, patience, std::move(stop), [this, &id] {
+        check_call("Client::wait");  // the client may have ended meanwhile
+        store_->check_thread("Client::wait");
+        return store_->status(id);
+    });
+}
+
+BACKLITE_DECL void Engine::on_finished(const TaskId& id, FinishWatch::Callback callback) {
+    check_call("Client::on_finished");
+    if (!callback) throw ConfigError("Client::on_finished: the callback is empty");
+    if (!has_session(life_.state())) throw UsageError("Client::on_finished: the client is not started");
+    finishes_->on_finished(id, std::move(callback));
 }
 
 BACKLITE_DECL TaskCounts Engine::counts() {
@@ -145,16 +160,24 @@ BACKLITE_DECL CancelResult Engine::cancel(const TaskId& id) {
     check_call("Client::cancel");
     std::string its_queue;
     std::vector<store::EndedChild> children;
+    bool kept = false;
+    FinishWatch::Commit commit(*finishes_);
     const CancelResult result = store_->cancel({.id = id,
                                                 .now = detail::to_ms(clock_->now()),
                                                 .keep =
                                                     [&](std::string_view queue) {
                                                         its_queue = queue;
-                                                        return rule(queue);
+                                                        const store::KeepRule keep = rule(queue);
+                                                        kept = keep.row;
+                                                        return keep;
                                                     },
                                                 .cancelled = &children},
                                                {config_.busy_timeout, {}});
     if (result == CancelResult::requested) refresh();
+    if (result == CancelResult::cancelled) {
+        commit.ended({&id, TaskStatus::cancelled, detail::cancelled_error, kept});
+        commit.ended(children);
+    }
     if (result == CancelResult::cancelled && events_) {
         events_->tell(EventKind::cancelled, [&](Event& event) {
             event.queue = its_queue;
@@ -366,6 +389,7 @@ BACKLITE_DECL bool Engine::end_orphan() noexcept {
 BACKLITE_DECL void Engine::end() noexcept {
     count_adds();
     if (events_) events_->close();
+    finishes_->close();
     core::QueueRegistry queues;
     const detail::LockGuard lock(mutex_);
     (std::swap)(queues, queues_);

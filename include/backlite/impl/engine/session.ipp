@@ -23,7 +23,7 @@ BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_s
       runner_(parts.queues, parts.engine, parts.clock, parts.log, parts.config.around, parts.config.max_payload),
       timer_(parts.own, parts.config.num_workers, parts.clock, [this]() noexcept { heed(); }),
       dispatcher_({parts.config, parts.clock, log_, parts.queues, parts.store, *owner_, pool_, timer_, *watch_,
-                   parts.add_counts, parts.events}),
+                   parts.add_counts, parts.events, parts.finishes}),
       observers_(make_observers(parts.config.num_workers)),
       pool_(
           parts.own, parts.config.num_workers, parts.clock,
