@@ -77,6 +77,7 @@
 #include <backlite/impl/store/sqlite/ends.ipp>
 #include <backlite/impl/store/sqlite/expiries.ipp>
 #include <backlite/impl/store/sqlite/group_commit.ipp>
+#include <backlite/impl/store/sqlite/history.ipp>
 #include <backlite/impl/store/sqlite/host_transaction.ipp>
 #include <backlite/impl/store/sqlite/isolation.ipp>
 #include <backlite/impl/store/sqlite/liveness.ipp>

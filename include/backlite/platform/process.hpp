@@ -15,6 +15,9 @@ namespace platform {
 
 [[nodiscard]] int own_pid() noexcept;
 
+/// What this machine is called; empty if it is not. Read once. Errors: std::bad_alloc.
+[[nodiscard]] const std::string& host_name();
+
 /// What ps calls a process, such as "sqlite3"; empty if there is none of that number.
 [[nodiscard]] std::string process_name(int pid);
 

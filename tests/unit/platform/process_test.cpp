@@ -26,6 +26,13 @@ TEST_CASE("process_name: is the name in the list of processes, and empty if ther
     CHECK(platform::process_name(-1).empty());
 }
 
+TEST_CASE("host_name: is what the system says, and one and the same text") {
+    std::string name;
+    std::getline(std::ifstream("/proc/sys/kernel/hostname"), name);
+    CHECK(platform::host_name() == name);
+    CHECK(&platform::host_name() == &platform::host_name());
+}
+
 TEST_CASE("process_locks: lists a lock on the file with its bytes, its kind and its holder until it is gone") {
     const TempFolder folder;
     const int fd = ::open(folder.file("a").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);

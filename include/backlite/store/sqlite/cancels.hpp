@@ -103,7 +103,7 @@ private:
         "last_executed_at = excluded.last_executed_at, attempts = excluded.attempts, "
         "last_duration_micro = excluded.last_duration_micro, succeeded = excluded.succeeded, task = excluded.task, "
         "expires_at = excluded.expires_at, error = excluded.error, priority = excluded.priority, "
-        "kind = excluded.kind, result = excluded.result"};
+        "kind = excluded.kind, result = excluded.result, host = excluded.host, pid = excluded.pid"};
     Statement flags_{"SELECT flags FROM main.backlite_tasks WHERE id = ?1 AND claimed_at IS NULL"};
     Statement remove_{
         "DELETE FROM main.backlite_tasks WHERE id = ?1 AND claimed_at IS NULL AND (flags & ?2) IS NOT TRUE"};

@@ -91,8 +91,8 @@ private:
     /// backlite_turns: the tasks that a partition's limit counts, and that limit. backlite_details: expiry and
     /// metadata. backlite_keys: those of claimed tasks that have one only while they wait; at and keep: of the newer
     /// one that waits. backlite_edges: which task waits for which. backlite_cancels: asked of a claim.
-    /// backlite_attempts: those after which the task went on. backlite_saved: what a task keeps between its attempts.
-    /// Times are in milliseconds, or in microseconds where the name ends so.
+    /// backlite_attempts: those after which the task went on; outcome: 1 failed. backlite_saved: what a task keeps
+    /// between its attempts. Times are in milliseconds, or in microseconds where the name ends so.
     /// backlite_schedules: see store::ScheduleRow.
     static void make_tables(sqlite3* db);
 

@@ -17,6 +17,7 @@
 #include <backlite/id.hpp>
 #include <backlite/store/sqlite/ends.hpp>
 #include <backlite/store/sqlite/expiries.hpp>
+#include <backlite/store/sqlite/history.hpp>
 #include <backlite/store/sqlite/slack.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 
@@ -175,6 +176,7 @@ private:
     Handle db_;
     Ends& ends_;
     Expiries expiries_{db_};
+    History history_{db_};
     Statement insert_claimed_{
         "INSERT INTO main.backlite_tasks (id, created_at, queue, task, claimed_at, owner, claim, priority, slack) "
         "VALUES (?1, ?2, ?3, ?4, ?2, ?5, 1, ?6, ?7)"};
@@ -193,10 +195,10 @@ private:
         "?23, ?24, ?25, ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34)"};
     Statement columns_of_row_{
         "SELECT claimed_at, owner, wait_until, last_executed_at, claim, lease, crashes, attempts, "
-        "length(CAST(error AS blob)), length(slack) FROM main.backlite_tasks WHERE rowid = ?1"};
+        "length(CAST(error AS blob)), length(slack), flags FROM main.backlite_tasks WHERE rowid = ?1"};
     Statement columns_of_claim_{
         "SELECT claimed_at, owner, wait_until, last_executed_at, claim, lease, crashes, attempts, "
-        "length(CAST(error AS blob)), length(slack) FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2"};
+        "length(CAST(error AS blob)), length(slack), flags FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2"};
     Statement holds_{"SELECT 1 FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
     Statement flags_{
         "SELECT flags FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL "
@@ -211,21 +213,21 @@ private:
     // hold for what a trigger of the host writes too, and delete its rows.
     Statement keep_{
         "INSERT INTO main.backlite_tasks_completed (id, created_at, queue, last_executed_at, attempts, "
-        "last_duration_micro, succeeded, task, expires_at, error, priority, kind, result) "
+        "last_duration_micro, succeeded, task, expires_at, error, priority, kind, result, host, pid) "
         "SELECT id, created_at, queue, ?3, min(max(ifnull(attempts, 0), 0), 9223372036854775807 - ?4) + ?4, ?5, ?6, "
-        "CASE WHEN ?7 THEN task END, ?8, ?9, priority, ?10, ?11 "
+        "CASE WHEN ?7 THEN task END, ?8, ?9, priority, ?10, ?11, ?12, ?13 "
         "FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL "
         "ON CONFLICT (id) DO UPDATE SET created_at = excluded.created_at, queue = excluded.queue, "
         "last_executed_at = excluded.last_executed_at, attempts = excluded.attempts, "
         "last_duration_micro = excluded.last_duration_micro, succeeded = excluded.succeeded, task = excluded.task, "
         "expires_at = excluded.expires_at, error = excluded.error, priority = excluded.priority, "
-        "kind = excluded.kind, result = excluded.result"};
+        "kind = excluded.kind, result = excluded.result, host = excluded.host, pid = excluded.pid"};
     // A run that came back was no poison: retry and snooze begin to count crashes anew.
     Statement retry_{
         "UPDATE main.backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, error "
-        "= "
-        "?5, "
-        "attempts = min(max(ifnull(attempts, 0), 0), 9223372036854775807 - ?6) + ?6, crashes = 0, slack = ?7 "
+        "= ?5, "
+        "attempts = min(max(ifnull(attempts, 0), 0), 9223372036854775807 - ?6) + ?6, crashes = 0, slack = ?7, "
+        "flags = flags | 4 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL AND (flags & ?8) IS NOT TRUE"};
     Statement snooze_{
         "UPDATE main.backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, last_executed_at = ?4, "
@@ -258,6 +260,7 @@ private:
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 ORDER BY claimed_at LIMIT ?2) "
         "WHERE (flags & 24) <> 0"};
     Statement flagged_row_{"SELECT id, flags, claim FROM main.backlite_tasks WHERE rowid = ?1 AND (flags & 24) <> 0"};
+    static_assert(flag::details == 4, "retry_ names it");
     static_assert(flag::on_return == 24, "these statements name it");
     Statement release_ownerless_{
         "UPDATE main.backlite_tasks SET claimed_at = NULL WHERE rowid IN (SELECT rowid FROM main.backlite_tasks "

@@ -31,7 +31,8 @@ BACKLITE_DECL Settled settle(Transitions& transitions, Cancels& cancels, const d
                               .duration = outcome.duration,
                               .expires_at = asked->expires_at(),
                               .error = std::string{Cancels::error},
-                              .kind = Cancels::kind};
+                              .kind = Cancels::kind,
+                              .attempt = outcome.attempt};
     if (end.executed_at == detail::Ms{}) end.executed_at = asked->at;  // it never started
     if (!transitions.write(end)) return Settled::lost;
     cancels.forget(outcome.id);

@@ -5,10 +5,13 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
+#include <optional>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
+#include <backlite/platform/process.hpp>
 #include <backlite/store/sqlite/transitions.hpp>
 
 namespace backlite {
@@ -49,6 +52,7 @@ BACKLITE_DECL int Transitions::release_all(std::int64_t owner) {
 
 BACKLITE_DECL Written Transitions::write(const detail::AttemptResult& outcome) {
     if (const Written written = apply(outcome)) {
+        if (outcome.resolution == detail::RowChange::retry && !written.superseded) history_.put(outcome);
         if (outcome.resolution == detail::RowChange::release && outcome.expires_at && !written.superseded) {
             expiries_.put(outcome.id, *outcome.expires_at);
         }
@@ -177,6 +181,7 @@ BACKLITE_DECL std::optional<std::size_t> Transitions::read_slack(Statement& sele
                .lease = run.integer(5),
                .crashes = run.integer(6),
                .attempts = run.integer(7),
+               .flags = run.integer(10),
                .error = size(run.optional_integer(8))};
     return size(run.optional_integer(9));
 }
@@ -193,6 +198,7 @@ BACKLITE_DECL std::optional<Blob> Transitions::slack_after(const detail::Attempt
         columns.crashes = 0;
         if (outcome.resolution == detail::RowChange::snooze) return;
         columns.error = outcome.error.size();
+        columns.flags |= flag::details;
         columns.attempts = detail::saturating_sum(columns.attempts, outcome.spends_attempt ? 1 : 0);
     });
 }
@@ -204,16 +210,17 @@ BACKLITE_DECL std::optional<Blob> Transitions::slack_given_back(const detail::Cl
 
 BACKLITE_DECL bool Transitions::keep(const detail::AttemptResult& outcome) {
     const bool succeeded = outcome.resolution == detail::RowChange::complete;
-    if (succeeded) {
-        const std::optional<Blob> result = outcome.result.empty() ? std::nullopt : std::optional{Blob{outcome.result}};
-        return Run(db_, keep_,
-                   {outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt, outcome.duration,
-                    succeeded, outcome.keep_payload, outcome.expires_at, nullptr, nullptr, result})
-                   .change() == 1;
-    }
+    const auto text = [](const std::string& it, bool given) {
+        return given ? std::optional{std::string_view{it}} : std::nullopt;
+    };
+    const bool ran = outcome.attempt > 0;
     return Run(db_, keep_,
                {outcome.id.str(), outcome.claim, outcome.executed_at, outcome.spends_attempt, outcome.duration,
-                succeeded, outcome.keep_payload, outcome.expires_at, outcome.error, outcome.kind, nullptr})
+                succeeded, outcome.keep_payload, outcome.expires_at, text(outcome.error, !succeeded),
+                succeeded ? std::nullopt : outcome.kind,
+                succeeded && !outcome.result.empty() ? std::optional{Blob{outcome.result}} : std::nullopt,
+                ran ? std::optional{std::string_view{platform::host_name()}} : std::nullopt,
+                ran ? std::optional{platform::own_pid()} : std::nullopt})
                .change() == 1;
 }
 
