@@ -193,6 +193,34 @@ TEST_CASE("Backoff: exponential without more starts at a second, doubles, and en
     CHECK(backoff.delay(30, middle) == 1h);
 }
 
+TEST_CASE("QueueConfig: times of unique tasks that cannot work are refused, naming the value") {
+    const auto said = [](Unique unique) { return complaint(QueueConfig{.name = "mail", .unique = unique}); };
+    const auto misuse = [](Unique unique) {
+        return message_of<UsageError>([&] { QueueConfig{.name = "mail", .unique = unique}.validate(); });
+    };
+    CHECK(said({.period = -1ms}) == "queue \"mail\": unique.period is negative: -1 ms");
+    CHECK(said({.conflict = Conflict::replace, .debounce = -2ms}) ==
+          "queue \"mail\": unique.debounce is negative: -2 ms");
+    CHECK(said({.conflict = Conflict::replace, .debounce = 1ms, .max_delay = -3ms}) ==
+          "queue \"mail\": unique.max_delay is negative: -3 ms");
+    CHECK(said({.conflict = Conflict::replace, .debounce = 2s, .max_delay = 1s}) ==
+          "queue \"mail\": unique.max_delay is 1000 ms, less than unique.debounce (2000 ms)");
+    for (const Conflict conflict : {Conflict::none, Conflict::keep, Conflict::reject, Conflict::latest}) {
+        CHECK(misuse({.conflict = conflict, .debounce = 1s}) ==
+              "queue \"mail\": unique.debounce is 1000 ms, but only Conflict::replace pushes a time");
+    }
+    CHECK(misuse({.conflict = Conflict::replace, .max_delay = 1s}) ==
+          "queue \"mail\": unique.max_delay is 1000 ms, but there is no unique.debounce to bound");
+    CHECK(misuse({.conflict = Conflict::keep, .until = UniqueUntil::started, .period = 1s}) ==
+          "queue \"mail\": unique.period is 1000 ms, but with UniqueUntil::started a key does not even count while its "
+          "task runs");
+    CHECK(misuse({.conflict = Conflict::latest, .period = 1s}) ==
+          "queue \"mail\": unique.period is 1000 ms, but with Conflict::latest a key does not even count while its "
+          "task runs");
+    CHECK(said({.conflict = Conflict::replace, .period = 1h, .debounce = 2s, .max_delay = 2s}) == "nothing thrown");
+    CHECK(said({.conflict = Conflict::latest, .until = UniqueUntil::started}) == "nothing thrown");
+}
+
 TEST_CASE("Backoff: exponential values that cannot work are refused, naming them") {
     CHECK(complaint(Backoff::exponential({.initial = -1ms})) ==
           "queue \"mail\": exponential backoff has a negative time: initial -1 ms, max 3600000 ms");

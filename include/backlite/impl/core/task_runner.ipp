@@ -256,6 +256,7 @@ BACKLITE_DECL void TaskRunner::set_success(const QueueConfig& config, std::strin
                                            detail::AttemptResult& resolved) const noexcept {
     resolved.resolution = detail::RowChange::complete;
     resolved.spends_attempt = true;
+    resolved.key_period = config.unique.period;
     const auto& retention = config.retention;
     if (retention && !retention->only_failed) {
         resolved.keep_row = true;

@@ -64,6 +64,9 @@ public:
     /// What comes before `claim` for a row with a flag of `flag::on_claim`.
     void before_claim(std::int64_t row, std::int64_t flags) { ends_.before_claim(row, flags); }
 
+    /// See UniqueKeys.
+    [[nodiscard]] bool outdated(const TaskId& id) { return ends_.keys().outdated(id.str()); }
+
     /// Names a row that has no id, so that an outcome can be written by it.
     void name(std::int64_t row, const TaskId& id) { Run(db_, name_, {row, id.str()}).change(); }
 

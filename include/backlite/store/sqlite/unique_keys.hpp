@@ -46,6 +46,10 @@ public:
     /// Moves the key of a row that is claimed.
     void take_off(std::int64_t row);
 
+    /// Whether a task that waits has an entry, and a newer one waits under its key: another program has given it back,
+    /// and it is to end.
+    [[nodiscard]] bool outdated(const std::string& id);
+
     /// A claimed task ends: the one that waits for that is free.
     void end(const std::string& id);
 

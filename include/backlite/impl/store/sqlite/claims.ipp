@@ -225,6 +225,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         }
     }
     const int bound = head.max_crashes;
+    if ((flags & flag::on_claim) != 0 && transitions_.outdated(task.id)) return Taken::left;
     if (std::binary_search(request.leave.begin(), request.leave.end(), task.id.str())) return Taken::left;
     switch (store::admission(task.crashes, bound, request.beside)) {
         case store::Admission::yes: break;

@@ -14,6 +14,13 @@ BACKLITE_DECL void UniqueKeys::take_off(std::int64_t row) {
     Run(db_, take_off_, {row, flag::key_while_waiting}).change();
 }
 
+BACKLITE_DECL bool UniqueKeys::outdated(const std::string& id) {
+    const std::optional<Entry> own = entry(id);
+    if (!own) return false;
+    const std::optional<Holder> other = holder(own->queue, own->key);
+    return other && other->id != id && other->waits && (other->flags & flag::latest) != 0;
+}
+
 BACKLITE_DECL void UniqueKeys::end(const std::string& id) {
     const std::optional<Entry> ended = entry(id);
     if (!ended) return;  // it waited, or had no key any more
