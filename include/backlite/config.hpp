@@ -175,6 +175,15 @@ using Middleware = std::function<Outcome(Context& context, const Next& next)>;
     return threads == 0 ? 1 : threads;
 }
 
+/// What is done about tasks that run on after their timeouts: a thread cannot be killed. Each is logged once, as `task
+/// ignores its timeout`, and told to observers.
+struct StuckTasks {
+    Duration after = std::chrono::seconds{10};  ///< how long after its timeout a task counts as stuck
+    /// Whether another worker starts for each one that is stuck, at most as many as `num_workers`, until its task has
+    /// ended: so that tasks which hang do not use up the pool. The stuck ones go on beside them.
+    bool replace_worker = false;
+};
+
 /// Configuration of one client. Durations are limited to 100 years.
 struct ClientConfig {
     /// The database's file name; required. Created if missing, in a folder that exists. No ":memory:", no "file:" URI.
@@ -213,6 +222,8 @@ struct ClientConfig {
     /// Surrounds each attempt, the first one outermost; none may be empty. A task that fails without an attempt (it has
     /// crashed too often, or is too large) passes none.
     std::vector<Middleware> around{};
+    /// What is done about tasks that ignore their timeouts.
+    StuckTasks stuck{};
     /// How long a task must have been due to count as one priority higher, so that tasks of low priority do not starve.
     /// Zero: it never does, and of two due tasks the one of the higher priority always starts first.
     Duration ageing = std::chrono::seconds{60};

@@ -33,6 +33,7 @@ enum class EventKind : std::uint8_t {
     client_failed,    ///< the client stops itself, its file cannot be used any more: `error`
     storage_failing,  ///< outcomes and claims cannot be written, and are tried again: `error`
     storage_recovered,  ///< they can
+    stuck,              ///< a task runs on although its timeout has passed: `duration`, so far
     dropped,            ///< `count` events before this one were not told: observers were too slow, or memory was short
 };
 

@@ -226,7 +226,7 @@ private:
     Steady::time_point next_probe_{};
     Steady::time_point next_observation_{};
     Steady::time_point next_strays_ = Steady::now() + std::chrono::seconds{1};  ///< other clients may be starting too
-    OverdueWatch overdue_{};
+    OverdueWatch overdue_{parts_.config.stuck, parts_.events};
     std::vector<detail::ClaimKey> lost_{};  ///< of running tasks, which the observers know of already
     bool strays_ = true;                    ///< tasks may wait in queues that are not registered
 

@@ -10,8 +10,10 @@
 #include <backlite/base/rows.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/clock.hpp>
+#include <backlite/config.hpp>
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/core/running_task.hpp>
+#include <backlite/engine/event_relay.hpp>
 #include <backlite/engine/worker_pool.hpp>
 #include <backlite/logger.hpp>
 
@@ -19,19 +21,22 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace engine {
 
-/// Logs each such task once, ten seconds after its timeout. Threads: the dispatcher's.
+/// Tells of each such task once, and replaces its worker if that is asked for. Threads: the dispatcher's.
 class OverdueWatch {
 public:
     using Steady = std::chrono::steady_clock;
 
-    void look(const WorkerPool& pool, const core::QueueRegistry& queues, const detail::SafeLogger& tell,
+    /// `events` may be null.
+    OverdueWatch(const StuckTasks& stuck, EventRelay* events) : stuck_(stuck), events_(events) {}
+
+    void look(WorkerPool& pool, const core::QueueRegistry& queues, const detail::SafeLogger& tell,
               Steady::time_point now);
 
 private:
-    static constexpr Duration grace = std::chrono::seconds{10};
-
     [[nodiscard]] bool told(const core::RunningTask& task) const noexcept;
 
+    const StuckTasks stuck_;
+    EventRelay* const events_;
     Steady::time_point next_look_{};
     std::vector<detail::ClaimKey> overdue_{};
 };

@@ -46,10 +46,12 @@ public:
 
     using Load = core::PoolLoad;
 
-    /// `queues`: how many there are that may be paused. `progress` is called without a lock when outcomes wait to be
+    /// `queues`: how many there are that may be paused. `places`: how many workers there may be with those that replace
+    /// others; none do if that is not more than `workers`. `progress` is called without a lock when outcomes wait to be
     /// taken or workers run out of tasks.
     WorkerPool(std::shared_ptr<platform::ThreadList> own, std::size_t workers, const Clock& clock, Work work,
-               std::function<void()> progress, detail::SafeLogger log = detail::SafeLogger(), std::size_t queues = 0);
+               std::function<void()> progress, detail::SafeLogger log = detail::SafeLogger(), std::size_t queues = 0,
+               std::size_t places = 0);
     WorkerPool(const WorkerPool&) = delete;
     WorkerPool& operator=(const WorkerPool&) = delete;
     ~WorkerPool() { close(); }
@@ -106,6 +108,11 @@ public:
         slots_[worker].ending = begins;
     }
     [[nodiscard]] bool is_ending(const detail::ClaimKey& claim) const noexcept;
+
+    /// Starts another worker in place of the one that runs this claim, which ends with its task. Whether one was: not
+    /// if the claim does not run, its worker is replaced already, there is no place or no thread for one, or no task
+    /// may start.
+    bool replace(const detail::ClaimKey& claim) noexcept;
 
     /// The outcomes since the last call, oldest first. Errors: std::bad_alloc; then none is taken.
     [[nodiscard]] std::vector<store::EndedAttempt> take_finished();
@@ -180,6 +187,8 @@ private:
         std::condition_variable wake{};
         bool ending = false;    ///< the task has ended by a transaction of its own, or is about to
         bool parked = false;    ///< sleeps, and is in `parked_`
+        bool taken = false;     ///< has a worker
+        bool replaced = false;  ///< another worker runs in place of this one, which ends with its task
         std::jthread before{};  ///< the worker's thread that ended inside of a task
     };
 
@@ -240,6 +249,9 @@ private:
     /// as an idle one.
     void succeed(std::size_t worker, store::EndedAttempt finished) noexcept;
 
+    /// Whether the worker is to end: it has a replacement.
+    [[nodiscard]] bool retire_locked(Slot& slot) noexcept BACKLITE_REQUIRES(mutex_);
+
     /// Whether to call for progress.
     [[nodiscard]] bool finish_locked(Slot& slot, store::EndedAttempt finished) noexcept BACKLITE_REQUIRES(mutex_);
 
@@ -266,7 +278,8 @@ private:
     detail::Us ready_work_ BACKLITE_GUARDED_BY(mutex_){};
     std::size_t ready_bytes_ BACKLITE_GUARDED_BY(mutex_) = 0;
     std::vector<store::EndedAttempt> finished_ BACKLITE_GUARDED_BY(mutex_){};
-    std::size_t idle_ BACKLITE_GUARDED_BY(mutex_) = slots_.size();
+    std::size_t workers_ BACKLITE_GUARDED_BY(mutex_);  ///< with those that are replaced and still run
+    std::size_t idle_ BACKLITE_GUARDED_BY(mutex_) = workers_;
     std::size_t reserved_ BACKLITE_GUARDED_BY(mutex_) = 0;  ///< of the idle ones
     bool roused_ BACKLITE_GUARDED_BY(mutex_) = false;       ///< for the next task to start
     int unroused_ BACKLITE_GUARDED_BY(mutex_) = 0;          ///< so many hand-overs go without

@@ -27,6 +27,7 @@ BACKLITE_DECL std::string_view to_string(EventKind kind) noexcept {
         case EventKind::client_failed: return "the client stops itself: its file cannot be used any more";
         case EventKind::storage_failing: return "storage error: the dispatcher tries again";
         case EventKind::storage_recovered: return "storage works again";
+        case EventKind::stuck: return "task ignores its timeout";
         case EventKind::dropped: break;
     }
     return "events dropped";

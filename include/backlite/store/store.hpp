@@ -2,6 +2,7 @@
 #pragma once
 // The boundary behind which a database stands: what a client asks of it. Each call is one transaction.
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -36,6 +37,11 @@ namespace store {
 
 /// How many workers a client may have.
 inline constexpr unsigned most_workers = 1024;
+
+/// How many threads may be in processors of a client with so many workers: those that are stuck may be replaced.
+[[nodiscard]] constexpr unsigned places_for(unsigned workers) noexcept {
+    return workers > most_workers / 2 ? (std::max)(workers, most_workers) : 2 * workers;
+}
 
 /// How long a call may wait for its turn and for other processes' locks.
 struct Patience {

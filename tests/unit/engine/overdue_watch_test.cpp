@@ -55,7 +55,7 @@ private:
 /// A pool that runs one task of a queue with a timeout of a minute, until the end.
 class Shop {
 public:
-    Shop() {
+    explicit Shop(StuckTasks stuck = {}) : watch_(stuck, nullptr) {
         queues_.add(std::make_unique<TimedQueue>(60s));
         detail::ClaimedTask task;
         task.id = TaskId::from_text("a");
@@ -79,6 +79,12 @@ public:
         return logger->lines().size();
     }
 
+    /// How many workers there are, with those that run.
+    [[nodiscard]] std::size_t workers() const {
+        const WorkerPool::Load load = pool_.load();
+        return load.idle + load.running;
+    }
+
     testing::ManualClock clock{};
     std::shared_ptr<RecordingLogger> logger = std::make_shared<RecordingLogger>();
 
@@ -86,15 +92,20 @@ private:
     Gate gate_{};
     Events<bool> started_{};
     QueueRegistry queues_{};
-    OverdueWatch watch_{};
+    OverdueWatch watch_;
     detail::SafeLogger log_{logger};
-    WorkerPool pool_{own, 1, clock,
+    WorkerPool pool_{own,
+                     1,
+                     clock,
                      [this](std::size_t, const detail::ClaimedTask&, const std::shared_ptr<detail::StopSignal>&,
                             detail::AttemptResult&) {
                          started_.add(true);
                          gate_.pass();
                      },
-                     [] {}};
+                     [] {},
+                     detail::SafeLogger(),
+                     0,
+                     2};
 };
 
 TEST_CASE("OverdueWatch: a task that runs on ten seconds after its timeout is named in the log") {
@@ -120,6 +131,22 @@ TEST_CASE("OverdueWatch: a task is named once") {
     for (int i = 0; i < 5; ++i) {
         shop.clock.advance(2min);
         CHECK(shop.look() == 1);
+    }
+}
+
+TEST_CASE("OverdueWatch: the worker of a stuck task is replaced once, if that is asked for") {
+    for (const bool replace : {true, false}) {
+        CAPTURE(replace);
+        Shop shop({.after = 3s, .replace_worker = replace});
+        shop.fire(StopReason::timeout);
+        shop.clock.advance(62'999ms);
+        CHECK(shop.look() == 0);
+        CHECK(shop.workers() == 1);
+        for (int i = 0; i < 3; ++i) {
+            shop.clock.advance(1s);
+            CHECK(shop.look() == 1);
+            CHECK(shop.workers() == (replace ? 2 : 1));
+        }
     }
 }
 

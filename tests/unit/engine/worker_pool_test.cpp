@@ -15,6 +15,8 @@
 #include <utility>
 #include <vector>
 
+#include <pthread.h>
+
 #include <fmt/format.h>
 
 #include <backlite/base/rows.hpp>
@@ -74,7 +76,8 @@ public:
     using Work = std::function<void(std::size_t worker, const detail::ClaimedTask&, const Signal&)>;
 
     explicit Shop(
-        std::size_t workers, Work work = [](std::size_t, const detail::ClaimedTask&, const Signal&) {})
+        std::size_t workers, Work work = [](std::size_t, const detail::ClaimedTask&, const Signal&) {},
+        std::size_t places = 0)
         : pool(
               std::in_place, own, workers, clock,
               [this, work = std::move(work)](std::size_t worker, const detail::ClaimedTask& claimed,
@@ -84,7 +87,7 @@ public:
                   resolved.resolution = detail::RowChange::complete;
                   work(worker, claimed, signal);
               },
-              [this] { progress.add(true); }, detail::SafeLogger(), 3) {}
+              [this] { progress.add(true); }, detail::SafeLogger(), 3, places) {}
     Shop(const Shop&) = delete;
     Shop& operator=(const Shop&) = delete;
     ~Shop() { end(); }
@@ -108,8 +111,9 @@ public:
 
 /// A pool whose tasks wait at a gate.
 struct Held {
-    explicit Held(std::size_t workers)
-        : shop(workers, [this](std::size_t, const detail::ClaimedTask&, const Signal&) { gate.pass(); }) {}
+    explicit Held(std::size_t workers, std::size_t places = 0)
+        : shop(
+              workers, [this](std::size_t, const detail::ClaimedTask&, const Signal&) { gate.pass(); }, places) {}
     Held(const Held&) = delete;
     Held& operator=(const Held&) = delete;
     ~Held() { gate.open(); }
@@ -649,6 +653,101 @@ TEST_CASE("WorkerPool: its end waits for what runs") {
     std::jthread opener([&] { gate.open(); });
     shop.end();
     CHECK(ended);
+}
+
+// ---- workers that are stuck -----------------------------------------------------------------------------------------
+
+TEST_CASE("WorkerPool: a worker that is stuck gets a replacement, which runs what waits, until its task has ended") {
+    Gate stuck;
+    std::atomic<std::size_t> place{0};
+    Shop shop(
+        1,
+        [&](std::size_t worker, const detail::ClaimedTask& claimed, const Signal&) {
+            if (claimed.id.str() == "stuck") {
+                stuck.pass();
+            } else {
+                place = worker;
+            }
+        },
+        2);
+    shop.pool->offer(batch(task("stuck"), task("a")));
+    REQUIRE(shop.started.wait_for(1));
+    CHECK_FALSE(shop.pool->replace({TaskId::from_text("stuck"), 7}));  // another claim of that task
+    CHECK_FALSE(shop.pool->replace({TaskId::from_text("a"), 1}));      // it does not run
+    CHECK(shop.pool->replace({TaskId::from_text("stuck"), 1}));
+    CHECK_FALSE(shop.pool->replace({TaskId::from_text("stuck"), 1}));
+    REQUIRE(shop.finish(1));
+    CHECK(place == 1);
+    CHECK(shop.pool->load().running == 1);
+    CHECK(shop.pool->load().idle == 1);
+    stuck.open();
+    REQUIRE(shop.finish(2));
+    CHECK(shop.pool->load().running == 0);
+    CHECK(shop.pool->load().idle == 1);
+    shop.pool->offer(batch(task("b")));
+    REQUIRE(shop.finish(3));
+    CHECK(place == 1);
+}
+
+TEST_CASE("WorkerPool: a place that a stuck worker has left is taken by the next replacement") {
+    std::vector<Gate> gates(6);
+    std::atomic<std::size_t> next{0};
+    Shop shop(
+        1, [&](std::size_t, const detail::ClaimedTask&, const Signal&) { gates[next++].pass(); }, 2);
+    std::size_t finished = 0;
+    for (std::size_t round = 0; round < 3; ++round) {
+        const std::string id = std::to_string(round);
+        shop.pool->offer(batch(task("stuck" + id)));
+        REQUIRE(shop.started.wait_for(2 * round + 1));
+        REQUIRE(shop.pool->replace({TaskId::from_text("stuck" + id), 1}));
+        shop.pool->offer(batch(task("good" + id)));
+        REQUIRE(shop.started.wait_for(2 * round + 2));
+        gates[2 * round].open();
+        gates[2 * round + 1].open();
+        finished += 2;
+        REQUIRE(shop.finish(finished));
+    }
+    CHECK(shop.pool->load().idle == 1);
+}
+
+TEST_CASE("WorkerPool: there are as many replacements as places, and none on hold or without places") {
+    Held few(2, 3);
+    few.shop.pool->offer(batch(task("a"), task("b")));
+    REQUIRE(few.shop.started.wait_for(2));
+    CHECK(few.shop.pool->replace({TaskId::from_text("a"), 1}));
+    CHECK_FALSE(few.shop.pool->replace({TaskId::from_text("b"), 1}));
+    few.gate.open();
+    Held none(1);
+    none.shop.pool->offer(batch(task("a")));
+    REQUIRE(none.shop.started.wait_for(1));
+    CHECK_FALSE(none.shop.pool->replace({TaskId::from_text("a"), 1}));
+    none.gate.open();
+    Held stopping(1, 2);
+    stopping.shop.pool->offer(batch(task("a")));
+    REQUIRE(stopping.shop.started.wait_for(1));
+    stopping.shop.pool->hold();
+    CHECK_FALSE(stopping.shop.pool->replace({TaskId::from_text("a"), 1}));
+}
+
+TEST_CASE("WorkerPool: a replaced worker whose task ends its thread is not made anew") {
+    Gate stuck;
+    Shop shop(
+        1,
+        [&](std::size_t, const detail::ClaimedTask& claimed, const Signal&) {
+            if (claimed.id.str() != "stuck") return;
+            stuck.pass();
+            pthread_exit(nullptr);
+        },
+        2);
+    shop.pool->offer(batch(task("stuck")));
+    REQUIRE(shop.started.wait_for(1));
+    REQUIRE(shop.pool->replace({TaskId::from_text("stuck"), 1}));
+    stuck.open();
+    REQUIRE(shop.finish(1));
+    CHECK(eventually([&] { return shop.pool->load().idle == 1; }));
+    CHECK(shop.pool->load().running == 0);
+    shop.pool->offer(batch(task("a")));
+    CHECK(shop.finish(2));
 }
 
 }  // namespace

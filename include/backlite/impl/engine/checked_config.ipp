@@ -25,6 +25,7 @@ BACKLITE_DECL ClientConfig checked_config(ClientConfig config) {
     check_time(config.release_after, Duration{1}, "release_after");
     check_time(config.cleanup_interval, Duration::zero(), "cleanup_interval");
     check_time(config.busy_timeout, Duration::zero(), "busy_timeout");
+    check_time(config.stuck.after, Duration::zero(), "stuck.after");
     check_time(config.ageing, Duration::zero(), "ageing");
     check_time(config.watch_interval, Duration::zero(), "watch_interval");
     demand(config.max_payload > 0, "max_payload", "above zero", config.max_payload);

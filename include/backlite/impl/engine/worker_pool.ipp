@@ -10,19 +10,23 @@ namespace engine {
 
 BACKLITE_DECL WorkerPool::WorkerPool(std::shared_ptr<platform::ThreadList> own, std::size_t workers, const Clock& clock,
                                      Work work, std::function<void()> progress, detail::SafeLogger log,
-                                     std::size_t queues)
+                                     std::size_t queues, std::size_t places)
     : own_(std::move(own)),
       clock_(clock),
       work_(std::move(work)),
       progress_(std::move(progress)),
       log_(std::move(log)),
-      slots_(workers),
+      slots_((std::max)(workers, places)),
+      workers_(workers),
       paused_(queues),
       limited_(queues) {
-    parked_.reserve(workers);
-    threads_.reserve(workers);
+    parked_.reserve(slots_.size());
+    threads_.resize(slots_.size());
     try {
-        for (std::size_t i = 0; i < workers; ++i) threads_.push_back(start_worker(i));
+        for (std::size_t i = 0; i < workers; ++i) {
+            slots_[i].taken = true;
+            threads_[i] = start_worker(i);
+        }
     } catch (...) {
         close();  // no destructor runs, and the threads that were made would be waited for in vain
         throw;
@@ -153,7 +157,7 @@ BACKLITE_DECL auto WorkerPool::load() const -> Load {
     const detail::LockGuard lock(mutex_);
     const std::size_t idle = idle_ - (std::min)(idle_, reserved_);
     Load load{.idle = idle,
-              .running = slots_.size() - idle,
+              .running = workers_ - idle,
               .ready = ready_count_locked(),
               .ready_work = ready_work_,
               .ready_bytes = ready_bytes_,
@@ -210,7 +214,7 @@ BACKLITE_DECL bool WorkerPool::find_next_locked() noexcept {
 BACKLITE_DECL bool WorkerPool::prepare_locked(std::shared_ptr<detail::StopSignal>& signal) noexcept {
     try {
         if (!signal) signal = std::make_shared<detail::StopSignal>();
-        const std::size_t needed = finished_.size() + (slots_.size() - idle_) + 1;
+        const std::size_t needed = finished_.size() + (workers_ - idle_) + 1;
         if (needed > finished_.capacity()) finished_.reserve(2 * needed);
         return true;
     } catch (const std::bad_alloc&) {
@@ -263,8 +267,10 @@ BACKLITE_DECL void WorkerPool::succeed(std::size_t worker, store::EndedAttempt f
     Slot& slot = slots_[worker];
     detail::UniqueLock lock(mutex_);
     const bool tell = finish_locked(slot, std::move(finished));
+    const bool over = retire_locked(slot);
     lock.unlock();
     if (tell) progress_();
+    if (over) return;
     lock.lock();
     for (bool told = false; !closing_;) {
         try {
@@ -294,6 +300,38 @@ BACKLITE_DECL bool WorkerPool::finish_locked(Slot& slot, store::EndedAttempt fin
     if (!std::exchange(told_first_, true)) first_finished_ = clock_.steady_now();
     told_low_ = told_low_ || low;
     return tell;
+}
+
+BACKLITE_DECL bool WorkerPool::replace(const detail::ClaimKey& claim) noexcept {
+    {
+        const detail::LockGuard lock(mutex_);
+        if (held_ || closing_) return false;
+        const auto stuck = std::find_if(slots_.begin(), slots_.end(), [&](const Slot& slot) {
+            return slot.signal && !slot.replaced && slot.task.claim == claim.number && slot.task.id == claim.id;
+        });
+        const auto place = std::find_if(slots_.begin(), slots_.end(), [](const Slot& slot) { return !slot.taken; });
+        if (stuck == slots_.end() || place == slots_.end()) return false;
+        const auto worker = static_cast<std::size_t>(place - slots_.begin());
+        try {
+            // It joins the one that had the place, and has given that back.
+            place->before = std::exchange(threads_[worker], start_worker(worker));
+        } catch (const std::exception&) {
+            return false;
+        }
+        place->taken = stuck->replaced = true;
+        ++workers_;
+        ++idle_;
+    }
+    progress_();
+    return true;
+}
+
+BACKLITE_DECL bool WorkerPool::retire_locked(Slot& slot) noexcept {
+    if (!slot.replaced) return false;
+    slot.replaced = slot.taken = false;
+    --workers_;
+    --idle_;
+    return true;
 }
 
 BACKLITE_DECL void WorkerPool::run(std::size_t worker) {
@@ -327,9 +365,12 @@ BACKLITE_DECL void WorkerPool::run(std::size_t worker) {
         work_(worker, slot.task, slot.signal, entered.finished.resolved);
         entered.returned = true;
         lock.lock();
-        if (!finish_locked(slot, std::move(entered.finished))) continue;
+        const bool tell = finish_locked(slot, std::move(entered.finished));
+        const bool over = retire_locked(slot);
+        if (!tell && !over) continue;
         lock.unlock();
-        progress_();
+        if (tell) progress_();
+        if (over) return;
         lock.lock();
     }
 }

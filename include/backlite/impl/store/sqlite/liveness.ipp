@@ -40,7 +40,7 @@ BACKLITE_DECL void Liveness::join(const Patience& patience) {
                     repository.upkeep.set_side_file_id(lock_.initialise());
                 }
                 take_slot(rows, rescues);
-                lock_.map(slot_, workers_);
+                lock_.map(slot_, places_for(workers_));
                 owner_ = repository.upkeep.next_owner();
                 repository.upkeep.insert_owner({owner_, slot_, workers_, platform::boot_id()},
                                                detail::to_ms(clock_.now()));
@@ -202,7 +202,7 @@ BACKLITE_DECL void Liveness::release_all(Repository& repository, Isolation* apar
 
 BACKLITE_DECL void Liveness::count_crashes(Repository& repository, Isolation* apart, const detail::OwnerRow& row,
                                            Rescue& rescue) {
-    const std::vector<RecordView> records = lock_.read_records(row.slot, row.workers);
+    const std::vector<RecordView> records = lock_.read_records(row.slot, places_for(row.workers));
     for (const ForeignClaim& claim : repository.upkeep.claims_of(row.owner)) {
         const RecordView inside{static_cast<std::uint64_t>(claim.key.number), hash_id(claim.key.id.str()),
                                 RecordState::inside};

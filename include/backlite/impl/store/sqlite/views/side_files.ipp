@@ -14,7 +14,7 @@ namespace sqlite {
 
 BACKLITE_DECL std::optional<std::vector<Inside>> read_inside(const platform::File& file, const Process& process) {
     if (process.workers < 1 || process.workers > OwnerLock::max_workers) return std::nullopt;
-    const auto workers = static_cast<unsigned>(process.workers);
+    const unsigned workers = places_for(static_cast<unsigned>(process.workers));
     std::string region(OwnerLock::size_of(workers), '\0');
     if (file.read_at(OwnerLock::offset_of(process.slot), region.data(), region.size()) != region.size()) {
         return std::nullopt;
