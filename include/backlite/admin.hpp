@@ -4,9 +4,12 @@
 //     backlite::Admin admin{"app.db"};
 //     for (const auto& task : admin.tasks({.state = backlite::TaskState::failed}).tasks) …
 
+#include <functional>
 #include <memory>
 #include <optional>
+#include <stop_token>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <backlite/admin_values.hpp>
@@ -22,6 +25,13 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace admin {
 class DatabaseView;
 }
+
+/// How an action on many tasks goes on. Both are optional.
+struct Bulk {
+    /// Called after each transaction with what is done so far, on the caller's thread. What it throws ends the action.
+    std::function<void(const Affected&)> progress{};
+    std::stop_token stop{};  ///< looked at before each transaction: the action ends early and says what it did
+};
 
 /// The tasks and queues of one file, whoever runs them. A value: copies are of the same file.
 /// It runs nothing, holds no claim and is no owner: on a file that nobody runs, what it changes waits there.
@@ -57,7 +67,63 @@ public:
     /// Errors: StorageError. Blocks for a short read.
     [[nodiscard]] std::vector<QueueInfo> queues() const;
 
+    /// Ends unfinished tasks before their time, as ClientHandle::cancel does: one that runs is asked to stop, and
+    /// counts as changed. Finished ones are skipped. On a file alone they are kept for seven days. The task of an id
+    /// that is nowhere is neither counted nor skipped. Errors, of this and the other actions: UsageError on a thread
+    /// that has a Transaction open on the file; BusyError, StorageError. Blocks until it is committed.
+    Affected cancel(const TaskId& id) const;
+
+    /// The same for all tasks that the filter finds, in transactions of 500 tasks, by id, the last first: what is added
+    /// meanwhile is left out, and none comes twice. A task is skipped that is in another state than the filter says by
+    /// the time of its change, or whose change the database refuses. What is done stays done, also if a later
+    /// transaction fails. Errors: UsageError for a filter that narrows nothing, unless `all` is set; ConfigError for
+    /// one that no list has; what `bulk.progress` throws.
+    Affected cancel(const TaskFilter& filter, const Bulk& bulk = {}) const;
+
+    /// Tasks that failed, were cancelled or have expired wait again, due now: each with its id, its history and its
+    /// saved values, and with all its attempts to come. Skipped are those that are unfinished or succeeded, those whose
+    /// payload was not kept (RetainData), and those whose unique key another has by now. Errors: as cancel.
+    Affected retry(const TaskId& id) const;
+    /// The same for all that the filter finds; see cancel.
+    Affected retry(const TaskFilter& filter, const Bulk& bulk = {}) const;
+
+    /// Deletes tasks, finished or not, with all that is known of them. Skipped are those that are claimed: cancel them.
+    /// Errors: as cancel.
+    Affected remove(const TaskId& id) const;
+    /// The same for all that the filter finds; see cancel.
+    Affected remove(const TaskFilter& filter, const Bulk& bulk = {}) const;
+
+    /// Tasks that are due later are due now. Skipped are all others. Errors: as cancel.
+    Affected run_now(const TaskId& id) const;
+    /// The same for all that the filter finds; see cancel.
+    Affected run_now(const TaskFilter& filter, const Bulk& bulk = {}) const;
+
+    /// Gives unfinished tasks another priority, from -1000 to 1000; what is claimed has it at its next attempt. Skipped
+    /// are those that have it, and finished ones. Errors: as cancel; ConfigError for another number.
+    Affected set_priority(const TaskId& id, int priority) const;
+    /// The same for all that the filter finds; see cancel.
+    Affected set_priority(const TaskFilter& filter, int priority, const Bulk& bulk = {}) const;
+
+    /// Pauses a queue, whether anybody has registered it or not; see ClientHandle::pause.
+    void pause(std::string_view queue) const;
+    /// Ends a pause; see ClientHandle::resume.
+    void resume(std::string_view queue) const;
+
+    /// Stores limits of a queue, which hold for all clients at once, in place of what their programs say, until
+    /// `reset_limits`. What runs goes on.
+    /// Errors: ConfigError for limits or a name that cannot be; otherwise as pause.
+    void set_limits(std::string_view queue, const Limits& limits) const;
+    /// What the programs say holds again. Errors: as pause.
+    void reset_limits(std::string_view queue) const;
+
 private:
+    enum class Action { cancel, retry, remove, run_now, set_priority };
+
+    static void check_priority(const char* call, int priority);
+
+    Affected change(Action action, const TaskId& id, int priority = 0) const;
+    Affected change(Action action, const TaskFilter& filter, const Bulk& bulk, int priority = 0) const;
+
     [[nodiscard]] admin::DatabaseView& view(const char* call) const;
 
     std::shared_ptr<engine::Engine> engine_;

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <backlite/clock.hpp>
+#include <backlite/config.hpp>
 #include <backlite/error.hpp>
 #include <backlite/id.hpp>
 
@@ -181,6 +182,7 @@ struct QueueInfo {
     std::optional<TimePoint> paused{};      ///< since when
     std::optional<TimePoint> oldest_due{};  ///< of the waiting
     std::optional<TimePoint> next_due{};    ///< of the scheduled
+    std::optional<Limits> limits{};         ///< stored by Admin; nullopt: what the programs say holds
     std::vector<Blocker> why{};             ///< why tasks of it that are due do not run
 };
 

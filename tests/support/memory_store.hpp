@@ -87,6 +87,7 @@ struct MemoryFile {
     std::vector<std::pair<std::string, backlite::detail::Ms>> freed{};  ///< tasks that the current cycle has freed
     std::map<std::string, backlite::store::ScheduleRow> schedules{};
     std::int64_t last_owner = 0;
+    std::int64_t last_return = 0;
     std::int64_t added = 0;                             ///< by the statistics
     std::uint64_t commits = 0;                          ///< of all clients
     std::vector<std::pair<std::string, bool>> ended{};  ///< parents whose children are to be seen to; their success
@@ -363,6 +364,32 @@ public:
         return CancelResult::cancelled;
     }
 
+    [[nodiscard]] backlite::store::ChangeResult change(const backlite::store::ChangePlan& plan,
+                                                       const Patience& patience) override {
+        backlite::store::ChangeResult result;
+        file_.last_return += std::int64_t{1} << 36;
+        for (const backlite::store::ChangePlan::Task& each : plan.tasks) {
+            const auto task = std::find_if(file_.tasks.begin(), file_.tasks.end(),
+                                           [&](const MemoryFile::Task& one) { return one.id == each.id.str(); });
+            const auto kept = file_.kept.find(each.id.str());
+            const bool finished = each.finished.value_or(task == file_.tasks.end());
+            if (finished ? kept == file_.kept.end() : task == file_.tasks.end()) {
+                result.skipped += each.finished ? 1 : 0;
+                continue;
+            }
+            const backlite::TaskState state = finished ? state_of(kept->second.status) : state_of(*task, plan.now);
+            bool changed = plan.only == backlite::TaskState::any || plan.only == state;
+            if (changed && finished) {
+                changed = change_kept(plan, each.id.str());
+            } else if (changed) {
+                changed = change_task(plan, *task, result, patience);
+            }
+            ++(changed ? result.changed : result.skipped);
+        }
+        committed();
+        return result;
+    }
+
     void set_paused(std::string_view queue, std::optional<Ms> since, const Patience&) override {
         if (since) {
             file_.paused.emplace(queue);
@@ -604,6 +631,65 @@ private:
         for (const auto& task : tasks.subspan(parents.first, parents.count)) {
             wait_for((task.inserted() ? task.id : task.unique->existing).str(), OnParentFailure::cancel);
         }
+    }
+
+    static backlite::TaskState state_of(backlite::TaskStatus status) {
+        using backlite::TaskState, backlite::TaskStatus;
+        if (status == TaskStatus::succeeded) return TaskState::succeeded;
+        if (status == TaskStatus::cancelled) return TaskState::cancelled;
+        return status == TaskStatus::expired ? TaskState::expired : TaskState::failed;
+    }
+    static backlite::TaskState state_of(const MemoryFile::Task& task, Ms now) {
+        using backlite::TaskState;
+        if (task.claimed_at) return TaskState::running;
+        if (!task.waits()) return TaskState::held;
+        if (task.due() <= now) return TaskState::waiting;
+        return task.attempts > 0 ? TaskState::retrying : TaskState::scheduled;
+    }
+
+    bool change_kept(const backlite::store::ChangePlan& plan, const std::string& id) {
+        const MemoryFile::Kept old = file_.kept[id];
+        const bool there = std::any_of(file_.tasks.begin(), file_.tasks.end(),
+                                       [&](const MemoryFile::Task& task) { return task.id == id; });
+        if (plan.change == backlite::store::Change::retry) {
+            if (old.status == backlite::TaskStatus::succeeded || old.payload.empty() || there) return false;
+            MemoryFile::Task task{id, old.queue, old.payload, plan.now};
+            task.claim = file_.last_return;
+            file_.tasks.push_back(std::move(task));
+        } else if (plan.change != backlite::store::Change::remove) {
+            return false;
+        }
+        file_.kept.erase(id);
+        return true;
+    }
+
+    bool change_task(const backlite::store::ChangePlan& plan, MemoryFile::Task& task,
+                     backlite::store::ChangeResult& result, const Patience& patience) {
+        using backlite::store::Change;
+        switch (plan.change) {
+            case Change::cancel: {
+                const backlite::TaskId id = backlite::TaskId::from_text(task.id);
+                const std::string queue = task.queue;
+                if (cancel({.id = id, .now = plan.now, .keep = plan.keep}, patience) ==
+                    backlite::CancelResult::cancelled) {
+                    result.cancelled.push_back({id, queue});
+                }
+                return true;
+            }
+            case Change::retry: return false;
+            case Change::remove:
+                if (task.claimed_at) return false;
+                file_.keep_saved(task.id, false);
+                file_.tasks.erase(file_.tasks.begin() + (&task - file_.tasks.data()));
+                return true;
+            case Change::run_now:
+                if (task.claimed_at || task.due() <= plan.now) return false;
+                task.wait_until = plan.now;
+                task.created = (std::min)(task.created, plan.now);
+                return true;
+            case Change::set_priority: break;
+        }
+        return std::exchange(task.priority, plan.priority) != plan.priority;
     }
 
     class Membership final : public backlite::store::Owner {

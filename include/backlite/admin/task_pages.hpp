@@ -67,6 +67,10 @@ private:
 
     [[nodiscard]] bool any_client_lives();
 
+    /// Why nobody claims tasks of these queues that are due, by name, as far as that stands in rows of the queues.
+    /// `names` is sorted.
+    [[nodiscard]] std::vector<std::vector<Blocker>> closed(const std::vector<std::string>& names);
+
     Queries& queries_;
     const std::string& database_;
     const detail::Ms now_;

@@ -124,6 +124,9 @@ public:
 
     CancelResult cancel(const TaskId& id);
 
+    /// Fills in time and retention, and looks at the file anew. `call`: by whom.
+    store::ChangeResult change(const char* call, store::ChangePlan plan);
+
     void set_paused(std::string_view queue, bool paused);
 
     /// Stores limits of a queue of whatever name for all clients; nullopt: those of the programs hold again. `call`:

@@ -8,8 +8,10 @@
 #include <backlite/admin/database_view.hpp>
 #include <backlite/admin/existing_file.hpp>
 #include <backlite/admin/task_pages.hpp>
+#include <backlite/base/format.hpp>
 #include <backlite/base/times.hpp>
 #include <backlite/engine/engine.hpp>
+#include <backlite/store/store.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -45,6 +47,112 @@ BACKLITE_DECL std::vector<QueueInfo> Admin::queues() const {
     return admin::look_at(view("Admin::queues"), [&](admin::Queries& queries) {
         return admin::TaskPages(queries, view_->name(), detail::to_ms(engine_->clock().now())).queues();
     });
+}
+
+BACKLITE_DECL Affected Admin::cancel(const TaskId& id) const { return change(Action::cancel, id); }
+BACKLITE_DECL Affected Admin::cancel(const TaskFilter& filter, const Bulk& bulk) const {
+    return change(Action::cancel, filter, bulk);
+}
+
+BACKLITE_DECL Affected Admin::retry(const TaskId& id) const { return change(Action::retry, id); }
+BACKLITE_DECL Affected Admin::retry(const TaskFilter& filter, const Bulk& bulk) const {
+    return change(Action::retry, filter, bulk);
+}
+
+BACKLITE_DECL Affected Admin::remove(const TaskId& id) const { return change(Action::remove, id); }
+BACKLITE_DECL Affected Admin::remove(const TaskFilter& filter, const Bulk& bulk) const {
+    return change(Action::remove, filter, bulk);
+}
+
+BACKLITE_DECL Affected Admin::run_now(const TaskId& id) const { return change(Action::run_now, id); }
+BACKLITE_DECL Affected Admin::run_now(const TaskFilter& filter, const Bulk& bulk) const {
+    return change(Action::run_now, filter, bulk);
+}
+
+BACKLITE_DECL Affected Admin::set_priority(const TaskId& id, int priority) const {
+    return change(Action::set_priority, id, priority);
+}
+BACKLITE_DECL Affected Admin::set_priority(const TaskFilter& filter, int priority, const Bulk& bulk) const {
+    return change(Action::set_priority, filter, bulk, priority);
+}
+
+BACKLITE_DECL void Admin::pause(std::string_view queue) const { engine_->set_paused(queue, true); }
+
+BACKLITE_DECL void Admin::resume(std::string_view queue) const { engine_->set_paused(queue, false); }
+
+BACKLITE_DECL void Admin::set_limits(std::string_view queue, const Limits& limits) const {
+    engine_->set_limits("Admin::set_limits", queue, limits);
+}
+
+BACKLITE_DECL void Admin::reset_limits(std::string_view queue) const {
+    engine_->set_limits("Admin::reset_limits", queue, std::nullopt);
+}
+
+namespace admin {
+
+/// An action, as the store and messages have it.
+struct ActionOf {
+    store::Change change;
+    const char* call;
+};
+inline constexpr ActionOf actions[] = {{store::Change::cancel, "Admin::cancel"},
+                                       {store::Change::retry, "Admin::retry"},
+                                       {store::Change::remove, "Admin::remove"},
+                                       {store::Change::run_now, "Admin::run_now"},
+                                       {store::Change::set_priority, "Admin::set_priority"}};
+
+/// How many tasks one transaction changes: others wait for it some milliseconds.
+inline constexpr std::size_t at_once = 500;
+
+}  // namespace admin
+
+BACKLITE_DECL Affected Admin::change(Action action, const TaskId& id, int priority) const {
+    const admin::ActionOf& of = admin::actions[static_cast<std::size_t>(action)];
+    check_priority(of.call, priority);
+    const store::ChangePlan::Task task{id};
+    const store::ChangeResult result =
+        engine_->change(of.call, {.change = of.change, .tasks = {&task, 1}, .priority = priority});
+    return {result.changed, result.skipped};
+}
+
+BACKLITE_DECL Affected Admin::change(Action action, const TaskFilter& filter, const Bulk& bulk, int priority) const {
+    const admin::ActionOf& of = admin::actions[static_cast<std::size_t>(action)];
+    check_priority(of.call, priority);
+    admin::DatabaseView& file = view(of.call);
+    admin::TaskPages::check(filter);
+    if (filter.empty() && !filter.all) {
+        throw UsageError(detail::format(
+            "{}: the filter narrows nothing, so it would change every task: set TaskFilter::all if that is meant",
+            {of.call}));
+    }
+    Affected sum;
+    std::optional<std::string> before;
+    do {
+        if (bulk.stop.stop_requested()) break;
+        std::vector<store::ChangePlan::Task> tasks;
+        {
+            const detail::Ms now = detail::to_ms(engine_->clock().now());
+            const store::sqlite::Walk walk = admin::look_at(
+                file, [&](admin::Queries& queries) { return queries.facts.walk(filter, before, now, admin::at_once); });
+            for (const store::sqlite::FoundRow& row : walk.rows) {
+                tasks.push_back({TaskId::from_text(row.id), row.finished});
+            }
+            before = walk.next;
+        }
+        if (tasks.empty()) continue;
+        const store::ChangeResult result =
+            engine_->change(of.call, {.change = of.change, .tasks = tasks, .only = filter.state, .priority = priority});
+        sum.count += result.changed;
+        sum.skipped += result.skipped;
+        if (bulk.progress) bulk.progress(sum);
+    } while (before);
+    return sum;
+}
+
+BACKLITE_DECL void Admin::check_priority(const char* call, int priority) {
+    if (priority >= least_priority && priority <= most_priority) return;
+    throw ConfigError(
+        detail::format("{}: priority is {}, and must be {} to {}", {call, priority, least_priority, most_priority}));
 }
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -68,6 +68,7 @@
 #include <backlite/impl/store/slots.ipp>
 #include <backlite/impl/store/sqlite/add_statements.ipp>
 #include <backlite/impl/store/sqlite/cancels.ipp>
+#include <backlite/impl/store/sqlite/changes.ipp>
 #include <backlite/impl/store/sqlite/children.ipp>
 #include <backlite/impl/store/sqlite/claims.ipp>
 #include <backlite/impl/store/sqlite/commit_window.ipp>

@@ -16,6 +16,7 @@
 #include <utility>
 #include <vector>
 
+#include <backlite/admin_values.hpp>
 #include <backlite/base/rows.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/base/times.hpp>
@@ -180,6 +181,37 @@ struct CancelPlan {
 /// Asked in a transaction, perhaps several times: makes something else of a schedule; whether it did.
 using ScheduleChange = std::function<bool(std::optional<ScheduleRow>& row)>;
 
+/// What Admin does to tasks.
+enum class Change {
+    cancel,        ///< unfinished ones end before their time
+    retry,         ///< finished ones that did not succeed, and have their payload, wait again
+    remove,        ///< all but claimed ones are deleted
+    run_now,       ///< those that are due later are due
+    set_priority,  ///< unfinished ones get another
+};
+
+/// Tasks, and what is done to each of them that still allows it.
+struct ChangePlan {
+    struct Task {
+        TaskId id{};
+        std::optional<bool> finished{};  ///< the row that is meant; nullopt: the unfinished one, if it has two
+    };
+
+    Change change = Change::cancel;
+    std::span<const Task> tasks{};
+    TaskState only = TaskState::any;  ///< those that are in another state by now are left alone
+    detail::Ms now{};
+    int priority = 0;
+    /// Asked in the transaction, perhaps several times: how a task of this queue is kept.
+    std::function<KeepRule(std::string_view queue)> keep{};
+};
+
+struct ChangeResult {
+    std::size_t changed = 0;
+    std::size_t skipped = 0;  ///< they are there, but not as they must be, or the database refused the change
+    std::vector<EndedChild> cancelled{};  ///< those that waited, and have ended; with those that waited for them
+};
+
 /// What a cycle of the dispatcher writes and claims.
 struct CycleRequest {
     const std::vector<EndedAttempt>& outcomes;
@@ -288,6 +320,9 @@ public:
     /// Ends a task that waits; one that is claimed ends with the transaction that takes its claim away, unless that
     /// says success. Errors: UsageError as `add`.
     [[nodiscard]] virtual CancelResult cancel(const CancelPlan& plan, const Patience& patience) = 0;
+
+    /// Changes tasks; those that are not there any more are not counted. Errors: UsageError as `add`.
+    [[nodiscard]] virtual ChangeResult change(const ChangePlan& plan, const Patience& patience) = 0;
 
     /// Pauses a queue of whatever name, for all clients, or ends its pause. `since`: now; nullopt ends it.
     virtual void set_paused(std::string_view queue, std::optional<detail::Ms> since, const Patience& patience) = 0;

@@ -215,9 +215,7 @@ BACKLITE_DECL std::optional<TaskDetails> TaskPages::task(const std::string& id) 
     queries_.facts.read_records(details, facts, finished, line.row);
     if (facts.state == TaskState::held) details.why = reasons(facts.hold);
     if (facts.state == TaskState::waiting) {
-        const std::map<std::string, store::sqlite::QueueFacts> queues = queries_.facts.queues();
-        const auto queue = queues.find(details.queue);
-        if (queue != queues.end() && queue->second.paused) details.why.push_back(Blocker::paused);
+        details.why = closed({details.queue}).front();
         if (!any_client_lives()) details.why.push_back(Blocker::no_client);
     }
     return details;
@@ -240,6 +238,24 @@ BACKLITE_DECL bool TaskPages::any_client_lives() {
                        [](const store::Process& process) { return process.alive.value_or(true); });
 }
 
+BACKLITE_DECL std::vector<std::vector<Blocker>> TaskPages::closed(const std::vector<std::string>& names) {
+    std::vector<store::QueueHead> heads;
+    for (const std::string& name : names) {
+        store::QueueHead& head = heads.emplace_back();
+        head.name = name;
+        head.due = now_;  // so that what runs is counted
+    }
+    queries_.rules.read(heads, 0, now_);
+    std::vector<std::vector<Blocker>> why;
+    for (const store::QueueHead& head : heads) {
+        std::vector<Blocker>& reasons = why.emplace_back();
+        if (head.paused) reasons.push_back(Blocker::paused);
+        if (head.full) reasons.push_back(Blocker::limit);
+        if (head.opens > now_) reasons.push_back(Blocker::rate);
+    }
+    return why;
+}
+
 BACKLITE_DECL std::vector<QueueInfo> TaskPages::queues() {
     const store::Overview overview = queries_.queues.overview(now_, {});
     std::map<std::string, QueueInfo> found;
@@ -258,16 +274,19 @@ BACKLITE_DECL std::vector<QueueInfo> TaskPages::queues() {
     for (const auto& [name, facts] : queries_.facts.queues()) {
         QueueInfo& info = found[name];
         info.held = facts.held;
-        if (facts.paused) {
-            info.paused = detail::from_ms(*facts.paused);
-            info.why.push_back(Blocker::paused);
-        }
-        for (const Blocker reason : reasons(facts.reasons)) info.why.push_back(reason);
+        if (facts.paused) info.paused = detail::from_ms(*facts.paused);
+        info.limits = queries_.rules.limits(name);
+        info.why = reasons(facts.reasons);
     }
+    std::vector<std::string> names;
+    for (const auto& [name, info] : found) names.push_back(name);
+    const std::vector<std::vector<Blocker>> why = closed(names);
     const bool lives = any_client_lives();
     std::vector<QueueInfo> all;
     for (auto& [name, info] : found) {
         info.name = name;
+        const std::vector<Blocker>& first = why[all.size()];
+        info.why.insert(info.why.begin(), first.begin(), first.end());
         if (!lives && info.waiting.number > 0) info.why.push_back(Blocker::no_client);
         all.push_back(std::move(info));
     }

@@ -188,6 +188,16 @@ BACKLITE_DECL CancelResult Engine::cancel(const TaskId& id) {
     return result;
 }
 
+BACKLITE_DECL store::ChangeResult Engine::change(const char* call, store::ChangePlan plan) {
+    check_call(call);
+    plan.now = detail::to_ms(clock_->now());
+    plan.keep = [this](std::string_view queue) { return rule(queue); };
+    store::ChangeResult result = store_->change(plan, {config_.busy_timeout, {}});
+    if (result.changed > 0) refresh();
+    if (events_) events_->tell(result.cancelled);
+    return result;
+}
+
 BACKLITE_DECL store::KeepRule Engine::rule(std::string_view queue) {
     const detail::LockGuard lock(mutex_);
     const std::size_t index = queues_.find(queue);

@@ -67,6 +67,9 @@ public:
     /// Ends a task that waits although a newer one has its key.
     void supersede(const std::string& id, const Superseded& superseded);
 
+    /// Ends a task that waits, and keeps nothing of it. False if there is none.
+    [[nodiscard]] bool remove(const std::string& id, detail::Ms now) { return end(id, {now, {}}); }
+
     /// Forgets what was asked of one task, which has ended.
     void forget(const TaskId& id) { Run(db_, forget_, {id.str()}).change(); }
 

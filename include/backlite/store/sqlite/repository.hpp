@@ -6,6 +6,7 @@
 
 #include <backlite/store/sqlite/add_statements.hpp>
 #include <backlite/store/sqlite/cancels.hpp>
+#include <backlite/store/sqlite/changes.hpp>
 #include <backlite/store/sqlite/children.hpp>
 #include <backlite/store/sqlite/claims.hpp>
 #include <backlite/store/sqlite/ends.hpp>
@@ -35,6 +36,7 @@ struct Repository {
           statistics(handle),
           cancels(handle, ends),
           children(handle, ends, cancels),
+          changes(handle, ends, transitions, cancels),
           expiries(handle),
           saved(handle),
           schedules(handle),
@@ -49,6 +51,7 @@ struct Repository {
     Statistics statistics;
     Cancels cancels;
     Children children;
+    Changes changes;
     Expiries expiries;
     SavedValues saved;
     Schedules schedules;

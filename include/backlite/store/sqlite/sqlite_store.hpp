@@ -77,6 +77,7 @@ public:
     [[nodiscard]] std::vector<std::pair<std::string, detail::Ms>> strays(const std::vector<QueueHead>& heads, int limit,
                                                                          const Patience& patience) override;
     [[nodiscard]] CancelResult cancel(const CancelPlan& plan, const Patience& patience) override;
+    [[nodiscard]] ChangeResult change(const ChangePlan& plan, const Patience& patience) override;
     void set_paused(std::string_view queue, std::optional<detail::Ms> since, const Patience& patience) override;
     void set_limits(std::string_view queue, const std::optional<Limits>& limits, const Patience& patience) override;
     [[nodiscard]] std::optional<Limits> limits(std::string_view queue) override;

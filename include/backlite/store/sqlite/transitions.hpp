@@ -119,6 +119,21 @@ public:
         Run(db_, release_ownerless_row_, {row}).change();
     }
 
+    /// A finished task that did not succeed waits again, due now, with its id, its last error and all its attempts to
+    /// come; the one that has ended becomes part of its history. Its claims get numbers above `claim`. False if there
+    /// is none that can: its payload is gone, its id or its unique key is another's by now.
+    [[nodiscard]] bool bring_back(const std::string& id, detail::Ms now, std::int64_t claim);
+
+    /// An unclaimed task that is due later is due now. False if there is none.
+    [[nodiscard]] bool hasten(const std::string& id, detail::Ms now) {
+        return Run(db_, hasten_, {id, now}).change() == 1;
+    }
+
+    /// Gives an unfinished task another priority. False if it has that, or there is none.
+    [[nodiscard]] bool set_priority(const std::string& id, int priority) {
+        return Run(db_, set_priority_, {id, priority}).change() == 1;
+    }
+
     /// Claims without an owner that were taken after `now` count as taken at `now`, so that they lapse: a clock was
     /// ahead. How many there were.
     int mend_ownerless(detail::Ms now) { return Run(db_, mend_ownerless_, {now}).change(); }
@@ -242,6 +257,25 @@ private:
     Statement put_off_{
         "UPDATE main.backlite_tasks SET claimed_at = NULL, owner = NULL, wait_until = ?3, slack = ?4 "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL AND (flags & ?5) IS NOT TRUE"};
+    Statement bring_back_{
+        "INSERT INTO main.backlite_tasks (id, created_at, queue, task, wait_until, last_executed_at, claim, error, "
+        "priority, unique_key, partition, flags) SELECT id, min(created_at, ?2), queue, task, ?2, last_executed_at, "
+        "?3, "
+        "error, priority, unique_key, partition, ?4 | iif(partition IS NULL, 0, ?5) "
+        "FROM main.backlite_tasks_completed AS old WHERE id = ?1 AND error IS NOT NULL AND task IS NOT NULL "
+        "AND NOT EXISTS (SELECT 1 FROM main.backlite_tasks WHERE id = old.id) AND (unique_key IS NULL OR NOT EXISTS "
+        "(SELECT 1 FROM main.backlite_tasks AS other WHERE other.queue = old.queue AND other.unique_key = "
+        "old.unique_key))"};
+    Statement remember_attempt_{
+        "INSERT INTO main.backlite_attempts (task, claim, number, started_at, duration_us, outcome, error, host, pid) "
+        "SELECT id, ?2, attempts, last_executed_at, max(ifnull(last_duration_micro, 0), 0), ?3, error, host, pid "
+        "FROM main.backlite_tasks_completed WHERE id = ?1 AND attempts > 0 AND last_executed_at IS NOT NULL "
+        "ON CONFLICT (task, claim) DO NOTHING"};
+    Statement remove_kept_{"DELETE FROM main.backlite_tasks_completed WHERE id = ?1"};
+    Statement hasten_{
+        "UPDATE main.backlite_tasks SET wait_until = ?2, created_at = min(created_at, ?2) "
+        "WHERE id = ?1 AND claimed_at IS NULL AND due > ?2"};
+    Statement set_priority_{"UPDATE main.backlite_tasks SET priority = ?2 WHERE id = ?1 AND priority <> ?2"};
     Statement extend_{
         "UPDATE main.backlite_tasks SET lease = iif(lease = 9223372036854775807, 0, lease + 1) "
         "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};

@@ -214,6 +214,21 @@ BACKLITE_DECL CancelResult SqliteStore::cancel(const CancelPlan& plan, const Pat
     return result;
 }
 
+BACKLITE_DECL ChangeResult SqliteStore::change(const ChangePlan& plan, const Patience& patience) {
+    check_thread("Admin");
+    ChangeResult result;
+    writes_.write_in_parts(
+        [&](Repository& repository, Isolation* apart) {
+            repository.ends.clear();  // whoever changes tasks reads their queues anew
+            result = repository.changes.change(plan, apart);
+            if (!repository.ends.marked()) return;
+            const Children::Work work = repository.children.work(plan.now, keep_, children_chunk, apart);
+            result.cancelled.insert(result.cancelled.end(), work.cancelled.begin(), work.cancelled.end());
+        },
+        patience);
+    return result;
+}
+
 BACKLITE_DECL void SqliteStore::set_paused(std::string_view queue, std::optional<detail::Ms> since,
                                            const Patience& patience) {
     check_thread("pause and resume");

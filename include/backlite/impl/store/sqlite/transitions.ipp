@@ -63,6 +63,12 @@ BACKLITE_DECL Written Transitions::write(const detail::AttemptResult& outcome) {
     throw StorageError("the outcome of a task changed no row, although its claim is held", SQLITE_CONSTRAINT);
 }
 
+BACKLITE_DECL bool Transitions::bring_back(const std::string& id, detail::Ms now, std::int64_t claim) {
+    if (Run(db_, bring_back_, {id, now, claim, flag::details, flag::partition}).change() != 1) return false;
+    Run(db_, remember_attempt_, {id, claim, History::failed}).change();
+    return Run(db_, remove_kept_, {id}).change() == 1;
+}
+
 BACKLITE_DECL Written Transitions::apply(const detail::AttemptResult& outcome) {
     const std::string& id = outcome.id.str();
     switch (outcome.resolution) {

@@ -19,6 +19,7 @@
 #include <backlite/clock.hpp>
 #include <backlite/error.hpp>
 #include <backlite/platform/file_identity.hpp>
+#include <backlite/store/sqlite/queue_rules.hpp>
 #include <backlite/store/sqlite/schema.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 #include <backlite/store/sqlite/views/queue_reads.hpp>
@@ -55,12 +56,14 @@ struct Queries {
           statistics(db, found),
           queues(db, found, statistics, bounds),
           tasks(db, found, bounds),
-          facts(db, bounds) {}
+          facts(db, bounds),
+          rules(db) {}
     const SchemaFeatures shape;
     StatisticsReads statistics;
     QueueReads queues;
     TaskReads tasks;
     TaskFactReads facts;
+    QueueRules rules;  ///< what it writes fails here
 };
 
 /// One connection that only reads, and what is prepared on it. Threads: one at a time.
