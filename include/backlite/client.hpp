@@ -51,6 +51,11 @@ public:
         register_untyped(std::move(queue).release());
     }
 
+    /// Registers the queue of `T` as one of flows: `flow` takes `(Flow&, const T&)` and returns nothing, an Outcome, or
+    /// the `Result` of `T`. See Flow, whose header <backlite/flow.hpp> this needs. Errors: as above.
+    template <class T, class F>
+    void register_flow(F flow);
+
     /// Starts the workers. Does nothing if they are started. Takes back the claims of clients that died.
     /// Once `hard_stop` is requested the client stops by itself: no new starts, and the stop tokens of tasks fire.
     /// If an earlier stop has only outcomes left to write, waits up to `busy_timeout` for it.

@@ -103,6 +103,20 @@ public:
     /// BusyError, StorageError. Blocks until it is committed.
     CancelResult cancel(const TaskId& id) const;  // NOLINT(modernize-use-nodiscard): asking is enough
 
+    /// Sends a value to a flow, which reads it with `Flow::wait` under the same name: those of one name in the order in
+    /// which they were sent. It is kept from when the flow was added until it ends, and wakes one that waits for it.
+    /// Errors: UsageError for a name that is empty, longer than 200 bytes, no UTF-8, or holds control characters, and
+    /// on a thread that has a Transaction open on the file; EncodeError for a value that cannot be written or is larger
+    /// than `max_payload`; BusyError, StorageError. Blocks until it is committed.
+    template <class V>
+    SignalResult signal(const TaskId& id, std::string_view name,  // NOLINT(modernize-use-nodiscard): sent is sent
+                        const V& value) const {
+        static_assert(detail::Fieldless<V> || detail::WritableAs<V, detail::JsonOf<V>>,
+                      "backlite: this value cannot be written as JSON: give its type a to_json(nlohmann::json&, const "
+                      "T&) in its own namespace, or use NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT");
+        return send(id, name, detail::encode_value(value, [&](const std::string& why) { cannot_send(id, name, why); }));
+    }
+
     /// From when this returns, no task of the queue starts in this client; within 100 ms, in none on the file where
     /// file events exist or `watch_interval` is at most 50 ms, else within two looks. What runs goes on, tasks can be
     /// added, and the pause stays until `resume`, over restarts too. `queue`: a name, whether it is registered or not.
@@ -164,6 +178,8 @@ private:
     friend class testing::TestClient;
 
     [[nodiscard]] detail::AddTarget& target() const noexcept;
+    SignalResult send(const TaskId& id, std::string_view name, const std::string& json) const;
+    [[noreturn]] static void cannot_send(const TaskId& id, std::string_view name, const std::string& why);
     [[nodiscard]] std::optional<detail::StoredResult> stored_result(const TaskId& id, const std::string& queue,
                                                                     std::string_view type) const;
 

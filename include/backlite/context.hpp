@@ -66,6 +66,10 @@ public:
     virtual void ended(AttemptResult&& success) noexcept = 0;
     [[nodiscard]] virtual bool over() const noexcept = 0;
 
+    /// The token fires so long from now, with StopReason::timeout, and not at the time that was said before; zero:
+    /// it does not.
+    virtual void arm(std::chrono::milliseconds timeout) = 0;
+
 protected:
     ~AttemptRun() = default;
 };
@@ -192,8 +196,16 @@ public:
         cannot_read(name, why);
     }
 
+    /// Used by `Flow`: whether the task is in a file, and claimed.
+    [[nodiscard]] bool has_claim() const noexcept { return attempt_.claim != 0; }
+
 private:
     friend Transaction;
+    friend class Flow;
+
+    void arm(std::chrono::milliseconds timeout) const {
+        if (attempt_.run != nullptr) attempt_.run->arm(timeout);
+    }
 
     /// Errors: ConfigError for a name that no saved value may have.
     void check_name(const char* call, std::string_view name) const;

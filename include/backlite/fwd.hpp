@@ -17,6 +17,7 @@ class Clock;
 class Context;
 class Cron;
 class Error;
+class Flow;
 class Logger;
 class Outcome;
 class TaskId;

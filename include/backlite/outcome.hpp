@@ -64,7 +64,7 @@ public:
 
     /// The kind of outcome.
     [[nodiscard]] Kind kind() const noexcept { return kind_; }
-    /// Why; empty for success and snooze.
+    /// Why; empty for success and snooze, but of a flow that waits the name of the signal.
     [[nodiscard]] const std::string& reason() const noexcept { return reason_; }
     /// The JSON of the result that a success carries; empty: none.
     [[nodiscard]] const std::string& result() const noexcept { return result_; }
@@ -76,6 +76,8 @@ public:
     [[nodiscard]] std::optional<TimePoint> until() const noexcept { return until_; }
 
 private:
+    friend class Flow;
+
     Outcome(Kind kind, std::string reason, Duration wait) : kind_(kind), reason_(std::move(reason)), wait_(wait) {}
 
     Kind kind_;

@@ -72,6 +72,22 @@ enum class CancelResult {
     return "not_found";
 }
 
+/// What `signal` has done.
+enum class SignalResult {
+    sent,       ///< it is kept until the task reads it, or ends
+    finished,   ///< the task has ended, and is kept
+    not_found,  ///< never added, or finished and not kept
+};
+
+[[nodiscard]] constexpr std::string_view to_string(SignalResult result) noexcept {
+    switch (result) {
+        case SignalResult::sent: return "sent";
+        case SignalResult::finished: return "finished";
+        case SignalResult::not_found: break;
+    }
+    return "not_found";
+}
+
 /// How many unfinished tasks one queue has.
 struct QueueCounts {
     std::string queue{};                    ///< its name

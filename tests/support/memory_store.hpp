@@ -66,6 +66,7 @@ struct MemoryFile {
         bool keeps_key = false;
         bool held = false;                 ///< one with its key runs
         std::optional<Kept> superseded{};  ///< what becomes of it if it is to wait again
+        bool flow = false;                                           ///< one that has begun
 
         [[nodiscard]] bool waits() const { return !claimed_at && parents.empty() && !held; }
         [[nodiscard]] backlite::detail::Ms due() const { return (std::max)(created, wait_until.value_or(created)); }
@@ -180,10 +181,21 @@ struct MemoryFile {
         if (!key.empty()) free_twin(queue, key);
     }
 
-    /// A task that nobody holds ends as its cancel says, if there is one. Whether it has.
-    bool end_cancelled(Task& task) {
+    /// A flow that nobody holds is to undo, and then to end.
+    void wake_to_undo(Task& task) {
+        if (!saved[task.id].emplace(backlite::detail::flow_cancelled, "true").second) return;
+        task.wait_until.reset();
+        task.parents.clear();
+    }
+
+    /// A task that nobody holds ends as its cancel says, if there is one. Whether it has. `undone`: a flow too.
+    bool end_cancelled(Task& task, bool undone = false) {
         const auto end = cancels.find(task.id);
         if (end == cancels.end()) return false;
+        if (task.flow && !undone) {
+            wake_to_undo(task);
+            return false;
+        }
         keep_saved(task.id, end->second.status == backlite::TaskStatus::cancelled && !end->second.payload.empty());
         if (end->second.status == backlite::TaskStatus::cancelled) kept[task.id] = end->second;
         ended.emplace_back(task.id, false);
@@ -273,6 +285,7 @@ public:
         MemoryFile::Task* task = file_.held(plan.claim.id, plan.claim.number);
         if (task == nullptr) return false;
         task->crashes = 0;
+        task->flow = task->flow || plan.flow;
         for (const backlite::detail::SavedValue& value : plan.values) {
             if (value.json) {
                 file_.saved[task->id][value.name] = *value.json;
@@ -289,6 +302,26 @@ public:
     [[nodiscard]] bool complete_within(backlite::store::HostConnection, std::string_view, Ms,
                                        const backlite::detail::AttemptResult&) override {
         throw no_host();
+    }
+    [[nodiscard]] backlite::SignalResult signal(const backlite::store::SignalPlan& plan, const Patience&) override {
+        const auto task = std::find_if(file_.tasks.begin(), file_.tasks.end(),
+                                       [&](const MemoryFile::Task& each) { return each.id == plan.id.str(); });
+        if (task == file_.tasks.end()) {
+            return file_.kept.contains(plan.id.str()) ? backlite::SignalResult::finished
+                                                      : backlite::SignalResult::not_found;
+        }
+        auto& values = file_.saved[task->id];
+        const std::string prefix = backlite::detail::signal_values(plan.name);
+        int number = 0;
+        for (const auto& [name, json] : values) {
+            if (name.starts_with(prefix)) number = std::stoi(name.substr(prefix.size())) - 1'000'000 + 1;
+        }
+        values[prefix + std::to_string(1'000'000 + number)] = plan.json;
+        const auto waits = values.find(std::string{backlite::detail::flow_waits});
+        if (!task->claimed_at && waits != values.end() && waits->second == plan.waits) task->wait_until = plan.now;
+        committed();
+        if (hooks_.foreign_commit) hooks_.foreign_commit();
+        return backlite::SignalResult::sent;
     }
     [[nodiscard]] std::vector<backlite::detail::SavedValue> saved(const backlite::TaskId& id,
                                                                   const backlite::store::NameRange& names,
@@ -357,7 +390,7 @@ public:
             rule.time == backlite::Duration::zero() ? std::nullopt : std::optional{plan.now + rule.time}, task->queue};
         committed();
         if (task->claimed_at) return CancelResult::requested;
-        file_.end_cancelled(*task);
+        if (!file_.end_cancelled(*task)) return CancelResult::requested;
         auto cancelled = file_.see_to_children(plan.now, hooks_.keep);
         if (plan.cancelled != nullptr) *plan.cancelled = std::move(cancelled);
         if (hooks_.foreign_commit) hooks_.foreign_commit();
@@ -719,6 +752,7 @@ private:
             std::vector<backlite::detail::ClaimKey> cancels;
             for (const MemoryFile::Task& task : file_.tasks) {
                 if (!file_.cancels.contains(task.id)) continue;
+                if (file_.saved[task.id].contains(std::string{backlite::detail::flow_cancelled})) continue;
                 cancels.push_back({backlite::TaskId::from_text(task.id), task.claim});
             }
             return {.heads = std::move(heads),
@@ -821,7 +855,13 @@ private:
             MemoryFile::Task* task = file_.held(outcome.id, outcome.claim);
             if (task == nullptr) {
                 result.lost_outcomes.push_back(i);
-            } else if (outcome.resolution != backlite::detail::RowChange::complete && file_.end_cancelled(*task)) {
+            } else if (task->flow && file_.cancels.contains(task->id) &&
+                       outcome.resolution != backlite::detail::RowChange::complete &&
+                       outcome.resolution != backlite::detail::RowChange::fail) {
+                settle(*task, outcome);
+                file_.wake_to_undo(*task);
+            } else if (outcome.resolution != backlite::detail::RowChange::complete &&
+                       file_.end_cancelled(*task, true)) {
                 result.cancelled_outcomes.push_back(i);
             } else if (!settle(*task, outcome)) {
                 result.cancelled_outcomes.push_back(i);
@@ -953,6 +993,11 @@ private:
             case RowChange::snooze:
                 task.crashes = 0;
                 task.wait_until = outcome.wait_until;
+                if (!outcome.waits_for.empty()) {
+                    for (const auto& [name, json] : file_.saved[task.id]) {
+                        if (name.starts_with(outcome.waits_for)) task.wait_until = outcome.executed_at;
+                    }
+                }
                 break;
             case RowChange::release:
                 if (outcome.wait) task.wait_until = outcome.wait_until;

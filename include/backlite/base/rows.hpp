@@ -104,6 +104,18 @@ struct SavedValue {
 /// Which names of saved values begin so belongs to the library.
 inline constexpr std::string_view own_values = "backlite:";
 
+/// What flows keep. Stored: never rename.
+inline constexpr std::string_view flow_values = "backlite:flow:";
+inline constexpr std::string_view flow_cancelled = "backlite:flow:cancelled";  ///< it is to undo, and to end
+inline constexpr std::string_view flow_failed = "backlite:flow:failed";        ///< the same; why
+inline constexpr std::string_view flow_waits = "backlite:flow:waits";          ///< the signal that it waits for
+inline constexpr std::string_view flow_undone = "backlite:flow:undo:";         ///< and the name of an undo
+
+/// The names of the signals of one name that nobody has read yet begin so; their number follows.
+[[nodiscard]] inline std::string signal_values(std::string_view name) {
+    return std::string{"backlite:signal:"}.append(name) + '\x01';
+}
+
 /// A task that this client claimed.
 struct ClaimedTask {
     TaskId id{};
@@ -152,6 +164,7 @@ struct AttemptResult {
     std::optional<Duration> wait{};      ///< the same: how long after its end, at most
     std::optional<Ms> expires_at{};      ///< kept rows; release: of a task that has not started; nullopt: never
     std::string error{};                 ///< retry, fail
+    std::string waits_for{};             ///< snooze: signals whose names begin so end it at once; empty: none
     std::optional<std::int64_t> kind{};  ///< of a kept row, where its error does not say it
     std::string result{};                ///< of a kept row that says complete: JSON; empty: none
     bool large = false;                  ///< as ClaimedTask::large says

@@ -139,18 +139,21 @@ private:
 
     /// An attempt as its Context knows it.
     struct Run final : detail::AttemptRun {
-        Run(TaskRunner& its_runner, Attempt& its_attempt, AttemptObserver& its_observer)
-            : runner(its_runner), attempt(its_attempt), observer(its_observer) {}
+        Run(TaskRunner& its_runner, Attempt& its_attempt, AttemptObserver& its_observer,
+            const std::shared_ptr<detail::StopSignal>& its_signal)
+            : runner(its_runner), attempt(its_attempt), observer(its_observer), signal(its_signal) {}
 
         [[nodiscard]] detail::AttemptResult success(std::string result) const override;
         [[nodiscard]] detail::Ms due() const noexcept override { return attempt.task.due; }
         void ending(bool begins) noexcept override { observer.ending(begins); }
         void ended(detail::AttemptResult&& success) noexcept override;
+        void arm(Duration timeout) override;
         [[nodiscard]] bool over() const noexcept override { return attempt.resolved.written; }
 
         TaskRunner& runner;
         Attempt& attempt;
         AttemptObserver& observer;
+        const std::shared_ptr<detail::StopSignal>& signal;
     };
 
     void run(Attempt& attempt, const detail::QueueBase& queue, const std::shared_ptr<detail::StopSignal>& signal,

@@ -5,6 +5,8 @@
 #include <algorithm>
 #include <array>
 
+#include <backlite/base/names.hpp>
+#include <backlite/base/shown.hpp>
 #include <backlite/client_handle.hpp>
 #include <backlite/engine/engine.hpp>
 
@@ -58,6 +60,28 @@ BACKLITE_DECL TaskCounts ClientHandle::counts() const { return engine_->counts()
 BACKLITE_DECL const ClientConfig& ClientHandle::config() const noexcept { return engine_->config(); }
 
 BACKLITE_DECL CancelResult ClientHandle::cancel(const TaskId& id) const { return engine_->cancel(id); }
+
+BACKLITE_DECL SignalResult ClientHandle::send(const TaskId& id, std::string_view name, const std::string& json) const {
+    engine_->check_call("Client::signal");
+    if (const auto why = detail::why_no_name(name)) {
+        throw UsageError(
+            detail::format("Client::signal: the name \"{}\" {}", {detail::shown(name, detail::longest_name), *why}));
+    }
+    if (json.size() > engine_->max_payload()) {
+        cannot_send(id, name,
+                    detail::format("it has {} bytes, more than ClientConfig::max_payload allows ({})",
+                                   {json.size(), engine_->max_payload()}));
+    }
+    const std::string waits = detail::write_json(std::string{name});
+    return engine_->store().signal({id, name, json, waits, detail::to_ms(engine_->clock().now())},
+                                   {engine_->config().busy_timeout, {}});
+}
+
+BACKLITE_DECL void ClientHandle::cannot_send(const TaskId& id, std::string_view name, const std::string& why) {
+    EncodeError error(detail::format("Client::signal: the value of \"{}\" cannot be sent: {}", {name, why}), {});
+    error.set_subject({}, id.str());
+    throw error;
+}
 
 BACKLITE_DECL void ClientHandle::pause(std::string_view queue) const { engine_->set_paused(queue, true); }
 

@@ -50,6 +50,7 @@
 #include <backlite/impl/engine/wake_signals.ipp>
 #include <backlite/impl/engine/worker_pool.ipp>
 #include <backlite/impl/event.ipp>
+#include <backlite/impl/flow.ipp>
 #include <backlite/impl/id.ipp>
 #include <backlite/impl/logger.ipp>
 #include <backlite/impl/outcome.ipp>

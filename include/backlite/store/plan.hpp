@@ -199,6 +199,16 @@ struct SavePlan {
     const detail::ClaimKey& claim;
     detail::Ms now{};
     std::span<const detail::SavedValue> values{};
+    bool flow = false;  ///< they are those of a flow, which has begun with them
+};
+
+/// A value for a flow, which reads it when it likes.
+struct SignalPlan {
+    const TaskId& id;
+    std::string_view name{};
+    std::string_view json{};
+    std::string_view waits{};  ///< the name as `detail::flow_waits` has it
+    detail::Ms now{};
 };
 
 /// What SQLite refused to write, by its index in what the cycle was given.

@@ -300,6 +300,10 @@ public:
     [[nodiscard]] virtual bool complete_within(HostConnection connection, std::string_view queue, detail::Ms due,
                                                const detail::AttemptResult& success) = 0;
 
+    /// Keeps a value for an unfinished task until it reads it or ends; one that waits for it is due. Errors: UsageError
+    /// as `add`.
+    [[nodiscard]] virtual SignalResult signal(const SignalPlan& plan, const Patience& patience) = 0;
+
     /// Up to `limit` values of a task, in the order of their names.
     [[nodiscard]] virtual std::vector<detail::SavedValue> saved(const TaskId& id, const NameRange& names,
                                                                 std::size_t limit) = 0;

@@ -20,6 +20,7 @@
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
 #include <backlite/context.hpp>
+#include <backlite/flow.hpp>
 #include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
 #include <backlite/queue.hpp>
@@ -144,6 +145,12 @@ public:
     template <class T>
     void register_queue(Queue<T> queue) {
         register_untyped(std::move(queue).release());
+    }
+
+    /// Registers the queue of `T` as one of flows, as `Client::register_flow` does. `perform` does not run them.
+    template <class T, class F>
+    void register_flow(F flow) {
+        register_queue<T>(detail::flow_processor<T>(std::move(flow)));
     }
 
     /// For the code that is tested: it takes a ClientHandle, or an Adder, and adds to this client.

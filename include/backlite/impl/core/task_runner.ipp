@@ -112,7 +112,7 @@ BACKLITE_DECL void TaskRunner::process(Attempt& attempt, const detail::QueueBase
                 deadline = saturating_add(attempt.started, attempt.config.timeout);
                 observer.timing(*deadline, signal);
             }
-            Run run(*this, attempt, observer);
+            Run run(*this, attempt, observer, signal);
             Context context({engine_, attempt.task.id, attempt.config.name, attempt.number, attempt.config.max_attempts,
                              *signal, deadline, attempt.task.priority, attempt.task.claim, &run});
             outcome.emplace(code.run(context));
@@ -184,6 +184,11 @@ BACKLITE_DECL detail::AttemptResult TaskRunner::Run::success(std::string result)
     success.executed_at = (std::min)(success.executed_at, detail::to_ms(runner.clock_.now()));
     runner.set_success(attempt.config, std::move(result), success);
     return success;
+}
+
+BACKLITE_DECL void TaskRunner::Run::arm(Duration timeout) {
+    constexpr auto never = (Steady::time_point::max)();
+    observer.timing(timeout == Duration::zero() ? never : saturating_add(runner.clock_.steady_now(), timeout), signal);
 }
 
 BACKLITE_DECL void TaskRunner::Run::ended(detail::AttemptResult&& success) noexcept {
@@ -299,6 +304,11 @@ BACKLITE_DECL void TaskRunner::retry(Attempt& attempt, std::string_view reason) 
 BACKLITE_DECL void TaskRunner::snooze(Attempt& attempt, const Outcome& outcome) noexcept {
     attempt.resolved.resolution = detail::RowChange::snooze;
     const Duration wait = put_off(attempt.resolved, outcome.wait(), outcome.until());
+    try {
+        if (!outcome.reason().empty()) attempt.resolved.waits_for = detail::signal_values(outcome.reason());
+    } catch (const std::bad_alloc&) {
+        put_off(attempt.resolved, std::chrono::seconds{1});  // it looks itself
+    }
     if (!log_) return;
     log_(LogLevel::info, "task snoozed",
          {{"id", attempt.task.id.str()},

@@ -29,6 +29,7 @@ namespace sqlite {
 struct Asked {
     detail::Ms at{};
     KeepRule keep{};
+    bool undoes = false;  ///< it is a flow that has begun
 
     [[nodiscard]] std::optional<detail::Ms> expires_at() const noexcept { return keep.until(at); }
 };
@@ -70,6 +71,10 @@ public:
     /// Ends a task that waits, and keeps nothing of it. False if there is none.
     [[nodiscard]] bool remove(const std::string& id, detail::Ms now) { return end(id, {now, {}}); }
 
+    /// A flow whose end was asked for, and that nobody holds, is to undo what it has done, and then to end: it is due
+    /// now, unless it was told before.
+    void wake_to_undo(const std::string& id, detail::Ms now);
+
     /// Forgets what was asked of one task, which has ended.
     void forget(const TaskId& id) { Run(db_, forget_, {id.str()}).change(); }
 
@@ -79,16 +84,28 @@ private:
 
     Handle db_;
     Ends& ends_;
-    Statement find_{"SELECT queue, claimed_at IS NOT NULL, claim FROM main.backlite_tasks WHERE id = ?1"};
+    Statement find_{"SELECT queue, claimed_at IS NOT NULL, claim, flags & 128 FROM main.backlite_tasks WHERE id = ?1"};
     Statement kept_{"SELECT 1 FROM main.backlite_tasks_completed WHERE id = ?1"};
     Statement ask_{
         "INSERT INTO main.backlite_cancels (task, claim, at, keep_row, keep_payload, keep_ms) "
         "VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (task) DO UPDATE SET claim = excluded.claim"};
-    Statement asked_{"SELECT at, keep_row, keep_payload, keep_ms FROM main.backlite_cancels WHERE task = ?1"};
-    Statement read_{"SELECT task, claim FROM main.backlite_cancels"};
+    // A flow that undoes has no claim here: it is asked no more.
+    Statement asked_{
+        "SELECT at, keep_row, keep_payload, keep_ms, (SELECT flags & 128 FROM main.backlite_tasks WHERE id = ?1) "
+        "FROM main.backlite_cancels WHERE task = ?1"};
+    static_assert(flag::flow == 128, "statements name it");
+    Statement read_{"SELECT task, claim FROM main.backlite_cancels WHERE claim <> 0"};
     Statement released_{
-        "SELECT task, at, keep_row, keep_payload, keep_ms FROM main.backlite_cancels WHERE EXISTS "
-        "(SELECT 1 FROM main.backlite_tasks WHERE id = backlite_cancels.task AND claimed_at IS NULL)"};
+        "SELECT asked.task, asked.at, keep_row, keep_payload, keep_ms, task.flags & 128 "
+        "FROM main.backlite_cancels AS asked CROSS JOIN main.backlite_tasks AS task ON task.id = asked.task "
+        "WHERE task.claimed_at IS NULL AND (asked.claim <> 0 OR task.flags & 128 = 0)"};
+    Statement undo_{
+        "INSERT INTO main.backlite_saved (task, name, at, value) VALUES (?1, ?2, ?3, CAST('true' AS blob)) "
+        "ON CONFLICT (task, name) DO NOTHING"};
+    Statement ask_no_more_{"UPDATE main.backlite_cancels SET claim = 0 WHERE task = ?1"};
+    Statement wake_{
+        "UPDATE main.backlite_tasks SET wait_until = ?2, hold = hold % 256 WHERE id = ?1 AND claimed_at IS NULL "
+        "RETURNING queue, hold, due"};
     Statement forget_expiry_{
         "UPDATE main.backlite_details SET expires_at = NULL WHERE task = ?1 AND metadata IS NOT NULL"};
     Statement forget_details_{"DELETE FROM main.backlite_details WHERE task = ?1 AND metadata IS NULL"};

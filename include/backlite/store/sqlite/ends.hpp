@@ -92,6 +92,9 @@ public:
     [[nodiscard]] bool marked() const noexcept { return marked_; }
 
 private:
+    /// A flow that is run again does what has failed once more; all, if it has undone some.
+    void forget_failure(const std::string& id);
+
     Handle db_;
     std::vector<Freed> freed_{};
     bool marked_ = false;
@@ -103,6 +106,15 @@ private:
         "SELECT EXISTS (SELECT 1 FROM main.backlite_saved) OR EXISTS (SELECT 1 FROM main.backlite_progress) "
         "OR EXISTS (SELECT 1 FROM main.backlite_attempts) OR EXISTS (SELECT 1 FROM main.backlite_tags) "
         "OR EXISTS (SELECT 1 FROM main.backlite_details)"};
+    Statement undone_{
+        "SELECT 1 FROM main.backlite_saved WHERE task = ?1 AND name >= 'backlite:flow:undo:' "
+        "AND name < 'backlite:flow:undo;' LIMIT 1"};
+    Statement forget_flow_{
+        "DELETE FROM main.backlite_saved WHERE task = ?1 AND name >= 'backlite:flow:' AND name < 'backlite:flow;'"};
+    Statement forget_failed_{
+        "DELETE FROM main.backlite_saved WHERE task = ?1 AND name >= 'backlite:flow:' AND name < 'backlite:flow;' "
+        "AND (name IN ('backlite:flow:cancelled', 'backlite:flow:failed') "
+        "OR substr(CAST(value AS text), 1, 4) = '{\"f\"')"};
     Statement forget_saved_{"DELETE FROM main.backlite_saved WHERE task = ?1"};
     Statement forget_progress_{"DELETE FROM main.backlite_progress WHERE task = ?1"};
     Statement forget_attempts_{"DELETE FROM main.backlite_attempts WHERE task = ?1"};

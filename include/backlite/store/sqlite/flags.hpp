@@ -21,6 +21,7 @@ inline constexpr std::int64_t partition = 8;           ///< it takes part in a l
 inline constexpr std::int64_t key_while_waiting = 16;  ///< it has its unique key only while it waits
 inline constexpr std::int64_t keeps_key = 32;          ///< its kept row has its unique key for a while
 inline constexpr std::int64_t latest = 64;             ///< no other one with its key runs beside it, or runs again
+inline constexpr std::int64_t flow = 128;              ///< a flow that has begun: its cancel wakes it for its undos
 
 /// A task with one of these ends, is claimed, or comes back, with more than the change of its row.
 inline constexpr std::int64_t on_end = children | details | partition | key_while_waiting | keeps_key;

@@ -4,6 +4,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <optional>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -11,6 +13,7 @@
 
 #include <backlite/base/rows.hpp>
 #include <backlite/id.hpp>
+#include <backlite/status.hpp>
 #include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/flags.hpp>
 #include <backlite/store/sqlite/slack.hpp>
@@ -32,13 +35,17 @@ public:
     /// Errors: StorageError, also if a trigger of the host ignores the change.
     [[nodiscard]] bool save(const SavePlan& plan);
 
+    /// Keeps a value for an unfinished task, behind those of its name. `freed`: set if the task waited for it, and is
+    /// due now: its queue.
+    [[nodiscard]] SignalResult signal(const SignalPlan& plan, std::optional<std::string>& freed);
+
     /// Up to `limit` values of a task, in the order of their names. Those of more than `max_bytes` are not read.
     [[nodiscard]] std::vector<detail::SavedValue> read(const TaskId& id, const NameRange& names, std::size_t limit,
                                                        std::size_t max_bytes);
 
 private:
     /// A save is progress: crashes are counted anew from it.
-    bool mark(const detail::ClaimKey& claim);
+    bool mark(const detail::ClaimKey& claim, bool flow);
 
     Handle db_;
     Statement row_{
@@ -50,6 +57,15 @@ private:
     Statement put_{
         "INSERT INTO main.backlite_saved (task, name, at, value) VALUES (?1, ?2, ?3, ?4) "
         "ON CONFLICT (task, name) DO UPDATE SET at = excluded.at, value = excluded.value"};
+    Statement task_{"SELECT queue, flags & 4 FROM main.backlite_tasks WHERE id = ?1"};
+    Statement kept_{"SELECT 1 FROM main.backlite_tasks_completed WHERE id = ?1"};
+    Statement flag_{"UPDATE main.backlite_tasks SET flags = flags | 4 WHERE id = ?1"};
+    static_assert(flag::details == 4, "statements name it");
+    Statement last_{
+        "SELECT name FROM main.backlite_saved WHERE task = ?1 AND name >= ?2 AND name < ?3 ORDER BY name DESC LIMIT 1"};
+    Statement waits_{"SELECT value FROM main.backlite_saved WHERE task = ?1 AND name = ?2"};
+    Statement wake_{
+        "UPDATE main.backlite_tasks SET wait_until = ?2 WHERE id = ?1 AND claimed_at IS NULL AND wait_until > ?2"};
     Statement remove_{"DELETE FROM main.backlite_saved WHERE task = ?1 AND name = ?2"};
     Statement read_{
         "SELECT name, length(value), CASE WHEN length(value) <= ?5 THEN value END FROM main.backlite_saved "

@@ -143,6 +143,9 @@ private:
 
     bool keep(const detail::AttemptResult& outcome);
 
+    /// Until when a task waits: a signal may have come that it waits for.
+    [[nodiscard]] detail::Ms wakes_at(const detail::AttemptResult& outcome);
+
     /// Deletes the row of a task that has ended.
     bool remove(const detail::AttemptResult& outcome);
 
@@ -221,6 +224,9 @@ private:
     Statement flags_{
         "SELECT flags FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL "
         "AND (?3 IS NULL OR lease = ?3)"};
+    Statement signalled_{
+        "SELECT queue FROM main.backlite_tasks WHERE id = ?1 AND claim = ?4 AND claimed_at IS NOT NULL "
+        "AND EXISTS (SELECT 1 FROM main.backlite_saved WHERE task = ?1 AND name >= ?2 AND name < ?3)"};
     // Those of a row with one of the flags that they are given change nothing: it needs more than that.
     Statement remove_{
         "DELETE FROM main.backlite_tasks WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL AND (flags & ?3) IS "

@@ -24,9 +24,11 @@ BACKLITE_DECL CancelResult Cancels::cancel(const CancelPlan& plan) {
         asked.keep = plan.keep(run.bytes(0));
         claimed = run.integer(1) != 0;
         claim = run.integer(2);
+        asked.undoes = run.integer(3) != 0;
     }
-    if (claimed) {
+    if (claimed || asked.undoes) {
         Run(db_, ask_, {id, claim, asked.at, asked.keep.row, asked.keep.payload, asked.keep.time.count()}).change();
+        if (!claimed) wake_to_undo(id, asked.at);
         return CancelResult::requested;
     }
     if (!end(id, asked)) {
@@ -38,7 +40,8 @@ BACKLITE_DECL CancelResult Cancels::cancel(const CancelPlan& plan) {
 BACKLITE_DECL std::optional<Asked> Cancels::asked(const TaskId& id) {
     Run run(db_, asked_, {id.str()});
     if (!run.step()) return std::nullopt;
-    return Asked{run.time(0), {run.integer(1) != 0, run.integer(2) != 0, Duration{run.integer(3)}}};
+    return Asked{
+        run.time(0), {run.integer(1) != 0, run.integer(2) != 0, Duration{run.integer(3)}}, run.integer(4) != 0};
 }
 
 BACKLITE_DECL std::vector<detail::ClaimKey> Cancels::read() {
@@ -53,15 +56,31 @@ BACKLITE_DECL int Cancels::end_released() {
     {
         Run run(db_, released_);
         while (run.step()) {
-            released.emplace_back(
-                std::string{run.bytes(0)},
-                Asked{run.time(1), {run.integer(2) != 0, run.integer(3) != 0, Duration{run.integer(4)}}});
+            released.emplace_back(std::string{run.bytes(0)},
+                                  Asked{run.time(1),
+                                        {run.integer(2) != 0, run.integer(3) != 0, Duration{run.integer(4)}},
+                                        run.integer(5) != 0});
         }
     }
     int ended = 0;
-    for (const auto& [id, asked] : released) ended += end(id, asked) ? 1 : 0;
+    for (const auto& [id, asked] : released) {
+        if (asked.undoes) {
+            wake_to_undo(id, asked.at);
+        } else if (end(id, asked)) {
+            ++ended;
+        }
+    }
     Run(db_, forget_gone_).change();
     return ended;
+}
+
+BACKLITE_DECL void Cancels::wake_to_undo(const std::string& id, detail::Ms now) {
+    Run(db_, ask_no_more_, {id}).change();
+    if (Run(db_, undo_, {id, detail::flow_cancelled, now}).change() == 0) return;
+    Run run(db_, wake_, {id, now});
+    if (run.step() && run.integer(1) == 0) ends_.note({std::string{run.bytes(0)}, run.time(2)});
+    while (run.step()) {
+    }
 }
 
 BACKLITE_DECL void Cancels::expire(const std::string& id, detail::Ms now, const KeepRule& keep) {

@@ -15,7 +15,11 @@ BACKLITE_DECL void Ends::before_end(const Ending& ending) {
     if ((ending.flags & flag::details) == 0) return;
     if (!ending.keeps_row) return forget_details(ending.id);
     // Who may be run again goes on where it was.
-    if (ending.end == End::succeeded || !ending.keeps_payload) Run(db_, forget_saved_, {ending.id}).change();
+    if (ending.end == End::succeeded || !ending.keeps_payload) {
+        Run(db_, forget_saved_, {ending.id}).change();
+    } else if ((ending.flags & flag::flow) != 0) {
+        forget_failure(ending.id);
+    }
 }
 
 BACKLITE_DECL std::optional<Superseded> Ends::before_return(const std::string& id, std::int64_t flags) {
@@ -24,6 +28,15 @@ BACKLITE_DECL std::optional<Superseded> Ends::before_return(const std::string& i
 
 BACKLITE_DECL void Ends::before_claim(std::int64_t row, std::int64_t flags) {
     if ((flags & flag::key_while_waiting) != 0) keys_.take_off(row);
+}
+
+BACKLITE_DECL void Ends::forget_failure(const std::string& id) {
+    bool undone = false;
+    {
+        Run run(db_, undone_, {id});
+        undone = run.step();
+    }
+    Run(db_, undone ? forget_flow_ : forget_failed_, {id}).change();
 }
 
 BACKLITE_DECL void Ends::forget_details(const std::string& id) {

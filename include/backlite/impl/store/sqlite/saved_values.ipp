@@ -3,11 +3,17 @@
 // The bodies of <backlite/store/sqlite/saved_values.hpp>.
 
 #include <algorithm>
+#include <array>
+#include <charconv>
+#include <cinttypes>
+#include <cstdint>
+#include <cstdio>
 #include <limits>
 #include <optional>
 #include <string>
 #include <utility>
 
+#include <backlite/base/format.hpp>
 #include <backlite/error.hpp>
 #include <backlite/store/sqlite/saved_values.hpp>
 
@@ -17,7 +23,7 @@ namespace store {
 namespace sqlite {
 
 BACKLITE_DECL bool SavedValues::save(const SavePlan& plan) {
-    if (!mark(plan.claim)) return false;
+    if (!mark(plan.claim, plan.flow)) return false;
     const std::string& id = plan.claim.id.str();
     for (const detail::SavedValue& value : plan.values) {
         if (!value.json) {
@@ -29,7 +35,7 @@ BACKLITE_DECL bool SavedValues::save(const SavePlan& plan) {
     return true;
 }
 
-BACKLITE_DECL bool SavedValues::mark(const detail::ClaimKey& claim) {
+BACKLITE_DECL bool SavedValues::mark(const detail::ClaimKey& claim, bool flow) {
     StateColumns columns;
     std::optional<std::int64_t> slack;
     {
@@ -41,12 +47,47 @@ BACKLITE_DECL bool SavedValues::mark(const detail::ClaimKey& claim) {
     }
     const StateColumns before = columns;
     columns.crashes = 0;
-    columns.flags |= flag::details;
+    columns.flags |= flag::details | (flow ? flag::flow : 0);
     if (before.crashes == 0 && before.flags == columns.flags) return true;
     std::optional<Blob> left;
     if (slack) left = Slack::after(static_cast<std::size_t>(*slack), before, columns);
     if (Run(db_, mark_, {claim.id.str(), claim.number, columns.flags, left}).change() == 1) return true;
     throw StorageError("the save of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
+}
+
+BACKLITE_DECL SignalResult SavedValues::signal(const SignalPlan& plan, std::optional<std::string>& freed) {
+    const std::string& id = plan.id.str();
+    std::string queue;
+    bool flagged = false;
+    {
+        Run run(db_, task_, {id});
+        if (!run.step()) return Run(db_, kept_, {id}).step() ? SignalResult::finished : SignalResult::not_found;
+        queue = run.bytes(0);
+        flagged = run.integer(1) != 0;
+    }
+    if (!flagged) Run(db_, flag_, {id}).change();
+    const std::string prefix = detail::signal_values(plan.name);
+    const NameRange names = NameRange::with_prefix(prefix);
+    std::uint64_t number = 0;
+    {
+        Run run(db_, last_, {id, names.first, *names.end});
+        if (run.step()) {
+            const std::string_view last = run.bytes(0).substr(prefix.size());
+            std::from_chars(last.data(), last.data() + last.size(), number, 16);
+        }
+    }
+    std::array<char, 17> digits{};
+    std::snprintf(digits.data(), digits.size(), "%016" PRIx64, number + 1);
+    const std::string name = prefix + digits.data();
+    if (Run(db_, put_, {id, name, plan.now, Blob{plan.json}}).change() != 1) {
+        throw StorageError("a signal changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
+    }
+    {
+        Run run(db_, waits_, {id, detail::flow_waits});
+        if (!run.step() || run.bytes(0) != plan.waits) return SignalResult::sent;
+    }
+    if (Run(db_, wake_, {id, plan.now}).change() == 1) freed = std::move(queue);
+    return SignalResult::sent;
 }
 
 BACKLITE_DECL std::vector<detail::SavedValue> SavedValues::read(const TaskId& id, const NameRange& names,

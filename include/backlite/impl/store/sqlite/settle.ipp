@@ -22,6 +22,13 @@ BACKLITE_DECL Settled settle(Transitions& transitions, Cancels& cancels, const d
         if (!written) return Settled::lost;
         return written.superseded ? Settled::cancelled : Settled::as_asked;
     }
+    if (asked->undoes && outcome.resolution != detail::RowChange::fail) {
+        const Written written = transitions.write(outcome);
+        if (!written) return Settled::lost;
+        if (written.superseded) return Settled::cancelled;
+        cancels.wake_to_undo(outcome.id.str(), asked->at);
+        return Settled::as_asked;
+    }
     detail::AttemptResult end{.id = outcome.id,
                               .claim = outcome.claim,
                               .resolution = detail::RowChange::fail,

@@ -148,6 +148,20 @@ BACKLITE_DECL sqlite3* SqliteStore::open_transaction(HostConnection connection, 
     return handle_of(database);
 }
 
+BACKLITE_DECL SignalResult SqliteStore::signal(const SignalPlan& plan, const Patience& patience) {
+    check_thread("signal");
+    SignalResult result{};
+    std::optional<std::string> freed;
+    writes_.write(
+        [&](Repository& repository) {
+            freed.reset();
+            result = repository.saved.signal(plan, freed);
+        },
+        patience);
+    if (freed && tell_freed_) tell_freed_();
+    return result;
+}
+
 BACKLITE_DECL std::vector<detail::SavedValue> SqliteStore::saved(const TaskId& id, const NameRange& names,
                                                                  std::size_t limit) {
     detail::UniqueLock lock(reader_mutex_);

@@ -71,6 +71,7 @@ BACKLITE_DECL bool Transitions::bring_back(const std::string& id, detail::Ms now
 
 BACKLITE_DECL Written Transitions::apply(const detail::AttemptResult& outcome) {
     const std::string& id = outcome.id.str();
+    const detail::Ms wait_until = wakes_at(outcome);
     switch (outcome.resolution) {
         case detail::RowChange::complete:
         case detail::RowChange::fail:
@@ -89,8 +90,8 @@ BACKLITE_DECL Written Transitions::apply(const detail::AttemptResult& outcome) {
                             outcome.spends_attempt, slack, flags})
                            .change() == 1;
             case detail::RowChange::snooze:
-                return Run(db_, snooze_, {id, outcome.claim, outcome.wait_until, outcome.executed_at, slack, flags})
-                           .change() == 1;
+                return Run(db_, snooze_, {id, outcome.claim, wait_until, outcome.executed_at, slack, flags}).change() ==
+                       1;
             case detail::RowChange::release:
                 if (!outcome.wait) break;
                 return Run(db_, put_off_, {id, outcome.claim, outcome.wait_until, slack, flags}).change() == 1;
@@ -134,6 +135,16 @@ BACKLITE_DECL bool Transitions::keep_key(const detail::AttemptResult& outcome) {
     }
     ends_.keep_key(outcome.id.str(), until);
     return true;
+}
+
+BACKLITE_DECL detail::Ms Transitions::wakes_at(const detail::AttemptResult& outcome) {
+    if (outcome.waits_for.empty()) return outcome.wait_until;
+    std::string after = outcome.waits_for;
+    ++after.back();
+    Run run(db_, signalled_, {outcome.id.str(), outcome.waits_for, after, outcome.claim});
+    if (!run.step()) return outcome.wait_until;
+    ends_.note({std::string{run.bytes(0)}, outcome.executed_at});
+    return outcome.executed_at;
 }
 
 BACKLITE_DECL bool Transitions::remove(const detail::AttemptResult& outcome) {

@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: MIT
+#pragma once
+// Flow: a task of durable steps, which goes on where it was after failures, crashes and restarts.
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <backlite/base/codec.hpp>
+#include <backlite/base/rows.hpp>
+#include <backlite/base/times.hpp>
+#include <backlite/client.hpp>
+#include <backlite/client_handle.hpp>
+#include <backlite/clock.hpp>
+#include <backlite/config.hpp>
+#include <backlite/context.hpp>
+#include <backlite/error.hpp>
+#include <backlite/id.hpp>
+#include <backlite/outcome.hpp>
+#include <backlite/queue.hpp>
+#include <backlite/task.hpp>
+
+namespace SQLite {
+class Database;
+}
+
+namespace backlite {
+inline namespace BACKLITE_VERSION_NAMESPACE {
+
+/// How often a step is tried. What is not set is as the queue's configuration says.
+struct StepOptions {
+    std::optional<int> max_attempts{};  ///< at least 1
+    std::optional<Backoff> backoff{};   ///< between them, without a worker
+    std::optional<Duration> timeout{};  ///< of each: Context::stop_token fires; zero: none
+};
+
+/// A step of a flow has failed for good. It is thrown again each time that the flow comes to that step.
+class StepFailed : public Error {
+public:
+    /// `reason`: of the last attempt.
+    StepFailed(std::string step, int occurrence, const std::string& reason);
+
+    /// The name of the step.
+    [[nodiscard]] const std::string& step() const noexcept { return step_; }
+    /// Which of the steps of that name, from 1.
+    [[nodiscard]] int occurrence() const noexcept { return occurrence_; }
+
+private:
+    std::string step_;
+    int occurrence_;
+};
+
+/// A function that runs as a flow is given one. What its steps return is kept with the task, and when the function runs
+/// again, after a failure, a crash, a restart or a wait, a step that has returned gives that and does nothing. What
+/// stands between the steps runs each time, so it must do nothing but decide, and the same each time by the same
+/// values. A step is known by its name and by how many of that name came before it, never by its place: steps may be
+/// inserted, removed and reordered between two versions of a program.
+///
+/// `sleep`, `wait`, and a step that waits for its next attempt, give the worker back by throwing something that is no
+/// std::exception. They have taken note of that before: whoever catches it is thrown it again by the next call, and
+/// what the function returns then does not count. So it must not be caught, and nothing that has effects may happen
+/// when the scope is left: what is to be undone is registered with `undo`.
+///
+/// A value that was kept and cannot be read by this program throws an Error that names step and type.
+/// Errors of all functions: UsageError on another thread than the function's, inside of a step, and for a name that is
+/// empty, longer than 200 bytes, no UTF-8, or holds control characters.
+/// Threads: the one that the function runs on.
+class Flow {
+public:
+    /// Used by `Client::register_flow`.
+    explicit Flow(Context& context);
+    Flow(const Flow&) = delete;
+    Flow& operator=(const Flow&) = delete;
+    ~Flow() = default;
+
+    /// Runs `call()` once it has not returned yet, and gives what it returned: nothing, or a value that is convertible
+    /// to JSON. It runs again only if it threw, or the process died before what it returned was written. When it has
+    /// thrown as often as it may, StepFailed: if that leaves the function, the undos run, and the task has failed,
+    /// whatever attempts its queue allows. Another exception that leaves the function spends an attempt of the queue.
+    /// Blocks until the value is committed.
+    template <class F>
+    auto step(std::string_view name, F&& call) {
+        return step(name, StepOptions{}, std::forward<F>(call));
+    }
+    /// The same, with attempts, backoff and timeout of its own.
+    template <class F>
+    auto step(std::string_view name, const StepOptions& options, F&& call) {
+        static_assert(std::invocable<F&>, "backlite: a step is called without arguments");
+        return keep<std::remove_cvref_t<std::invoke_result_t<F&>>>(
+            enter("step", name), [&](const Place& place, const Work& work) { return perform(place, options, work); },
+            [&]() -> decltype(auto) { return call(); });
+    }
+
+    /// The same for changes in the host's tables: `call(database)` runs inside a write transaction on that connection
+    /// to the client's own file, and that it has returned is committed with what it did. So it happens exactly once.
+    /// Errors: as `backlite::Transaction`.
+    template <class F>
+    auto tx(std::string_view name, SQLite::Database& database, F&& call) {
+        static_assert(std::invocable<F&, SQLite::Database&>, "backlite: it is called with the SQLite::Database");
+        return keep<std::remove_cvref_t<std::invoke_result_t<F&, SQLite::Database&>>>(
+            enter("step", name),
+            [&](const Place& place, const Work& work) { return perform(place, {}, work, &database); },
+            [&]() -> decltype(auto) { return call(database); });
+    }
+
+    /// Goes on so long after it was first reached, in any unit, rounded up to milliseconds. Holds no worker meanwhile.
+    /// Errors: ConfigError for a time that is negative or too long.
+    template <class Rep, class Period>
+    void sleep(std::string_view name, std::chrono::duration<Rep, Period> time) {
+        sleep_for(enter("sleep", name), to_duration(time));
+    }
+
+    /// The next signal of this name: see `ClientHandle::signal`. nullopt if none has come so long after this was first
+    /// reached. Each signal is read once. Holds no worker meanwhile. Errors: as `sleep`.
+    template <class V, class Rep, class Period>
+    [[nodiscard]] std::optional<V> wait(std::string_view name, std::chrono::duration<Rep, Period> timeout) {
+        const Place place = enter("wait", name);
+        const std::optional<std::string> json = receive(place, to_duration(timeout));
+        if (!json) return std::nullopt;
+        return read<V>(place, *json);
+    }
+
+    /// If the flow fails, or is cancelled, `call()` runs, as a step of its own: the undos of what was reached, the last
+    /// one first. One that fails for good holds up no other. It must do no harm where its step has not happened.
+    template <class F>
+    void undo(std::string_view name, F&& call) {
+        undo(name, StepOptions{}, std::forward<F>(call));
+    }
+    /// The same, with attempts, backoff and timeout of its own.
+    template <class F>
+    void undo(std::string_view name, StepOptions options, F&& call) {
+        static_assert(std::invocable<F&>, "backlite: an undo is called without arguments");
+        undos_.push_back({enter("undo", name), std::move(options), std::function<void()>(std::forward<F>(call))});
+    }
+
+    /// An idempotency key: the same each time that this step runs, and no other's. Outside of steps the flow's own.
+    [[nodiscard]] std::string key() const;
+
+    /// The attempt that runs the flow now. Its stop token fires at a step's timeout, and when the flow is to stop.
+    [[nodiscard]] Context& context() noexcept { return context_; }
+
+    /// For `Client::register_flow`: calls `body`, and says what becomes of the task. Errors: what `body` throws.
+    [[nodiscard]] Outcome run(const std::function<Outcome()>& body);
+
+private:
+    /// A step and its like, as the flow meets it.
+    struct Place {
+        std::string name{};
+        int occurrence = 1;
+        std::string key{};  ///< of its record, behind `detail::flow_values`
+    };
+    using Work = std::function<std::string()>;  ///< does it, and gives its value's JSON
+
+    struct Undo {
+        Place place{};
+        StepOptions options{};
+        std::function<void()> call{};
+    };
+
+    /// Thrown to give the worker back; the reason is noted before.
+    struct Suspended {};
+
+    enum class Suspension {
+        none,
+        until,  ///< a time or a signal
+        stop,   ///< the client stops
+        lost,   ///< the claim was taken back
+        undo,   ///< the flow is to undo, and has come to what it has not done
+    };
+
+    /// Runs `perform(place, work)`, where `work` notes what `call` returns; the value, of now or of then.
+    template <class R, class Perform, class F>
+    R keep(const Place& place, Perform&& perform, F&& call) {
+        static_assert(std::is_void_v<R> || std::movable<R>, "backlite: a step returns nothing, or a value");
+        if constexpr (std::is_void_v<R>) {
+            static_cast<void>(perform(place, [&] {
+                call();
+                return std::string{"null"};
+            }));
+        } else {
+            static_assert(detail::JsonConvertible<R> && std::default_initializable<R>,
+                          "backlite: what a step returns is kept as JSON: its type needs a default constructor, a "
+                          "to_json and a from_json in its own namespace, or "
+                          "NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT");
+            std::optional<R> made;
+            const std::optional<std::string> json = perform(place, [&] {
+                made.emplace(call());
+                return detail::write_json(*made);
+            });
+            return json ? read<R>(place, *json) : std::move(*made);
+        }
+    }
+
+    template <class V>
+    [[nodiscard]] V read(const Place& place, const std::string& json) const {
+        std::string why;
+        try {
+            return detail::read_json<V>(json);
+        } catch (const std::bad_alloc&) {
+            throw;
+        } catch (...) {
+            why = detail::current_error();
+        }
+        cannot_read(place, detail::type_name<V>(), why);
+    }
+    [[noreturn]] void cannot_read(const Place& place, std::string_view type, const std::string& why) const;
+
+    /// Errors: UsageError; Suspended.
+    [[nodiscard]] Place enter(std::string_view kind, std::string_view name);
+
+    /// The value of a step that has returned; nullopt if it has done so now. `database`: in a transaction there.
+    std::optional<std::string> perform(const Place& place, const StepOptions& options, const Work& work,
+                                       SQLite::Database* database = nullptr);
+    void sleep_for(const Place& place, Duration time);
+    std::optional<std::string> receive(const Place& place, Duration timeout);
+
+    /// Reads what the flow has done so far.
+    void load();
+    [[nodiscard]] const std::string* find(const Place& place);
+
+    /// The time of a wait that has begun, as its record says.
+    [[nodiscard]] detail::Ms due_of(const Place& place, const std::string& record) const;
+    [[nodiscard]] detail::Ms due_after(const Place& place, Duration time) const;
+
+    /// What follows was not done before. Errors: Suspended, if it is not to be done now.
+    void begin();
+    /// Whether the step may still be waited for, or is to stop.
+    void check_stop();
+
+    /// Calls it; the text of what it threw, nullopt if it returned. Errors: Suspended.
+    [[nodiscard]] std::optional<std::string> attempt(const Place& place, Duration timeout, const Work& work,
+                                                     std::string& json, SQLite::Database* database);
+    [[nodiscard]] bool attempt_within(const Place& place, const Work& work, std::string& json,
+                                      SQLite::Database& database);
+    [[noreturn]] void fail(const Place& place, const StepOptions& options, int spent, const std::string& reason);
+
+    void write(std::span<const detail::SavedValue> values);
+    void write(const Place& place, std::string record);
+    [[nodiscard]] detail::SavedValue record_of(const Place& place, std::string record) const;
+
+    [[noreturn]] void suspend(Suspension why, detail::Ms until = {}, std::string_view signal = {});
+    [[nodiscard]] Outcome suspended() const;
+
+    /// The undos, and how the flow ends. `why`: it failed; empty: it was cancelled.
+    [[nodiscard]] Outcome undo_all(const std::string& why);
+    void tell_unreached() const;
+
+    [[nodiscard]] detail::Ms now() const;
+
+    Context& context_;
+    const std::shared_ptr<engine::Engine> engine_;
+    const QueueConfig& queue_;
+    const std::thread::id thread_ = std::this_thread::get_id();
+    std::unordered_map<std::string, std::string> records_{};
+    std::map<std::pair<std::string, std::string>, int> met_{};  ///< by kind and name: how many so far
+    std::size_t reached_ = 0;                                   ///< records
+    std::vector<Undo> undos_{};
+    bool cancelled_ = false;
+    std::optional<std::string> failed_{};  ///< it is to undo, and to end, with this reason
+    bool undoing_ = false;                 ///< the undos run
+    const Place* inside_ = nullptr;        ///< the step that runs
+    Suspension suspension_ = Suspension::none;
+    detail::Ms until_{};
+    std::string signal_{};
+};
+
+namespace detail {
+
+/// The processor of a queue of flows.
+template <class T, class F>
+[[nodiscard]] auto flow_processor(F flow) {
+    static_assert(std::invocable<F&, Flow&, const T&>, "backlite: a flow takes (backlite::Flow&, const T&)");
+    using Returned = std::invoke_result_t<F&, Flow&, const T&>;
+    static_assert(ReturnedBy<Returned, T>,
+                  "backlite: a flow returns void, backlite::Outcome, or the Result of its task type");
+    return [flow = std::move(flow)](Context& context, const T& task) mutable -> Outcome {
+        Flow run(context);
+        return run.run([&]() -> Outcome {
+            if constexpr (std::is_void_v<Returned>) {
+                flow(run, task);
+                return Outcome::success();
+            } else if constexpr (std::convertible_to<Returned, Outcome>) {
+                return flow(run, task);
+            } else {
+                const ResultOf<T> result = flow(run, task);
+                return Outcome::success(result);
+            }
+        });
+    };
+}
+
+}  // namespace detail
+
+template <class T, class F>
+void Client::register_flow(F flow) {
+    register_queue<T>(detail::flow_processor<T>(std::move(flow)));
+}
+
+}  // namespace BACKLITE_VERSION_NAMESPACE
+}  // namespace backlite
+
+#if !defined(BACKLITE_SEPARATE_COMPILATION)
+#include <backlite/impl/flow.ipp>
+#endif
