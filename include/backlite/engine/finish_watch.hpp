@@ -54,6 +54,7 @@ public:
         TaskStatus status{};
         std::string_view error{};
         bool kept = false;  ///< its row says so too
+        bool look = false;  ///< the error may be another one, in its row
     };
 
     FinishWatch(std::shared_ptr<platform::ThreadList> own, LookUp look_up, detail::SafeLogger log)
@@ -75,8 +76,11 @@ public:
         /// It is committed, and has ended this task. Without memory a callback is called a little later.
         void ended(const Ended& task) noexcept;
 
-        /// The same for tasks that have ended as cancelled, since others have not succeeded.
-        void ended(const std::vector<store::EndedChild>& cancelled) noexcept;
+        /// The same for tasks that have ended as cancelled; the file says why.
+        template <class Tasks>
+        void cancelled(const Tasks& tasks) noexcept {
+            for (const auto& task : tasks) ended({.id = &task.id, .status = TaskStatus::cancelled, .look = true});
+        }
 
         /// The same for a cycle with these outcomes. REQUIRES: they are not forgotten yet.
         void ended(const std::vector<store::EndedAttempt>& outcomes, const store::CyclePlan& plan,
@@ -165,7 +169,6 @@ private:
     };
 
     void ended_locked(const Ended& task) noexcept BACKLITE_REQUIRES(mutex_);
-    void ended_locked(const std::vector<store::EndedChild>& cancelled) noexcept BACKLITE_REQUIRES(mutex_);
     void remember_locked(const Ended& task) noexcept BACKLITE_REQUIRES(mutex_);
     [[nodiscard]] TaskStatus recall_locked(std::string_view id) const noexcept BACKLITE_REQUIRES(mutex_);
     void tell_locked(const Ended& task) noexcept BACKLITE_REQUIRES(mutex_);

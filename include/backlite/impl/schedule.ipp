@@ -189,7 +189,9 @@ BACKLITE_DECL std::optional<TaskId> ClientHandle::run_schedule(std::string_view 
         store::SlotPlan plan = core::SlotPlans::plan_of(std::move(*stored), options);
         plan.by_hand = true;
         plan.run.push_back({engine_->next_id(now), now, now, core::SlotPlans::expiry_of(options, now, now)});
+        engine::FinishWatch::Commit commit(engine_->finishes());
         const store::SlotResult result = engine_->store().run_schedule(plan, now, patience);
+        commit.cancelled(result.cancelled);
         if (result.lost) continue;  // somebody has defined it anew
         engine_->refresh();
         if (engine::EventRelay* const events = engine_->events()) events->tell(plan, result);

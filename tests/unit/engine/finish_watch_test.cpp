@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: MIT
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <functional>
@@ -52,6 +53,10 @@ public:
     void put(const TaskId& id, TaskStatus status, std::string error = {}) {
         const std::lock_guard lock(mutex_);
         file_[id.str()] = {id, status, std::move(error)};
+    }
+    void remove(const TaskId& id) {
+        const std::lock_guard lock(mutex_);
+        file_.erase(id.str());
     }
     FinishedTask look_up(const TaskId& id) {
         ++looks;
@@ -299,14 +304,26 @@ TEST_CASE("FinishWatch: the outcomes of a cycle are told but for those that chan
         town.put(TaskId::from_text(id), TaskStatus::running);
         town.watch->on_finished(TaskId::from_text(id), told.callback());
     }
+    for (const char* id : {"child", "slot"}) {  // not kept
+        town.put(TaskId::from_text(id), TaskStatus::pending);
+        town.watch->on_finished(TaskId::from_text(id), told.callback());
+    }
     for (const char* id : {"lost", "refused", "again", "snoozed", "back"}) {
         town.put(TaskId::from_text(id), TaskStatus::pending);
         town.watch->on_finished(TaskId::from_text(id), told.callback());
     }
+    result.cancelled_children.push_back({TaskId::from_text("child"), "q"});
+    result.slots.emplace_back().cancelled.push_back({TaskId::from_text("slot"), "q"});
+    town.put(TaskId::from_text("cancelled"), TaskStatus::cancelled, "superseded by b");  // what the row says
+    CHECK(eventually([&] { return town.looks >= 12; }));                                 // each was looked for
+    for (const char* id : {"child", "slot"}) town.remove(TaskId::from_text(id));
     FinishWatch::Commit(*town.watch).ended(outcomes, plan, result);
-    CHECK(told.await(5));
-    CHECK(told.all() == std::vector<std::string>{"done succeeded ", "bad failed why", "cancelled cancelled cancelled",
-                                                 "late expired why", "waited expired expired"});
+    CHECK(told.await(7));
+    std::vector<std::string> all = told.all();
+    std::sort(all.begin(), all.end());
+    CHECK(all == std::vector<std::string>{"bad failed why", "cancelled cancelled superseded by b", "child cancelled ",
+                                          "done succeeded ", "late expired why", "slot cancelled ",
+                                          "waited expired expired"});
 }
 
 TEST_CASE("FinishWatch: a callback is called once, on a thread of the library, also for what has finished before") {

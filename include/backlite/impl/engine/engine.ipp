@@ -111,7 +111,7 @@ BACKLITE_DECL void Engine::add(std::span<detail::NewTask> tasks, std::optional<d
     store_->add(plan, {config_.busy_timeout, std::move(stop)});
     events.committed(tasks);
     adding.committed();
-    if (!cancelled.empty()) FinishWatch::Commit(*finishes_).ended(cancelled);
+    if (!cancelled.empty()) FinishWatch::Commit(*finishes_).cancelled(cancelled);
     if (events_) events_->tell(cancelled);
 }
 
@@ -176,7 +176,7 @@ BACKLITE_DECL CancelResult Engine::cancel(const TaskId& id) {
     if (result == CancelResult::requested) refresh();
     if (result == CancelResult::cancelled) {
         commit.ended({&id, TaskStatus::cancelled, detail::cancelled_error, kept});
-        commit.ended(children);
+        commit.cancelled(children);
     }
     if (result == CancelResult::cancelled && events_) {
         events_->tell(EventKind::cancelled, [&](Event& event) {
@@ -192,8 +192,13 @@ BACKLITE_DECL store::ChangeResult Engine::change(const char* call, store::Change
     check_call(call);
     plan.now = detail::to_ms(clock_->now());
     plan.keep = [this](std::string_view queue) { return rule(queue); };
+    FinishWatch::Commit commit(*finishes_);
     store::ChangeResult result = store_->change(plan, {config_.busy_timeout, {}});
-    if (result.changed > 0) refresh();
+    commit.cancelled(result.cancelled);
+    if (result.changed > 0) {
+        refresh();
+        finishes_->committed();  // some are gone
+    }
     if (events_) events_->tell(result.cancelled);
     return result;
 }

@@ -41,11 +41,6 @@ BACKLITE_DECL void FinishWatch::Commit::ended(const Ended& task) noexcept {
     watch_.ended_locked(task);
 }
 
-BACKLITE_DECL void FinishWatch::Commit::ended(const std::vector<store::EndedChild>& cancelled) noexcept {
-    const detail::LockGuard lock(watch_.mutex_);
-    watch_.ended_locked(cancelled);
-}
-
 BACKLITE_DECL void FinishWatch::Commit::ended(const std::vector<store::EndedAttempt>& outcomes,
                                               const store::CyclePlan& plan, const store::CycleResult& result) noexcept {
     auto lost = result.lost_outcomes.begin();
@@ -60,7 +55,7 @@ BACKLITE_DECL void FinishWatch::Commit::ended(const std::vector<store::EndedAtte
             ++lost;
         } else if (cancelled != result.cancelled_outcomes.end() && *cancelled == i) {
             ++cancelled;
-            watch_.ended_locked({&outcome.id, TaskStatus::cancelled, detail::cancelled_error});
+            watch_.ended_locked({.id = &outcome.id, .status = TaskStatus::cancelled, .look = true});
         } else if (outcome.written) {
             continue;  // that was told
         } else if (outcome.resolution == detail::RowChange::complete) {
@@ -74,15 +69,15 @@ BACKLITE_DECL void FinishWatch::Commit::ended(const std::vector<store::EndedAtte
     for (const store::EndedTask& task : result.expired) {
         watch_.ended_locked({&task.id, TaskStatus::expired, detail::expired_error, plan.keep[task.queue].row});
     }
-    watch_.ended_locked(result.cancelled_children);
+    const auto cancelled_all = [this](const auto& tasks) BACKLITE_REQUIRES(watch_.mutex_) {
+        for (const auto& task : tasks) {
+            watch_.ended_locked({.id = &task.id, .status = TaskStatus::cancelled, .look = true});
+        }
+    };
+    cancelled_all(result.cancelled_children);
+    for (const store::SlotResult& slot : result.slots) cancelled_all(slot.cancelled);
     // Of what was cancelled and lost its claim otherwise the result does not tell.
     if (plan.cancels || result.lapsed > 0) watch_.look_all_locked();
-}
-
-BACKLITE_DECL void FinishWatch::ended_locked(const std::vector<store::EndedChild>& cancelled) noexcept {
-    for (const store::EndedChild& task : cancelled) {
-        ended_locked({&task.id, TaskStatus::cancelled, detail::cancelled_error});
-    }
 }
 
 BACKLITE_DECL void FinishWatch::ended_locked(const Ended& task) noexcept {
@@ -126,6 +121,11 @@ BACKLITE_DECL void FinishWatch::tell_locked(const Ended& task) noexcept {
     if (callbacks_.empty()) return;
     try {
         const std::string& id = task.id->str();
+        if (task.look && callbacks_.contains(id)) {
+            to_find_.push_back(id);
+            changed_.notify_one();
+            return;
+        }
         for (auto place = callbacks_.find(id); place != callbacks_.end(); place = callbacks_.find(id)) {
             due_.push_back({{*task.id, task.status, std::string{task.error}}, {}});
             due_.back().callback = std::move(place->second);
