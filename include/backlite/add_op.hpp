@@ -128,7 +128,8 @@ public:
         push(task);
         return *this;
     }
-    /// Gives up waiting for the write, and throws Cancelled, once the token fires; a write that has begun is finished.
+    /// Gives up waiting for the write, or for room in a queue, and throws Cancelled, once the token fires; a write that
+    /// has begun is finished.
     [[nodiscard]] AddOp& stop_token(std::stop_token token) & {
         stop_ = std::move(token);
         return *this;
@@ -187,8 +188,11 @@ public:
     /// Errors: EncodeError if one of the tasks could not be encoded or is larger than `max_payload`; ConfigError for a
     /// time or an expiry that is negative or too far off, or a priority out of its bounds; UsageError for a second
     /// call, for a unique key that cannot be used, and without `tx` on a thread that has a Transaction open on the
-    /// file, and for an id without text in `after`; DuplicateError with Conflict::reject; Cancelled; BusyError after
-    /// `busy_timeout`; FullError and StorageError, see `added()`; ForkError. Blocks until the write is committed.
+    /// file, and for an id without text in `after`; DuplicateError with Conflict::reject; QueueFullError if a bounded
+    /// queue has no room, by `tx` also where adds wait for it (Overflow::wait), and for more tasks than its bound;
+    /// Cancelled; BusyError after `busy_timeout`; FullError and StorageError, see `added()`; ForkError. Blocks until
+    /// the write is committed, with Overflow::wait until there is room: on a worker's thread no longer than its client
+    /// runs, then it throws Cancelled.
     std::vector<TaskId> save();
 
     /// The same, and says what became of each task. What it says of one added by `tx` holds once that is committed.
@@ -226,6 +230,10 @@ public:
                               {},
                               std::move(unique),
                               {}});
+            if (config.max_waiting > 0) {
+                tasks_.back().bounded = &config;
+                bounded_ = true;
+            }
         } catch (...) {
             error_ = std::current_exception();
         }
@@ -271,6 +279,9 @@ private:
     /// Errors: ConfigError naming the value and the queue.
     void set_priority();
 
+    /// Errors: QueueFullError if they are more than their queue ever has room for.
+    void check_bounds() const;
+
     /// `due`: when the tasks are due first, rounded up, unless they are debounced. Errors: ConfigError naming the value
     /// and the queue.
     void set_expiry(detail::Ms due);
@@ -287,9 +298,10 @@ private:
     std::optional<Duration> expires_after_{};
     std::optional<detail::Ms> expires_at_{};
     bool expires_ = false;  ///< a queue of these tasks has an expiry
+    bool bounded_ = false;  ///< a queue of these tasks has a bound
     std::optional<std::string> key_{};
     std::vector<detail::Parents::Parent> after_{};
-    std::vector<std::size_t> stages_{};  ///< where each one after the first begins
+    std::vector<std::size_t> stages_{};    ///< where each one after the first begins
     const QueueConfig* config_ = nullptr;  ///< of the last task; lives as long as the program
     SQLite::Database* database_ = nullptr;
     std::stop_token stop_{};

@@ -132,6 +132,16 @@ struct Limits {
     friend bool operator==(const Limits&, const Limits&) noexcept = default;
 };
 
+/// The most that a bound of waiting tasks may be.
+inline constexpr std::uint64_t most_waiting = 1'000'000'000'000;
+
+/// What becomes of an add for which a bounded queue has no room.
+enum class Overflow {
+    reject,       ///< `save` throws QueueFullError, and adds nothing
+    drop_oldest,  ///< those that have waited longest end as cancelled, as many as the new ones need
+    wait,         ///< `save` waits for room, for as long as it takes or until its `stop_token` fires
+};
+
 /// Configuration of one queue.
 struct QueueConfig {
     std::string name{};                    ///< required; unique in a client; stored with each task
@@ -146,6 +156,11 @@ struct QueueConfig {
     /// Counted once, from the time when a task is due first: if it has not started by then, it never does, and ends as
     /// expired. Zero: never; of tasks that are added without an expiry of their own.
     Duration expires_after{};
+    /// How many unfinished tasks of the queue may not be running: those that wait, are scheduled, held, or are to be
+    /// retried, whoever added them. An add never passes it; a task that comes back may. It is looked at in the add's
+    /// own write transaction, so it holds for all programs on the file that say the same. Zero: no bound.
+    std::size_t max_waiting = 0;
+    Overflow overflow = Overflow::reject;  ///< what becomes of an add that would pass it
 
     /// Errors: ConfigError naming the queue and the value.
     void validate() const;

@@ -2,6 +2,7 @@
 #pragma once
 // The exceptions that the library throws.
 
+#include <cstddef>
 #include <stdexcept>
 #include <string>
 #include <utility>
@@ -101,6 +102,21 @@ public:
 class CorruptError : public StorageError {
 public:
     using StorageError::StorageError;
+};
+
+/// A queue has no room for what was to be added: see QueueConfig::max_waiting. Nothing of that call was added.
+class QueueFullError : public Error {
+public:
+    /// `what`: the message; `queue`: its name; `bound`: its `max_waiting`.
+    QueueFullError(const std::string& what, std::string queue, std::size_t bound) : Error(what), bound_(bound) {
+        set_subject(std::move(queue), {});
+    }
+
+    /// How many tasks may wait in the queue.
+    [[nodiscard]] std::size_t bound() const noexcept { return bound_; }
+
+private:
+    std::size_t bound_;
 };
 
 /// The `stop_token` given to an add fired before its write began. Nothing was added.

@@ -61,7 +61,7 @@ public:
         struct Deaf final : store::CommitWatch {
             bool active() const noexcept override { return false; }
             void wake() noexcept override {}
-            bool wait() noexcept override {
+            bool wait(Duration) noexcept override {
                 while (!gate()->pass()) {  // its patience is that of a test
                 }
                 return false;

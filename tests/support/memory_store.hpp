@@ -243,6 +243,7 @@ public:
     }
 
     void add(const backlite::store::AddPlan& plan, const Patience&) override {
+        const MemoryFile untouched = plan.bounded() ? file_ : MemoryFile{};
         const auto owner = plan.starter ? plan.starter(file_.commits - own_) : std::nullopt;
         const MemoryFile before = file_;
         for (const backlite::detail::NewTask& task : plan.tasks) {
@@ -265,6 +266,11 @@ public:
             }
             if (task.parents) hold(row, *task.parents, plan.tasks);
             file_.tasks.push_back(std::move(row));
+        }
+        for (const backlite::detail::NewTask& task : plan.tasks) {
+            if (task.bounded == nullptr || !task.inserted() || keep_bound(*task.bounded, plan)) continue;
+            file_ = untouched;
+            throw backlite::QueueFullError("full", task.bounded->name, task.bounded->max_waiting);
         }
         auto cancelled = file_.see_to_children(plan.now, hooks_.keep);
         if (plan.cancelled != nullptr) *plan.cancelled = std::move(cancelled);
@@ -591,6 +597,36 @@ private:
             task.superseded = {backlite::TaskStatus::cancelled, unique.keep_payload ? task.payload : "", "",
                                backlite::store::KeepRule{true, unique.keep_payload, unique.keep_time}.until(now)};
         }
+    }
+
+    /// Whether the queue has room for those of the plan, which are in it, or gets it.
+    bool keep_bound(const backlite::QueueConfig& queue, const backlite::store::AddPlan& plan) {
+        const auto waits = [&](const MemoryFile::Task& task) { return task.queue == queue.name && !task.claimed_at; };
+        const auto is_new = [&](const MemoryFile::Task& task) {
+            return std::any_of(plan.tasks.begin(), plan.tasks.end(),
+                               [&](const auto& added) { return added.id.str() == task.id; });
+        };
+        const std::optional<backlite::Retention>& kept = queue.retention;
+        while (static_cast<std::size_t>(std::count_if(file_.tasks.begin(), file_.tasks.end(), waits)) >
+               queue.max_waiting) {
+            auto oldest = file_.tasks.end();
+            for (auto task = file_.tasks.begin(); task != file_.tasks.end(); ++task) {
+                if (!waits(*task) || is_new(*task)) continue;
+                if (oldest == file_.tasks.end() || task->due() < oldest->due()) oldest = task;
+            }
+            if (queue.overflow != backlite::Overflow::drop_oldest || oldest == file_.tasks.end()) return false;
+            if (kept) {
+                file_.kept[oldest->id] = {
+                    backlite::TaskStatus::cancelled, kept->data ? oldest->payload : "", "dropped: the queue is full",
+                    kept->duration == backlite::Duration::zero() ? std::nullopt
+                                                                 : std::optional{plan.now + kept->duration}};
+            }
+            if (plan.dropped != nullptr) {
+                plan.dropped->push_back({backlite::TaskId::from_text(oldest->id), queue.name});
+            }
+            file_.tasks.erase(oldest);
+        }
+        return true;
     }
 
     /// Whether a task with a unique key is to be inserted.

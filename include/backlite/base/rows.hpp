@@ -14,6 +14,7 @@
 
 #include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
+#include <backlite/fwd.hpp>
 #include <backlite/id.hpp>
 #include <backlite/parents.hpp>
 #include <backlite/unique.hpp>
@@ -66,6 +67,7 @@ struct NewTask {
     std::shared_ptr<UniqueAdd> unique{};  ///< null: it has no key
     /// Null: it waits for no other. Of the tasks of one call, if any has parents, the last one does.
     std::shared_ptr<const Parents> parents{};
+    const QueueConfig* bounded = nullptr;  ///< that of its queue, if it has a bound; lives as long as the program
 
     /// Whether it is a new task, once its transaction is committed.
     [[nodiscard]] bool inserted() const noexcept { return !unique || unique->as == AddedAs::inserted; }

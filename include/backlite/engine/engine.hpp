@@ -35,6 +35,7 @@
 #include <backlite/engine/event_relay.hpp>
 #include <backlite/engine/finish_watch.hpp>
 #include <backlite/engine/lifecycle.hpp>
+#include <backlite/engine/room_watch.hpp>
 #include <backlite/engine/session.hpp>
 #include <backlite/error.hpp>
 #include <backlite/fwd.hpp>
@@ -264,6 +265,10 @@ private:
         bool worker_kept_ = false;
     };
 
+    /// One try of `add`. Errors: the same; QueueFullError though the queue's adds wait.
+    void try_add(std::span<detail::NewTask> tasks, std::optional<detail::Ms> wait_until, detail::Ms now,
+                 std::stop_token stop);
+
     [[nodiscard]] store::StoreHooks hooks();
     void on_fatal(const StorageError& error) noexcept;
 
@@ -280,6 +285,7 @@ private:
     std::atomic<int> unannounced_{0};  ///< calls of add() whose tasks may be in the file without the dispatcher knowing
     core::QueueRegistry queues_{};     // changed under mutex_, and only while there is no session
     core::AddCounts add_counts_{};
+    RoomWatch room_{};
     const std::unique_ptr<store::Store> store_;
     const std::shared_ptr<FinishWatch> finishes_;  ///< the thread of its callbacks, which may outlive this, has it too
 

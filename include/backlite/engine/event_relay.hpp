@@ -144,6 +144,23 @@ private:
     std::jthread thread_;
 };
 
+/// Tasks that an add drops from bounded queues. Told as cancelled when this goes; without a relay it does nothing.
+class DroppedTasks {
+public:
+    /// Must not outlive the relay.
+    explicit DroppedTasks(EventRelay* relay) noexcept : relay_(relay) {}
+    DroppedTasks(const DroppedTasks&) = delete;
+    DroppedTasks& operator=(const DroppedTasks&) = delete;
+    ~DroppedTasks();
+
+    /// For the store; null if nobody observes.
+    [[nodiscard]] std::vector<store::DroppedTask>* list() noexcept { return relay_ == nullptr ? nullptr : &list_; }
+
+private:
+    EventRelay* const relay_;
+    std::vector<store::DroppedTask> list_{};
+};
+
 /// Tasks that one transaction is about to add. Told in the order of their names once it is committed, and each at the
 /// latest before any other event of it, for it may be claimed before this thread goes on. Without a relay it does
 /// nothing.

@@ -2,6 +2,8 @@
 #pragma once
 // The bodies of <backlite/add_op.hpp>.
 
+#include <algorithm>
+
 #include <backlite/add_op.hpp>
 
 namespace backlite {
@@ -46,6 +48,7 @@ BACKLITE_DECL auto AddOp::prepare() -> Times {
         set_expiry(times.wait_until ? (std::max)(*times.wait_until, soonest) : soonest);
     }
     set_parents();
+    if (bounded_) check_bounds();
     if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
     return times;
 }
@@ -173,6 +176,21 @@ BACKLITE_DECL void AddOp::set_debounce(TimePoint now) {
                                              {task.queue, task.unique->debounce.count()}));
         }
         task.unique->debounced = due;
+    }
+}
+
+BACKLITE_DECL void AddOp::check_bounds() const {
+    std::vector<std::pair<const QueueConfig*, std::size_t>> counts;
+    for (const detail::NewTask& task : tasks_) {
+        // Those with a unique key may be there already.
+        if (task.bounded == nullptr || task.unique) continue;
+        auto count =
+            std::find_if(counts.begin(), counts.end(), [&](const auto& each) { return each.first == task.bounded; });
+        if (count == counts.end()) count = counts.insert(count, {task.bounded, 0});
+        if (++count->second <= task.bounded->max_waiting) continue;
+        throw QueueFullError(detail::format("queue \"{}\" has no room for so many tasks of one call: max_waiting is {}",
+                                            {task.queue, task.bounded->max_waiting}),
+                             task.bounded->name, task.bounded->max_waiting);
     }
 }
 

@@ -120,6 +120,14 @@ BACKLITE_DECL void QueueConfig::validate() const {
     }
     limits.validate(name);
     detail::check_unique(unique, name);
+    if (max_waiting > most_waiting) {
+        throw ConfigError(
+            detail::format("queue \"{}\": max_waiting is {}, more than {}", {name, max_waiting, most_waiting}));
+    }
+    if (overflow < Overflow::reject || overflow > Overflow::wait) {
+        throw ConfigError(
+            detail::format("queue \"{}\": overflow is none of its values: {}", {name, static_cast<int>(overflow)}));
+    }
     backoff.validate(name);
 }
 

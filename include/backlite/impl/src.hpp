@@ -45,6 +45,7 @@
 #include <backlite/impl/engine/lifecycle.ipp>
 #include <backlite/impl/engine/log_relay.ipp>
 #include <backlite/impl/engine/overdue_watch.ipp>
+#include <backlite/impl/engine/room_watch.ipp>
 #include <backlite/impl/engine/session.ipp>
 #include <backlite/impl/engine/session_end.ipp>
 #include <backlite/impl/engine/wake_signals.ipp>
@@ -68,6 +69,7 @@
 #include <backlite/impl/store/plan.ipp>
 #include <backlite/impl/store/slots.ipp>
 #include <backlite/impl/store/sqlite/add_statements.ipp>
+#include <backlite/impl/store/sqlite/bounds.ipp>
 #include <backlite/impl/store/sqlite/cancels.ipp>
 #include <backlite/impl/store/sqlite/changes.ipp>
 #include <backlite/impl/store/sqlite/children.ipp>

@@ -86,8 +86,8 @@ public:
     /// Ends a wait. Lock-free.
     virtual void wake() noexcept = 0;
 
-    /// Waits for a commit or for `wake`, but not for ever; whether somebody may have committed.
-    [[nodiscard]] virtual bool wait() noexcept = 0;
+    /// Waits for a commit or for `wake`, at most `most`; whether somebody may have committed.
+    [[nodiscard]] virtual bool wait(Duration most) noexcept = 0;
 
     /// Waits for `wake` alone, at most `time`.
     virtual void rest(Duration time) noexcept = 0;
@@ -137,6 +137,12 @@ public:
     virtual void let_go() noexcept = 0;
 };
 
+/// A task that has ended to make room for others.
+struct DroppedTask {
+    TaskId id{};
+    std::string_view queue{};  ///< lives as long as the program
+};
+
 /// Tasks on their way into the file.
 struct AddPlan {
     std::span<detail::NewTask> tasks{};
@@ -149,6 +155,13 @@ struct AddPlan {
     std::function<std::optional<std::int64_t>(std::uint64_t foreign_commits)> starter{};
     /// Not null: what became of tasks whose parents have not succeeded. Counts once it is committed.
     std::vector<EndedChild>* cancelled = nullptr;
+    /// Not null: gets the tasks that were dropped from bounded queues, also if the add fails afterwards.
+    std::vector<DroppedTask>* dropped = nullptr;
+
+    /// Whether one of the tasks is for a bounded queue.
+    [[nodiscard]] bool bounded() const noexcept {
+        return std::any_of(tasks.begin(), tasks.end(), [](const auto& task) { return task.bounded != nullptr; });
+    }
 };
 
 /// An unfinished task that nobody has claimed.
@@ -241,6 +254,7 @@ struct StoreHooks {
     std::function<void(const Rescued&)> rescued{};     ///< after the commit, once for each client
     /// Asked in transactions: how a task of this queue is kept that ends without success.
     std::function<KeepRule(std::string_view queue)> keep{};
+    std::function<void()> room{};  ///< a commit of this store may have made room in a bounded queue
 };
 
 /// A database file with tasks, as one client uses it.
@@ -275,7 +289,8 @@ public:
     /// Errors: ConfigError if there are more workers or clients than there is room for; FullError when the disk is.
     [[nodiscard]] virtual std::unique_ptr<Owner> join(const detail::SafeLogger& log, const Patience& patience) = 0;
 
-    /// Errors: UsageError on a thread that has a HostTransaction open on the file, which it would wait for.
+    /// Errors: UsageError on a thread that has a HostTransaction open on the file, which it would wait for;
+    /// QueueFullError, also for a queue whose adds wait for room.
     virtual void add(const AddPlan& plan, const Patience& patience) = 0;
 
     /// The same in the transaction that is open on a connection of the host's; `count` and `starter` are not used.

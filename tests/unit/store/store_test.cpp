@@ -764,6 +764,149 @@ TEST_CASE("Store: replace gives one that waits payload, time and priority, and i
     CHECK(client->store().status(id) == TaskStatus::succeeded);
 }
 
+/// Queues with a bound of three.
+[[nodiscard]] QueueConfig three(Overflow overflow, bool kept = false) {
+    QueueConfig config = kept ? Letter::config() : Note::config();
+    config.max_waiting = 3;
+    config.overflow = overflow;
+    return config;
+}
+
+TEST_CASE("Store: a full queue refuses all that a call adds, and takes as many as it has room for") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const QueueConfig bounded = three(GENERATE(Overflow::reject, Overflow::wait));
+    const auto client = town.client();
+    const auto other = town.client();
+    client->start();
+    const auto add = [&](SteppedClient& to, std::vector<std::string> texts) {
+        std::vector<detail::NewTask> tasks;
+        for (const std::string& text : texts) {
+            tasks.push_back(town.task<Note>(text));
+            tasks.back().bounded = &bounded;
+        }
+        to.store().add({.tasks = tasks, .now = detail::to_ms(town.clock.now())}, town.patience);
+        to.refresh();
+    };
+    town.add<Note>(*other, "of somebody who knows no bound", 10s);
+    CHECK_THROWS_AS(add(*client, {"a", "b", "c"}), QueueFullError);
+    CHECK(client->store().waiting("notes").size() == 1);
+    add(*other, {"a", "b"});
+    CHECK_THROWS_AS(add(*client, {"c"}), QueueFullError);
+    try {
+        add(*client, {"c"});
+    } catch (const QueueFullError& full) {
+        CHECK(full.bound() == 3);
+        CHECK(full.queue() == "notes");
+        CHECK(full.added() == Added::no);
+    }
+    town.work(*client);  // those that are due go
+    CHECK(town.processed == Texts{"a", "b"});
+    add(*client, {"c", "d"});
+    CHECK_THROWS_AS(add(*other, {"e"}), QueueFullError);
+    CHECK(client->store().waiting("notes").size() == 3);
+    client->stop();
+}
+
+TEST_CASE("Store: what is claimed does not count for a bound, and what comes back is never refused") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const QueueConfig bounded = three(Overflow::reject, true);
+    const auto client = town.client();
+    client->start();
+    const auto add = [&](const std::string& text) {
+        std::vector<detail::NewTask> tasks{town.task<Letter>(text)};
+        tasks.front().bounded = &bounded;
+        client->store().add({.tasks = tasks, .now = detail::to_ms(town.clock.now())}, town.patience);
+        client->refresh();
+        return tasks.front().id;
+    };
+    for (const char* text : {"a", "b", "c"}) add(text);
+    client->look();
+    static_cast<void>(client->cycle(client->plan()));  // three are claimed
+    for (const char* text : {"d", "e", "f"}) add(text);
+    CHECK_THROWS_AS(add("g"), QueueFullError);
+    town.answer = [](const std::string&) { return Outcome::retry("again"); };
+    while (client->run_one() != nullptr) {
+    }
+    static_cast<void>(client->cycle({}));  // they wait again, beside the others
+    CHECK(client->store().waiting("letters").size() == 6);
+    CHECK_THROWS_AS(add("g"), QueueFullError);
+    client->stop();
+}
+
+TEST_CASE("Store: a full queue that drops its oldest ends those that are due first, and keeps them if it retains") {
+    const bool kept = GENERATE(false, true);
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const QueueConfig bounded = three(Overflow::drop_oldest, kept);
+    const auto client = town.client();
+    std::vector<store::DroppedTask> dropped;
+    std::vector<TaskId> ids;
+    const auto add = [&](std::vector<std::string> texts, std::optional<Duration> wait = {}, int priority = 0) {
+        std::vector<detail::NewTask> tasks;
+        for (const std::string& text : texts) {
+            tasks.push_back(kept ? town.task<Letter>(text) : town.task<Note>(text));
+            tasks.back().bounded = &bounded;
+            tasks.back().priority = priority;
+            ids.push_back(tasks.back().id);
+        }
+        const Ms now = detail::to_ms(town.clock.now());
+        client->store().add({.tasks = tasks,
+                             .now = now,
+                             .wait_until = wait ? std::optional{now + *wait} : std::nullopt,
+                             .dropped = &dropped},
+                            town.patience);
+        town.clock.advance(1ms);
+    };
+    const auto names = [&] {
+        Texts texts;
+        for (const store::WaitingTask& task : client->store().waiting(bounded.name)) {
+            texts.push_back(nlohmann::json::parse(task.payload).at("text"));
+        }
+        return texts;
+    };
+    add({"scheduled"}, 1h);
+    add({"low"}, {}, -5);
+    add({"usual"});
+    CHECK(dropped.empty());
+    add({"a"});
+    CHECK(names() == Texts{"usual", "a", "scheduled"});
+    add({"b", "c"});
+    CHECK(names() == Texts{"b", "c", "scheduled"});
+    add({"d", "e", "f"});
+    CHECK(names() == Texts{"d", "e", "f"});
+    REQUIRE(dropped.size() == 6);
+    for (std::size_t i = 0; i < 6; ++i) CHECK(dropped[i].queue == bounded.name);
+    CHECK(dropped[0].id == ids[1]);
+    CHECK(dropped[1].id == ids[2]);
+    CHECK(dropped[5].id == ids[0]);
+    CHECK(client->store().status(ids[1]) == (kept ? TaskStatus::cancelled : TaskStatus::not_found));
+}
+
+TEST_CASE("Store: a task whose key is taken needs no room, and a new one does") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const Overflow overflow = GENERATE(Overflow::reject, Overflow::drop_oldest);
+    const QueueConfig bounded = three(overflow);
+    const auto client = town.client();
+    const auto add = [&](const std::string& key, Conflict conflict) {
+        std::vector<detail::NewTask> tasks{town.unique<Note>(key, key, conflict)};
+        tasks.front().bounded = &bounded;
+        client->store().add({.tasks = tasks, .now = detail::to_ms(town.clock.now())}, town.patience);
+        town.clock.advance(1ms);
+        return tasks.front().inserted() ? AddedAs::inserted : tasks.front().unique->as;
+    };
+    for (const char* key : {"a", "b", "c"}) CHECK(add(key, Conflict::keep) == AddedAs::inserted);
+    CHECK(add("a", Conflict::keep) == AddedAs::existing);
+    CHECK(add("b", Conflict::replace) == AddedAs::replaced);
+    CHECK(client->store().waiting("notes").size() == 3);
+    if (overflow == Overflow::reject) {
+        CHECK_THROWS_AS(add("d", Conflict::keep), QueueFullError);
+        CHECK(add("a", Conflict::keep) == AddedAs::existing);
+    } else {
+        CHECK(add("d", Conflict::keep) == AddedAs::inserted);
+        CHECK(add("a", Conflict::keep) == AddedAs::inserted);
+    }
+    CHECK(client->store().waiting("notes").size() == 3);
+}
+
 TEST_CASE("Store: tasks of queues that this client has not registered stay, are counted and named") {
     Town town(GENERATE(Kind::memory, Kind::sqlite));
     const auto client = town.client();

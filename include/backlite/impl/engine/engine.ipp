@@ -25,11 +25,13 @@ BACKLITE_DECL Engine::Engine(ClientConfig config, store::OpenStore open)
 
 BACKLITE_DECL store::StoreHooks Engine::hooks() {
     store::StoreHooks hooks{[this]() noexcept {
+                                room_.committed();
                                 refresh();
                                 finishes_->committed();
                             },
                             [this](const StorageError& error) noexcept { on_fatal(error); }};
     hooks.keep = [this](std::string_view queue) { return rule(queue); };
+    hooks.room = [this]() noexcept { room_.committed(); };
     if (events_) hooks.rescued = [this](const store::Rescued& rescued) noexcept { events_->tell(rescued); };
     return hooks;
 }
@@ -101,11 +103,25 @@ BACKLITE_DECL void Engine::add(std::span<detail::NewTask> tasks, std::optional<d
                                std::stop_token stop) {
     check_types(tasks);
     name(tasks, now);
+    if (!RoomWatch::may_wait(tasks)) return try_add(tasks, wait_until, now, std::move(stop));
+    std::function<bool()> gives_up;  // nothing else would end a task that waits for room while its client stops
+    if (on_own_thread()) gives_up = [this] { return life_.state() != Lifecycle::running; };
+    RoomWatch::Caller caller(room_, *store_, stop, config_.watch_interval, std::move(gives_up));
+    caller.until_room(tasks, [&] {
+        check_call("AddOp::save");
+        try_add(tasks, wait_until, now, stop);
+    });
+}
+
+BACKLITE_DECL void Engine::try_add(std::span<detail::NewTask> tasks, std::optional<detail::Ms> wait_until,
+                                   detail::Ms now, std::stop_token stop) {
     PendingAdds events(events_.get());
     events.take(tasks, wait_until, now);
     Adding adding(*this, tasks, wait_until, now);
     events.commit_begins();
+    DroppedTasks dropped(events_.get());
     store::AddPlan plan = adding.plan();
+    plan.dropped = dropped.list();
     std::vector<store::EndedChild> cancelled;
     plan.cancelled = &cancelled;
     store_->add(plan, {config_.busy_timeout, std::move(stop)});
@@ -497,6 +513,7 @@ BACKLITE_DECL bool Engine::Adding::keep_worker(std::uint64_t foreign_commits) {
     if (tasks_.size() > 1 || wait_until_) return false;
     // A task with a unique key may turn out to be there already.
     if (tasks_.front().expires_at || tasks_.front().unique || tasks_.front().parents) return false;
+    if (tasks_.front().bounded != nullptr) return false;  // whether a full queue takes it is no matter of idle workers
     const detail::LockGuard lock(engine_.mutex_);
     if (!engine_.session_) return false;
     if (std::exchange(worker_kept_, false)) engine_.session_->keep_no_longer();
@@ -513,6 +530,7 @@ BACKLITE_DECL void Engine::on_fatal(const StorageError& error) noexcept {
         life_.apply(LifeEvent::fatal);
         if (session_) session_->end_unwritten();
     }
+    room_.committed();
     log_(LogLevel::failure, "the client stops itself: its file cannot be used any more",
          {{"error", error.what()}, {"code", error.extended_code()}});
     if (events_) events_->tell(EventKind::client_failed, [&](Event& event) { event.error = error.what(); });

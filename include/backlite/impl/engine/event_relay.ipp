@@ -187,6 +187,15 @@ BACKLITE_DECL void EventRelay::close() noexcept {
     }
 }
 
+BACKLITE_DECL DroppedTasks::~DroppedTasks() {
+    for (const store::DroppedTask& each : list_) {
+        relay_->tell(EventKind::cancelled, [&](Event& event) {
+            event.queue = each.queue;
+            event.task_id = each.id;
+        });
+    }
+}
+
 BACKLITE_DECL PendingAdds::PendingAdds(EventRelay* relay, const SQLite::Database* connection) noexcept
     : relay_(relay), connection_(connection) {
     if (relay_ == nullptr) return;

@@ -132,7 +132,7 @@ BACKLITE_DECL void Session::watch() noexcept {
     constexpr Duration rest{3};
     bool resting = false;
     while (!closing_) {
-        const bool hinted = !resting && watch_->wait();
+        const bool hinted = !resting && watch_->wait(detail::longest_wait());
         if (resting) watch_->rest(rest);
         if (life_.state(run_) == Lifecycle::orphaned) {
             const std::function<bool()> end = end_orphan_;

@@ -94,10 +94,14 @@ private:
         "WHERE rowid = ?1 AND claimed_at IS NULL"};
 };
 
+/// After tasks were inserted on a host's connection: those in bounded queues have room, or get it.
+/// Errors: QueueFullError, StorageError; the caller rolls back.
+void keep_bounds(sqlite3* db, std::span<const detail::NewTask> tasks, detail::Ms now);
+
 /// Inserts tasks in the transaction of the host that is open on its connection: all of them or none, and nothing of it
 /// is left prepared. `file`: for messages; `keep`: see Children. Errors: StorageError, also if the file needs a newer
-/// library, DuplicateError or std::bad_alloc; the host's transaction is as it was, or the error is a StorageError whose
-/// message says that SQLite has rolled it back.
+/// library, DuplicateError, QueueFullError or std::bad_alloc; the host's transaction is as it was, or the error is a
+/// StorageError whose message says that SQLite has rolled it back.
 void add_within(sqlite3* db, std::string_view file, std::span<const detail::NewTask> tasks, detail::Ms now,
                 std::optional<detail::Ms> wait_until, const Children::Keep& keep);
 

@@ -62,7 +62,8 @@ public:
     /// Errors: StorageError, also if a trigger of the host ignores the change.
     void expire(const std::string& id, detail::Ms now, const KeepRule& keep);
 
-    /// Ends a task that waits because one that it waited for has not succeeded, as `text` says. Errors: as above.
+    /// Ends a task that waits because one that it waited for has not succeeded, or to make room for another, as `text`
+    /// says. Errors: as above.
     void end_child(const std::string& id, detail::Ms now, const KeepRule& keep, std::string_view text);
 
     /// Ends a task that waits although a newer one has its key.

@@ -5,6 +5,7 @@
 #include <sqlite3.h>
 
 #include <backlite/store/sqlite/add_statements.hpp>
+#include <backlite/store/sqlite/bounds.hpp>
 #include <backlite/store/sqlite/cancels.hpp>
 #include <backlite/store/sqlite/changes.hpp>
 #include <backlite/store/sqlite/children.hpp>
@@ -37,6 +38,7 @@ struct Repository {
           cancels(handle, ends),
           children(handle, ends, cancels),
           changes(handle, ends, transitions, cancels),
+          bounds(handle, cancels, Bounds::On::own_connection),
           expiries(handle),
           saved(handle),
           schedules(handle),
@@ -52,6 +54,7 @@ struct Repository {
     Cancels cancels;
     Children children;
     Changes changes;
+    Bounds bounds;
     Expiries expiries;
     SavedValues saved;
     Schedules schedules;

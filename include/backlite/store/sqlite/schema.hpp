@@ -86,7 +86,7 @@ private:
 
     /// The tables that Go has not. What few tasks have stands in one of those, and costs the others nothing.
     /// backlite_stats: start and span are minutes, since the epoch and long; the rest is as in Tally. backlite_queues:
-    /// what forbids or limits a whole queue. backlite_partitions: the same of a partition, where it differs from
+    /// what forbids or limits a whole queue; waiting: NULL, or see Bounds. backlite_partitions: the same of a partition, where it differs from
     /// nothing. rate_next_us: see RateCount. closed_until and closed_ms: no start before, which was so long ahead.
     /// backlite_turns: the tasks that a partition's limit counts, and that limit. backlite_details: expiry and
     /// metadata. backlite_keys: those of claimed tasks that have one only while they wait; at and keep: of the newer

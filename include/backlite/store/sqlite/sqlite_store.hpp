@@ -112,6 +112,9 @@ private:
         Statement list_schedules{list_of_schedules};
     };
 
+    /// One transaction of an add. False if it has only dropped tasks, and another must follow.
+    [[nodiscard]] bool add_once(const AddPlan& plan, const Patience& patience);
+
     /// Another connection writes to the file, which not every SQLite is safe with: that is told once.
     void tell_foreign_writer() noexcept;
 
@@ -139,6 +142,7 @@ private:
     /// Calls that are no cycle may free tasks, or leave children to be seen to: they are found as those of other
     /// connections are.
     const std::function<void()> tell_freed_;
+    const std::function<void()> tell_room_;
     OpenTransactions& open_transactions_ = OpenTransactions::instance();
 
     std::atomic<bool> foreign_writer_told_{false};

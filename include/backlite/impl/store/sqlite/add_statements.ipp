@@ -5,6 +5,7 @@
 #include <algorithm>
 
 #include <backlite/store/sqlite/add_statements.hpp>
+#include <backlite/store/sqlite/bounds.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -127,6 +128,14 @@ BACKLITE_DECL void AddStatements::replace(const Existing& existing, const detail
     }
 }
 
+BACKLITE_DECL void keep_bounds(sqlite3* db, std::span<const detail::NewTask> tasks, detail::Ms now) {
+    if (std::none_of(tasks.begin(), tasks.end(), [](const auto& task) { return task.bounded != nullptr; })) return;
+    Ends ends(db);
+    Cancels cancels(db, ends);
+    std::vector<DroppedTask> dropped;
+    Bounds(db, cancels, Bounds::On::host_connection).settle(tasks, now, dropped);
+}
+
 BACKLITE_DECL void add_within(sqlite3* db, std::string_view file, std::span<const detail::NewTask> tasks,
                               detail::Ms now, std::optional<detail::Ms> wait_until, const Children::Keep& keep) {
     Statement release("RELEASE backlite_add");
@@ -152,6 +161,7 @@ BACKLITE_DECL void add_within(sqlite3* db, std::string_view file, std::span<cons
         }
         // Not before: a deferred transaction that reads first cannot wait for another writer any more.
         Schema::check_writer(db, file);
+        keep_bounds(db, tasks, now);
         // Only in the host's transaction: the client does not see whether that is committed. Old rows are not the
         // host's business.
         Statistics(db, std::nullopt).add(tally(tasks, now));

@@ -185,7 +185,8 @@ BACKLITE_DECL void Schema::make_tables(sqlite3* db) {
              "running_per_partition integer, running_per_client integer, in_order integer, rate_count integer, "
              "rate_period_us integer, rate_burst integer, partition_rate_count integer, "
              "partition_rate_period_us integer, partition_rate_burst integer, "
-             "rate_next_us integer NOT NULL DEFAULT 0, closed_until integer, closed_ms integer) STRICT, WITHOUT ROWID",
+             "rate_next_us integer NOT NULL DEFAULT 0, closed_until integer, closed_ms integer, "
+             "waiting integer) STRICT, WITHOUT ROWID",
              "CREATE TABLE backlite_partitions (queue text NOT NULL, partition text NOT NULL, "
              "rate_next_us integer NOT NULL DEFAULT 0, closed_until integer, closed_ms integer, "
              "PRIMARY KEY (queue, partition)) STRICT, WITHOUT ROWID",

@@ -2,6 +2,9 @@
 #pragma once
 // The bodies of <backlite/store/sqlite/sqlite_store.hpp>.
 
+#include <algorithm>
+#include <iterator>
+
 #include <backlite/base/format.hpp>
 #include <backlite/platform/file_events.hpp>
 #include <backlite/store/sqlite/add_statements.hpp>
@@ -26,6 +29,7 @@ BACKLITE_DECL SqliteStore::SqliteStore(const ClientConfig& config, const Clock& 
       rescued_(std::move(hooks.rescued)),
       keep_(std::move(hooks.keep)),
       tell_freed_(hooks.foreign_commit),
+      tell_room_(std::move(hooks.room)),
       writes_(config, {[this, told = std::move(hooks.foreign_commit)]() noexcept {
                            tell_foreign_writer();
                            if (told) told();
@@ -60,9 +64,26 @@ BACKLITE_DECL void SqliteStore::add(const AddPlan& plan, const Patience& patienc
             "add() without tx() while this thread has a backlite::Transaction open on the same file: it would wait "
             "for itself; use tx(transaction)");
     }
+    while (!add_once(plan, patience)) {
+    }
+}
+
+BACKLITE_DECL bool SqliteStore::add_once(const AddPlan& plan, const Patience& patience) {
+    const bool bounded = plan.bounded();
+    Bounds::Answer answer;
+    std::vector<DroppedTask> dropped;
+    bool freed = false;
     bool left = false;
+    const auto frees = [](const Ends& ends) { return ends.marked() || !ends.freed().empty(); };
     writes_.write(
         [&](Repository& repository) {
+            if (bounded) {
+                repository.ends.clear();
+                dropped.clear();
+                answer = repository.bounds.prepare(plan.tasks, plan.now, dropped);
+                freed = frees(repository.ends);
+                if (answer.full != nullptr || answer.more) return;
+            }
             const auto owner = plan.starter ? plan.starter(writes_.foreign_commits()) : std::nullopt;
             if (owner) {
                 repository.transitions.insert_claimed(plan.tasks.front(), plan.now, *owner);
@@ -70,13 +91,22 @@ BACKLITE_DECL void SqliteStore::add(const AddPlan& plan, const Patience& patienc
                 repository.adds.insert(plan.tasks, plan.now, plan.wait_until);
             }
             if (has_parents(plan.tasks)) left = hold_children(repository, plan);
+            if (bounded) {
+                repository.bounds.settle(plan.tasks, plan.now, dropped);
+                freed = freed || frees(repository.ends);
+            }
             if (plan.count != nullptr) {
                 repository.statistics.add(*plan.count);
                 repository.statistics.add(tally(plan.tasks, plan.now));  // now it is known which are new
             }
         },
         patience);
-    if (left && tell_freed_) tell_freed_();
+    if ((freed || left) && tell_freed_) tell_freed_();
+    if (plan.dropped != nullptr) {
+        std::move(dropped.begin(), dropped.end(), std::back_inserter(*plan.dropped));
+    }
+    if (answer.full != nullptr) throw_full(*answer.full);
+    return !answer.more;
 }
 
 BACKLITE_DECL bool SqliteStore::hold_children(Repository& repository, const AddPlan& plan) {
@@ -179,6 +209,7 @@ BACKLITE_DECL CycleResult SqliteStore::cycle(const CycleRequest& request, const 
             if (request.prepare) request.prepare(result);
         },
         patience, request.apart);
+    if (tell_room_) tell_room_();
     return result;
 }
 
@@ -225,6 +256,7 @@ BACKLITE_DECL CancelResult SqliteStore::cancel(const CancelPlan& plan, const Pat
         },
         patience);
     if (freed && tell_freed_) tell_freed_();
+    if (tell_room_) tell_room_();
     return result;
 }
 
@@ -240,6 +272,7 @@ BACKLITE_DECL ChangeResult SqliteStore::change(const ChangePlan& plan, const Pat
             result.cancelled.insert(result.cancelled.end(), work.cancelled.begin(), work.cancelled.end());
         },
         patience);
+    if (tell_room_) tell_room_();
     return result;
 }
 
@@ -330,7 +363,7 @@ BACKLITE_DECL std::unique_ptr<CommitWatch> SqliteStore::watch() {
         explicit Watch(const std::string& file) : events_(log_file(file), OwnerLock::name_for(file)) {}
         [[nodiscard]] bool active() const noexcept override { return events_.active(); }
         void wake() noexcept override { events_.wake(); }
-        [[nodiscard]] bool wait() noexcept override { return events_.wait().written; }
+        [[nodiscard]] bool wait(Duration most) noexcept override { return events_.wait(most).written; }
         void rest(Duration time) noexcept override { static_cast<void>(events_.rest(time)); }
 
     private:
