@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
-#include <cerrno>
 #include <chrono>
 #include <csignal>
 #include <cstddef>
@@ -16,14 +15,11 @@
 #include <random>
 #include <stdexcept>
 #include <string>
-#include <system_error>
 #include <thread>
 #include <utility>
 #include <vector>
 
 #include <fcntl.h>
-#include <sys/prctl.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <SQLiteCpp/SQLiteCpp.h>
@@ -33,6 +29,7 @@
 #include <backlite/backlite.hpp>
 
 #include <backlite_catch.hpp>
+#include <forked.hpp>
 #include <harness.hpp>
 #include <temp_folder.hpp>
 
@@ -41,6 +38,7 @@ namespace {
 using namespace std::chrono_literals;
 using backlite::CancelResult;
 using backlite::Client;
+using backlite_test::Forked;
 using backlite_test::Harness;
 using backlite_test::TempFolder;
 
@@ -109,43 +107,6 @@ void register_both(Client& client, const Record& record) {
     client.register_queue<Job<1>>(
         [&](backlite::Context& context, const Job<1>& job) { run(record, context, job.number); });
 }
-
-// A forked process. REQUIRES: no client and no connection is open in this one.
-class Forked {
-public:
-    template <class Body>
-    explicit Forked(Body body) : pid_(::fork()) {
-        if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
-        if (pid_ > 0) return;
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-        int status = 3;
-        try {
-            status = body();
-        } catch (const std::exception& error) {
-            fmt::print(stderr, "a child threw: {}\n", error.what());
-        }
-        ::_exit(status);
-    }
-    Forked(const Forked&) = delete;
-    Forked& operator=(const Forked&) = delete;
-    ~Forked() { kill(SIGKILL); }
-
-    void kill(int signal) {
-        if (pid_ <= 0) return;
-        ::kill(pid_, signal);
-        static_cast<void>(join());
-    }
-    int join() {
-        int status = 0;
-        while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-        }
-        pid_ = -1;
-        return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
-    }
-
-private:
-    pid_t pid_;
-};
 
 std::atomic<bool> over{false};
 
