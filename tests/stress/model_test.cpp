@@ -59,9 +59,12 @@ struct Rule {
     Ms retention;  // zero: for ever
     bool only_failed;
     Data data;
+    backlite::Unique unique{};  // of tasks that are added with a key
 };
 
-constexpr std::size_t queues = 6;
+constexpr std::size_t plain_queues = 6;
+constexpr std::size_t queues = 10;
+constexpr unsigned all_queues = (1U << queues) - 1;
 constexpr int max_crashes = 3;
 constexpr Ms release_after = 600'000;
 constexpr std::array<Rule, queues> rules{{
@@ -71,6 +74,24 @@ constexpr std::array<Rule, queues> rules{{
     {"failures", 4, Wait::growing, true, 600'000, true, Data::failed},
     {"minute", 1, Wait::none, true, 60'000, false, Data::failed},
     {"audit", 5, Wait::none, true, 7'200'000, true, Data::all},
+    {"latest", 3, Wait::fixed, true, 3'600'000, false, Data::all, {.conflict = backlite::Conflict::latest}},
+    {"started",
+     2,
+     Wait::growing,
+     false,
+     0,
+     false,
+     Data::no,
+     {.conflict = backlite::Conflict::keep, .until = backlite::UniqueUntil::started}},
+    {"period", 2, Wait::none, false, 0, false, Data::no, {.conflict = backlite::Conflict::keep, .period = 30s}},
+    {"debounced",
+     1,
+     Wait::none,
+     true,
+     60'000,
+     true,
+     Data::failed,
+     {.conflict = backlite::Conflict::replace, .debounce = 5s, .max_delay = 60s}},
 }};
 
 backlite::QueueConfig config_of(const Rule& rule) {
@@ -90,6 +111,7 @@ backlite::QueueConfig config_of(const Rule& rule) {
         if (rule.data != Data::no) retention.data = backlite::RetainData{.only_failed = rule.data == Data::failed};
         config.retention = retention;
     }
+    config.unique = rule.unique;
     return config;
 }
 
@@ -127,6 +149,7 @@ struct Done {
     int priority = 0;
     bool cancelled = false;
     bool kept = true;
+    std::optional<std::string> key{};  // with a period
 };
 
 struct Task {
@@ -142,6 +165,13 @@ struct Task {
     std::optional<std::string> error{};
     int priority = 0;
     std::optional<Done> end{};  // what becomes of it once nobody holds it: it was cancelled
+    std::optional<std::string> key{};
+    std::optional<std::string> parked{};  // the same while it is claimed, and another may have it
+    bool while_waiting = false;
+    bool latest = false;
+    bool held = false;
+    Ms period = 0;
+    Ms superseded = 0;  // when a newer one was added beside it
 
     [[nodiscard]] Ms due() const { return std::max(created, wait_until.value_or(created)); }
 };
@@ -179,25 +209,128 @@ struct Model {
     void run() {
         if (!started()) return;
         purge();
-        for (auto it = tasks.begin(); it != tasks.end();) {
-            const auto current = it++;
-            Task& task = current->second;
-            if (!task.claimed || *task.claimed + release_after > now) continue;
-            task.claimed.reset();
-            if (task.end) end_cancelled(current);
-        }
+        lapse();
+        for (auto& [id, task] : tasks) task.held = task.held && runs(task.queue, *task.key);
         for (bool changed = true; changed;) {
             changed = false;
             for (auto it = tasks.begin(); it != tasks.end();) {
                 const auto current = it++;
                 Task& task = current->second;
                 const Rule* rule = served(task.queue);
-                if (rule == nullptr || task.claimed || task.due() > now) continue;
+                if (rule == nullptr || task.claimed || task.held || task.due() > now) continue;
                 changed = true;
                 if (attempt(current->first, task, *rule)) tasks.erase(current);
             }
         }
         purge();  // what was cancelled while it was claimed expires by the time of that
+    }
+
+    void lapse() {
+        std::vector<std::pair<Ms, std::string>> lapsed;
+        for (const auto& [id, task] : tasks) {
+            if (task.claimed && *task.claimed + release_after <= now) lapsed.emplace_back(*task.claimed, id);
+        }
+        std::sort(lapsed.begin(), lapsed.end());
+        for (const auto& [claimed, id] : lapsed) {
+            const auto entry = tasks.find(id);
+            Task& task = entry->second;
+            task.claimed.reset();
+            const std::optional<std::string> key = std::exchange(task.parked, std::nullopt);
+            const auto other = key ? with_key(task.queue, *key) : tasks.end();
+            if (key && other == tasks.end()) {
+                task.key = key;
+            } else if (key && other->second.latest && !other->second.claimed) {
+                supersede(entry, other->first);
+                continue;
+            } else if (key) {
+                task.while_waiting = task.latest = false;
+            }
+            if (task.end) end_cancelled(entry);
+        }
+    }
+
+    [[nodiscard]] std::map<std::string, Task>::iterator with_key(const std::string& queue, const std::string& key) {
+        return std::find_if(tasks.begin(), tasks.end(),
+                            [&](const auto& entry) { return entry.second.queue == queue && entry.second.key == key; });
+    }
+
+    [[nodiscard]] bool runs(const std::string& queue, const std::string& key) const {
+        return std::any_of(tasks.begin(), tasks.end(), [&](const auto& entry) {
+            return entry.second.claimed && entry.second.queue == queue && entry.second.parked == key;
+        });
+    }
+
+    // A newer one waits in its place.
+    void supersede(std::map<std::string, Task>::iterator entry, const std::string& by) {
+        const Task& task = entry->second;
+        const Rule& rule = rule_of(task.queue);
+        Done end{task.queue, task.created, task.superseded, std::max(task.attempts, 0)};
+        end.error = "superseded by " + by;
+        end.priority = task.priority;
+        end.cancelled = true;
+        if (rule.data != Data::no) end.payload = task.payload;
+        end.expires = task.superseded + rule.retention;
+        done[entry->first] = std::move(end);
+        tasks.erase(entry);
+    }
+
+    [[nodiscard]] static const Rule& rule_of(const std::string& queue) {
+        return *std::find_if(rules.begin(), rules.end(), [&](const Rule& rule) { return rule.name == queue; });
+    }
+
+    // A task with a key is added: what becomes of it, and the id that counts; of a new one that is `id`.
+    backlite::AddResult add_unique(Task task, const backlite::TaskId& id) {
+        using backlite::AddedAs;
+        const backlite::Unique& unique = rule_of(task.queue).unique;
+        const bool latest = unique.conflict == backlite::Conflict::latest;
+        task.while_waiting = latest || unique.until == backlite::UniqueUntil::started;
+        task.latest = latest;
+        task.period = unique.period.count();
+        const bool debounced = unique.debounce.count() > 0 && !task.wait_until;
+        for (const auto& [kept, row] : done) {
+            if (task.period > 0 && row.queue == task.queue && row.key == task.key && row.executed > now - task.period) {
+                return {backlite::TaskId::from_text(kept), AddedAs::existing};
+            }
+        }
+        auto other = with_key(task.queue, *task.key);
+        if (other != tasks.end() && other->second.claimed && task.while_waiting) {
+            other->second.parked = std::exchange(other->second.key, std::nullopt);
+            other->second.while_waiting = true;
+            other = tasks.end();
+        }
+        if (other != tasks.end() && (other->second.claimed || unique.conflict == backlite::Conflict::keep ||
+                                     unique.conflict == backlite::Conflict::none)) {
+            return {backlite::TaskId::from_text(other->first), AddedAs::existing};
+        }
+        if (latest) {
+            task.held = runs(task.queue, *task.key);
+            for (auto& [each, running] : tasks) {
+                if (running.claimed && running.queue == task.queue && running.parked == task.key) {
+                    running.superseded = now;
+                }
+            }
+        }
+        if (other == tasks.end()) {
+            if (debounced) task.wait_until = now + unique.debounce.count();
+            tasks[id.str()] = std::move(task);
+            return {id, AddedAs::inserted};
+        }
+        Task& old = other->second;
+        std::optional<Ms> due = task.wait_until;
+        if (debounced) due = std::min(now + unique.debounce.count(), old.created + unique.max_delay.count());
+        if (due.value_or(now) > now) {
+            old.wait_until = due;
+        } else if (old.due() > now) {
+            old.wait_until = now;
+        }
+        old.script = task.script;
+        old.payload = task.payload;
+        old.priority = task.priority;
+        old.attempts = 0;
+        old.error.reset();
+        old.executed.reset();
+        if (latest) old.held = task.held;
+        return {backlite::TaskId::from_text(other->first), AddedAs::replaced};
     }
 
     void purge() {
@@ -272,6 +405,8 @@ struct Model {
         if (rule.keeps && (error || !rule.only_failed)) {
             const bool data = rule.data == Data::all || (rule.data == Data::failed && error);
             keep(id, task, std::max(task.attempts, 0) + 1, data, rule.retention, error);
+        } else if (task.period > 0 && task.key) {
+            keep(id, task, std::max(task.attempts, 0) + 1, false, task.period, error);
         }
         return true;
     }
@@ -307,7 +442,8 @@ struct Model {
         Done& row = done[id];
         row = {task.queue, task.created, now, attempts, !error, std::nullopt, std::nullopt, error, task.priority};
         if (data) row.payload = task.payload;
-        if (retention > 0) row.expires = now + retention;
+        if (retention > 0) row.expires = now + std::max(retention, task.key ? task.period : 0);
+        if (task.period > 0) row.key = task.key;
     }
 };
 
@@ -320,6 +456,8 @@ enum class What {
     add_unencodable,
     add_refused,
     add_cancelled,
+    add_unique,
+    claim_elsewhere,
     host_commit,
     host_rollback,
     transaction_commit,
@@ -346,6 +484,8 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(What::last)> nam
                                                                                    "add unencodable",
                                                                                    "add refused",
                                                                                    "add cancelled",
+                                                                                   "add unique",
+                                                                                   "claim elsewhere",
                                                                                    "host commit",
                                                                                    "host rollback",
                                                                                    "transaction commit",
@@ -383,7 +523,7 @@ struct Op {
 Op random_op(std::mt19937_64& random) {
     const auto below = [&](std::size_t bound) { return static_cast<std::size_t>(random() % bound); };
     // What happens often stands in here often.
-    static constexpr std::array<What, 47> choice{What::add,
+    static constexpr std::array<What, 56> choice{What::add,
                                                  What::add,
                                                  What::add,
                                                  What::add,
@@ -401,6 +541,15 @@ Op random_op(std::mt19937_64& random) {
                                                  What::add_unencodable,
                                                  What::add_refused,
                                                  What::add_cancelled,
+                                                 What::add_unique,
+                                                 What::add_unique,
+                                                 What::add_unique,
+                                                 What::add_unique,
+                                                 What::add_unique,
+                                                 What::add_unique,
+                                                 What::add_unique,
+                                                 What::claim_elsewhere,
+                                                 What::claim_elsewhere,
                                                  What::host_commit,
                                                  What::host_commit,
                                                  What::host_rollback,
@@ -432,7 +581,9 @@ Op random_op(std::mt19937_64& random) {
     Op op;
     op.what = choice[below(choice.size())];
     op.client = below(2);
-    op.queue = below(queues);
+    const bool unique = op.what == What::add_unique || op.what == What::claim_elsewhere;
+    op.queue = below(op.what == What::pause || op.what == What::resume || unique ? queues : plain_queues);
+    if (unique && below(3) > 0) op.queue = plain_queues + below(queues - plain_queues);
     op.variant = static_cast<unsigned>(below(64));
     static constexpr std::array<Ms, 8> times{1, 500, 1'000, 5'000, 60'000, 600'000, 3'600'000, 7'200'000};
     op.ms = times[below(times.size())] + static_cast<Ms>(below(2) * below(1'000));
@@ -450,8 +601,8 @@ public:
     static inline std::chrono::milliseconds patience = 15s;
 
     Library() : host_(create(file_), SQLite::OPEN_READWRITE, 10'000) {
-        open(0, 0b111111);
-        open(1, 0b001010);
+        open(0, all_queues);
+        open(1, 0b001'001010);
         host_.exec("CREATE TABLE host (n integer)");
         host_.exec(
             "CREATE TRIGGER refuse BEFORE INSERT ON backlite_tasks WHEN instr(CAST(NEW.task AS TEXT), '!') > 0 "
@@ -499,8 +650,10 @@ public:
         }
         SQLite::Statement busy(
             host_, fmt::format("SELECT EXISTS (SELECT 1 FROM backlite_tasks WHERE owner IS NOT NULL) "
-                               "OR EXISTS (SELECT 1 FROM backlite_tasks WHERE claimed_at IS NULL AND queue IN ({}) "
-                               "AND due <= {}) "
+                               "OR EXISTS (SELECT 1 FROM backlite_tasks WHERE claimed_at IS NULL AND hold = 0 AND "
+                               "queue IN ({}) AND due <= {}) "
+                               "OR EXISTS (SELECT 1 FROM backlite_keys WHERE NOT EXISTS (SELECT 1 FROM backlite_tasks "
+                               "WHERE id = backlite_keys.task AND claimed_at IS NOT NULL)) "
                                "OR EXISTS (SELECT 1 FROM backlite_tasks WHERE claimed_at <= {} AND owner IS NULL) "
                                "OR EXISTS (SELECT 1 FROM backlite_tasks_completed WHERE expires_at <= {})",
                                served, model.now, model.now - release_after, model.now));
@@ -535,7 +688,8 @@ public:
         std::vector<std::string> lines;
         SQLite::Statement tasks(host_,
                                 "SELECT id, queue, created_at, CAST(task AS TEXT), wait_until, claimed_at, "
-                                "last_executed_at, attempts, crashes, error, priority, owner FROM backlite_tasks "
+                                "last_executed_at, attempts, crashes, error, priority, owner, hold, unique_key FROM "
+                                "backlite_tasks "
                                 "ORDER BY id");
         while (tasks.executeStep()) lines.push_back(line("task", tasks));
         SQLite::Statement done(host_,
@@ -630,9 +784,10 @@ std::string text(const std::optional<T>& value) {
 std::vector<std::string> rows(const Model& model) {
     std::vector<std::string> lines;
     for (const auto& [id, task] : model.tasks) {
-        lines.push_back(fmt::format("task|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|-", id, task.queue, task.created,
+        lines.push_back(fmt::format("task|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|{}|-|{}|{}", id, task.queue, task.created,
                                     task.payload, text(task.wait_until), text(task.claimed), text(task.executed),
-                                    task.attempts, task.crashes, text(task.error), task.priority));
+                                    task.attempts, task.crashes, text(task.error), task.priority, task.held ? 4 : 0,
+                                    text(task.key)));
     }
     for (const auto& [id, done] : model.done) {
         lines.push_back(fmt::format("done|{}|{}|{}|{}|{}|{}|{}|0|{}|{}|{}|{}", id, done.queue, done.created,
@@ -656,8 +811,8 @@ class Sequence {
 public:
     Sequence() {
         model_.now = library_.now();
-        model_.clients[0].serves = 0b111111;
-        model_.clients[1].serves = 0b001010;
+        model_.clients[0].serves = all_queues;
+        model_.clients[1].serves = 0b001'001010;
     }
 
     // Errors: Difference.
@@ -752,6 +907,8 @@ private:
                 return refused<backlite::Cancelled>(
                     [&] { return make(client, op.queue, op.script).stop_token(source.get_token()).save(); });
             }
+            case What::add_unique: return add_unique(op);
+            case What::claim_elsewhere: return claim_elsewhere(op);
             case What::host_commit: return within(op, true, false);
             case What::host_rollback: return within(op, false, false);
             case What::transaction_commit: return within(op, true, true);
@@ -770,7 +927,7 @@ private:
             case What::stop: rest(); return stop(op.client);
             case What::reopen: {
                 rest();
-                const unsigned serves = op.variant % 3 == 0 ? 0b111111 : op.variant;
+                const unsigned serves = op.variant % 3 == 0 ? all_queues : op.variant | (op.variant % 16) << 6;
                 library_.open(op.client, serves);
                 model_.clients[op.client] = {false, serves};
                 return;
@@ -802,7 +959,11 @@ private:
             case 2: return client.add(Job<2>{script});
             case 3: return client.add(Job<3>{script});
             case 4: return client.add(Job<4>{script});
-            default: return client.add(Job<5>{script});
+            case 5: return client.add(Job<5>{script});
+            case 6: return client.add(Job<6>{script});
+            case 7: return client.add(Job<7>{script});
+            case 8: return client.add(Job<8>{script});
+            default: return client.add(Job<9>{script});
         }
     }
 
@@ -837,6 +998,45 @@ private:
         }
         due_.reset();
         priority_ = 0;
+    }
+
+    // One of three keys. What has it is at rest.
+    void add_unique(const Op& op) {
+        rest();
+        Client& client = library_.client(op.client);
+        Task task;
+        task.queue = rules[op.queue].name;
+        task.created = model_.now;
+        task.script = op.script;
+        task.payload = fmt::format("{{\"script\":\"{}\"}}", op.script);
+        task.key = fmt::format("k{}", op.variant / 6 % 3);
+        auto add = timed(make(client, op.queue, op.script), op).unique(*task.key);
+        task.wait_until = std::exchange(due_, std::nullopt);
+        task.priority = std::exchange(priority_, 0);
+        std::vector<backlite::AddResult> found;
+        if (op.variant % 5 == 0) {
+            SQLite::Transaction transaction(library_.host(), SQLite::TransactionBehavior::IMMEDIATE);
+            found = std::move(add).tx(library_.host()).save_results();
+            transaction.commit();
+        } else {
+            found = std::move(add).save_results();
+        }
+        const backlite::AddResult expected = model_.add_unique(std::move(task), found.front().id);
+        demand(found.front() == expected,
+               fmt::format("add with key: {} {}, not {} {}", found.front().id.str(), to_string(found.front().as),
+                           expected.id.str(), to_string(expected.as)));
+    }
+
+    // Another program claims a task that has a key, and says not who it is.
+    void claim_elsewhere(const Op& op) {
+        rest();
+        for (auto& [id, task] : model_.tasks) {
+            if (task.queue != rules[op.queue].name || !task.key || task.claimed || task.held) continue;
+            task.claimed = model_.now - op.ms % release_after;
+            library_.host().exec(
+                fmt::format("UPDATE backlite_tasks SET claimed_at = {} WHERE id = '{}'", *task.claimed, id));
+            return;
+        }
     }
 
     template <class Error, class Save>
