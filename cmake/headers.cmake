@@ -14,7 +14,7 @@ set(BACKLITE_HEADERS
     store/admission store/keep_rule store/slots store/plan store/store store/trouble store/model store/unavailable
     store/sqlite/database_file store/sqlite/log_file store/sqlite/open_transactions store/sqlite/statement store/sqlite/host_transaction
     store/sqlite/isolation store/sqlite/connection
-    store/sqlite/schema store/sqlite/slack store/sqlite/flags store/sqlite/unique_keys store/sqlite/saved_values store/sqlite/history store/sqlite/ends store/sqlite/expiries store/sqlite/transitions store/sqlite/queue_rules store/sqlite/claims store/sqlite/cancels store/sqlite/children store/sqlite/bounds store/sqlite/changes store/sqlite/statistics store/sqlite/settle store/sqlite/add_statements
+    store/sqlite/schema store/sqlite/slack store/sqlite/flags store/sqlite/unique_keys store/sqlite/details store/sqlite/saved_values store/sqlite/progress_notes store/sqlite/history store/sqlite/ends store/sqlite/expiries store/sqlite/transitions store/sqlite/queue_rules store/sqlite/claims store/sqlite/cancels store/sqlite/children store/sqlite/bounds store/sqlite/changes store/sqlite/statistics store/sqlite/settle store/sqlite/add_statements
     store/sqlite/schedules
     store/sqlite/upkeep store/sqlite/status_queries store/sqlite/repository store/sqlite/cycle
     store/sqlite/commit_window store/sqlite/operation store/sqlite/group_commit store/sqlite/owner_lock store/sqlite/liveness store/sqlite/log_growth store/sqlite/sqlite_store
@@ -23,7 +23,7 @@ set(BACKLITE_HEADERS
     # 4: decisions, without a thread of their own; beside them what the dashboard asks a file
     core/id_generator core/queue_registry core/agenda core/running_task core/pool_load core/claim_policy core/look_schedule core/clock_watch core/retry_pause
     core/zone_rule core/zone core/cron_fields core/calendar core/recurrence core/schedule_options core/schedule_changes core/slot_plans
-    core/add_counts core/set_apart core/scheduler core/task_runner
+    core/add_counts core/progress_board core/set_apart core/scheduler core/task_runner
     admin/database_view admin/page_reads admin/task_pages admin/existing_file
     # 5: threads
     engine/lifecycle engine/log_relay engine/event_relay engine/finish_watch engine/deadline_timer engine/worker_pool engine/overdue_watch

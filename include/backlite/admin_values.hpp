@@ -15,6 +15,7 @@
 #include <backlite/config.hpp>
 #include <backlite/error.hpp>
 #include <backlite/id.hpp>
+#include <backlite/status.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -117,13 +118,6 @@ enum class Blocker {
 
 /// A sentence's half: "its queue is paused".
 [[nodiscard]] std::string_view to_string(Blocker blocker) noexcept;
-
-/// What a task says of how far it is.
-struct Progress {
-    std::optional<double> fraction{};  ///< from 0 to 1
-    std::string message{};             ///< what it says
-    TimePoint time{};                  ///< when it said so
-};
 
 /// An attempt that has ended.
 struct AttemptRecord {

@@ -92,6 +92,10 @@ public:
         return detail::decode_result<detail::ResultOf<T>>(*stored, id);
     }
 
+    /// What a task has said last of how far it is, by `Context::progress`; nullopt: nothing yet, or it is not there. It
+    /// is written a moment after it was said, at most once a second. Errors: StorageError. Blocks for a short read.
+    [[nodiscard]] std::optional<Progress> progress(const TaskId& id) const;
+
     /// How many unfinished tasks each queue has, including queues that nobody registered. Takes a step for each task.
     /// Errors: StorageError.
     [[nodiscard]] TaskCounts counts() const;

@@ -58,6 +58,9 @@ public:
     [[nodiscard]] virtual AttemptResult success(std::string result) const = 0;
     [[nodiscard]] virtual Ms due() const noexcept = 0;
 
+    /// What it says of how far it is. Errors: std::bad_alloc.
+    virtual void progress(double fraction, std::string_view message) = 0;
+
     /// Its end is about to be committed: the claim is neither shown to live nor missed any more. Or it was not
     /// committed.
     virtual void ending(bool begins) noexcept = 0;
@@ -195,6 +198,13 @@ public:
         }
         cannot_read(name, why);
     }
+
+    /// Says how far the task is, for those who look: `ClientHandle::progress`, Admin, the dashboard. `fraction`: 0
+    /// to 1. `message`: UTF-8, of which 500 bytes count. Call it as often as you like: it never waits for the file, and
+    /// the last word is written behind the task, once a second at most. What was said in the last second before the
+    /// task's end may not be. Errors: UsageError for a fraction that is none, or a message that is not UTF-8;
+    /// std::bad_alloc.
+    void progress(double fraction, std::string_view message = {}) const;
 
     /// Used by `Flow`: whether the task is in a file, and claimed.
     [[nodiscard]] bool has_claim() const noexcept { return attempt_.claim != 0; }

@@ -88,6 +88,13 @@ enum class SignalResult {
     return "not_found";
 }
 
+/// What a task says of how far it is.
+struct Progress {
+    std::optional<double> fraction{};  ///< from 0 to 1
+    std::string message{};             ///< what it says
+    TimePoint time{};                  ///< when it said so
+};
+
 /// How many unfinished tasks one queue has.
 struct QueueCounts {
     std::string queue{};                    ///< its name

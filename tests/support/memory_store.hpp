@@ -87,6 +87,7 @@ struct MemoryFile {
     std::map<std::string, std::map<std::string, std::string>> saved{};  ///< by id and name
     std::vector<std::pair<std::string, backlite::detail::Ms>> freed{};  ///< tasks that the current cycle has freed
     std::map<std::string, backlite::store::ScheduleRow> schedules{};
+    std::map<std::string, backlite::Progress> progress{};
     std::int64_t last_owner = 0;
     std::int64_t last_return = 0;
     std::int64_t added = 0;                             ///< by the statistics
@@ -516,6 +517,12 @@ public:
         });
     }
 
+    [[nodiscard]] std::optional<backlite::Progress> progress(const backlite::TaskId& id) override {
+        const auto found = file_.progress.find(id.str());
+        const bool there = status(id) != backlite::TaskStatus::not_found;
+        return found == file_.progress.end() || !there ? std::nullopt : std::optional{found->second};
+    }
+
     [[nodiscard]] backlite::TaskStatus status(const backlite::TaskId& id) override {
         using backlite::TaskStatus;
         for (const MemoryFile::Task& task : file_.tasks) {
@@ -911,6 +918,10 @@ private:
             } else {
                 result.lost_leases.push_back(i);
             }
+        }
+        for (const backlite::detail::ProgressNote& note : request.plan.progress) {
+            if (file_.held(note.claim.id, note.claim.number) == nullptr) continue;
+            file_.progress[note.claim.id.str()] = {note.fraction, note.message, backlite::detail::from_ms(note.at)};
         }
         if (request.plan.purge) {
             result.purged = static_cast<int>(std::erase_if(file_.kept, [&](const auto& kept) {

@@ -103,6 +103,16 @@ struct SavedValue {
     std::size_t oversize = 0;  ///< read, above zero: it has this many bytes, too many to be read
 };
 
+/// What a running task has said of how far it is, on its way into the file.
+struct ProgressNote {
+    ClaimKey claim{};
+    double fraction = 0;
+    std::string message{};
+    Ms at{};
+    std::size_t worker = 0;
+    std::uint64_t number = 0;  ///< of what this worker's tasks have said
+};
+
 /// Which names of saved values begin so belongs to the library.
 inline constexpr std::string_view own_values = "backlite:";
 

@@ -53,6 +53,12 @@ public:
     /// The attempt's time runs, until `deadline`.
     virtual void timing(std::chrono::steady_clock::time_point deadline,
                         const std::shared_ptr<detail::StopSignal>& signal) = 0;
+    /// The task says how far it is. Errors: std::bad_alloc.
+    virtual void progress(const detail::ClaimedTask& task, double fraction, std::string_view message) {
+        static_cast<void>(task);
+        static_cast<void>(fraction);
+        static_cast<void>(message);
+    }
     /// The task is about to end by a transaction of its own, or it has not after all.
     virtual void ending(bool begins) noexcept { static_cast<void>(begins); }
     /// User code is over.
@@ -145,6 +151,9 @@ private:
 
         [[nodiscard]] detail::AttemptResult success(std::string result) const override;
         [[nodiscard]] detail::Ms due() const noexcept override { return attempt.task.due; }
+        void progress(double fraction, std::string_view message) override {
+            observer.progress(attempt.task, fraction, message);
+        }
         void ending(bool begins) noexcept override { observer.ending(begins); }
         void ended(detail::AttemptResult&& success) noexcept override;
         void arm(Duration timeout) override;

@@ -22,6 +22,7 @@
 #include <backlite/core/add_counts.hpp>
 #include <backlite/core/clock_watch.hpp>
 #include <backlite/core/look_schedule.hpp>
+#include <backlite/core/progress_board.hpp>
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/core/retry_pause.hpp>
 #include <backlite/core/scheduler.hpp>
@@ -57,6 +58,7 @@ struct DispatcherParts {
     core::AddCounts& add_counts;
     EventRelay* events;  ///< null: nobody observes
     FinishWatch& finishes;
+    core::ProgressBoard& progress;
 };
 
 /// Its thread sleeps on a condition variable until the earliest of: a due task, an outcome to write, a lease to extend,

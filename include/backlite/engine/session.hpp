@@ -21,6 +21,7 @@
 #include <backlite/config.hpp>
 #include <backlite/context.hpp>
 #include <backlite/core/add_counts.hpp>
+#include <backlite/core/progress_board.hpp>
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/core/running_task.hpp>
 #include <backlite/core/task_runner.hpp>
@@ -142,6 +143,7 @@ private:
             session_.owner_->entering(worker_, task);
         }
         void processing() noexcept override { session_.pool_.entered(worker_); }
+        void progress(const detail::ClaimedTask& task, double fraction, std::string_view message) override;
         void ending(bool begins) noexcept override { session_.pool_.ending(worker_, begins); }
         void timing(Steady::time_point deadline, const std::shared_ptr<detail::StopSignal>& signal) override {
             session_.timer_.arm(worker_, deadline, signal);
@@ -200,6 +202,8 @@ private:
     std::atomic<bool> closing_{false};
     const std::unique_ptr<store::Owner> owner_;
     const std::unique_ptr<store::CommitWatch> watch_;
+    const Clock& clock_;
+    core::ProgressBoard progress_;
     core::TaskRunner runner_;
     DeadlineTimer timer_;
     Dispatcher dispatcher_;

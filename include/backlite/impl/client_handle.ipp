@@ -55,6 +55,11 @@ BACKLITE_DECL void ClientHandle::on_finished(const TaskId& id,
     engine_->on_finished(id, std::move(callback));
 }
 
+BACKLITE_DECL std::optional<Progress> ClientHandle::progress(const TaskId& id) const {
+    engine_->check_call("Client::progress");
+    return engine_->store().progress(id);
+}
+
 BACKLITE_DECL TaskCounts ClientHandle::counts() const { return engine_->counts(); }
 
 BACKLITE_DECL const ClientConfig& ClientHandle::config() const noexcept { return engine_->config(); }

@@ -38,6 +38,26 @@ BACKLITE_DECL void Context::check_name(const char* call, std::string_view name) 
     if (name.starts_with(detail::own_values)) refuse("is the library's: it begins with \"backlite:\"");
 }
 
+BACKLITE_DECL void Context::progress(double fraction, std::string_view message) const {
+    constexpr std::size_t most = 500;
+    constexpr double rounding = 1e-6;
+    const auto refuse = [&](const std::string& why) {
+        UsageError error(detail::format("queue \"{}\": Context::progress: {}", {queue(), why}));
+        error.set_subject(queue(), task_id().str());
+        throw error;
+    };
+    if (!(fraction >= -rounding && fraction <= 1 + rounding)) {
+        refuse(std::to_string(fraction) + " is not from 0 to 1");
+    }
+    if (!detail::is_utf8(message)) refuse("the message is not UTF-8");
+    if (message.size() > most) {
+        std::size_t end = most;
+        while ((static_cast<unsigned char>(message[end]) & 0xc0U) == 0x80U) --end;  // not inside of a character
+        message = message.substr(0, end);
+    }
+    if (attempt_.run != nullptr) attempt_.run->progress((std::clamp)(fraction, 0.0, 1.0), message);
+}
+
 BACKLITE_DECL void Context::cannot_encode(std::string_view name, const std::string& why) const {
     EncodeError error(detail::format("queue \"{}\": the value \"{}\" cannot be saved: {}", {queue(), name, why}),
                       queue());

@@ -25,6 +25,7 @@
 #include <backlite/impl/core/cron_fields.ipp>
 #include <backlite/impl/core/id_generator.ipp>
 #include <backlite/impl/core/look_schedule.ipp>
+#include <backlite/impl/core/progress_board.ipp>
 #include <backlite/impl/core/queue_registry.ipp>
 #include <backlite/impl/core/recurrence.ipp>
 #include <backlite/impl/core/retry_pause.ipp>
@@ -78,6 +79,7 @@
 #include <backlite/impl/store/sqlite/connection.ipp>
 #include <backlite/impl/store/sqlite/cycle.ipp>
 #include <backlite/impl/store/sqlite/database_file.ipp>
+#include <backlite/impl/store/sqlite/details.ipp>
 #include <backlite/impl/store/sqlite/ends.ipp>
 #include <backlite/impl/store/sqlite/expiries.ipp>
 #include <backlite/impl/store/sqlite/group_commit.ipp>
@@ -90,6 +92,7 @@
 #include <backlite/impl/store/sqlite/open_transactions.ipp>
 #include <backlite/impl/store/sqlite/operation.ipp>
 #include <backlite/impl/store/sqlite/owner_lock.ipp>
+#include <backlite/impl/store/sqlite/progress_notes.ipp>
 #include <backlite/impl/store/sqlite/queue_rules.ipp>
 #include <backlite/impl/store/sqlite/saved_values.ipp>
 #include <backlite/impl/store/sqlite/schedules.ipp>

@@ -173,15 +173,16 @@ struct CyclePlan {
     bool children = false;         ///< see to the children of tasks that have ended
     /// Look for parents that are gone without having told, behind this one.
     std::optional<std::string> sweep{};
-    bool keys = false;                  ///< mend unique keys of tasks that other programs deleted or gave back
-    bool count = true;                  ///< count outcomes and adds in the statistics
-    std::vector<store::Tally> added{};  ///< adds that the statistics do not count yet
+    bool keys = false;  ///< mend unique keys of tasks that other programs deleted or gave back
+    std::vector<detail::ProgressNote> progress{};  ///< what running tasks have said; without their claims it is nothing
+    bool count = true;                             ///< count outcomes and adds in the statistics
+    std::vector<store::Tally> added{};             ///< adds that the statistics do not count yet
     std::span<const SlotPlan> slots{};  ///< what is to be written of schedules; valid until the cycle is over
     store::ClaimRequest claim{};        ///< limit 0: none
 
     [[nodiscard]] bool empty() const noexcept {
         return leases.empty() && !purge && !lapse && !expire && !children && !sweep && !keys && mend.empty() &&
-               added.empty() && slots.empty() && claim.limit == 0;
+               added.empty() && progress.empty() && slots.empty() && claim.limit == 0;
     }
 };
 
@@ -241,6 +242,7 @@ struct CycleResult {
     std::optional<StorageError> refused_jump{};
     std::optional<StorageError> refused_purge{};  ///< this and the next: some rows were not written
     std::optional<StorageError> refused_lapse{};
+    std::optional<StorageError> refused_progress{};  ///< some of it was not written
     int purged = 0;
     int purge_left = 0;       ///< expired tasks whose deletion was refused
     bool purge_more = false;  ///< the next cycle finds more that have expired

@@ -364,6 +364,9 @@ public:
     /// All schedules by name, without payloads.
     [[nodiscard]] virtual std::vector<ScheduleRow> schedules() = 0;
 
+    /// What a task has said of how far it is, finished tasks that are kept too.
+    [[nodiscard]] virtual std::optional<Progress> progress(const TaskId& id) = 0;
+
     [[nodiscard]] virtual TaskStatus status(const TaskId& id) = 0;
 
     /// The same, and what is kept of it; a result of at most `max_result` bytes.

@@ -515,6 +515,48 @@ TEST_CASE("Store: the result of a worker that has lost its claim is not kept") {
     CHECK(watcher->store().find(letter, 100).result == "\"fresh\"");
 }
 
+TEST_CASE("Store: what a running task says of its progress is there until the task has gone") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    const auto other = town.client();
+    client->start();
+    const TaskId letter = town.add<Letter>(*client, "letter");
+    const TaskId note = town.add<Note>(*client, "note");
+    client->look();
+    static_cast<void>(client->cycle(client->plan()));
+    REQUIRE(client->ready().size() == 2);
+    const auto say = [&](const TaskId& id, std::int64_t claim, double fraction, const std::string& message) {
+        store::CyclePlan plan;
+        plan.progress.push_back({{id, claim}, fraction, message, detail::to_ms(town.clock.now())});
+        CHECK_FALSE(plan.empty());
+        CHECK_FALSE(client->cycle(std::move(plan)).refused_progress);
+    };
+    const auto said = [&](const TaskId& id) -> std::string {
+        const std::optional<Progress> progress = other->store().progress(id);
+        if (!progress) return "nothing";
+        CHECK(progress->time == town.clock.now());
+        return std::to_string(static_cast<int>(100 * progress->fraction.value_or(-1))) + " " + progress->message;
+    };
+    CHECK(said(letter) == "nothing");
+    say(letter, 1, 0.25, "a quarter");
+    say(note, 1, 1, "");
+    CHECK(said(letter) == "25 a quarter");
+    CHECK(said(note) == "100 ");
+    say(letter, 1, 0.5, "half");
+    say(letter, 2, 0.75, "of another claim");
+    say(TaskId::from_text("none"), 1, 0.75, "of none");
+    CHECK(said(letter) == "50 half");
+    CHECK(said(TaskId::from_text("none")) == "nothing");
+    while (client->run_one() != nullptr) {
+    }
+    static_cast<void>(client->cycle({}));
+    CHECK(said(letter) == "50 half");
+    CHECK(said(note) == "nothing");
+    town.clock.advance(2h);
+    town.work(*client);
+    CHECK(said(letter) == "nothing");
+}
+
 TEST_CASE("Store: a dead client's claims go to others, and a task that was inside has crashed") {
     Town town(GENERATE(Kind::memory, Kind::sqlite));
     const auto one = town.client();

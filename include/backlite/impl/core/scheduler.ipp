@@ -233,6 +233,10 @@ BACKLITE_DECL bool Scheduler::written(const store::CyclePlan& plan, store::Cycle
         if (*error) apart_.keep(step, **error, now.real);
     }
     if (plan.keys) stale_keys_ = false;
+    if (result.refused_progress) {
+        tell_(LogLevel::warning, "what tasks say of their progress cannot be written",
+              {{"error", result.refused_progress->what()}, {"code", result.refused_progress->extended_code()}});
+    }
     if (plan.purge) note_purge(result, now);
     if (plan.expire) note_expired(plan, result, now);
     if (result.children_left) note_children(plan, result, now);

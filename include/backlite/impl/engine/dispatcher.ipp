@@ -204,6 +204,7 @@ BACKLITE_DECL void Dispatcher::cycle() {
                                                    patience_);
     if (plan.count && !result.refused_statistics) added.written();
     if (plan.cancels) cancels_ = std::move(result.cancels);
+    parts_.progress.written(plan.progress, parts_.clock.steady_now());
     commit.ended(scheduler_.outcomes(), plan, result);
     if (parts_.events != nullptr) tell_observers(plan, result);  // before what it claimed may start
     scheduler_.claimed(plan, result);
@@ -277,6 +278,7 @@ BACKLITE_DECL store::CyclePlan Dispatcher::make_plan(const core::PoolLoad& load)
     }
     store::CyclePlan plan = scheduler_.plan(std::move(in), moment);
     plan.cancels = !cancels_.empty();
+    plan.progress = parts_.progress.due(moment.steady);
     if (plan.expire) plan.keep = core::TaskRunner::rules_of_failed(parts_.queues);
     return plan;
 }
@@ -422,6 +424,7 @@ BACKLITE_DECL auto Dispatcher::wake_time(const core::Moment& moment, detail::Ms&
     if (!cancels_.empty()) at_most(moment.steady + probe_interval);  // a task may be on its way to a worker
     if (ready_expires_ != store::never) at_most(moment.by_wall(ready_expires_));
     at_most(looks_.next());
+    at_most(parts_.progress.next());
     if (others) {
         at_most(next_probe_);
         at_most(next_observation_);

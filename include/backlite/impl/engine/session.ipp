@@ -20,10 +20,12 @@ BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_s
       run_(parts.run),
       owner_(parts.store.join(log_, {parts.config.busy_timeout, {}})),
       watch_(parts.store.watch()),
+      clock_(parts.clock),
+      progress_(store::places_for(parts.config.num_workers)),
       runner_(parts.queues, parts.engine, parts.clock, parts.log, parts.config.around, parts.config.max_payload),
       timer_(parts.own, store::places_for(parts.config.num_workers), parts.clock, [this]() noexcept { heed(); }),
       dispatcher_({parts.config, parts.clock, log_, parts.queues, parts.store, *owner_, pool_, timer_, *watch_,
-                   parts.add_counts, parts.events, parts.finishes}),
+                   parts.add_counts, parts.events, parts.finishes, progress_}),
       observers_(make_observers(store::places_for(parts.config.num_workers))),
       pool_(
           parts.own, parts.config.num_workers, parts.clock,
@@ -101,9 +103,18 @@ BACKLITE_DECL void Session::heed() noexcept {
     if (asks_tasks(life_.state(run_)) && !tasks_asked_.exchange(true)) request_hard_stop();
 }
 
+BACKLITE_DECL void Session::WorkerObserver::progress(const detail::ClaimedTask& task, double fraction,
+                                                     std::string_view message) {
+    const Clock& clock = session_.clock_;
+    const bool tell =
+        session_.progress_.say(worker_, task, fraction, message, detail::to_ms(clock.now()), clock.steady_now());
+    if (tell) session_.dispatcher_.progress();
+}
+
 BACKLITE_DECL void Session::WorkerObserver::left() noexcept {
     if (session_.guard_.forked()) end_forked_child();
     session_.owner_->left(worker_);
+    session_.progress_.left(worker_);
     if (std::exchange(armed_, false)) session_.timer_.disarm(worker_);
 }
 

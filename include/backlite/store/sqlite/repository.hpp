@@ -12,6 +12,7 @@
 #include <backlite/store/sqlite/claims.hpp>
 #include <backlite/store/sqlite/ends.hpp>
 #include <backlite/store/sqlite/expiries.hpp>
+#include <backlite/store/sqlite/progress_notes.hpp>
 #include <backlite/store/sqlite/queue_rules.hpp>
 #include <backlite/store/sqlite/saved_values.hpp>
 #include <backlite/store/sqlite/schedules.hpp>
@@ -41,6 +42,7 @@ struct Repository {
           bounds(handle, cancels, Bounds::On::own_connection),
           expiries(handle),
           saved(handle),
+          progress(handle),
           schedules(handle),
           upkeep(handle, ends) {}
 
@@ -57,6 +59,7 @@ struct Repository {
     Bounds bounds;
     Expiries expiries;
     SavedValues saved;
+    ProgressNotes progress;
     Schedules schedules;
     Upkeep upkeep;
 };

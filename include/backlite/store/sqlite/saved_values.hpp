@@ -15,8 +15,7 @@
 #include <backlite/id.hpp>
 #include <backlite/status.hpp>
 #include <backlite/store/plan.hpp>
-#include <backlite/store/sqlite/flags.hpp>
-#include <backlite/store/sqlite/slack.hpp>
+#include <backlite/store/sqlite/details.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 
 namespace backlite {
@@ -31,7 +30,7 @@ class SavedValues {
 public:
     explicit SavedValues(sqlite3* db) noexcept : db_{db} {}
 
-    /// False if the claim is not held any more; then nothing is changed.
+    /// False if the claim is not held any more; then nothing is changed. A save is progress: crashes are counted anew.
     /// Errors: StorageError, also if a trigger of the host ignores the change.
     [[nodiscard]] bool save(const SavePlan& plan);
 
@@ -44,16 +43,8 @@ public:
                                                        std::size_t max_bytes);
 
 private:
-    /// A save is progress: crashes are counted anew from it.
-    bool mark(const detail::ClaimKey& claim, bool flow);
-
     Handle db_;
-    Statement row_{
-        "SELECT crashes, flags, length(slack) FROM main.backlite_tasks "
-        "WHERE id = ?1 AND claim = ?2 AND claimed_at IS NOT NULL"};
-    Statement mark_{
-        "UPDATE main.backlite_tasks SET crashes = 0, flags = ?3, slack = ?4 WHERE id = ?1 AND claim = ?2 "
-        "AND claimed_at IS NOT NULL"};
+    Details details_{db_};
     Statement put_{
         "INSERT INTO main.backlite_saved (task, name, at, value) VALUES (?1, ?2, ?3, ?4) "
         "ON CONFLICT (task, name) DO UPDATE SET at = excluded.at, value = excluded.value"};

@@ -29,6 +29,7 @@
 #include <backlite/store/sqlite/log_growth.hpp>
 #include <backlite/store/sqlite/open_transactions.hpp>
 #include <backlite/store/sqlite/owner_lock.hpp>
+#include <backlite/store/sqlite/progress_notes.hpp>
 #include <backlite/store/sqlite/saved_values.hpp>
 #include <backlite/store/sqlite/status_queries.hpp>
 #include <backlite/store/store.hpp>
@@ -86,6 +87,7 @@ public:
     [[nodiscard]] SlotResult run_schedule(const SlotPlan& plan, detail::Ms now, const Patience& patience) override;
     [[nodiscard]] DueSchedules due_schedules(const DueQuery& query, const Patience& patience) override;
     [[nodiscard]] std::vector<ScheduleRow> schedules() override;
+    [[nodiscard]] std::optional<Progress> progress(const TaskId& id) override;
     [[nodiscard]] TaskStatus status(const TaskId& id) override;
     [[nodiscard]] FoundTask find(const TaskId& id, std::size_t max_result) override;
     void check_thread(std::string_view call) override;
@@ -105,10 +107,14 @@ public:
 private:
     struct Reader {
         explicit Reader(const ClientConfig& config)
-            : connection(config, Role::reader), reads(connection.handle()), saved(connection.handle()) {}
+            : connection(config, Role::reader),
+              reads(connection.handle()),
+              saved(connection.handle()),
+              progress(connection.handle()) {}
         Connection connection;
         StatusQueries reads;
         SavedValues saved;
+        ProgressNotes progress;
         Statement list_schedules{list_of_schedules};
     };
 

@@ -89,6 +89,7 @@ public:
     Value(std::int64_t number) noexcept : kind_(Kind::integer), number_(number) {}
     Value(int number) noexcept : Value(std::int64_t{number}) {}
     Value(unsigned number) noexcept : Value(std::int64_t{number}) {}
+    Value(double number) noexcept : kind_(Kind::real), real_(number) {}
     Value(bool truth) noexcept : Value(std::int64_t{truth ? 1 : 0}) {}
     Value(std::nullptr_t) noexcept {}
     template <class Unit>
@@ -108,10 +109,11 @@ public:
     [[nodiscard]] int bind(sqlite3_stmt* statement, int index) const noexcept;
 
 private:
-    enum class Kind { null, integer, text, blob };
+    enum class Kind { null, integer, real, text, blob };
 
     Kind kind_ = Kind::null;
     std::int64_t number_ = 0;
+    double real_ = 0;
     std::string_view bytes_{};
 };
 

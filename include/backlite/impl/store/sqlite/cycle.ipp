@@ -187,6 +187,11 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
         if (refused) result.refused_leases.push_back({i, std::move(*refused)});
         if (!held) result.lost_leases.push_back(i);
     }
+    // After the outcomes: what a task has said that has just ended is nothing any more.
+    for (const detail::ProgressNote& note : plan.progress) {
+        auto refused = attempt("progress", note.claim.id.str(), [&] { repository.progress.put(note); });
+        if (refused) result.refused_progress = std::move(refused);
+    }
     if (plan.purge && apart == nullptr) {
         result.purged = repository.upkeep.purge(plan.past, upkeep_chunk);
     } else if (plan.purge) {

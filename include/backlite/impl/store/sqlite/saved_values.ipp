@@ -23,7 +23,7 @@ namespace store {
 namespace sqlite {
 
 BACKLITE_DECL bool SavedValues::save(const SavePlan& plan) {
-    if (!mark(plan.claim, plan.flow)) return false;
+    if (!details_.mark(plan.claim, true, plan.flow ? flag::flow : 0)) return false;
     const std::string& id = plan.claim.id.str();
     for (const detail::SavedValue& value : plan.values) {
         if (!value.json) {
@@ -33,26 +33,6 @@ BACKLITE_DECL bool SavedValues::save(const SavePlan& plan) {
         }
     }
     return true;
-}
-
-BACKLITE_DECL bool SavedValues::mark(const detail::ClaimKey& claim, bool flow) {
-    StateColumns columns;
-    std::optional<std::int64_t> slack;
-    {
-        Run run(db_, row_, {claim.id.str(), claim.number});
-        if (!run.step()) return false;
-        columns.crashes = run.integer(0);
-        columns.flags = run.integer(1);
-        slack = run.optional_integer(2);
-    }
-    const StateColumns before = columns;
-    columns.crashes = 0;
-    columns.flags |= flag::details | (flow ? flag::flow : 0);
-    if (before.crashes == 0 && before.flags == columns.flags) return true;
-    std::optional<Blob> left;
-    if (slack) left = Slack::after(static_cast<std::size_t>(*slack), before, columns);
-    if (Run(db_, mark_, {claim.id.str(), claim.number, columns.flags, left}).change() == 1) return true;
-    throw StorageError("the save of a task changed no row: a trigger ignored it", SQLITE_CONSTRAINT);
 }
 
 BACKLITE_DECL SignalResult SavedValues::signal(const SignalPlan& plan, std::optional<std::string>& freed) {

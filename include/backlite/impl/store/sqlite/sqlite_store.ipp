@@ -226,6 +226,12 @@ BACKLITE_DECL std::vector<std::pair<std::string, detail::Ms>> SqliteStore::stray
     return found;
 }
 
+BACKLITE_DECL std::optional<Progress> SqliteStore::progress(const TaskId& id) {
+    detail::UniqueLock lock(reader_mutex_);
+    need_reader(lock);
+    return reader_->progress.read(id);
+}
+
 BACKLITE_DECL TaskStatus SqliteStore::status(const TaskId& id) {
     detail::UniqueLock lock(reader_mutex_);
     need_reader(lock);

@@ -68,6 +68,7 @@ BACKLITE_DECL int Value::bind(sqlite3_stmt* statement, int index) const noexcept
     const char* data = bytes_.data() == nullptr ? "" : bytes_.data();
     switch (kind_) {
         case Kind::integer: return sqlite3_bind_int64(statement, index, number_);
+        case Kind::real: return sqlite3_bind_double(statement, index, real_);
         case Kind::text: return sqlite3_bind_text64(statement, index, data, bytes_.size(), SQLITE_STATIC, SQLITE_UTF8);
         case Kind::blob: return sqlite3_bind_blob64(statement, index, data, bytes_.size(), SQLITE_STATIC);
         case Kind::null: break;
