@@ -91,6 +91,12 @@ public:
         key_ = std::move(key);
         return *this;
     }
+    /// The partition of the tasks, in place of their own: the key that their queue's `limits` count by. At most 1,024
+    /// bytes of UTF-8 without NUL; "" is one as well. Errors, at `save`: UsageError for one that cannot be used.
+    [[nodiscard]] AddOp& partition(std::string partition) & {
+        partition_ = std::move(partition);
+        return *this;
+    }
     /// Adds inside the transaction that is open on `database`, a connection to the client's own file. The tasks are in
     /// the file when and if that transaction commits, and as durable as its connection makes it; the client's
     /// dispatcher sees the commit by itself.
@@ -159,6 +165,10 @@ public:
     }
     /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& unique(std::string key) && { return std::move(unique(std::move(key))); }
+    /// As above, in a chain that starts with `add`.
+    [[nodiscard]] AddOp&& partition(std::string partition) && {
+        return std::move(this->partition(std::move(partition)));
+    }
     /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& tx(SQLite::Database& database) && { return std::move(tx(database)); }
     /// As above, in a chain that starts with `add`.
@@ -234,6 +244,7 @@ public:
                 tasks_.back().bounded = &config;
                 bounded_ = true;
             }
+            set_partition(tasks_.back(), config, detail::partition_of(task));
         } catch (...) {
             error_ = std::current_exception();
         }
@@ -276,6 +287,12 @@ private:
     /// Errors: ConfigError naming the value and the queue.
     void set_debounce(TimePoint now);
 
+    /// Gives a task a partition, if it has one or its queue's limits ask for it.
+    static void set_partition(detail::NewTask& task, const QueueConfig& config, std::string partition);
+
+    /// Errors: UsageError.
+    void set_partitions();
+
     /// Errors: ConfigError naming the value and the queue.
     void set_priority();
 
@@ -303,6 +320,7 @@ private:
     std::vector<detail::Parents::Parent> after_{};
     std::vector<std::size_t> stages_{};    ///< where each one after the first begins
     const QueueConfig* config_ = nullptr;  ///< of the last task; lives as long as the program
+    std::optional<std::string> partition_{};
     SQLite::Database* database_ = nullptr;
     std::stop_token stop_{};
     bool saved_ = false;

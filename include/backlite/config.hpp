@@ -11,6 +11,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -165,6 +166,16 @@ struct QueueConfig {
     /// Errors: ConfigError naming the queue and the value.
     void validate() const;
 };
+
+namespace detail {
+
+/// The most bytes of a partition's name.
+inline constexpr std::size_t longest_partition = 1024;
+
+/// Errors: UsageError naming the queue if the name is longer than that, holds a NUL or is not UTF-8.
+void check_partition(std::string_view partition, std::string_view queue);
+
+}  // namespace detail
 
 /// What a commit survives.
 enum class Durability {

@@ -120,6 +120,7 @@ public:
         /// Zero: the task is in no file, and what it saves lives as long as this object.
         std::int64_t claim = 0;
         detail::AttemptRun* run = nullptr;  ///< null: nobody runs it
+        std::string_view partition{};
     };
 
     /// For the library, and for tests of processors.
@@ -143,6 +144,9 @@ public:
 
     /// The task's priority: as it was added with, -1000 to 1000, whatever it has gained since by ageing.
     [[nodiscard]] int priority() const noexcept { return attempt_.priority; }
+
+    /// The task's partition; "" if it was added without one.
+    [[nodiscard]] std::string_view partition() const noexcept { return attempt_.partition; }
 
     /// How many attempts the queue allows.
     [[nodiscard]] int max_attempts() const noexcept { return attempt_.max_attempts; }

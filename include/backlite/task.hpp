@@ -80,6 +80,22 @@ struct ResultType<T> {
 template <class T>
 using ResultOf = typename ResultType<T>::type;
 
+template <class T>
+concept HasPartitionInTraits = requires(const T& task) {
+    { TaskTraits<T>::partition(task) } -> std::convertible_to<std::string>;
+};
+
+template <class T>
+concept HasPartition = requires(const T& task) {
+    { task.partition() } -> std::convertible_to<std::string>;
+};
+
+/// A type with a static or other function `partition` that nobody would call. A field of that name is none of ours.
+template <class T>
+concept HasWrongPartition = !HasPartitionInTraits<T> && !HasPartition<T> && requires {
+    &TaskTraits<T>::partition;
+};
+
 /// A type with a `unique_key` of a form that nobody would call.
 template <class T>
 concept HasWrongKey = !HasKeyInTraits<T> && !HasKey<T> &&
@@ -118,6 +134,9 @@ consteval bool check_task() {
     static_assert(!HasWrongKey<T>,
                   "backlite: the unique_key of this task type must be `std::string unique_key() const`, or "
                   "`static std::string unique_key(const T&)` in TaskTraits");
+    static_assert(!HasWrongPartition<T>,
+                  "backlite: the partition of this task type must be `std::string partition() const`, or "
+                  "`static std::string partition(const T&)` in TaskTraits");
     return true;
 }
 
@@ -166,6 +185,20 @@ template <class T>
     } else {
         return payload;
     }
+}
+
+/// The partition of a task, "" if its type says none. Errors: UsageError if it is not to be used; what its `partition`
+/// throws.
+template <class T>
+[[nodiscard]] std::string partition_of(const T& task) {
+    std::string partition;
+    if constexpr (HasPartitionInTraits<T>) {
+        partition = TaskTraits<T>::partition(task);
+    } else if constexpr (HasPartition<T>) {
+        partition = task.partition();
+    }
+    if (!partition.empty()) check_partition(partition, queue_config<T>().name);
+    return partition;
 }
 
 }  // namespace detail

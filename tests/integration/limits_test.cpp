@@ -3,11 +3,15 @@
 
 #include <atomic>
 #include <chrono>
+#include <map>
 #include <memory>
 #include <mutex>
+#include <numeric>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <SQLiteCpp/SQLiteCpp.h>
@@ -17,6 +21,7 @@
 #include <backlite/backlite.hpp>
 
 #include <backlite_catch.hpp>
+#include <message_of.hpp>
 #include <uncapped.hpp>
 
 #include "rig.hpp"
@@ -51,6 +56,33 @@ struct Request {
         return {.name = "request", .limits = {.rate = {.count = 50, .period = 1s, .burst = 3}}};
     }
 };
+
+/// In order, by device.
+struct Reading {
+    std::string device{};
+    int number = 0;
+    static backlite::QueueConfig config() {
+        return {.name = "reading", .max_attempts = 1'000, .limits = {.in_order = true}};
+    }
+    [[nodiscard]] std::string partition() const { return device; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Reading, device, number)
+
+/// A type that cannot be edited.
+struct Page {
+    std::string host{};
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Page, host)
+
+}  // namespace
+
+template <>
+struct backlite::TaskTraits<Page> {
+    static QueueConfig config() { return {.name = "page", .limits = {.running_per_partition = 1}}; }
+    static std::string partition(const Page& page) { return page.host; }
+};
+
+namespace {
 
 /// How many are inside at once. Threads: any.
 class Meter {
@@ -213,6 +245,113 @@ TEST_CASE_METHOD(Story, "limits: a client whose queue is full sleeps until somet
     gate.open();
     CHECK(eventually([&] { return meter.done() == 9; }));
     CHECK(meter.most() == 2);
+}
+
+TEST_CASE_METHOD(Story, "limits: in order each device's tasks start by age in two clients, also those that fail") {
+    const Uncapped uncapped;
+    std::mutex mutex;
+    std::map<std::string, std::vector<int>> seen;
+    std::map<std::string, int> inside;
+    bool overlapped = false;
+    std::optional<Client> clients[2];
+    for (auto& client : clients) {
+        client.emplace(quick(file, 4));
+        client->register_queue<Reading>([&](backlite::Context& context, const Reading& reading) {
+            {
+                const std::lock_guard lock(mutex);
+                overlapped = overlapped || ++inside[reading.device] > 1 || context.partition() != reading.device;
+                if (context.attempt() == 1) seen[reading.device].push_back(reading.number);
+            }
+            std::this_thread::sleep_for(50us);
+            const std::lock_guard lock(mutex);
+            --inside[reading.device];
+            if (reading.number % 7 == 3 && context.attempt() < 3) throw std::runtime_error("again");
+        });
+        client->start();
+    }
+    for (int i = 0; i < 40; ++i) {
+        for (const char* device : {"a", "b", "c"}) clients[i % 2]->add(Reading{device, i}).priority(i % 3).save();
+    }
+    CHECK(eventually([&] {
+        const std::lock_guard lock(mutex);
+        return seen["a"].size() + seen["b"].size() + seen["c"].size() == 120;
+    }));
+    for (auto& client : clients) (void)client->stop(5s);
+    CHECK_FALSE(overlapped);
+    std::vector<int> all(40);
+    std::iota(all.begin(), all.end(), 0);
+    for (const char* device : {"a", "b", "c"}) CHECK(seen[device] == all);
+}
+
+TEST_CASE_METHOD(Story, "limits: a task has the partition of its type's traits, or of the call that adds it") {
+    const Uncapped uncapped;
+    Gate gate;
+    Client client{quick(file, 4)};
+    client.register_queue<Page>([&](backlite::Context& context, const Page&) {
+        journal.note(std::string{context.partition()});
+        gate.pass();
+    });
+    client.register_queue<Mail>(
+        [&](backlite::Context& context, const Mail&) { journal.note("mail " + std::string{context.partition()}); });
+    client.start();
+    client.add(Page{"x"}, Page{"x"}, Page{"y"}).save();
+    client.add(Page{"x"}).partition("z").save();
+    for (const char* host : {"x", "y", "z"}) CHECK(journal.await(host));
+    client.add(Mail{}).partition("eu").save();
+    client.add(Mail{}).save();
+    CHECK(journal.await("mail eu"));
+    CHECK(journal.await("mail "));
+    CHECK(journal.count("x") == 1);
+    gate.open();
+    CHECK(journal.await("x", 2));
+}
+
+TEST_CASE_METHOD(Story, "limits: a partition that cannot be is refused, and nothing is added") {
+    Client client{config};
+    const auto refused = [&](std::string partition) {
+        return message_of<backlite::UsageError>(
+            [&] { (void)client.add(Mail{}, Upload{}).partition(std::move(partition)).save(); });
+    };
+    CHECK(refused(std::string(1025, 'x')) == "queue \"mail\": a partition has 1025 bytes, more than 1024");
+    CHECK(refused("\xff") == "queue \"mail\": a partition is not UTF-8");
+    CHECK(refused(std::string("a\0b", 3)) == "queue \"mail\": a partition holds a NUL character");
+    CHECK(message_of<backlite::UsageError>([&] { (void)client.add(Page{std::string(2000, 'y')}).save(); }) ==
+          "queue \"page\": a partition has 2000 bytes, more than 1024");
+    CHECK(client.counts().empty());
+    CHECK_NOTHROW(client.add(Mail{}).partition(std::string(1024, 'x')).save());
+    CHECK_NOTHROW(client.add(Mail{}).partition("").save());
+}
+
+TEST_CASE_METHOD(Story, "limits: tasks added in a host's transaction keep their partition's order") {
+    Client client{quick(file, 4)};
+    SQLite::Database database(file, SQLite::OPEN_READWRITE);
+    {
+        backlite::Transaction transaction{client, database};
+        for (int i = 0; i < 5; ++i) client.add(Reading{"a", i}).tx(transaction).save();
+        transaction.commit();
+    }
+    client.register_queue<Reading>([&](const Reading& reading) { journal.note(std::to_string(reading.number)); });
+    client.start();
+    CHECK(journal.await_size(5));
+    CHECK(journal.entries() == std::vector<std::string>{"0", "1", "2", "3", "4"});
+}
+
+TEST_CASE_METHOD(Story, "limits: what others delete from a partition lets the next ones run") {
+    const Uncapped uncapped;
+    Client client{quick(file, 2)};
+    client.register_queue<Reading>([&](const Reading& reading) { journal.note(std::to_string(reading.number)); });
+    client.add(Reading{"a", 1}, Reading{"a", 2}).save();
+    SQLite::Database other(file, SQLite::OPEN_READWRITE);
+    other.exec("DELETE FROM backlite_tasks WHERE hold = 0");
+    client.start();
+    CHECK(journal.await("2"));
+    REQUIRE(client.wait_idle(patience));
+    client.pause("reading");
+    client.add(Reading{"a", 3}, Reading{"a", 4}).save();
+    other.exec("DELETE FROM backlite_tasks WHERE hold = 0");
+    client.resume("reading");
+    CHECK(journal.await("4"));
+    CHECK(journal.count("3") == 0);
 }
 
 }  // namespace

@@ -66,7 +66,9 @@ struct MemoryFile {
         bool keeps_key = false;
         bool held = false;                 ///< one with its key runs
         std::optional<Kept> superseded{};  ///< what becomes of it if it is to wait again
-        bool flow = false;                                           ///< one that has begun
+        bool flow = false;                 ///< one that has begun
+        std::string partition{};
+        bool has_turn = false;  ///< of its partition, in order; else a task has it while it is claimed
 
         [[nodiscard]] bool waits() const { return !claimed_at && parents.empty() && !held; }
         [[nodiscard]] backlite::detail::Ms due() const { return (std::max)(created, wait_until.value_or(created)); }
@@ -83,7 +85,11 @@ struct MemoryFile {
     std::set<std::string> paused{};
     std::map<std::string, backlite::Limits> limits{};  ///< those that are stored, by queue
     std::map<std::string, std::int64_t> rates{};       ///< see RateCount, by queue
-    std::map<std::string, Kept> cancels{};             ///< what becomes of claimed tasks that are to end, by id
+    std::map<std::pair<std::string, std::string>, std::int64_t> partition_rates{};
+    /// Until when, and how long ahead that was, by queue and partition; without one: the queue is closed.
+    std::map<std::pair<std::string, std::optional<std::string>>, std::pair<backlite::detail::Ms, backlite::Duration>>
+        closed{};
+    std::map<std::string, Kept> cancels{};  ///< what becomes of claimed tasks that are to end, by id
     std::map<std::string, std::map<std::string, std::string>> saved{};  ///< by id and name
     std::vector<std::pair<std::string, backlite::detail::Ms>> freed{};  ///< tasks that the current cycle has freed
     std::map<std::string, backlite::store::ScheduleRow> schedules{};
@@ -260,6 +266,7 @@ public:
             row.priority = task.priority;
             row.expires_at = task.expires_at;
             if (task.unique) set_key(row, *task.unique, plan.now);
+            if (task.partition) row.partition = task.partition->name;
             if (owner) {
                 row.claimed_at = plan.now;
                 row.owner = owner;
@@ -935,7 +942,16 @@ private:
             result.slots.push_back(run_slots_of(plan, backlite::detail::to_ms(clock_.now())));
         }
         result.heads = request.heads;
-        for (const auto& finished : request.outcomes) result.heads[finished.queue].full = false;
+        for (const auto& finished : request.outcomes) {
+            QueueHead& head = result.heads[finished.queue];
+            head.full = false;
+            if (head.has_partitions()) read_head(head, {});  // its end may have freed some
+        }
+        for (QueueHead& head : result.heads) {
+            if (head.partition_opens > backlite::detail::to_ms(clock_.now())) continue;
+            head.partition_opens = backlite::store::never;
+            read_head(head, {});
+        }
         if (!file_.ended.empty()) {
             result.children_left = false;
             result.cancelled_children = file_.see_to_children(backlite::detail::to_ms(clock_.now()), hooks_.keep);
@@ -1092,6 +1108,36 @@ private:
         return (std::min)(slots, rate.room());
     }
 
+    /// Whether the partition of a task has a turn for it. It keeps no list of who waits: each claim looks at all.
+    bool admit(QueueHead& head, MemoryFile::Task& task, Ms now) {
+        const backlite::Limits& limits = head.limits;
+        std::int64_t taken = 0;
+        for (const MemoryFile::Task& other : file_.tasks) {
+            if (&other == &task || other.queue != task.queue || other.partition != task.partition) continue;
+            if (other.claimed_at || (limits.in_order && other.has_turn)) ++taken;
+        }
+        if (limits.turns() > 0 && taken >= limits.turns()) return false;
+        const std::pair<std::string, std::string> lane{task.queue, task.partition};
+        if (const auto closed = file_.closed.find({task.queue, task.partition}); closed != file_.closed.end()) {
+            if (backlite::store::is_closed(closed->second.first, closed->second.second, now)) {
+                head.partition_opens = (std::min)(head.partition_opens, closed->second.first);
+                return false;
+            }
+        }
+        if (limits.rate_per_partition.any()) {
+            std::int64_t& used = file_.partition_rates[lane];
+            backlite::store::RateCount rate(limits.rate_per_partition, used, now);
+            if (rate.room() == 0) {
+                head.partition_opens = (std::min)(head.partition_opens, rate.opens());
+                return false;
+            }
+            rate.started(1);
+            used = rate.used_until();
+        }
+        task.has_turn = limits.in_order;
+        return true;
+    }
+
     void started(QueueHead& head, std::int64_t owner, Ms now) {
         if (head.limits.rate.any()) {
             std::int64_t& used = file_.rates[std::string{head.name}];
@@ -1103,17 +1149,24 @@ private:
     }
 
     void claim(backlite::store::ClaimRequest request, backlite::store::CycleResult& result) {
-        for (QueueHead& head : result.heads) room(head, request.owner, request.now);
+        for (QueueHead& head : result.heads) {
+            head.partition_opens = backlite::store::never;
+            room(head, request.owner, request.now);
+        }
         using backlite::store::Admission;
         std::vector<MemoryFile::Task*> due;
         for (MemoryFile::Task& task : file_.tasks) {
             if (task.waits() && task.due() <= request.now) due.push_back(&task);
         }
         const auto rank = [&](const MemoryFile::Task& task) {
-            return backlite::store::Rank::of(task.priority, task.due(), request.ageing);
+            const bool in_order = std::any_of(result.heads.begin(), result.heads.end(), [&](const QueueHead& head) {
+                return head.name == task.queue && head.limits.in_order;
+            });
+            return backlite::store::Rank::of(in_order ? 0 : task.priority, task.due(), request.ageing);
         };
         std::stable_sort(due.begin(), due.end(), [&](auto* a, auto* b) { return rank(*a) < rank(*b); });
         std::vector<const MemoryFile::Task*> held;
+        std::vector<const MemoryFile::Task*> behind_partitions;
         std::vector<std::pair<QueueHead*, Ms>> for_crashed;
         std::vector<std::pair<QueueHead*, Ms>> for_worker;
         for (MemoryFile::Task* task : due) {
@@ -1135,9 +1188,15 @@ private:
                 if (answer == Admission::waits_for_worker) for_worker.emplace_back(&*head, task->due());
                 continue;
             }
+            if (!admit(*head, *task, request.now)) {
+                behind_partitions.push_back(task);
+                continue;
+            }
             take(*task, *head, request, result);
             started(*head, request.owner, request.now);
         }
+        // They are due again whenever something of their partition has ended: a look finds them.
+        held.insert(held.end(), behind_partitions.begin(), behind_partitions.end());
         for (QueueHead& head : result.heads) read_head(head, held);
         for (const auto& [head, time] : for_crashed) head->held_due = (std::min)(head->held_due, time);
         for (const auto& [head, time] : for_worker) head->worker_due = (std::min)(head->worker_due, time);
@@ -1157,6 +1216,7 @@ private:
         claimed.crashes = task.crashes;
         claimed.due = task.due();
         claimed.priority = task.priority;
+        claimed.partition = task.partition;
         claimed.cost = head.cost;
         claimed.expires_at = std::exchange(task.expires_at, std::nullopt);
         if (task.payload.size() > request.max_payload) {

@@ -55,6 +55,16 @@ struct Parents {
     std::size_t count = 0;
 };
 
+/// The partition of a task on its way into the file, and what its program says of it: limits that are stored come
+/// before these.
+struct PartitionAdd {
+    std::string name{};
+    int turns = 0;  ///< how many of its tasks may be claimed at once; zero: any number
+    bool in_order = false;
+    bool rate = false;                           ///< the partition has a rate
+    Duration ageing = std::chrono::seconds{60};  ///< until a client has claimed it by its own
+};
+
 /// A task on its way into the file.
 struct NewTask {
     TaskId id{};
@@ -68,6 +78,8 @@ struct NewTask {
     /// Null: it waits for no other. Of the tasks of one call, if any has parents, the last one does.
     std::shared_ptr<const Parents> parents{};
     const QueueConfig* bounded = nullptr;  ///< that of its queue, if it has a bound; lives as long as the program
+    /// Null: it is of partition "", which nothing limits.
+    std::shared_ptr<PartitionAdd> partition{};
 
     /// Whether it is a new task, once its transaction is committed.
     [[nodiscard]] bool inserted() const noexcept { return !unique || unique->as == AddedAs::inserted; }
@@ -142,6 +154,7 @@ struct ClaimedTask {
     std::size_t oversize = 0;  ///< above zero: the payload has this many bytes, too many to be read
     int priority = 0;
     std::optional<Ms> expires_at{};  ///< it is not to start at that time or later
+    std::string partition{};
 
     [[nodiscard]] bool large() const noexcept { return (std::max)(payload.size(), oversize) >= large_payload; }
 };

@@ -82,10 +82,24 @@ public:
         for (store::QueueHead& head : heads_) head.full = false;
     }
 
-    /// Whether a queue waits for a time of the wall clock, which may be set.
+    /// Whether a queue, or a partition, waits for a time of the wall clock, which may be set.
     [[nodiscard]] bool waits_for_time() const noexcept {
-        return std::any_of(heads_.begin(), heads_.end(),
+        return next_opening() != store::never ||
+               std::any_of(heads_.begin(), heads_.end(),
                            [](const store::QueueHead& head) { return head.opens != detail::Ms::earliest(); });
+    }
+
+    /// When the next partition opens; `never`: none is closed.
+    [[nodiscard]] detail::Ms next_opening() const noexcept {
+        detail::Ms first = store::never;
+        for (const store::QueueHead& head : heads_) first = (std::min)(first, head.partition_opens);
+        return first;
+    }
+
+    /// Whether partitions have limits, or are closed.
+    [[nodiscard]] bool has_partitions() const noexcept {
+        return std::any_of(heads_.begin(), heads_.end(),
+                           [](const store::QueueHead& head) { return head.has_partitions(); });
     }
 
     /// Whether a queue is left alone.

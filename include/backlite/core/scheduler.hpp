@@ -171,6 +171,9 @@ private:
     /// How often expired tasks are looked for among those that stay, if there are any.
     static constexpr Duration expired_again{500};
 
+    /// How often what is known of partitions is looked through, at most.
+    static constexpr Duration partitions_again{1000};
+
     [[nodiscard]] Duration lease_interval() const { return (std::max)(config_.release_after / 3, Duration{1}); }
 
     /// How long the wall clock is watched before tasks are deleted on its word alone.
@@ -247,6 +250,9 @@ private:
     detail::Minute latest_mended_ = detail::Minute::earliest();  ///< the latest minute known at that
     ClockTrust trust_{};
     bool doubtful_ = true;  ///< the wall clock is to be compared with the file
+    /// When what is known of partitions is looked through.
+    Steady::time_point next_partitions_ = (Steady::time_point::max)();
+    Steady::time_point last_partitions_{};  ///< when it was
 };
 
 }  // namespace core

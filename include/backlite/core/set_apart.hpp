@@ -35,7 +35,7 @@ public:
     using Steady = std::chrono::steady_clock;
 
     /// Steps that are not about one task.
-    enum class Step { statistics, jump, lapse, purge, children, last };
+    enum class Step { statistics, jump, lapse, purge, children, partitions, last };
 
     SetApart(const QueueRegistry& queues, const detail::SafeLogger& tell) : queues_(queues), tell_(tell) {}
 

@@ -49,6 +49,7 @@ BACKLITE_DECL auto AddOp::prepare() -> Times {
     }
     set_parents();
     if (bounded_) check_bounds();
+    set_partitions();
     if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
     return times;
 }
@@ -122,6 +123,27 @@ BACKLITE_DECL void AddOp::set_key() {
     detail::check_unique_key(*key_, task.queue);
     if (!task.unique) task.unique = rule_of(*config_);
     task.unique->key = std::move(*key_);
+}
+
+BACKLITE_DECL void AddOp::set_partition(detail::NewTask& task, const QueueConfig& config, std::string partition) {
+    if (partition.empty() && !config.limits.by_partition()) return;
+    task.partition = std::make_shared<detail::PartitionAdd>();
+    task.partition->name = std::move(partition);
+    task.partition->turns = config.limits.turns();
+    task.partition->in_order = config.limits.in_order;
+    task.partition->rate = config.limits.rate_per_partition.any();
+}
+
+BACKLITE_DECL void AddOp::set_partitions() {
+    if (!partition_) return;
+    for (detail::NewTask& task : tasks_) {
+        detail::check_partition(*partition_, task.queue);
+        if (!task.partition) {
+            if (partition_->empty()) continue;
+            task.partition = std::make_shared<detail::PartitionAdd>();
+        }
+        task.partition->name = *partition_;
+    }
 }
 
 BACKLITE_DECL void AddOp::add_stage() noexcept {

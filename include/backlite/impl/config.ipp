@@ -94,6 +94,17 @@ BACKLITE_DECL void Limits::validate(const std::string& queue) const {
     }
 }
 
+BACKLITE_DECL void detail::check_partition(std::string_view partition, std::string_view queue) {
+    if (partition.size() > longest_partition) {
+        throw UsageError(format("queue \"{}\": a partition has {} bytes, more than {}",
+                                {queue, partition.size(), longest_partition}));
+    }
+    if (partition.find('\0') != std::string_view::npos) {
+        throw UsageError(format("queue \"{}\": a partition holds a NUL character", {queue}));
+    }
+    if (!is_utf8(partition)) throw UsageError(format("queue \"{}\": a partition is not UTF-8", {queue}));
+}
+
 BACKLITE_DECL void QueueConfig::validate() const {
     if (name.empty()) throw ConfigError("a queue has an empty name: set QueueConfig::name");
     if (name.find('\0') != std::string::npos) throw ConfigError("a queue's name holds a NUL character");

@@ -104,6 +104,7 @@
 #include <backlite/impl/store/sqlite/statistics.ipp>
 #include <backlite/impl/store/sqlite/status_queries.ipp>
 #include <backlite/impl/store/sqlite/transitions.ipp>
+#include <backlite/impl/store/sqlite/turns.ipp>
 #include <backlite/impl/store/sqlite/unique_keys.ipp>
 #include <backlite/impl/store/sqlite/upkeep.ipp>
 #include <backlite/impl/store/trouble.ipp>

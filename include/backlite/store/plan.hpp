@@ -76,6 +76,12 @@ struct QueueHead {
     bool full = false;                          ///< as many run as its limits allow; what frees a slot unsets it
     detail::Ms opens = detail::Ms::earliest();  ///< none of its tasks starts before: its rate, or a task that said so
 
+    /// When the next of its partitions opens, or is looked at since its rate lets the next one start; `never`: none.
+    detail::Ms partition_opens = never;
+
+    /// Whether a claim of one of its tasks must look at its partition.
+    [[nodiscard]] bool has_partitions() const noexcept { return limits.by_partition() || partition_opens != never; }
+
     /// Whether none of its tasks is to be claimed, whatever is due.
     [[nodiscard]] bool closed() const noexcept { return blocked || paused || full; }
 
@@ -173,7 +179,9 @@ struct CyclePlan {
     bool children = false;         ///< see to the children of tasks that have ended
     /// Look for parents that are gone without having told, behind this one.
     std::optional<std::string> sweep{};
-    bool keys = false;  ///< mend unique keys of tasks that other programs deleted or gave back
+    bool open_partitions = false;  ///< open those whose time has come
+    bool mend_partitions = false;  ///< look through a piece of what is known of partitions, of each queue
+    bool keys = false;             ///< mend unique keys of tasks that other programs deleted or gave back
     std::vector<detail::ProgressNote> progress{};  ///< what running tasks have said; without their claims it is nothing
     bool count = true;                             ///< count outcomes and adds in the statistics
     std::vector<store::Tally> added{};             ///< adds that the statistics do not count yet
@@ -181,8 +189,9 @@ struct CyclePlan {
     store::ClaimRequest claim{};        ///< limit 0: none
 
     [[nodiscard]] bool empty() const noexcept {
-        return leases.empty() && !purge && !lapse && !expire && !children && !sweep && !keys && mend.empty() &&
-               added.empty() && progress.empty() && slots.empty() && claim.limit == 0;
+        return leases.empty() && !purge && !lapse && !expire && !children && !sweep && !keys && !open_partitions &&
+               !mend_partitions && mend.empty() && added.empty() && progress.empty() && slots.empty() &&
+               claim.limit == 0;
     }
 };
 
@@ -256,8 +265,10 @@ struct CycleResult {
     std::optional<StorageError> refused_expiry{};  ///< some could not be ended
     std::optional<bool> children_left{};           ///< if children were seen to: whether there are more
     std::vector<EndedChild> cancelled_children{};
-    std::optional<StorageError> refused_children{};  ///< some are as they were
-    std::optional<std::string> sweep_next{};         ///< the plan's `sweep` for the next cycle; nullopt: that was all
+    std::optional<StorageError> refused_children{};    ///< some are as they were
+    std::optional<std::string> sweep_next{};           ///< the plan's `sweep` for the next cycle; nullopt: that was all
+    bool mend_partitions_left = false;                 ///< the next cycle finds another piece
+    std::optional<StorageError> refused_partitions{};  ///< some could not be opened, or looked through
     int mended = 0;
     std::vector<detail::Ms> mend_next{};  ///< the plan's `mend` for the next cycle
     std::vector<SlotResult> slots{};      ///< one for each of the plan's `slots`
@@ -277,6 +288,7 @@ struct FileState {
     bool parents = false;                     ///< some task waits for another
     bool stale_keys = false;                  ///< see CyclePlan::keys
     std::optional<detail::Ms> slot{};         ///< the first slot of a schedule that nobody has looked at
+    bool held_back = false;                   ///< tasks wait for their partition's turn; read only with `known`
     std::uint64_t foreign_commits = 0;        ///< how many times commits of others had been found by then
 };
 

@@ -60,6 +60,23 @@ struct Call {
         return {.name = "call", .max_attempts = 5, .backoff = 0s, .limits = {.rate = {.count = 2, .period = 1s}}};
     }
 };
+/// In order, by device.
+struct Sync {
+    std::string text{};
+    static QueueConfig config() {
+        return {.name = "sync", .max_attempts = 3, .backoff = 10s, .limits = {.in_order = true}};
+    }
+    [[nodiscard]] std::string partition() const { return text.substr(0, 1); }
+};
+/// Two at once for each host, and two a second.
+struct Fetch {
+    std::string text{};
+    static QueueConfig config() {
+        return {.name = "fetch",
+                .limits = {.running_per_partition = 2, .rate_per_partition = {.count = 2, .period = 1s, .burst = 3}}};
+    }
+    [[nodiscard]] std::string partition() const { return text.substr(0, 1); }
+};
 /// No limits of its own.
 struct Note {
     std::string text{};
@@ -69,6 +86,8 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Press, text)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Render, text)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Call, text)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Note, text)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Sync, text)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Fetch, text)
 
 enum class Kind { memory, sqlite };
 
@@ -83,6 +102,8 @@ public:
         queues_.add(Queue<Press>([process](const Press& task) { return process(task.text); }).release());
         queues_.add(Queue<Render>([process](const Render& task) { return process(task.text); }).release());
         queues_.add(Queue<Call>([process](const Call& task) { return process(task.text); }).release());
+        queues_.add(Queue<Sync>([process](const Sync& task) { return process(task.text); }).release());
+        queues_.add(Queue<Fetch>([process](const Fetch& task) { return process(task.text); }).release());
         queues_.add(Queue<Note>([process](const Note& task) { return process(task.text); }).release());
         if (kind == Kind::sqlite) folder_.emplace();
     }
@@ -108,6 +129,10 @@ public:
         for (const char* text : texts) {
             tasks.push_back({TaskId::from_text("task-" + std::to_string(++ids_)), detail::queue_config<T>().name,
                              nlohmann::json(T{text}).dump(), detail::type_name<T>()});
+            const Limits limits = detail::queue_config<T>().limits;
+            if (!limits.by_partition()) continue;
+            tasks.back().partition = std::make_shared<detail::PartitionAdd>(detail::PartitionAdd{
+                detail::partition_of(T{text}), limits.turns(), limits.in_order, limits.rate_per_partition.any()});
         }
         to.store().add({.tasks = tasks, .now = detail::to_ms(clock.now())}, patience);
         to.refresh();
@@ -118,6 +143,14 @@ public:
         client.store().look();
         client.look();
         return client.cycle(client.plan()).claimed.tasks.size();
+    }
+
+    /// Claims and runs until nothing more is to be done now.
+    void work(SteppedClient& client) {
+        do {
+            while (client.run_one() != nullptr) {
+            }
+        } while (claim(client) + claim(client) > 0);
     }
 
     const store::Patience patience{5s, {}};
@@ -243,12 +276,8 @@ TEST_CASE("Store: a retry is a start, and a rate counts it") {
     const auto client = mill.client();
     mill.answer = [](const std::string&) { return Outcome::retry("busy"); };
     mill.add<Call>(*client, {"a"});
-    for (int i = 0; i < 2; ++i) {
-        CHECK(mill.claim(*client) == 1);
-        REQUIRE(client->run_one() != nullptr);
-        CHECK(mill.claim(*client) == 0);  // writes the outcome
-    }
-    CHECK(mill.claim(*client) == 0);
+    mill.work(*client);
+    CHECK(mill.processed.size() == 2);
     CHECK(client->next_work() == 500ms);
 }
 
@@ -292,6 +321,61 @@ TEST_CASE("Store: stored limits hold in place of the program's, until they go") 
     CHECK(mill.claim(*one) == 0);
     REQUIRE(one->run_one() != nullptr);
     CHECK(mill.claim(*one) == 1);
+}
+
+TEST_CASE("Store: in order one task of a partition is claimed at a time, by age, and a retry keeps the turn") {
+    Mill mill(GENERATE(Kind::memory, Kind::sqlite));
+    const auto one = mill.client();
+    const auto two = mill.client();
+    mill.add<Sync>(*one, {"a1", "a2", "b1", "a3"});
+    CHECK(mill.claim(*one) == 2);
+    CHECK(mill.claim(*two) == 0);
+    mill.answer = [&](const std::string& text) {
+        return text == "a1" && mill.processed.size() < 4 ? Outcome::retry("not now") : Outcome::success();
+    };
+    mill.work(*one);
+    mill.work(*two);
+    CHECK(mill.processed == std::vector<std::string>{"a1", "b1"});
+    CHECK(two->next_work().value_or(0ms) > 0ms);  // the turn's task is due then
+    mill.clock.advance(10s);
+    mill.work(*two);
+    CHECK(mill.processed == std::vector<std::string>{"a1", "b1", "a1"});
+    mill.answer = nullptr;
+    mill.clock.advance(10s);
+    mill.work(*two);
+    CHECK(mill.processed == std::vector<std::string>{"a1", "b1", "a1", "a1", "a2", "a3"});
+}
+
+TEST_CASE("Store: in order a death keeps the turn, and whoever lives goes on with it") {
+    Mill mill(GENERATE(Kind::memory, Kind::sqlite));
+    const auto one = mill.client();
+    const auto two = mill.client();
+    mill.add<Sync>(*one, {"a1", "a2", "a3"});
+    CHECK(mill.claim(*one) == 1);
+    CHECK(mill.claim(*two) == 0);
+    one->die(1);
+    two->look_after_others();
+    mill.work(*two);
+    CHECK(mill.processed == std::vector<std::string>{"a1", "a2", "a3"});
+}
+
+TEST_CASE("Store: of a partition no more are claimed than its limits allow, and others go on beside it") {
+    Mill mill(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = mill.client();
+    mill.add<Fetch>(*client, {"a1", "a2", "a3", "a4", "a5", "b1"});
+    CHECK(mill.claim(*client) == 3);
+    CHECK(mill.claim(*client) == 0);
+    REQUIRE(client->run_one() != nullptr);
+    CHECK(mill.claim(*client) == 1);
+    mill.work(*client);
+    CHECK(mill.processed.size() == 4);  // three a: that was the burst
+    CHECK(client->next_work() == 500ms);
+    mill.clock.advance(500ms);
+    mill.work(*client);
+    CHECK(mill.processed.size() == 5);
+    mill.clock.advance(500ms);
+    mill.work(*client);
+    CHECK(mill.processed.size() == 6);
 }
 
 TEST_CASE("Store: stored limits without any bound free a queue that its program has limited") {

@@ -17,12 +17,23 @@ BACKLITE_DECL bool Scheduler::clock_was_set(Duration by, const Moment& now) {
     jump_back_ = (std::max)(jump_back_ - by, Duration::zero());
     if (jump_back_ > Duration::zero()) mend_everything(now);
     if (by > Duration::zero()) doubtful_ = true;
+    if (agenda_.waits_for_time()) next_partitions_ = now.steady;
     return by > Duration::zero() || agenda_.waits_for_time();
 }
 
 BACKLITE_DECL void Scheduler::found(store::FileState state, const Moment& now) {
     const detail::Ms wall = now.wall_ms();
+    bool limits_changed = state.held_back;
+    for (std::size_t i = 0; i < (std::min)(state.heads.size(), agenda_.heads().size()); ++i) {
+        limits_changed = limits_changed || state.heads[i].limits != agenda_.heads()[i].limits;
+    }
     agenda_.set(std::move(state.heads));
+    // Others may have deleted a task that had its partition's turn.
+    if (limits_changed) {
+        next_partitions_ = now.steady;
+    } else if (agenda_.has_partitions()) {
+        next_partitions_ = (std::min)(next_partitions_, saturating_add(last_partitions_, partitions_again));
+    }
     ownerless_ = state.ownerless;
     stale_keys_ = state.stale_keys;
     slots_.found(state.slot);
@@ -98,6 +109,7 @@ BACKLITE_DECL store::CyclePlan Scheduler::plan(Inputs in, const Moment& now) {
     store::CyclePlan plan;
     const detail::Ms wall = now.wall_ms();
     planned_ = now.steady;
+    plan.claim.ageing = config_.ageing;
     agenda_.release_held(in.load.crashed, in.load.free_workers() > 0);
     if (lease_due(now)) {
         plan.leases = std::move(in.claims);
@@ -136,10 +148,14 @@ BACKLITE_DECL store::CyclePlan Scheduler::plan(Inputs in, const Moment& now) {
     }
     plan.lapse_until = wall - config_.release_after;
     plan.lapse = ownerless_ && *ownerless_ <= plan.lapse_until && !apart_.waits(SetApart::Step::lapse, now.real);
+    plan.open_partitions = agenda_.next_opening() <= wall;
+    plan.mend_partitions = now.steady >= next_partitions_ && !apart_.waits(SetApart::Step::partitions, now.real);
     // The claim comes after those outcomes, in the same transaction.
-    if (in.load.finished > 0 || !outcomes_.empty()) agenda_.slots_may_be_free();
+    const bool ends = in.load.finished > 0 || !outcomes_.empty();
+    if (ends) agenda_.slots_may_be_free();
     const store::QueueHead* head = agenda_.earliest();
-    if (head == nullptr || head->starts() > wall) return plan;
+    const bool frees = plan.open_partitions || plan.mend_partitions || (ends && agenda_.has_partitions());
+    if (!frees && (head == nullptr || head->starts() > wall)) return plan;
     plan.claim = claims_.request(in.load, agenda_.next(wall, config_.ageing), agenda_.worker_wanted());
     plan.claim.ageing = config_.ageing;
     plan.claim.owner = in.owner;
@@ -229,13 +245,18 @@ BACKLITE_DECL bool Scheduler::written(const store::CyclePlan& plan, store::Cycle
                                       std::pair{SetApart::Step::jump, &result.refused_jump},
                                       std::pair{SetApart::Step::lapse, &result.refused_lapse},
                                       std::pair{SetApart::Step::purge, &result.refused_purge},
-                                      std::pair{SetApart::Step::children, &result.refused_children}}) {
+                                      std::pair{SetApart::Step::children, &result.refused_children},
+                                      std::pair{SetApart::Step::partitions, &result.refused_partitions}}) {
         if (*error) apart_.keep(step, **error, now.real);
     }
     if (plan.keys) stale_keys_ = false;
     if (result.refused_progress) {
         tell_(LogLevel::warning, "what tasks say of their progress cannot be written",
               {{"error", result.refused_progress->what()}, {"code", result.refused_progress->extended_code()}});
+    }
+    if (plan.mend_partitions && !result.refused_partitions) {
+        last_partitions_ = now.steady;
+        next_partitions_ = result.mend_partitions_left ? now.steady : (Steady::time_point::max)();
     }
     if (plan.purge) note_purge(result, now);
     if (plan.expire) note_expired(plan, result, now);
@@ -329,6 +350,8 @@ BACKLITE_DECL auto Scheduler::wake_time(const PoolLoad& load, bool others_known,
     at_most(now.by_real(slots_.retry_at()));
     unless_refused(SetApart::Step::jump, mend_at(now.wall_ms()));
     unless_refused(SetApart::Step::children, children_at(now));
+    at_most(now.by_wall(agenda_.next_opening()));
+    unless_refused(SetApart::Step::partitions, next_partitions_);
     if (ownerless_) unless_refused(SetApart::Step::lapse, now.by_wall(*ownerless_ + config_.release_after));
     const store::QueueHead* head = agenda_.earliest();
     const store::QueueHead* next = agenda_.next(now.wall_ms(), config_.ageing);

@@ -114,7 +114,8 @@ BACKLITE_DECL void TaskRunner::process(Attempt& attempt, const detail::QueueBase
             }
             Run run(*this, attempt, observer, signal);
             Context context({engine_, attempt.task.id, attempt.config.name, attempt.number, attempt.config.max_attempts,
-                             *signal, deadline, attempt.task.priority, attempt.task.claim, &run});
+                             *signal, deadline, attempt.task.priority, attempt.task.claim, &run,
+                             attempt.task.partition});
             outcome.emplace(code.run(context));
         });
         measure(attempt);

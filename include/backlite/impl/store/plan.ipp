@@ -18,7 +18,7 @@ BACKLITE_DECL std::optional<Rank> first_rank(const QueueHead& head, detail::Ms n
     if (head.starts() > now) return std::nullopt;
     std::optional<Rank> first;
     const auto add = [&](std::int64_t priority, detail::Ms due) {
-        const Rank rank = Rank::of(priority, due, ageing);
+        const Rank rank = Rank::of(head.limits.in_order ? head.priority : priority, due, ageing);
         first = first ? (std::min)(*first, rank) : rank;
     };
     for (const Level& level : head.levels) {

@@ -20,6 +20,7 @@
 #include <backlite/store/sqlite/slack.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 #include <backlite/store/sqlite/statistics.hpp>
+#include <backlite/store/sqlite/turns.hpp>
 #include <backlite/store/sqlite/unique_keys.hpp>
 
 namespace backlite {
@@ -77,6 +78,7 @@ private:
         "VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 1)"};
     Expiries expiries_{db_};
     UniqueKeys keys_{db_};
+    Turns turns_{db_};
     Statement insert_unique_{
         "INSERT INTO main.backlite_tasks (id, created_at, queue, task, wait_until, priority, slack, unique_key, flags, "
         "hold) "

@@ -33,9 +33,9 @@ namespace sqlite {
 
 class Claims {
 public:
-    /// REQUIRES: `transitions` and `rules` live as long, on the same connection.
-    Claims(sqlite3* db, Transitions& transitions, QueueRules& rules) noexcept
-        : db_{db}, transitions_(transitions), rules_(rules) {}
+    /// REQUIRES: the others live as long, on the same connection.
+    Claims(sqlite3* db, Transitions& transitions, QueueRules& rules, Turns& turns) noexcept
+        : db_{db}, transitions_(transitions), rules_(rules), turns_(turns) {}
 
     /// Reads the heads anew. `heads` is sorted by name.
     /// A loose index scan: one search per queue present, and no more of them than there are heads; if other queues use
@@ -65,9 +65,11 @@ private:
         put_off_.clear();
     }
 
-    enum class Taken { yes, waits_for_crashed, waits_for_worker, left, no_room, too_much };
+    enum class Taken { yes, waits_for_crashed, waits_for_worker, left, no_room, held_back, too_much };
     using Rows = std::vector<std::int64_t>;  // sorted; tasks that have crashed a process, or are refused: there are few
     static constexpr std::size_t most_refused = 100;
+    /// How many one claim sets aside because their partition has no turn; the next one goes on.
+    static constexpr std::size_t most_held_back = 500;
     static constexpr std::int64_t least_number = detail::least_number;
     static constexpr std::int64_t most_number = detail::most_number;
 
@@ -116,7 +118,7 @@ private:
     std::int64_t left(const store::ClaimRequest& request, store::QueueHead& head, std::size_t queue);
 
     /// Claims one row, unless the crash rules say that it must wait, or it is more than may be claimed ahead.
-    Taken take(const Candidate& candidate, store::ClaimRequest& request, std::span<const store::QueueHead> heads,
+    Taken take(const Candidate& candidate, store::ClaimRequest& request, std::span<store::QueueHead> heads,
                Isolation* apart, store::ClaimResult& result);
 
     /// Reads the levels of a queue anew. `lowest`: what is known of them already.
@@ -129,7 +131,9 @@ private:
     Transitions& transitions_;
     std::vector<std::int64_t> put_off_{};  ///< rows that were taken, and are claimed together
     QueueRules& rules_;
-    std::vector<Used> used_{};  ///< of one claim, by queue; empty if no queue has limits
+    Turns& turns_;
+    std::vector<std::int64_t> held_back_{};  ///< rows that wait for their partition's turn since this claim
+    std::vector<Used> used_{};               ///< of one claim, by queue; empty if no queue has limits
     Expiries expiries_{db_};
     // The upper bounds leave out what is no number, as a damaged file may hold it: taken for 0 it would be due for
     // ever, and never be found by a claim. Two loops, over queues and over the priorities of each: for `(queue,

@@ -15,6 +15,7 @@
 #include <backlite/error.hpp>
 #include <backlite/store/sqlite/flags.hpp>
 #include <backlite/store/sqlite/statement.hpp>
+#include <backlite/store/sqlite/turns.hpp>
 #include <backlite/store/sqlite/unique_keys.hpp>
 
 namespace backlite {
@@ -80,6 +81,18 @@ public:
         return run.step() && run.integer(0) != 0;
     }
 
+    /// Who may run in a partition.
+    [[nodiscard]] Turns& turns() noexcept { return turns_; }
+
+    /// Opens partitions of a queue whose time has come.
+    void open_partitions(const store::QueueHead& head, detail::Ms now, Duration ageing) {
+        turns_.open(head, now, ageing, freed_);
+    }
+    /// Looks through a piece of the partitions of a queue; see Turns::mend.
+    [[nodiscard]] bool mend_partitions(const store::QueueHead& head, detail::Ms now, Duration ageing) {
+        return turns_.mend(head, now, ageing, freed_);
+    }
+
     /// Deletes those that hang on a task.
     void forget_details(const std::string& id);
 
@@ -102,6 +115,7 @@ private:
         "INSERT INTO main.backlite_edges (parent, child, on_failure) VALUES (?1, '', ?2) "
         "ON CONFLICT (parent, child) DO NOTHING"};
     UniqueKeys keys_{db_, &freed_};
+    Turns turns_{db_};
     Statement any_details_{
         "SELECT EXISTS (SELECT 1 FROM main.backlite_saved) OR EXISTS (SELECT 1 FROM main.backlite_progress) "
         "OR EXISTS (SELECT 1 FROM main.backlite_attempts) OR EXISTS (SELECT 1 FROM main.backlite_tags) "

@@ -34,7 +34,7 @@ struct Repository {
           ends(handle),
           transitions(handle, ends),
           rules(handle),
-          claims(handle, transitions, rules),
+          claims(handle, transitions, rules, ends.turns()),
           statistics(handle),
           cancels(handle, ends),
           children(handle, ends, cancels),

@@ -86,14 +86,14 @@ private:
 
     /// The tables that Go has not. What few tasks have stands in one of those, and costs the others nothing.
     /// backlite_stats: start and span are minutes, since the epoch and long; the rest is as in Tally. backlite_queues:
-    /// what forbids or limits a whole queue; waiting: NULL, or see Bounds. backlite_partitions: the same of a partition, where it differs from
-    /// nothing. rate_next_us: see RateCount. closed_until and closed_ms: no start before, which was so long ahead.
-    /// backlite_turns: the tasks that a partition's limit counts, and that limit. backlite_details: expiry and
-    /// metadata. backlite_keys: those of claimed tasks that have one only while they wait; at and keep: of the newer
-    /// one that waits. backlite_edges: which task waits for which. backlite_cancels: asked of a claim.
-    /// backlite_attempts: those after which the task went on; outcome: 1 failed. backlite_saved: what a task keeps
-    /// between its attempts. Times are in milliseconds, or in microseconds where the name ends so.
-    /// backlite_schedules: see store::ScheduleRow.
+    /// what forbids or limits a whole queue; waiting: NULL, or see Bounds. backlite_partitions: the same of a
+    /// partition, where it differs from nothing. rate_next_us: see RateCount. closed_until and closed_ms: no start
+    /// before, which was so long ahead; 0 of a partition: its rate lets the next one start then. backlite_turns: the
+    /// tasks that a partition's limit counts, and how they make room for others. backlite_details: expiry and metadata.
+    /// backlite_keys: those of claimed tasks that have one only while they wait; at and keep: of the newer one that
+    /// waits. backlite_edges: which task waits for which. backlite_cancels: asked of a claim. backlite_attempts: those
+    /// after which the task went on; outcome: 1 failed. backlite_saved: what a task keeps between its attempts. Times
+    /// are in milliseconds, or in microseconds where the name ends so. backlite_schedules: see store::ScheduleRow.
     static void make_tables(sqlite3* db);
 
     /// Tables of our names that we did not make must at least have our columns.

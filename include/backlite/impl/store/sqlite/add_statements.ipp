@@ -17,12 +17,14 @@ BACKLITE_DECL void AddStatements::insert(std::span<const detail::NewTask> tasks,
     for (const detail::NewTask& task : tasks) {
         if (task.unique) {
             insert_unique(task, tasks, created_at, wait_until);
+            if (task.partition && task.inserted()) turns_.added(task, created_at);
             continue;
         }
         Run(db_, task.expires_at ? insert_expiring_ : insert_,
             {task.id.str(), created_at, task.queue, Blob{task.payload}, wait_until, task.priority, Slack::of(task)})
             .change();
         if (task.expires_at) expiries_.put(task.id, *task.expires_at);
+        if (task.partition) turns_.added(task, created_at);
     }
 }
 

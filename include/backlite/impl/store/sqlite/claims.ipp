@@ -87,6 +87,7 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
     std::vector<Source> looked_at;
     put_off_.clear();  // an earlier run of the transaction may have failed
     used_.clear();
+    held_back_.clear();
     if (std::any_of(heads.begin(), heads.end(), [](const auto& head) { return head.limits.by_queue(); })) {
         used_.resize(heads.size());
     }
@@ -95,19 +96,27 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
         if (missing == 0) break;
         const std::vector<Candidate> candidates = find(request, missing + held.size(), held.size(), heads, looked_at);
         bool more = false;
+        bool hidden = !held.empty();
         for (const Candidate& candidate : candidates) {
             if (result.tasks.size() == request.limit) break;
             if (contains(held, candidate.row)) continue;
             const Taken taken = take(candidate, request, heads, apart, result);
             if (taken == Taken::no_room) continue;
+            if (taken == Taken::held_back) {
+                hidden = more = true;
+                if (held_back_.size() >= most_held_back) break;
+                continue;
+            }
             more = taken != Taken::too_much;
             if (!more) break;
             if (taken == Taken::yes) continue;
+            hidden = true;
             held.insert(std::lower_bound(held.begin(), held.end(), candidate.row), candidate.row);
             if (taken != Taken::left) why.push_back({candidate.source.queue, candidate.rank.due, taken});
         }
         claim_put_off(request);
-        if (!more || held.empty()) break;  // tasks that were left may hide later ones: look again behind them
+        // Tasks that were left may hide later ones: look again behind them.
+        if (!more || !hidden || held_back_.size() >= most_held_back) break;
     }
     const auto same = [](const Source& a, const Source& b) { return a.queue == b.queue && a.level == b.level; };
     std::sort(looked_at.begin(), looked_at.end(), [](const Source& a, const Source& b) {
@@ -144,7 +153,9 @@ BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t 
         if (!head.levels_known(request.now)) read_levels(head);
         for (std::size_t level = 0; level < head.levels.size(); ++level) {
             const auto [priority, due] = head.levels[level];
-            if (due <= request.now) sources.push_back({store::Rank::of(priority, due, request.ageing), i, level});
+            if (due > request.now) continue;
+            sources.push_back(
+                {store::Rank::of(head.limits.in_order ? head.priority : priority, due, request.ageing), i, level});
         }
     }
     std::sort(sources.begin(), sources.end(), [](const Source& a, const Source& b) { return a.first < b.first; });
@@ -154,6 +165,7 @@ BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t 
         looked_at.push_back(source);
         const store::QueueHead& head = heads[source.queue];
         const std::int64_t priority = head.levels[source.level].priority;
+        const std::int64_t rank_by = head.limits.in_order ? head.priority : priority;
         // The index has them in their order, so what is found is merged with what was found before.
         const std::size_t known = best.size();
         std::size_t sooner = 0;  // of those that are known
@@ -163,7 +175,7 @@ BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t 
                                 : detail::saturating_sum(used_[source.queue].left(), static_cast<std::int64_t>(held));
         Run run(db_, candidates_, {head.name, priority, request.now});
         while (room-- > 0 && run.step()) {
-            const Candidate candidate{store::Rank::of(priority, run.time(1), request.ageing), run.integer(0), source};
+            const Candidate candidate{store::Rank::of(rank_by, run.time(1), request.ageing), run.integer(0), source};
             while (sooner < known && best[sooner] < candidate) ++sooner;
             if (sooner + best.size() - known == limit) break;
             best.push_back(candidate);
@@ -184,16 +196,19 @@ BACKLITE_DECL std::int64_t Claims::left(const store::ClaimRequest& request, stor
 }
 
 BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest& request,
-                                std::span<const store::QueueHead> heads, Isolation* apart, store::ClaimResult& result)
+                                std::span<store::QueueHead> heads, Isolation* apart, store::ClaimResult& result)
     -> Taken {
-    const store::QueueHead& head = heads[candidate.source.queue];
+    store::QueueHead& head = heads[candidate.source.queue];
     const detail::Us cost = head.cost;
     if (request.beside.free_workers == 0 && (head.only_for_free_workers() || cost > request.ahead)) {
         return Taken::too_much;
     }
     Used* const used = used_.empty() ? nullptr : &used_[candidate.source.queue];
     if (used != nullptr && used->left() <= 0) return Taken::no_room;
+    const auto is_it = [&](std::int64_t row) { return row == candidate.row; };
+    if (std::any_of(held_back_.begin(), held_back_.end(), is_it)) return Taken::no_room;
     detail::ClaimedTask task;
+    bool has_partition = head.has_partitions();
     bool nameless = false;
     std::int64_t flags = 0;
     const std::size_t most =
@@ -214,6 +229,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         task.attempts = (std::max)(run.integer(2), std::int64_t{0});
         task.crashes = (std::max)(run.integer(3), std::int64_t{0});
         flags = run.integer(6);
+        has_partition = has_partition || (flags & flag::partition) != 0;
         const auto size = static_cast<std::size_t>(run.integer(4));
         if (size > request.max_payload) {
             task.oversize = size;
@@ -232,7 +248,10 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         case store::Admission::waits_for_crashed: return Taken::waits_for_crashed;
         case store::Admission::waits_for_worker: return Taken::waits_for_worker;
     }
-    const bool plain = apart == nullptr && !nameless && flags == 0 && !task.large();
+    if (has_partition) task.partition = turns_.partition_of(candidate.row);
+    bool admitted = true;
+    const std::size_t held_back = held_back_.size();
+    const bool plain = apart == nullptr && !nameless && flags == 0 && !has_partition && !task.large();
     if (plain) put_off_.push_back(candidate.row);
     const auto claim = [&] {
         if (nameless) {
@@ -240,12 +259,19 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
             task.id = TaskId::from_text(detail::format("unnamed-{}-{}", {candidate.row, request.now.count()}));
             transitions_.name(candidate.row, task.id);
         }
+        if (head.has_partitions()) {
+            admitted = turns_.admit(head, {candidate.row, task.id.str(), task.partition, task.due}, request.now,
+                                    request.ageing, held_back_);
+            if (!admitted) return;
+        }
         if ((flags & flag::on_claim) != 0) transitions_.before_claim(candidate.row, flags);
         transitions_.claim(candidate.row, request.now, request.owner, task.large());
         if ((flags & flag::expires) != 0) task.expires_at = expiries_.take(task.id);
     };
     const auto refused = plain ? std::nullopt : attempt(apart, db_, "claim", task.id.str(), claim);
+    if (!admitted && !refused) return Taken::held_back;
     if (refused) {
+        held_back_.resize((std::min)(held_back, held_back_.size()));
         result.refused.push_back({nameless ? std::string{} : task.id.str(), candidate.source.queue, *refused});
         return result.refused.size() < most_refused ? Taken::left : Taken::too_much;
     }

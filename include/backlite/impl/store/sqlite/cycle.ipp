@@ -22,6 +22,7 @@ BACKLITE_DECL store::FileState read_state(store::sqlite::Repository& repository,
     store::FileState state{.heads = std::move(heads)};
     repository.claims.read_heads(state.heads);
     repository.rules.read(state.heads, owner, now);
+    for (store::QueueHead& head : state.heads) head.partition_opens = repository.ends.turns().next_opening(head.name);
     state.cancels = repository.cancels.read();
     state.expiry = repository.expiries.next(detail::Ms::earliest());
     state.slot = repository.schedules.first();
@@ -228,7 +229,23 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
         result.cancelled_children = std::move(work.cancelled);
         result.refused_children = std::move(work.refused);
     }
+    if (plan.open_partitions || plan.mend_partitions) {
+        result.refused_partitions = attempt("partitions", "", [&] {
+            result.mend_partitions_left = false;
+            for (const store::QueueHead& head : heads) {
+                if (head.partition_opens <= wall) repository.ends.open_partitions(head, wall, plan.claim.ageing);
+                if (plan.mend_partitions && repository.ends.mend_partitions(head, wall, plan.claim.ageing)) {
+                    result.mend_partitions_left = true;
+                }
+            }
+        });
+    }
     result.heads = heads;
+    if (plan.open_partitions || plan.mend_partitions) {
+        for (store::QueueHead& head : result.heads) {
+            head.partition_opens = repository.ends.turns().next_opening(head.name);
+        }
+    }
     for (const store::EndedAttempt& finished : outcomes) result.heads[finished.queue].full = false;
     for (const Freed& each : repository.ends.freed()) {
         const auto head = std::find_if(result.heads.begin(), result.heads.end(),

@@ -12,6 +12,7 @@ namespace sqlite {
 BACKLITE_DECL void Ends::before_end(const Ending& ending) {
     if ((ending.flags & flag::children) != 0) mark(ending.id, ending.end == End::succeeded);
     if ((ending.flags & flag::key_while_waiting) != 0) keys_.end(ending.id);
+    if ((ending.flags & flag::partition) != 0) turns_.ended(ending.id, freed_);
     if ((ending.flags & flag::details) == 0) return;
     if (!ending.keeps_row) return forget_details(ending.id);
     // Who may be run again goes on where it was.
@@ -23,6 +24,7 @@ BACKLITE_DECL void Ends::before_end(const Ending& ending) {
 }
 
 BACKLITE_DECL std::optional<Superseded> Ends::before_return(const std::string& id, std::int64_t flags) {
+    if ((flags & flag::partition) != 0) turns_.returned(id, freed_);
     return (flags & flag::key_while_waiting) != 0 ? keys_.give_back(id) : std::nullopt;
 }
 

@@ -80,7 +80,10 @@ BACKLITE_DECL FileState Liveness::read(std::vector<QueueHead> heads, bool known,
             others = read_others(repository);
             const detail::Ms now = detail::to_ms(clock_.now());
             state = read_state(repository, heads, owner_, now);
-            if (known) state.known = repository.statistics.known_minute(detail::minute_of(now));
+            if (known) {
+                state.known = repository.statistics.known_minute(detail::minute_of(now));
+                state.held_back = repository.ends.turns().any_wait(state.heads);
+            }
             state.foreign_commits = writes_.foreign_commits();
         },
         patience);

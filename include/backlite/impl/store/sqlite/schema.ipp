@@ -193,7 +193,8 @@ BACKLITE_DECL void Schema::make_tables(sqlite3* db) {
              "CREATE INDEX backlite_partitions_closed ON backlite_partitions (queue, closed_until) "
              "WHERE closed_until IS NOT NULL",
              "CREATE TABLE backlite_turns (queue text NOT NULL, partition text NOT NULL, task text NOT NULL, "
-             "most integer NOT NULL, in_order integer NOT NULL, PRIMARY KEY (queue, partition, task)) "
+             "most integer NOT NULL, in_order integer NOT NULL, ageing_ms integer NOT NULL, "
+             "PRIMARY KEY (queue, partition, task)) "
              "STRICT, WITHOUT ROWID",
              "CREATE TABLE backlite_details (task text PRIMARY KEY NOT NULL, expires_at integer, metadata text) STRICT",
              "CREATE INDEX backlite_details_expires ON backlite_details (expires_at) WHERE expires_at IS NOT NULL",
