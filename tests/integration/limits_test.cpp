@@ -69,17 +69,17 @@ struct Reading {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Reading, device, number)
 
 /// A type that cannot be edited.
-struct Page {
+struct WebPage {
     std::string host{};
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Page, host)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(WebPage, host)
 
 }  // namespace
 
 template <>
-struct backlite::TaskTraits<Page> {
+struct backlite::TaskTraits<WebPage> {
     static QueueConfig config() { return {.name = "page", .limits = {.running_per_partition = 1}}; }
-    static std::string partition(const Page& page) { return page.host; }
+    static std::string partition(const WebPage& page) { return page.host; }
 };
 
 namespace {
@@ -287,15 +287,15 @@ TEST_CASE_METHOD(Story, "limits: a task has the partition of its type's traits, 
     const Uncapped uncapped;
     Gate gate;
     Client client{quick(file, 4)};
-    client.register_queue<Page>([&](backlite::Context& context, const Page&) {
+    client.register_queue<WebPage>([&](backlite::Context& context, const WebPage&) {
         journal.note(std::string{context.partition()});
         gate.pass();
     });
     client.register_queue<Mail>(
         [&](backlite::Context& context, const Mail&) { journal.note("mail " + std::string{context.partition()}); });
     client.start();
-    client.add(Page{"x"}, Page{"x"}, Page{"y"}).save();
-    client.add(Page{"x"}).partition("z").save();
+    client.add(WebPage{"x"}, WebPage{"x"}, WebPage{"y"}).save();
+    client.add(WebPage{"x"}).partition("z").save();
     for (const char* host : {"x", "y", "z"}) CHECK(journal.await(host));
     client.add(Mail{}).partition("eu").save();
     client.add(Mail{}).save();
@@ -315,7 +315,7 @@ TEST_CASE_METHOD(Story, "limits: a partition that cannot be is refused, and noth
     CHECK(refused(std::string(1025, 'x')) == "queue \"mail\": a partition has 1025 bytes, more than 1024");
     CHECK(refused("\xff") == "queue \"mail\": a partition is not UTF-8");
     CHECK(refused(std::string("a\0b", 3)) == "queue \"mail\": a partition holds a NUL character");
-    CHECK(message_of<backlite::UsageError>([&] { (void)client.add(Page{std::string(2000, 'y')}).save(); }) ==
+    CHECK(message_of<backlite::UsageError>([&] { (void)client.add(WebPage{std::string(2000, 'y')}).save(); }) ==
           "queue \"page\": a partition has 2000 bytes, more than 1024");
     CHECK(client.counts().empty());
     CHECK_NOTHROW(client.add(Mail{}).partition(std::string(1024, 'x')).save());
