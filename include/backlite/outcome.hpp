@@ -18,7 +18,7 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 class Outcome {
 public:
     /// The kinds of outcome.
-    enum class Kind { success, retry, retry_in, snooze, discard };
+    enum class Kind { success, retry, retry_in, snooze, discard, rate_limited };
 
     /// The task is done.
     [[nodiscard]] static Outcome success() { return Outcome{Kind::success, {}, {}}; }
@@ -59,6 +59,14 @@ public:
     /// The same, not before `time`. One that has passed counts as now.
     [[nodiscard]] static Outcome snooze_until(TimePoint time);
 
+    /// Somebody says that there is too much of it (HTTP 429): this task again after `wait`, of any unit, and until then
+    /// none of its partition starts; where it has none, none of its queue. Holds for all clients of the file, and over
+    /// restarts; what runs goes on. Spends no attempt. A negative wait counts as none.
+    template <class Rep, class Period>
+    [[nodiscard]] static Outcome rate_limited(std::chrono::duration<Rep, Period> wait) {
+        return Outcome{Kind::rate_limited, {}, to_duration(wait)};
+    }
+
     /// The task failed for good, whatever attempts remain.
     [[nodiscard]] static Outcome discard(std::string reason) { return Outcome{Kind::discard, std::move(reason), {}}; }
 
@@ -70,7 +78,8 @@ public:
     [[nodiscard]] const std::string& result() const noexcept { return result_; }
     /// The same, which it carries no longer.
     [[nodiscard]] std::string take_result() && noexcept { return std::move(result_); }
-    /// How long until the next attempt, at least zero; for retry_in and snooze. Zero where a time was given.
+    /// How long until the next attempt, at least zero; for retry_in, snooze and rate_limited. Zero where a time was
+    /// given.
     [[nodiscard]] Duration wait() const noexcept { return wait_ < Duration::zero() ? Duration::zero() : wait_; }
     /// Not before when; for retry_at and snooze_until.
     [[nodiscard]] std::optional<TimePoint> until() const noexcept { return until_; }

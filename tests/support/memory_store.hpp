@@ -1054,6 +1054,11 @@ private:
                 break;
             case RowChange::retry:
             case RowChange::snooze:
+                if (outcome.closes > backlite::Duration::zero()) {
+                    const Ms now = backlite::detail::to_ms(clock_.now());
+                    const auto lane = task.partition.empty() ? std::nullopt : std::optional{task.partition};
+                    file_.closed[{task.queue, lane}] = {now + outcome.closes, outcome.closes};
+                }
                 task.crashes = 0;
                 task.wait_until = outcome.wait_until;
                 if (!outcome.waits_for.empty()) {
@@ -1102,9 +1107,15 @@ private:
         }
         head.full = slots <= 0;
         head.opens = Ms::earliest();
+        const auto closed = file_.closed.find({std::string{head.name}, std::nullopt});
+        if (closed != file_.closed.end() &&
+            backlite::store::is_closed(closed->second.first, closed->second.second, now)) {
+            head.opens = closed->second.first;
+            slots = 0;
+        }
         if (!head.limits.rate.any()) return slots;
         const backlite::store::RateCount rate(head.limits.rate, file_.rates[std::string{head.name}], now);
-        if (rate.room() == 0) head.opens = rate.opens();
+        if (rate.room() == 0) head.opens = (std::max)(head.opens, rate.opens());
         return (std::min)(slots, rate.room());
     }
 

@@ -196,6 +196,7 @@ struct AttemptResult {
     Duration key_period{};               ///< how long its unique key counts after its end, if it has one
     int attempt = 0;                     ///< its number, from 1; zero: it was not begun
     bool written = false;                ///< by the attempt itself: nothing is left to write
+    Duration closes{};                   ///< above zero: its partition, or its queue, starts nothing for so long
 
     /// Whether it counts as an attempt: not if the task is as if it had never started.
     [[nodiscard]] bool counts() const noexcept { return resolution != RowChange::release && kind != expired_kind; }

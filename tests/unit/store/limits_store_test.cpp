@@ -378,6 +378,47 @@ TEST_CASE("Store: of a partition no more are claimed than its limits allow, and 
     CHECK(mill.processed.size() == 6);
 }
 
+TEST_CASE("Store: a task that was told of a rate closes its queue for all clients, and spends no attempt") {
+    Mill mill(GENERATE(Kind::memory, Kind::sqlite));
+    const auto one = mill.client();
+    const auto two = mill.client();
+    mill.answer = [&](const std::string& text) {
+        return text == "a" && mill.processed.size() == 1 ? Outcome::rate_limited(1min) : Outcome::success();
+    };
+    mill.add<Note>(*one, {"a"});
+    mill.work(*one);
+    CHECK(mill.processed.size() == 1);
+    mill.add<Note>(*two, {"b"});
+    mill.work(*two);
+    mill.work(*one);
+    CHECK(mill.processed.size() == 1);
+    CHECK(one->next_work().value_or(0ms) > 0ms);
+    mill.clock.advance(1min - 1ms);
+    mill.work(*two);
+    CHECK(mill.processed.size() == 1);
+    mill.clock.advance(1ms);
+    mill.work(*one);
+    CHECK(mill.processed == std::vector<std::string>{"a", "b", "a"});  // its queue has one attempt
+}
+
+TEST_CASE("Store: a task that was told of a rate closes its partition, and others go on") {
+    Mill mill(GENERATE(Kind::memory, Kind::sqlite));
+    const auto one = mill.client();
+    const auto two = mill.client();
+    mill.answer = [&](const std::string& text) {
+        return text == "a1" && mill.processed.size() == 1 ? Outcome::rate_limited(1min) : Outcome::success();
+    };
+    mill.add<Fetch>(*one, {"a1"});
+    mill.work(*one);
+    mill.add<Fetch>(*one, {"a2", "b1", "a3"});
+    mill.work(*two);
+    mill.work(*one);
+    CHECK(mill.processed == std::vector<std::string>{"a1", "b1"});
+    mill.clock.advance(1min);
+    mill.work(*two);
+    CHECK(mill.processed.size() == 5);
+}
+
 TEST_CASE("Store: stored limits without any bound free a queue that its program has limited") {
     Mill mill(GENERATE(Kind::memory, Kind::sqlite));
     const auto client = mill.client();

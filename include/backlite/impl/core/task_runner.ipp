@@ -209,6 +209,7 @@ BACKLITE_DECL void TaskRunner::resolve(Attempt& attempt, Outcome outcome, StopRe
     switch (outcome.kind()) {
         case Outcome::Kind::success: return succeed(attempt, std::move(outcome).take_result());
         case Outcome::Kind::snooze: return snooze(attempt, outcome);
+        case Outcome::Kind::rate_limited: attempt.resolved.closes = outcome.wait(); return snooze(attempt, outcome);
         case Outcome::Kind::discard: return end_failed(attempt, outcome.reason());
         case Outcome::Kind::retry:
         case Outcome::Kind::retry_in: break;

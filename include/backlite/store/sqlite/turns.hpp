@@ -66,6 +66,10 @@ public:
         Run(db_, close_, {queue, partition, now + length, length.count()}).change();
     }
 
+    /// The same of the partition of a task; of its queue, if it has none, and then it is true. REQUIRES: its row is
+    /// there.
+    bool close_of(const std::string& id, detail::Ms now, Duration length);
+
     /// When the next closed partition of a queue opens; `never`: none is closed.
     [[nodiscard]] detail::Ms next_opening(std::string_view queue);
 
@@ -216,6 +220,9 @@ private:
     Statement close_{
         "INSERT INTO main.backlite_partitions (queue, partition, closed_until, closed_ms) VALUES (?1, ?2, ?3, ?4) "
         "ON CONFLICT DO UPDATE SET closed_until = excluded.closed_until, closed_ms = excluded.closed_ms"};
+    Statement close_queue_{
+        "INSERT INTO main.backlite_queues (queue, closed_until, closed_ms) VALUES (?1, ?2, ?3) "
+        "ON CONFLICT (queue) DO UPDATE SET closed_until = excluded.closed_until, closed_ms = excluded.closed_ms"};
     Statement opened_{
         "UPDATE main.backlite_partitions SET closed_until = NULL, closed_ms = NULL WHERE queue = ?1 AND partition = "
         "?2"};

@@ -146,14 +146,19 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
             }
         });
     }
+    std::vector<std::pair<std::size_t, std::optional<detail::Ms>>> closed;  // queues, and until when
     store::sqlite::Tallies tallies(heads.size());
     for (std::size_t i = 0; i < outcomes.size(); ++i) {
         const store::EndedAttempt& finished = outcomes[i];
         if (finished.resolved.written) continue;
         Settled settled{};
         const auto write = [&](const detail::AttemptResult& outcome) {
-            return attempt("outcome", std::to_string(i),
-                           [&] { settled = settle(repository.transitions, repository.cancels, outcome); });
+            return attempt("outcome", std::to_string(i), [&] {
+                settled = settle(repository.transitions, repository.cancels, outcome);
+                if (outcome.closes == Duration::zero() || settled != Settled::as_asked) return;
+                const bool queue = repository.ends.turns().close_of(outcome.id.str(), wall, outcome.closes);
+                closed.push_back({finished.queue, queue ? std::optional{wall + outcome.closes} : std::nullopt});
+            });
         };
         auto refused = write(finished.resolved);
         if (refused && refused->code() == SQLITE_TOOBIG) {
@@ -247,6 +252,11 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
         }
     }
     for (const store::EndedAttempt& finished : outcomes) result.heads[finished.queue].full = false;
+    for (const auto& [queue, until] : closed) {
+        store::QueueHead& head = result.heads[queue];
+        head.partition_opens = repository.ends.turns().next_opening(head.name);
+        if (until) head.opens = (std::max)(head.opens, *until);
+    }
     for (const Freed& each : repository.ends.freed()) {
         const auto head = std::find_if(result.heads.begin(), result.heads.end(),
                                        [&](const store::QueueHead& one) { return one.name == each.queue; });

@@ -181,6 +181,23 @@ BACKLITE_DECL auto Turns::next(Lane lane, const Rule& rule) -> std::optional<Wai
     }
 }
 
+BACKLITE_DECL bool Turns::close_of(const std::string& id, detail::Ms now, Duration length) {
+    std::string queue;
+    std::string partition;
+    {
+        Run run(db_, lane_of_, {id});
+        if (!run.step()) return false;
+        queue = run.bytes(0);
+        partition = run.bytes(1);
+    }
+    if (!partition.empty()) {
+        close(queue, partition, now, length);
+        return false;
+    }
+    Run(db_, close_queue_, {queue, now + length, length.count()}).change();
+    return true;
+}
+
 BACKLITE_DECL detail::Ms Turns::next_opening(std::string_view queue) {
     Run run(db_, closed_, {queue});
     return run.step() ? run.time(1) : never;
