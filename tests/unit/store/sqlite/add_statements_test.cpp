@@ -276,7 +276,7 @@ TEST_CASE("Adds: an id that is taken is an error for a unique task too") {
 TEST_CASE("Adds: within the host's transaction only new tasks are counted, and a rejected call leaves it as it was") {
     TestDatabase database;
     const auto add = [&](const std::vector<detail::NewTask>& tasks) {
-        store::sqlite::add_within(database.connection.handle(), "app.db", tasks, Ms{60'000}, std::nullopt);
+        store::sqlite::add_within(database.connection.handle(), "app.db", tasks, Ms{60'000}, std::nullopt, {});
     };
     database.execute("BEGIN IMMEDIATE");
     add({unique("a", "k", Conflict::keep), unique("b", "k", Conflict::keep), unique("c", "l", Conflict::keep)});
@@ -295,7 +295,7 @@ TEST_CASE("Adds: within the host's transaction old statistics are left alone") {
     database.execute("INSERT INTO backlite_stats VALUES (1, 14340, 'mail', 1, 0, 0, 0, 0, 0, 0)");
     database.execute("BEGIN IMMEDIATE");
     store::sqlite::add_within(database.connection.handle(), "app.db", std::vector{task("a", "mail")}, Ms{ten_days},
-                              std::nullopt);
+                              std::nullopt, {});
     database.execute("COMMIT");
     CHECK(database.query("SELECT count(*) FROM backlite_stats WHERE start = 0") == "1");
     CHECK(database.query("SELECT sum(added) FROM backlite_stats WHERE span = 1 AND start = 14400") == "1");
