@@ -34,7 +34,7 @@ namespace sqlite {
 /// An insert that replaces a row fires no trigger for the old one, so the number may be too high. So where it says that
 /// a queue is full the tasks are counted again, up to the bound, but not more often than every ten seconds.
 /// Functions that write REQUIRE a write transaction; on an error the caller rolls back.
-class Bounds {
+class WaitingBounds {
 public:
     enum class On {
         own_connection,   ///< which may make triggers, and drops tasks in pieces
@@ -48,7 +48,7 @@ public:
     };
 
     /// REQUIRES: `cancels` lives as long, on the same connection.
-    Bounds(sqlite3* db, Cancels& cancels, On on) noexcept : db_{db}, cancels_(cancels), on_(on) {}
+    WaitingBounds(sqlite3* db, Cancels& cancels, On on) noexcept : db_{db}, cancels_(cancels), on_(on) {}
 
     /// Whether there is room for those of the tasks that have no unique key; of a queue that drops its oldest ones it
     /// makes it. `dropped`: gets those.

@@ -39,7 +39,7 @@ struct Repository {
           cancels(handle, ends),
           children(handle, ends, cancels),
           changes(handle, ends, transitions, cancels),
-          bounds(handle, cancels, Bounds::On::own_connection),
+          bounds(handle, cancels, WaitingBounds::On::own_connection),
           expiries(handle),
           saved(handle),
           progress(handle),
@@ -56,7 +56,7 @@ struct Repository {
     Cancels cancels;
     Children children;
     Changes changes;
-    Bounds bounds;
+    WaitingBounds bounds;
     Expiries expiries;
     SavedValues saved;
     ProgressNotes progress;

@@ -86,7 +86,7 @@ private:
 
     /// The tables that Go has not. What few tasks have stands in one of those, and costs the others nothing.
     /// backlite_stats: start and span are minutes, since the epoch and long; the rest is as in Tally. backlite_queues:
-    /// what forbids or limits a whole queue; waiting: NULL, or see Bounds. backlite_partitions: the same of a
+    /// what forbids or limits a whole queue; waiting: NULL, or see WaitingBounds. backlite_partitions: the same of a
     /// partition, where it differs from nothing. rate_next_us: see RateCount. closed_until and closed_ms: no start
     /// before, which was so long ahead; 0 of a partition: its rate lets the next one start then. backlite_turns: the
     /// tasks that a partition's limit counts, and how they make room for others. backlite_details: expiry and metadata.

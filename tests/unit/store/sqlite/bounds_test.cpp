@@ -27,8 +27,8 @@ using backlite_test::TaskRow;
 using backlite_test::TestDatabase;
 using detail::Ms;
 using store::DroppedTask;
-using store::sqlite::Bounds;
 using store::sqlite::Repository;
+using store::sqlite::WaitingBounds;
 
 /// A file whose queue "mail" has a bound.
 struct Box : TestDatabase {
@@ -49,7 +49,7 @@ struct Box : TestDatabase {
         }
         bool added = false;
         write([&](Repository& to) {
-            const Bounds::Answer answer = to.bounds.prepare(tasks, Ms{5000}, dropped);
+            const WaitingBounds::Answer answer = to.bounds.prepare(tasks, Ms{5000}, dropped);
             added = answer.full == nullptr && !answer.more;
             more = answer.more;
             if (added) to.adds.insert(tasks, due == Ms{} ? Ms{5000 + ids} : due, std::nullopt);

@@ -135,7 +135,7 @@ BACKLITE_DECL void keep_bounds(sqlite3* db, std::span<const detail::NewTask> tas
     Ends ends(db);
     Cancels cancels(db, ends);
     std::vector<DroppedTask> dropped;
-    Bounds(db, cancels, Bounds::On::host_connection).settle(tasks, now, dropped);
+    WaitingBounds(db, cancels, WaitingBounds::On::host_connection).settle(tasks, now, dropped);
 }
 
 BACKLITE_DECL void add_within(sqlite3* db, std::string_view file, std::span<const detail::NewTask> tasks,

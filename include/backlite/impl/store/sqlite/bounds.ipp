@@ -18,8 +18,8 @@ BACKLITE_DECL void throw_full(const QueueConfig& queue) {
                          queue.name, queue.max_waiting);
 }
 
-BACKLITE_DECL auto Bounds::prepare(std::span<const detail::NewTask> tasks, detail::Ms now,
-                                   std::vector<DroppedTask>& dropped) -> Answer {
+BACKLITE_DECL auto WaitingBounds::prepare(std::span<const detail::NewTask> tasks, detail::Ms now,
+                                          std::vector<DroppedTask>& dropped) -> Answer {
     struct Excess {
         const QueueConfig* queue;
         std::int64_t tasks;
@@ -41,8 +41,8 @@ BACKLITE_DECL auto Bounds::prepare(std::span<const detail::NewTask> tasks, detai
     return {};
 }
 
-BACKLITE_DECL void Bounds::settle(std::span<const detail::NewTask> tasks, detail::Ms now,
-                                  std::vector<DroppedTask>& dropped) {
+BACKLITE_DECL void WaitingBounds::settle(std::span<const detail::NewTask> tasks, detail::Ms now,
+                                         std::vector<DroppedTask>& dropped) {
     for (const Share& share : shares(tasks)) {
         if (share.unique + (on_ == On::host_connection ? share.plain : 0) == 0) continue;
         const std::int64_t over = excess(*share.queue, 0);
@@ -52,7 +52,7 @@ BACKLITE_DECL void Bounds::settle(std::span<const detail::NewTask> tasks, detail
     }
 }
 
-BACKLITE_DECL auto Bounds::shares(std::span<const detail::NewTask> tasks) -> std::vector<Share> {
+BACKLITE_DECL auto WaitingBounds::shares(std::span<const detail::NewTask> tasks) -> std::vector<Share> {
     std::vector<Share> found;
     for (const detail::NewTask& task : tasks) {
         if (task.bounded == nullptr) continue;
@@ -68,7 +68,7 @@ BACKLITE_DECL auto Bounds::shares(std::span<const detail::NewTask> tasks) -> std
     return found;
 }
 
-BACKLITE_DECL std::int64_t Bounds::excess(const QueueConfig& queue, std::int64_t more) {
+BACKLITE_DECL std::int64_t WaitingBounds::excess(const QueueConfig& queue, std::int64_t more) {
     const auto bound = static_cast<std::int64_t>(queue.max_waiting);
     const auto over = [&] {
         return detail::saturating_sum(waiting(queue.name, detail::saturating_sum(bound, 1)), more) - bound;
@@ -77,7 +77,7 @@ BACKLITE_DECL std::int64_t Bounds::excess(const QueueConfig& queue, std::int64_t
     return found > 0 && mend(queue) ? over() : found;
 }
 
-BACKLITE_DECL std::int64_t Bounds::waiting(std::string_view queue, std::int64_t most) {
+BACKLITE_DECL std::int64_t WaitingBounds::waiting(std::string_view queue, std::int64_t most) {
     {
         Run run(db_, waiting_, {queue});
         if (run.step()) {
@@ -88,7 +88,7 @@ BACKLITE_DECL std::int64_t Bounds::waiting(std::string_view queue, std::int64_t 
     return on_ == On::own_connection ? begin(queue) : count(queue, most);
 }
 
-BACKLITE_DECL bool Bounds::kept() {
+BACKLITE_DECL bool WaitingBounds::kept() {
     std::optional<std::int64_t> schema;
     {
         Run run(db_, schema_version_);
@@ -101,7 +101,7 @@ BACKLITE_DECL bool Bounds::kept() {
     return seen;
 }
 
-BACKLITE_DECL std::int64_t Bounds::begin(std::string_view queue) {
+BACKLITE_DECL std::int64_t WaitingBounds::begin(std::string_view queue) {
     if (!kept()) {
         Run(db_, forget_).change();  // what was kept is old
         // A number at its end stays there: SQLite would refuse the sum, and the add of whatever program.
@@ -130,7 +130,7 @@ BACKLITE_DECL std::int64_t Bounds::begin(std::string_view queue) {
     return number;
 }
 
-BACKLITE_DECL std::int64_t Bounds::count(std::string_view queue, std::int64_t most) {
+BACKLITE_DECL std::int64_t WaitingBounds::count(std::string_view queue, std::int64_t most) {
     std::int64_t found = 0;
     for (Statement* const part : {&count_, &count_held_}) {
         Run run(db_, *part, {queue, most});
@@ -139,7 +139,7 @@ BACKLITE_DECL std::int64_t Bounds::count(std::string_view queue, std::int64_t mo
     return found;
 }
 
-BACKLITE_DECL bool Bounds::mend(const QueueConfig& queue) {
+BACKLITE_DECL bool WaitingBounds::mend(const QueueConfig& queue) {
     if (on_ != On::own_connection) return false;
     const auto now = Steady::now();
     if (mended_ == queue.name && now - mended_at_ < trusted) return false;
@@ -151,9 +151,9 @@ BACKLITE_DECL bool Bounds::mend(const QueueConfig& queue) {
     return true;
 }
 
-BACKLITE_DECL std::int64_t Bounds::drop(const QueueConfig& queue, std::int64_t count,
-                                        std::span<const detail::NewTask> own, detail::Ms now,
-                                        std::vector<DroppedTask>& dropped) {
+BACKLITE_DECL std::int64_t WaitingBounds::drop(const QueueConfig& queue, std::int64_t count,
+                                               std::span<const detail::NewTask> own, detail::Ms now,
+                                               std::vector<DroppedTask>& dropped) {
     const std::optional<Retention>& retention = queue.retention;
     const KeepRule keep = retention ? KeepRule{true, retention->data.has_value(), retention->duration} : KeepRule{};
     std::vector<std::string_view> spared;
@@ -171,7 +171,7 @@ BACKLITE_DECL std::int64_t Bounds::drop(const QueueConfig& queue, std::int64_t c
     return ended;
 }
 
-BACKLITE_DECL std::vector<std::string> Bounds::oldest(std::string_view queue, std::int64_t count) {
+BACKLITE_DECL std::vector<std::string> WaitingBounds::oldest(std::string_view queue, std::int64_t count) {
     std::vector<std::pair<std::int64_t, std::string>> ready;
     for (std::int64_t least = detail::least_number;;) {
         std::int64_t priority = 0;

@@ -70,7 +70,7 @@ BACKLITE_DECL void SqliteStore::add(const AddPlan& plan, const Patience& patienc
 
 BACKLITE_DECL bool SqliteStore::add_once(const AddPlan& plan, const Patience& patience) {
     const bool bounded = plan.bounded();
-    Bounds::Answer answer;
+    WaitingBounds::Answer answer;
     std::vector<DroppedTask> dropped;
     bool freed = false;
     bool left = false;
