@@ -981,7 +981,7 @@ private:
             result.lost = true;
             return result;
         }
-        backlite::store::ScheduleRow& row = stored->second;
+        backlite::store::ScheduleRow row = stored->second;  // an add that fails puts the file back
         backlite::store::run_slots(
             plan, now, row, result,
             [this](const std::string& id) {
@@ -996,14 +996,20 @@ private:
             },
             [&](backlite::detail::NewTask& task, std::optional<Ms> wait_until) {
                 const std::vector<backlite::store::Tally> none;
-                add({.tasks = {&task, 1}, .now = now, .wait_until = wait_until, .count = &none}, {});
+                try {
+                    add({.tasks = {&task, 1}, .now = now, .wait_until = wait_until, .count = &none}, {});
+                } catch (const backlite::QueueFullError&) {
+                    return false;
+                }
                 return task.inserted();
             });
-        if (plan.by_hand) return result;
-        row.begun = plan.begun;
-        row.next = plan.next;
-        row.gap_from = plan.gap_from;
-        row.gap_until = plan.gap_until;
+        if (!plan.by_hand) {
+            row.begun = plan.begun;
+            row.next = plan.next;
+            row.gap_from = plan.gap_from;
+            row.gap_until = plan.gap_until;
+        }
+        file_.schedules[row.name] = std::move(row);
         return result;
     }
 

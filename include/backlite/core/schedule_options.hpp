@@ -3,12 +3,14 @@
 // ScheduleOptions: what a schedule does, and what its tasks are like, as text that is stored.
 
 #include <cstddef>
+#include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 
 #include <backlite/base/rows.hpp>
 #include <backlite/clock.hpp>
+#include <backlite/config.hpp>
 #include <backlite/core/recurrence.hpp>
 #include <backlite/schedule_rules.hpp>
 #include <backlite/unique.hpp>
@@ -45,6 +47,8 @@ struct ScheduleOptions {
         friend bool operator==(const Key&, const Key&) = default;
     };
     Key unique{};
+    std::size_t max_waiting = 0;
+    Overflow overflow = Overflow::reject;
 
     /// The text. Errors: std::bad_alloc.
     [[nodiscard]] std::string text() const;
@@ -55,14 +59,16 @@ struct ScheduleOptions {
 
     /// The same of a task that is to be added by each slot.
     void take(const detail::NewTask& task);
-    /// A task without id, payload and queue.
+    /// A task without id, payload, queue and bound.
     [[nodiscard]] detail::NewTask task() const;
+    /// The bound of its queue, of that name; null: it has none.
+    [[nodiscard]] std::shared_ptr<const QueueConfig> bound(const std::string& queue) const;
 
     friend bool operator==(const ScheduleOptions& a, const ScheduleOptions& b) noexcept {
         return a.missed.misfire == b.missed.misfire && a.missed.max_missed == b.missed.max_missed &&
                a.overlap == b.overlap && a.jitter == b.jitter && a.start_deadline == b.start_deadline &&
                a.paused == b.paused && a.priority == b.priority && a.expires_after == b.expires_after &&
-               a.unique == b.unique;
+               a.unique == b.unique && a.max_waiting == b.max_waiting && a.overflow == b.overflow;
     }
 };
 

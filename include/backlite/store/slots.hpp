@@ -11,6 +11,7 @@
 
 #include <backlite/base/rows.hpp>
 #include <backlite/base/times.hpp>
+#include <backlite/config.hpp>
 #include <backlite/error.hpp>
 #include <backlite/id.hpp>
 #include <backlite/schedule_rules.hpp>
@@ -72,10 +73,11 @@ struct SlotPlan {
     std::optional<detail::Ms> gap_from{};
     std::optional<detail::Ms> gap_until{};
     Overlap overlap = Overlap::allow;
-    detail::NewTask task{};      ///< what each slot adds; its id and expiry are those of the slot
-    std::vector<SlotRun> run{};  ///< oldest first
-    bool left_out = false;       ///< others were missed that do not run
-    bool by_hand = false;        ///< `run` is no slot: the times of the schedule stay as they are
+    detail::NewTask task{};                      ///< what each slot adds; its id and expiry are those of the slot
+    std::shared_ptr<const QueueConfig> bound{};  ///< what the task points to
+    std::vector<SlotRun> run{};                  ///< oldest first
+    bool left_out = false;                       ///< others were missed that do not run
+    bool by_hand = false;                        ///< `run` is no slot: the times of the schedule stay as they are
 };
 
 /// A task that a slot has added.
@@ -97,7 +99,7 @@ struct SlotResult {
     std::optional<StorageError> refused{};  ///< nothing was written
     std::vector<SlotAdded> added{};
     std::size_t overlapped = 0;          ///< slots that were left out beside an unfinished task
-    std::size_t unwanted = 0;            ///< slots whose task was not added: another has its key
+    std::size_t unwanted = 0;            ///< slots whose task was not added: another has its key, or its queue is full
     std::vector<SlotEnded> cancelled{};  ///< tasks that waited, and ended for a later slot
     bool asked = false;                  ///< the end of a claimed task was asked for
 };

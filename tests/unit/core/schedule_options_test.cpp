@@ -45,7 +45,13 @@ TEST_CASE("ScheduleOptions: what is written is read again") {
                       .keep_row = true,
                       .keep_payload = true,
                       .keep_time = 24h};
+    options.max_waiting = 12;
+    options.overflow = backlite::Overflow::drop_oldest;
     CHECK(ScheduleOptions::read(options.text()) == options);
+    CHECK(options.bound("q")->name == "q");
+    CHECK(options.bound("q")->max_waiting == 12);
+    CHECK(options.bound("q")->overflow == backlite::Overflow::drop_oldest);
+    CHECK_FALSE(ScheduleOptions{}.bound("q"));
     for (const Misfire misfire : {Misfire::once, Misfire::all, Misfire::skip}) {
         options.missed.misfire = misfire;
         CHECK(ScheduleOptions::read(options.text()).missed.misfire == misfire);

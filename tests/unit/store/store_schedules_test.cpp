@@ -237,6 +237,35 @@ TEST_CASE("Store: while a task is unfinished skip leaves slots out, and replace 
     client->stop();
 }
 
+TEST_CASE("Store: a slot adds nothing to a bounded queue that is full, or makes room as the queue says") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const bool drops = GENERATE(false, true);
+    const bool unique = GENERATE(false, true);
+    const auto client = town.client(false);
+    ScheduleOptions options;
+    options.max_waiting = 2;
+    options.overflow = drops ? Overflow::drop_oldest : Overflow::reject;
+    for (int i = 0; i < 4; ++i) {
+        if (unique) options.unique = {.conflict = Conflict::keep, .key = std::to_string(i)};
+        town.define(*client, "s" + std::to_string(i), "@every 60000ms", options);
+    }
+    town.clock.advance(60s);
+    client->look();
+    const store::CycleResult result = client->cycle(client->plan());
+    REQUIRE(result.slots.size() == 4);
+    std::size_t added = 0, unwanted = 0;
+    for (const SlotResult& each : result.slots) {
+        CHECK_FALSE(each.refused);
+        added += each.added.size();
+        unwanted += each.unwanted;
+    }
+    CHECK(added == (drops ? 4 : 2));
+    CHECK(unwanted == (drops ? 0 : 2));
+    CHECK(client->store().counts(town.now()).at(0).waiting == 2);
+    for (const ScheduleRow& row : client->store().schedules()) CHECK(row.next == town.now() + 60s);
+    client->stop();
+}
+
 TEST_CASE("Store: of a bulk of due schedules each look takes up a part, and none is left") {
     Town town(GENERATE(Kind::memory, Kind::sqlite));
     const auto client = town.client();

@@ -2,6 +2,7 @@
 #pragma once
 // The bodies of <backlite/core/schedule_options.hpp>.
 
+#include <algorithm>
 #include <array>
 #include <cstdint>
 #include <memory>
@@ -42,6 +43,8 @@ inline constexpr StoredNames<Misfire, 3> misfire_names{
     {{{Misfire::once, "once"}, {Misfire::all, "all"}, {Misfire::skip, "skip"}}}};
 inline constexpr StoredNames<Overlap, 3> overlap_names{
     {{{Overlap::allow, "allow"}, {Overlap::skip, "skip"}, {Overlap::replace, "replace"}}}};
+inline constexpr StoredNames<Overflow, 3> overflow_names{
+    {{{Overflow::reject, "reject"}, {Overflow::drop_oldest, "drop_oldest"}, {Overflow::wait, "wait"}}}};
 inline constexpr StoredNames<Conflict, 5> conflict_names{{{{Conflict::none, "none"},
                                                            {Conflict::keep, "keep"},
                                                            {Conflict::reject, "reject"},
@@ -67,6 +70,10 @@ BACKLITE_DECL std::string ScheduleOptions::text() const {
         if (unique.keep_payload) key["keep_payload"] = true;
         if (unique.keep_time != Duration::zero()) key["keep_ms"] = unique.keep_time.count();
         object["unique"] = std::move(key);
+    }
+    if (max_waiting > 0) {
+        object["max_waiting"] = max_waiting;
+        if (overflow != Overflow::reject) object["overflow"] = overflow_names.of(overflow);
     }
     return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
@@ -142,6 +149,8 @@ BACKLITE_DECL ScheduleOptions ScheduleOptions::read(std::string_view text) {
     options.paused = members.truth("paused");
     options.priority = static_cast<int>(members.number("priority", 0, least_priority, most_priority));
     options.expires_after = members.time("expires_after_ms");
+    options.max_waiting = static_cast<std::size_t>(members.number("max_waiting", 0, 1, detail::most_number));
+    options.overflow = members.one_of("overflow", overflow_names, options.overflow);
     if (const auto key = members.object("unique")) {
         options.unique.conflict = key->one_of("conflict", conflict_names, Conflict::none);
         options.unique.key = key->words("key");
@@ -157,6 +166,10 @@ BACKLITE_DECL ScheduleOptions ScheduleOptions::read(std::string_view text) {
 BACKLITE_DECL void ScheduleOptions::take(const detail::NewTask& task) {
     priority = task.priority;
     expires_after = task.expires_after;
+    if (task.bounded != nullptr) {
+        max_waiting = (std::min)(task.bounded->max_waiting, static_cast<std::size_t>(detail::most_number));
+        overflow = task.bounded->overflow;
+    }
     if (!task.unique) return;
     const detail::UniqueAdd& key = *task.unique;
     unique = {key.conflict, key.key, key.until_started, key.period, key.keep_row, key.keep_payload, key.keep_time};
@@ -177,6 +190,15 @@ BACKLITE_DECL detail::NewTask ScheduleOptions::task() const {
     task.unique->keep_payload = unique.keep_payload;
     task.unique->keep_time = unique.keep_time;
     return task;
+}
+
+BACKLITE_DECL std::shared_ptr<const QueueConfig> ScheduleOptions::bound(const std::string& queue) const {
+    if (max_waiting == 0) return nullptr;
+    auto config = std::make_shared<QueueConfig>();
+    config->name = queue;
+    config->max_waiting = max_waiting;
+    config->overflow = overflow;
+    return config;
 }
 
 }  // namespace core

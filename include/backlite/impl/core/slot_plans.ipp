@@ -72,6 +72,8 @@ BACKLITE_DECL store::SlotPlan SlotPlans::plan_of(store::ScheduleRow row, const S
     auto seen = std::make_shared<store::ScheduleRow>(std::move(row));
     plan.task.queue = seen->queue;
     plan.task.payload = seen->payload;
+    plan.bound = options.bound(seen->queue);
+    plan.task.bounded = plan.bound.get();
     plan.seen = std::move(seen);
     return plan;
 }
@@ -188,7 +190,7 @@ BACKLITE_DECL void SlotPlans::tell_run(const store::SlotPlan& plan, const store:
               {{"schedule", name}, {"slots", result.overlapped}});
     }
     if (result.unwanted > 0) {
-        tell_(LogLevel::info, "slots added no task: another one has its key",
+        tell_(LogLevel::info, "slots added no task: another one has its key, or the queue is full",
               {{"schedule", name}, {"slots", result.unwanted}});
     }
 }

@@ -13,6 +13,7 @@
 #include <backlite/base/times.hpp>
 #include <backlite/store/slots.hpp>
 #include <backlite/store/sqlite/add_statements.hpp>
+#include <backlite/store/sqlite/bounds.hpp>
 #include <backlite/store/sqlite/cancels.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 #include <backlite/store/store.hpp>
@@ -41,10 +42,14 @@ public:
 
     /// Writes a plan. `now`: when its tasks are added. `keep`: see StoreHooks. Errors: StorageError, also if a trigger
     /// of the host ignores the change.
-    [[nodiscard]] SlotResult run(const SlotPlan& plan, detail::Ms now, AddStatements& adds, Cancels& cancels,
-                                 const std::function<KeepRule(std::string_view)>& keep);
+    [[nodiscard]] SlotResult run(const SlotPlan& plan, detail::Ms now, AddStatements& adds, Bounds& bounds,
+                                 Cancels& cancels, const std::function<KeepRule(std::string_view)>& keep);
 
 private:
+    /// Whether the task is a new one.
+    [[nodiscard]] bool add(detail::NewTask& task, detail::Ms now, std::optional<detail::Ms> wait_until,
+                           AddStatements& adds, Bounds& bounds, SlotResult& result);
+
     Handle db_;
     Statement first_{
         "SELECT next_at FROM backlite_schedules INDEXED BY backlite_schedules_next "

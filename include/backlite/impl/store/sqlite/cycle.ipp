@@ -92,7 +92,7 @@ void run_schedules(store::sqlite::Repository& repository, const store::CyclePlan
     for (const store::SlotPlan& each : plan.slots) {
         store::SlotResult ran;
         auto refused = attempt("slot", each.seen->name, [&] {
-            ran = repository.schedules.run(each, wall, repository.adds, repository.cancels, keep);
+            ran = repository.schedules.run(each, wall, repository.adds, repository.bounds, repository.cancels, keep);
         });
         if (refused) {
             ran = {};

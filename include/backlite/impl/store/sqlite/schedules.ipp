@@ -83,8 +83,34 @@ BACKLITE_DECL bool Schedules::change(const std::string& name, const ScheduleChan
     return true;
 }
 
-BACKLITE_DECL SlotResult Schedules::run(const SlotPlan& plan, detail::Ms now, AddStatements& adds, Cancels& cancels,
-                                        const std::function<KeepRule(std::string_view)>& keep) {
+BACKLITE_DECL bool Schedules::add(detail::NewTask& task, detail::Ms now, std::optional<detail::Ms> wait_until,
+                                  AddStatements& adds, Bounds& bounds, SlotResult& result) {
+    if (task.bounded == nullptr) {
+        adds.insert({&task, 1}, now, wait_until);
+        return task.inserted();
+    }
+    // Nobody waits for room, and nobody is told that there is none.
+    std::vector<DroppedTask> dropped;
+    execute(db_, "SAVEPOINT backlite_slot");
+    bool added = false;
+    try {
+        const Bounds::Answer answer = bounds.prepare({&task, 1}, now, dropped);
+        if (answer.full == nullptr && !answer.more) {
+            adds.insert({&task, 1}, now, wait_until);
+            bounds.settle({&task, 1}, now, dropped);
+            added = task.inserted();
+        }
+    } catch (const QueueFullError&) {
+        execute(db_, "ROLLBACK TO backlite_slot");
+        dropped.clear();
+    }
+    execute(db_, "RELEASE backlite_slot");
+    for (DroppedTask& each : dropped) result.cancelled.push_back({std::move(each.id), std::string{task.queue}});
+    return added;
+}
+
+BACKLITE_DECL SlotResult Schedules::run(const SlotPlan& plan, detail::Ms now, AddStatements& adds, Bounds& bounds,
+                                        Cancels& cancels, const std::function<KeepRule(std::string_view)>& keep) {
     SlotResult result;
     std::string its_queue;
     const auto rule = [&](std::string_view queue) {
@@ -105,8 +131,7 @@ BACKLITE_DECL SlotResult Schedules::run(const SlotPlan& plan, detail::Ms now, Ad
             if (ended == CancelResult::requested) its.asked = true;
         },
         [&](detail::NewTask& task, std::optional<detail::Ms> wait_until) {
-            adds.insert({&task, 1}, now, wait_until);
-            return task.inserted();
+            return add(task, now, wait_until, adds, bounds, result);
         });
     if (!plan.by_hand) {
         row->begun = plan.begun;

@@ -314,7 +314,7 @@ BACKLITE_DECL SlotResult SqliteStore::run_schedule(const SlotPlan& plan, detail:
     writes_.write(
         [&](Repository& repository) {
             repository.ends.clear();
-            result = repository.schedules.run(plan, now, repository.adds, repository.cancels, keep_);
+            result = repository.schedules.run(plan, now, repository.adds, repository.bounds, repository.cancels, keep_);
             repository.statistics.add(tally_of(plan, result, now));
             if (!repository.ends.marked()) return;
             Children::Work work = repository.children.work(now, keep_, children_chunk);
