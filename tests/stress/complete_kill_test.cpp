@@ -2,7 +2,7 @@
 // Tasks that commit their effect and their success in one transaction of the host's, while the processes that run them
 // are killed, or frozen past their lease. The effects are counted in the host's own table.
 //     BACKLITE_ROUNDS=1000 build/gcc/tests/backlite_stress "complete: effects are there once*killed"
-//     BACKLITE_ROUNDS=200 build/gcc/tests/backlite_stress "complete: effects are there once*frozen*"
+//     BACKLITE_ROUNDS=200 build/gcc/tests/backlite_stress "complete: effects are there once*lease"
 
 #include <algorithm>
 #include <array>
