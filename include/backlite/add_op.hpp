@@ -260,6 +260,11 @@ public:
     void reserve(std::size_t count) { tasks_.reserve(count); }
 
 private:
+    friend class Flow;
+
+    /// Used by `Flow::map`: a flow waits for the tasks. Their keys do not count.
+    void join(detail::Parents::Join join);
+
     struct Times {
         detail::Ms now{};
         std::optional<detail::Ms> wait_until{};

@@ -64,6 +64,26 @@ private:
     int occurrence_;
 };
 
+/// One of a flow's children that did not succeed.
+struct FailedChild {
+    TaskId id{};          ///< empty if it is not known any more
+    std::string error{};  ///< why
+};
+
+/// Children of a flow have not succeeded, of those that `Flow::map` has waited for. The others have, and all have
+/// ended.
+class ChildrenFailed : public StepFailed {
+public:
+    /// The children in their order.
+    ChildrenFailed(std::string step, int occurrence, std::vector<FailedChild> children);
+
+    /// Those that have not succeeded, in their order.
+    [[nodiscard]] const std::vector<FailedChild>& children() const noexcept { return children_; }
+
+private:
+    std::vector<FailedChild> children_;
+};
+
 /// A function that runs as a flow is given one. What its steps return is kept with the task, and when the function runs
 /// again, after a failure, a crash, a restart or a wait, a step that has returned gives that and does nothing. What
 /// stands between the steps runs each time, so it must do nothing but decide, and the same each time by the same
@@ -132,6 +152,28 @@ public:
         const std::optional<std::string> json = receive(place, to_duration(timeout));
         if (!json) return std::nullopt;
         return read<V>(place, *json);
+    }
+
+    /// Adds tasks, and goes on when all of them have ended: what each returned, in their order, whatever their queue's
+    /// retention; nothing, if `T` has no `Result`. Holds no worker meanwhile, and wakes once. A cancel of the flow
+    /// cancels them. Their unique keys do not count. Errors: ChildrenFailed if some did not succeed; as `AddOp::save`.
+    template <class T>
+    auto map(std::string_view name, const std::vector<T>& tasks) {
+        static_assert(detail::check_task<T>());
+        const Place place = enter("map", name);
+        join(place, tasks.size(), [&](AddOp& op, std::size_t from, std::size_t to) {
+            op.reserve(to - from);
+            for (std::size_t i = from; i < to; ++i) op.push(tasks[i]);
+        });
+        using R = detail::ResultOf<T>;
+        if constexpr (std::is_void_v<R>) {
+            collect(place, 0, [](const std::string&) {});
+        } else {
+            std::vector<R> results;
+            results.reserve(tasks.size());
+            collect(place, tasks.size(), [&](const std::string& json) { results.push_back(read<R>(place, json)); });
+            return results;
+        }
     }
 
     /// If the flow fails, or is cancelled, `call()` runs, as a step of its own: the undos of what was reached, the last
@@ -227,6 +269,14 @@ private:
                                        SQLite::Database* database = nullptr);
     void sleep_for(const Place& place, Duration time);
     std::optional<std::string> receive(const Place& place, Duration timeout);
+
+    /// Has the children added, so many at a time, and all of them ended. Errors: Suspended.
+    void join(const Place& place, std::size_t count,
+              const std::function<void(AddOp& op, std::size_t from, std::size_t to)>& push);
+    /// Gives the results of `count` children, in pages. Errors: ChildrenFailed.
+    void collect(const Place& place, std::size_t count, const std::function<void(const std::string& json)>& take);
+    /// The flow is cancelled while it waits for them.
+    void cancel_children();
 
     /// Reads what the flow has done so far.
     void load();

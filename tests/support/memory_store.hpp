@@ -96,8 +96,9 @@ struct MemoryFile {
     std::map<std::string, backlite::Progress> progress{};
     std::int64_t last_owner = 0;
     std::int64_t last_return = 0;
-    std::int64_t added = 0;                             ///< by the statistics
-    std::uint64_t commits = 0;                          ///< of all clients
+    std::int64_t added = 0;                                               ///< by the statistics
+    std::uint64_t commits = 0;                                            ///< of all clients
+    std::map<std::string, std::pair<std::string, std::size_t>> joined{};  ///< a flow's children; the flow, their number
     std::vector<std::pair<std::string, bool>> ended{};  ///< parents whose children are to be seen to; their success
 
     /// Frees the children of parents that have ended, or ends them.
@@ -120,10 +121,27 @@ struct MemoryFile {
                 }
                 cancelled.push_back({backlite::TaskId::from_text(tasks[i].id), tasks[i].queue});
                 ended.emplace_back(tasks[i].id, false);
+                tell_flow_failed(tasks[i].id, "cancelled");
                 tasks.erase(tasks.begin() + static_cast<std::ptrdiff_t>(i));
             }
         }
         return cancelled;
+    }
+
+    /// A flow that waits for this task learns how it has ended.
+    void tell_flow(const std::string& id, const std::string& value) {
+        const auto child = joined.find(id);
+        if (child == joined.end()) return;
+        const auto& [flow, number] = child->second;
+        const auto joins = saved[flow].find(std::string{backlite::detail::flow_joins});
+        if (!value.empty() && joins != saved[flow].end()) {
+            const std::string digits = std::to_string(10'000'000'000 + number).substr(1);
+            saved[flow][backlite::detail::result_values(joins->second) + digits] = value;
+        }
+        joined.erase(child);
+    }
+    void tell_flow_failed(const std::string& id, const std::string& error) {
+        tell_flow(id, R"({"e":")" + error + R"(","i":")" + id + R"("})");
     }
 
     /// A task ends: what it has saved goes, unless it is kept with its payload and may run again.
@@ -167,6 +185,7 @@ struct MemoryFile {
         if (ends) {
             keep_saved(task.id, task.superseded && !task.superseded->payload.empty());
             ended.emplace_back(task.id, false);
+            tell_flow_failed(task.id, "superseded");
             if (task.superseded) {
                 kept[task.id] = *task.superseded;
                 kept[task.id].error = "superseded by " + other->id;
@@ -205,6 +224,7 @@ struct MemoryFile {
         }
         keep_saved(task.id, end->second.status == backlite::TaskStatus::cancelled && !end->second.payload.empty());
         if (end->second.status == backlite::TaskStatus::cancelled) kept[task.id] = end->second;
+        tell_flow_failed(task.id, "cancelled");
         ended.emplace_back(task.id, false);
         remove(task);
         return true;
@@ -251,6 +271,9 @@ public:
 
     void add(const backlite::store::AddPlan& plan, const Patience&) override {
         const MemoryFile untouched = plan.bounded() ? file_ : MemoryFile{};
+        if (!plan.tasks.empty() && plan.tasks.back().parents && plan.tasks.back().parents->join) {
+            join(plan, *plan.tasks.back().parents->join);
+        }
         const auto owner = plan.starter ? plan.starter(file_.commits - own_) : std::nullopt;
         const MemoryFile before = file_;
         for (const backlite::detail::NewTask& task : plan.tasks) {
@@ -272,7 +295,7 @@ public:
                 row.owner = owner;
                 row.claim = 1;
             }
-            if (task.parents) hold(row, *task.parents, plan.tasks);
+            if (task.parents && !task.parents->join) hold(row, *task.parents, plan.tasks);
             file_.tasks.push_back(std::move(row));
         }
         for (const backlite::detail::NewTask& task : plan.tasks) {
@@ -316,6 +339,19 @@ public:
     [[nodiscard]] bool complete_within(backlite::store::HostConnection, std::string_view, Ms,
                                        const backlite::detail::AttemptResult&) override {
         throw no_host();
+    }
+    [[nodiscard]] std::vector<backlite::TaskId> parents_of(const backlite::TaskId& id, const std::string& after,
+                                                           int limit, const Patience&) override {
+        std::vector<backlite::TaskId> found;
+        for (const MemoryFile::Task& task : file_.tasks) {
+            if (task.id != id.str()) continue;
+            for (const auto& [parent, on_failure] : task.parents) {
+                if (parent > after && found.size() < static_cast<std::size_t>(limit)) {
+                    found.push_back(backlite::TaskId::from_text(parent));
+                }
+            }
+        }
+        return found;
     }
     [[nodiscard]] backlite::SignalResult signal(const backlite::store::SignalPlan& plan, const Patience&) override {
         const auto task = std::find_if(file_.tasks.begin(), file_.tasks.end(),
@@ -696,6 +732,16 @@ private:
         return false;
     }
 
+    void join(const backlite::store::AddPlan& plan, const backlite::detail::Parents::Join& join) {
+        if (!save({join.claim, plan.now, join.values, true}, {})) throw backlite::ClaimLost("lost");
+        MemoryFile::Task* const flow = file_.held(join.claim.id, join.claim.number);
+        std::size_t number = join.first;
+        for (const backlite::detail::NewTask& task : plan.tasks) {
+            flow->parents.emplace(task.id.str(), backlite::OnParentFailure::run);
+            file_.joined[task.id.str()] = {join.claim.id.str(), number++};
+        }
+    }
+
     void hold(MemoryFile::Task& row, const backlite::detail::Parents& parents,
               std::span<const backlite::detail::NewTask> tasks) {
         using backlite::OnParentFailure;
@@ -1036,6 +1082,7 @@ private:
                                        keep.until(request.plan.expire_until), task.queue};
             }
             result.expired.push_back({backlite::TaskId::from_text(task.id), queue});
+            file_.tell_flow_failed(task.id, "expired");
             file_.ended.emplace_back(task.id, false);
             return true;
         });
@@ -1054,6 +1101,11 @@ private:
             case RowChange::fail:
                 file_.keep_saved(task.id,
                                  outcome.resolution == RowChange::fail && outcome.keep_row && outcome.keep_payload);
+                if (outcome.resolution != RowChange::complete) {
+                    file_.tell_flow_failed(task.id, outcome.error);
+                } else {
+                    file_.tell_flow(task.id, outcome.result.empty() ? "" : R"({"v":)" + outcome.result + "}");
+                }
                 file_.ended.emplace_back(task.id, outcome.resolution == RowChange::complete);
                 keep(task, outcome);
                 file_.remove(task);

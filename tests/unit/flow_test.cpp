@@ -398,4 +398,120 @@ TEST_CASE("Flow: the key of a step is the same each time, and no other's") {
           Texts{id.str() + "/step:charge#1", id.str() + "/step:charge#1", id.str() + "/step:charge#2", id.str()});
 }
 
+struct Part {
+    int number = 0;
+    using Result = int;
+    static QueueConfig config() { return {.name = "part", .max_attempts = 2, .backoff = 1s}; }  // it keeps nothing
+};
+struct Chore {
+    int number = 0;
+    static QueueConfig config() { return {.name = "chore", .unique = {.conflict = Conflict::keep}}; }
+    [[nodiscard]] std::string unique_key() const { return "one"; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Part, number)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Chore, number)
+
+TEST_CASE("Flow: map adds tasks, and gives what each returned in their order, once all have ended") {
+    int runs = 0;
+    std::vector<int> results;
+    Shop shop([&](Flow& flow, const Order&) -> Label {
+        ++runs;
+        std::vector<Part> parts;
+        for (int i = 0; i < 2'500; ++i) parts.push_back({i});
+        CHECK(flow.map("none", std::vector<Part>{}).empty());
+        results = flow.map("parts", parts);
+        flow.step("after", [] {});
+        if (runs == 2) throw std::runtime_error("read them once more");
+        flow.map("chores", std::vector<Chore>{{1}, {2}});
+        return Label{std::to_string(results.size())};
+    });
+    int parts = 0;
+    int chores = 0;
+    shop.client.register_queue<Part>([&](const Part& part) {
+        if (++parts == 10) throw std::runtime_error("once");
+        return part.number * 3;
+    });
+    shop.client.register_queue<Chore>([&](const Chore&) { ++chores; });
+    const TaskId id = shop.add();
+    shop.client.drain();
+    CHECK(shop.status(id) == TaskStatus::pending);  // one part waits for its second attempt
+    CHECK(runs == 1);
+    shop.client.drain_until(shop.client.clock().now() + 1min);
+    CHECK(shop.client.client().result<Order>(id)->url == "2500");
+    CHECK(runs == 4);  // to add, to go on, after the failure, after the chores
+    CHECK(parts == 2'501);
+    CHECK(chores == 2);
+    REQUIRE(results.size() == 2'500);
+    CHECK(results[7] == 21);
+    CHECK(results[2'499] == 7'497);
+}
+
+TEST_CASE(
+    "Flow: children that did not succeed are named once all have ended, and fail the flow unless it catches that") {
+    Texts seen;
+    Shop shop([&](Flow& flow, const Order& order) -> Label {
+        flow.undo("undo", [&] { seen.push_back("undone"); });
+        try {
+            static_cast<void>(flow.map("parts", std::vector<Part>{{1}, {2}, {3}}));
+        } catch (const ChildrenFailed& error) {
+            for (const FailedChild& child : error.children()) seen.push_back(child.error);
+            CHECK(error.step() == "parts");
+            if (order.id != "caught") throw;
+        }
+        return {};
+    });
+    shop.client.register_queue<Part>([&](const Part& part) -> int {
+        if (part.number != 2) throw std::runtime_error("bad " + std::to_string(part.number));
+        return 0;
+    });
+    const TaskId caught = shop.add("caught");
+    shop.client.drain_until(shop.client.clock().now() + 10s);
+    CHECK(shop.status(caught) == TaskStatus::succeeded);
+    CHECK(seen == Texts{"bad 1", "bad 3"});
+    seen.clear();
+    const TaskId id = shop.add();
+    shop.client.drain_until(shop.client.clock().now() + 10s);
+    CHECK(shop.status(id) == TaskStatus::failed);
+    CHECK(seen == Texts{"bad 1", "bad 3", "undone"});
+}
+
+TEST_CASE("Flow: a cancel while its children wait cancels them, and then it has ended") {
+    Texts seen;
+    Shop shop([&](Flow& flow, const Order&) -> Label {
+        flow.undo("undo", [&] { seen.push_back("undone"); });
+        static_cast<void>(flow.map("parts", std::vector<Part>{{1}, {2}}));
+        return {};
+    });
+    shop.client.register_queue<Part>([&](const Part& part) -> Outcome {
+        seen.push_back(std::to_string(part.number));
+        return Outcome::snooze(1h);
+    });
+    const TaskId id = shop.add();
+    shop.client.drain();
+    CHECK(shop.client.client().cancel(id) == CancelResult::requested);
+    shop.client.drain_until(shop.client.clock().now() + 1s);
+    CHECK(shop.status(id) == TaskStatus::cancelled);
+    CHECK(seen == Texts{"1", "2", "undone"});
+    CHECK(shop.client.client().counts().empty());
+}
+
+TEST_CASE("Flow: a child that somebody deletes or finishes by SQL ends the wait, and is named as gone") {
+    Texts seen;
+    Shop shop([&](Flow& flow, const Order&) -> Label {
+        try {
+            static_cast<void>(flow.map("parts", std::vector<Part>{{1}, {2}}));
+        } catch (const ChildrenFailed& error) {
+            for (const FailedChild& child : error.children()) seen.push_back(child.error);
+        }
+        return {};
+    });
+    const TaskId id = shop.add();  // nobody has registered the queue of the parts
+    shop.client.drain();
+    SQLite::Database db(shop.client.client().config().database, SQLite::OPEN_READWRITE, 5'000);
+    REQUIRE(db.exec("DELETE FROM backlite_tasks WHERE queue = 'part'") == 2);
+    shop.client.drain_until(shop.client.clock().now() + 1min);
+    CHECK(seen == Texts{"what task 0 returned is gone", "what task 1 returned is gone"});
+    CHECK(shop.status(id) == TaskStatus::succeeded);
+}
+
 }  // namespace flow_test

@@ -44,6 +44,22 @@ struct UniqueAdd {
     [[nodiscard]] bool while_waiting() const noexcept { return until_started || conflict == Conflict::latest; }
 };
 
+/// What names one claim of one task: whoever claims the task again gets another number.
+struct ClaimKey {
+    TaskId id{};
+    std::int64_t number = 0;
+
+    friend bool operator==(const ClaimKey&, const ClaimKey&) noexcept = default;
+};
+
+/// A value that a task keeps between its attempts.
+struct SavedValue {
+    std::string name{};
+    /// nullopt: there is none; to be written: what is there is removed.
+    std::optional<std::string> json{};
+    std::size_t oversize = 0;  ///< read, above zero: it has this many bytes, too many to be read
+};
+
 /// What tasks on their way into the file wait for.
 struct Parents {
     struct Parent {
@@ -53,6 +69,13 @@ struct Parents {
     std::vector<Parent> known{};
     std::size_t first = 0;  ///< and so many of the same call, from this place on, which stand before them
     std::size_t count = 0;
+    /// Instead of all that: a flow waits for them, and writes that down with them. ClaimLost if it cannot any more.
+    struct Join {
+        ClaimKey claim{};
+        std::vector<SavedValue> values{};
+        std::size_t first = 0;  ///< the number of the first of them
+    };
+    std::optional<Join> join{};
 };
 
 /// The partition of a task on its way into the file, and what its program says of it: limits that are stored come
@@ -64,6 +87,14 @@ struct PartitionAdd {
     bool rate = false;                           ///< the partition has a rate
     Duration ageing = std::chrono::seconds{60};  ///< until a client has claimed it by its own
 };
+
+/// Of an edge to a flow that joins: this, and the child's number.
+inline constexpr std::int64_t join_edge = 16;
+
+/// The results of children that a flow joins: their names begin so; the number follows, of ten digits.
+[[nodiscard]] inline std::string result_values(std::string_view key) {
+    return std::string{"backlite:result:"}.append(key) + '\x01';
+}
 
 /// A task on its way into the file.
 struct NewTask {
@@ -99,22 +130,6 @@ void for_each_queue(std::span<const NewTask> tasks, Each&& each) {
 /// pages that it does not matter.
 inline constexpr std::size_t large_payload = std::size_t{16} << 10;
 
-/// What names one claim of one task: whoever claims the task again gets another number.
-struct ClaimKey {
-    TaskId id{};
-    std::int64_t number = 0;
-
-    friend bool operator==(const ClaimKey&, const ClaimKey&) noexcept = default;
-};
-
-/// A value that a task keeps between its attempts.
-struct SavedValue {
-    std::string name{};
-    /// nullopt: there is none; to be written: what is there is removed.
-    std::optional<std::string> json{};
-    std::size_t oversize = 0;  ///< read, above zero: it has this many bytes, too many to be read
-};
-
 /// What a running task has said of how far it is, on its way into the file.
 struct ProgressNote {
     ClaimKey claim{};
@@ -133,6 +148,7 @@ inline constexpr std::string_view flow_values = "backlite:flow:";
 inline constexpr std::string_view flow_cancelled = "backlite:flow:cancelled";  ///< it is to undo, and to end
 inline constexpr std::string_view flow_failed = "backlite:flow:failed";        ///< the same; why
 inline constexpr std::string_view flow_waits = "backlite:flow:waits";          ///< the signal that it waits for
+inline constexpr std::string_view flow_joins = "backlite:flow:joins";          ///< of what it waits for the children
 inline constexpr std::string_view flow_undone = "backlite:flow:undo:";         ///< and the name of an undo
 
 /// The names of the signals of one name that nobody has read yet begin so; their number follows.
@@ -191,7 +207,7 @@ struct AttemptResult {
     std::string error{};                 ///< retry, fail
     std::string waits_for{};             ///< snooze: signals whose names begin so end it at once; empty: none
     std::optional<std::int64_t> kind{};  ///< of a kept row, where its error does not say it
-    std::string result{};                ///< of a kept row that says complete: JSON; empty: none
+    std::string result{};                ///< complete: JSON, for its kept row and for who waits for it; empty: none
     bool large = false;                  ///< as ClaimedTask::large says
     Duration key_period{};               ///< how long its unique key counts after its end, if it has one
     int attempt = 0;                     ///< its number, from 1; zero: it was not begun

@@ -146,6 +146,14 @@ BACKLITE_DECL void AddOp::set_partitions() {
     }
 }
 
+BACKLITE_DECL void AddOp::join(detail::Parents::Join join) {
+    const auto parents = std::make_shared<const detail::Parents>(detail::Parents{.join = std::move(join)});
+    for (detail::NewTask& task : tasks_) {
+        task.unique.reset();
+        task.parents = parents;
+    }
+}
+
 BACKLITE_DECL void AddOp::add_stage() noexcept {
     if (error_) return;
     try {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <array>
+#include <charconv>
 #include <exception>
 #include <new>
 
@@ -65,6 +66,12 @@ BACKLITE_DECL StepFailed::StepFailed(std::string step, int occurrence, const std
       step_(std::move(step)),
       occurrence_(occurrence) {}
 
+BACKLITE_DECL ChildrenFailed::ChildrenFailed(std::string step, int occurrence, std::vector<FailedChild> children)
+    : StepFailed(std::move(step), occurrence,
+                 detail::format("{} of its tasks did not succeed; the first one: {}",
+                                {children.size(), children.empty() ? std::string{} : children.front().error})),
+      children_(std::move(children)) {}
+
 BACKLITE_DECL Flow::Flow(Context& context)
     : context_(context), engine_(context.attempt_.engine.lock()), queue_(detail::queue_of(engine_.get(), context)) {}
 
@@ -102,6 +109,7 @@ BACKLITE_DECL void Flow::load() {
         }
     }
     static_cast<void>(take(detail::flow_waits));
+    static_cast<void>(take(detail::flow_joins));
 }
 
 BACKLITE_DECL auto Flow::enter(std::string_view kind, std::string_view name) -> Place {
@@ -360,6 +368,105 @@ BACKLITE_DECL std::optional<std::string> Flow::receive(const Place& place, Durat
         write(values);
     }
     suspend(Suspension::until, *due, place.name);
+}
+
+BACKLITE_DECL void Flow::join(const Place& place, std::size_t count,
+                              const std::function<void(AddOp& op, std::size_t from, std::size_t to)>& push) {
+    constexpr std::size_t chunk = 5'000;
+    const std::string joins{detail::flow_joins};
+    const auto number = [](std::size_t n) { return std::to_string(n); };
+    std::size_t added = 0;
+    bool begun = false;
+    if (const std::string* const record = find(place)) {
+        const auto known = detail::number_in(*record, "n");
+        if (known != static_cast<std::int64_t>(count)) {
+            cannot_read(place, "so many tasks",
+                        detail::format("there were {}, and now {}", {known.value_or(-1), count}));
+        }
+        const auto part = detail::number_in(*record, "k");
+        if (!part) return;  // all have ended
+        added = static_cast<std::size_t>((std::clamp)(*part, std::int64_t{0}, *known));
+        begun = true;
+    }
+    check_stop();
+    if (begun && (cancelled_ || failed_)) cancel_children();
+    begin();
+    for (bool first = added < count; added < count;) {
+        const std::size_t to = (std::min)(count, added + chunk);
+        AddOp op(*engine_);
+        push(op, added, to);
+        op.join({{context_.task_id(), context_.attempt_.claim},
+                 {record_of(place, "{\"n\":" + number(count) + ",\"k\":" + number(to) + '}'), {joins, place.key}},
+                 added});
+        try {
+            static_cast<void>(op.save());
+        } catch (const ClaimLost&) {
+            suspend(Suspension::lost);
+        } catch (const StorageError&) {
+            suspend(Suspension::until, now() + Duration{std::chrono::seconds{1}});
+        }
+        added = to;
+        if (added < count) check_stop();
+        if (added == count && first) suspend(Suspension::until, now());
+    }
+    const store::Patience patience{engine_->config().busy_timeout, {}};
+    if (!engine_->store().parents_of(context_.task_id(), {}, 1, patience).empty()) {
+        suspend(Suspension::until, now() + Duration{std::chrono::seconds{1}});  // somebody has woken it by hand
+    }
+    const std::array<detail::SavedValue, 2> values{{record_of(place, "{\"n\":" + number(count) + '}'), {joins, {}}}};
+    write(values);
+}
+
+BACKLITE_DECL void Flow::collect(const Place& place, std::size_t count,
+                                 const std::function<void(const std::string& json)>& take) {
+    constexpr std::size_t page = 1'000;
+    const std::string prefix = detail::result_values(place.key);
+    store::NameRange names = store::NameRange::with_prefix(prefix);
+    std::vector<FailedChild> failed;
+    std::size_t next = 0;
+    const auto missing = [&](std::size_t until) {
+        for (; next < until; ++next) failed.push_back({{}, detail::format("what task {} returned is gone", {next})});
+    };
+    for (bool more = true; more;) {
+        std::vector<detail::SavedValue> found = engine_->store().saved(context_.task_id(), names, page);
+        more = found.size() == page;
+        if (more) names.first = found.back().name + '\0';
+        for (const detail::SavedValue& value : found) {
+            const std::string digits = value.name.substr(prefix.size());
+            std::size_t number = 0;
+            std::from_chars(digits.data(), digits.data() + digits.size(), number);
+            if (count > 0) missing((std::min)(number, count));
+            next = number + 1;
+            const std::string record = value.json.value_or("");
+            if (record.starts_with(detail::record_done)) {
+                if (count > 0 && failed.empty()) take(detail::inside_of(record));
+                continue;
+            }
+            FailedChild child{{}, "its result cannot be read"};
+            try {
+                const auto json = detail::parse_payload<nlohmann::json>(record);
+                child = {TaskId::from_text(json.at("i").get<std::string>()), json.at("e").get<std::string>()};
+            } catch (const std::bad_alloc&) {
+                throw;
+            } catch (const std::exception&) {  // it is as it was
+            }
+            failed.push_back(std::move(child));
+        }
+    }
+    if (count > 0) missing(count);
+    if (!failed.empty()) throw ChildrenFailed(place.name, place.occurrence, std::move(failed));
+}
+
+BACKLITE_DECL void Flow::cancel_children() {
+    constexpr int page = 500;
+    std::string after;
+    for (;;) {
+        const std::vector<TaskId> children =
+            engine_->store().parents_of(context_.task_id(), after, page, {engine_->config().busy_timeout, {}});
+        if (children.empty()) return;
+        for (const TaskId& child : children) static_cast<void>(engine_->cancel(child));
+        after = children.back().str();
+    }
 }
 
 BACKLITE_DECL Outcome Flow::run(const std::function<Outcome()>& body) {

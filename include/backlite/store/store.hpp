@@ -319,6 +319,10 @@ public:
     /// as `add`.
     [[nodiscard]] virtual SignalResult signal(const SignalPlan& plan, const Patience& patience) = 0;
 
+    /// Up to `limit` tasks that this one waits for, by their ids, behind `after`.
+    [[nodiscard]] virtual std::vector<TaskId> parents_of(const TaskId& id, const std::string& after, int limit,
+                                                         const Patience& patience) = 0;
+
     /// Up to `limit` values of a task, in the order of their names.
     [[nodiscard]] virtual std::vector<detail::SavedValue> saved(const TaskId& id, const NameRange& names,
                                                                 std::size_t limit) = 0;

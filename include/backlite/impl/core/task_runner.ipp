@@ -269,8 +269,8 @@ BACKLITE_DECL void TaskRunner::set_success(const QueueConfig& config, std::strin
         resolved.keep_row = true;
         resolved.keep_payload = retention->data && !retention->data->only_failed;
         resolved.expires_at = expiry(retention->duration);
-        resolved.result = std::move(result);
     }
+    resolved.result = std::move(result);  // also of a task that is not kept: a flow may wait for it
 }
 
 BACKLITE_DECL void TaskRunner::log_success(const Attempt& attempt) const noexcept {

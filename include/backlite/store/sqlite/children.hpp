@@ -54,6 +54,12 @@ public:
     /// nor kept has succeeded. Of one that has not, the children are marked to be seen to.
     void hold(std::span<const detail::NewTask> tasks);
 
+    /// Lets the flow wait for tasks that this transaction has inserted.
+    void join(std::span<const detail::NewTask> tasks, const detail::Parents::Join& join);
+
+    /// Up to `limit` tasks that this one waits for, by their ids, behind `after`.
+    [[nodiscard]] std::vector<TaskId> parents_of(const TaskId& id, const std::string& after, int limit);
+
     struct Work {
         bool left = false;                    ///< there is more to do
         std::vector<EndedChild> cancelled{};  ///< children that have ended
@@ -113,6 +119,9 @@ private:
     Statement remove_of_child_{"DELETE FROM main.backlite_edges INDEXED BY backlite_edges_child WHERE child = ?1"};
     Statement child_{"SELECT queue, hold, claimed_at IS NULL, due FROM main.backlite_tasks WHERE id = ?1"};
     Statement free_{"UPDATE main.backlite_tasks SET hold = hold - 256 WHERE id = ?1 AND hold >= 256"};
+    Statement parents_of_{
+        "SELECT parent FROM main.backlite_edges INDEXED BY backlite_edges_child "
+        "WHERE child = ?1 AND parent > ?2 ORDER BY parent LIMIT ?3"};
     Statement any_{"SELECT 1 FROM main.backlite_edges LIMIT 1"};
     Statement next_parent_{"SELECT parent FROM main.backlite_edges WHERE parent > ?1 ORDER BY parent LIMIT 1"};
 };

@@ -38,6 +38,8 @@ struct Ending {
     End end = End::failed;
     bool keeps_row = false;
     bool keeps_payload = false;
+    std::string_view result{};  ///< JSON; empty: none
+    std::string_view error{};   ///< unless it has succeeded
 };
 
 /// All functions that write REQUIRE a write transaction; on a StorageError the caller rolls back.
@@ -105,6 +107,9 @@ public:
     [[nodiscard]] bool marked() const noexcept { return marked_; }
 
 private:
+    /// What a flow that joins wants to know of a child.
+    void tell_flow(const Ending& ending);
+
     /// A flow that is run again does what has failed once more; all, if it has undone some.
     void forget_failure(const std::string& id);
 
@@ -120,6 +125,14 @@ private:
         "SELECT EXISTS (SELECT 1 FROM main.backlite_saved) OR EXISTS (SELECT 1 FROM main.backlite_progress) "
         "OR EXISTS (SELECT 1 FROM main.backlite_attempts) OR EXISTS (SELECT 1 FROM main.backlite_tags) "
         "OR EXISTS (SELECT 1 FROM main.backlite_details)"};
+    Statement tell_flow_{
+        "INSERT INTO main.backlite_saved (task, name, at, value) "
+        "SELECT edge.child, 'backlite:result:' || CAST(joins.value AS text) || char(1) || "
+        "printf('%010d', edge.on_failure - 16), 0, ?2 FROM main.backlite_edges AS edge "
+        "CROSS JOIN main.backlite_saved AS joins ON joins.task = edge.child AND joins.name = 'backlite:flow:joins' "
+        "WHERE edge.parent = ?1 AND edge.on_failure >= 16 "
+        "ON CONFLICT (task, name) DO UPDATE SET value = excluded.value"};
+    static_assert(detail::join_edge == 16, "statements name it");
     Statement undone_{
         "SELECT 1 FROM main.backlite_saved WHERE task = ?1 AND name >= 'backlite:flow:undo:' "
         "AND name < 'backlite:flow:undo;' LIMIT 1"};

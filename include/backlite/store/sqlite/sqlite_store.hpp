@@ -66,6 +66,8 @@ public:
     [[nodiscard]] bool save_within(HostConnection connection, const SavePlan& plan) override;
     [[nodiscard]] bool complete_within(HostConnection connection, std::string_view queue, detail::Ms due,
                                        const detail::AttemptResult& success) override;
+    [[nodiscard]] std::vector<TaskId> parents_of(const TaskId& id, const std::string& after, int limit,
+                                                 const Patience& patience) override;
     [[nodiscard]] SignalResult signal(const SignalPlan& plan, const Patience& patience) override;
     [[nodiscard]] std::vector<detail::SavedValue> saved(const TaskId& id, const NameRange& names,
                                                         std::size_t limit) override;

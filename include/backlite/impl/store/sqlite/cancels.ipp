@@ -112,7 +112,7 @@ BACKLITE_DECL bool Cancels::end(const std::string& id, const Asked& asked, std::
         flags = run.integer(0);
     }
     if ((flags & flag::on_end) == 0) return false;
-    ends_.before_end({id, flags, end_of(kind_of_end), asked.keep.row, asked.keep.payload});
+    ends_.before_end({id, flags, end_of(kind_of_end), asked.keep.row, asked.keep.payload, {}, text});
     Run(db_, forget_expiry_, {id}).change();
     return Run(db_, remove_, {id, 0}).change() == 1;
 }

@@ -31,6 +31,23 @@ BACKLITE_DECL void Children::hold(std::span<const detail::NewTask> tasks) {
     }
 }
 
+BACKLITE_DECL void Children::join(std::span<const detail::NewTask> tasks, const detail::Parents::Join& join) {
+    const std::string& flow = join.claim.id.str();
+    std::int64_t number = detail::join_edge + static_cast<std::int64_t>(join.first);
+    for (const detail::NewTask& task : tasks) {
+        Run(db_, insert_, {task.id.str(), flow, number++}).change();
+        Run(db_, flag_, {task.id.str()}).change();
+    }
+    Run(db_, hold_, {flow, static_cast<std::int64_t>(tasks.size())}).change();
+}
+
+BACKLITE_DECL std::vector<TaskId> Children::parents_of(const TaskId& id, const std::string& after, int limit) {
+    std::vector<TaskId> found;
+    Run run(db_, parents_of_, {id.str(), after, limit});
+    while (run.step()) found.push_back(TaskId::from_text(std::string{run.bytes(0)}));
+    return found;
+}
+
 BACKLITE_DECL auto Children::resolve(const detail::Parents& parents, std::span<const detail::NewTask> tasks)
     -> std::vector<Known> {
     std::vector<Known> found;

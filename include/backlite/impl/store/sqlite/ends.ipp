@@ -2,6 +2,8 @@
 #pragma once
 // The bodies of <backlite/store/sqlite/ends.hpp>.
 
+#include <backlite/base/json.hpp>
+#include <backlite/base/shown.hpp>
 #include <backlite/store/sqlite/ends.hpp>
 
 namespace backlite {
@@ -10,7 +12,10 @@ namespace store {
 namespace sqlite {
 
 BACKLITE_DECL void Ends::before_end(const Ending& ending) {
-    if ((ending.flags & flag::children) != 0) mark(ending.id, ending.end == End::succeeded);
+    if ((ending.flags & flag::children) != 0) {
+        tell_flow(ending);
+        mark(ending.id, ending.end == End::succeeded);
+    }
     if ((ending.flags & flag::key_while_waiting) != 0) keys_.end(ending.id);
     if ((ending.flags & flag::partition) != 0) turns_.ended(ending.id, freed_);
     if ((ending.flags & flag::details) == 0) return;
@@ -30,6 +35,19 @@ BACKLITE_DECL std::optional<Superseded> Ends::before_return(const std::string& i
 
 BACKLITE_DECL void Ends::before_claim(std::int64_t row, std::int64_t flags) {
     if ((flags & flag::key_while_waiting) != 0) keys_.take_off(row);
+}
+
+BACKLITE_DECL void Ends::tell_flow(const Ending& ending) {
+    if (ending.end == End::succeeded && ending.result.empty()) return;
+    std::string value = "{\"v\":";
+    if (ending.end == End::succeeded) {
+        value += ending.result;
+    } else {
+        value = "{\"e\":" + detail::write_json(detail::shown(ending.error, 4'096)) +
+                ",\"i\":" + detail::write_json(detail::shown(ending.id, 4'096));
+    }
+    value += '}';
+    Run(db_, tell_flow_, {ending.id, Blob{value}}).change();
 }
 
 BACKLITE_DECL void Ends::forget_failure(const std::string& id) {

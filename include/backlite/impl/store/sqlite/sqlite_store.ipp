@@ -110,6 +110,13 @@ BACKLITE_DECL bool SqliteStore::add_once(const AddPlan& plan, const Patience& pa
 }
 
 BACKLITE_DECL bool SqliteStore::hold_children(Repository& repository, const AddPlan& plan) {
+    if (const auto& join = plan.tasks.back().parents->join) {
+        if (!repository.saved.save({join->claim, plan.now, join->values, true})) {
+            throw ClaimLost("the claim of a flow was taken back while it added its children");
+        }
+        repository.children.join(plan.tasks, *join);
+        return false;
+    }
     repository.ends.clear();
     repository.children.hold(plan.tasks);
     if (!repository.ends.marked()) return false;
@@ -176,6 +183,13 @@ BACKLITE_DECL sqlite3* SqliteStore::open_transaction(HostConnection connection, 
     }
     writes_.check_usable();
     return handle_of(database);
+}
+
+BACKLITE_DECL std::vector<TaskId> SqliteStore::parents_of(const TaskId& id, const std::string& after, int limit,
+                                                          const Patience& patience) {
+    std::vector<TaskId> found;
+    writes_.read([&](Repository& repository) { found = repository.children.parents_of(id, after, limit); }, patience);
+    return found;
 }
 
 BACKLITE_DECL SignalResult SqliteStore::signal(const SignalPlan& plan, const Patience& patience) {

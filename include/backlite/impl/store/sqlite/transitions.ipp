@@ -157,7 +157,8 @@ BACKLITE_DECL bool Transitions::remove(const detail::AttemptResult& outcome) {
         return false;
     }
     const End end = outcome.resolution == detail::RowChange::complete ? End::succeeded : end_of(outcome.kind);
-    ends_.before_end({id, *flags, end, outcome.keep_row, outcome.keep_payload});
+    ends_.before_end(
+        {id, *flags, end, outcome.keep_row, outcome.keep_payload, outcome.result, outcome.error});
     return Run(db_, remove_, {id, outcome.claim, 0}).change() == 1;
 }
 
