@@ -143,6 +143,9 @@ TEST_CASE("fork: every call on a started client throws ForkError in the child, a
             all += not_refused("pause", [&] { client.pause("work"); });
             all += not_refused("resume", [&] { client.resume("work"); });
             all += not_refused("wait_idle", [&] { (void)client.wait_idle(0ms); });
+            all += not_refused("wait", [&] { (void)client.wait(TaskId{}, 0ms); });
+            all += not_refused("result", [&] { (void)client.result<Sized>(TaskId{}); });
+            all += not_refused("on_finished", [&] { client.on_finished(TaskId{}, [](const auto&) {}); });
             all += not_refused("install", [&] { client.install(); });
             all += not_refused("register_queue", [&] { client.register_queue<Other>([](const Other&) {}); });
             all += not_refused("Transaction", [&] { backlite::Transaction(client, host); });

@@ -48,6 +48,7 @@ using Steady = std::chrono::steady_clock;
 constexpr int nobody = -1;
 
 struct Held {
+    using Result = int;
     std::size_t round = 0;
     static backlite::QueueConfig config() {
         return {.name = "held",
@@ -90,7 +91,7 @@ Outcome hold(Round& round, int self, Context& context) {
     if (!round.holder.compare_exchange_strong(expected, self)) {
         round.peer = self;
         wait_for(round.peer_may_return);
-        return Outcome::success();
+        return Outcome::success(self);
     }
     wait_for(round.stale_may_return);
     const auto end = Steady::now() + backlite_test::patience;
@@ -105,7 +106,7 @@ Outcome hold(Round& round, int self, Context& context) {
         case Stale::snooze: return Outcome::snooze(0ms);
         case Stale::discard: return Outcome::discard("stale");
     }
-    return Outcome::success();
+    return Outcome::success(self);
 }
 
 void serve(const std::string& file, Shared& shared, int self, const Process::Inside& parent) {
@@ -132,8 +133,8 @@ std::string state_of(Look& look, const std::string& id) {
           "FROM backlite_tasks WHERE id = '" +
               id + "'",
           "SELECT quote(attempts) || ' ' || quote(last_executed_at) || ' ' || quote(last_duration_micro) || ' ' || "
-          "quote(succeeded) || ' ' || quote(expires_at) || ' ' || quote(error) FROM backlite_tasks_completed WHERE id "
-          "= '" +
+          "quote(succeeded) || ' ' || quote(expires_at) || ' ' || quote(error) || ' ' || quote(result) "
+          "FROM backlite_tasks_completed WHERE id = '" +
               id + "'"}) {
         SQLite::Statement select(look.database(), sql);
         while (select.executeStep()) state += select.getColumn(0).getString() + '\n';
@@ -195,6 +196,7 @@ TEST_CASE("fence: a worker frozen past its lease changes nothing when it goes on
         round.peer_may_return = true;
         REQUIRE(eventually([&] { return look.completed("id = '" + id + "'") == 1; }));
         REQUIRE(look.completed("id = '" + id + "' AND attempts = 1 AND succeeded = 1 AND error IS NULL") == 1);
+        REQUIRE(client.result<Held>(backlite::TaskId::parse(id)) == round.peer);
         REQUIRE(look.tasks() == 0);
         REQUIRE(round.entered == 2);
         ++kinds[static_cast<std::size_t>(round.stale.load())];

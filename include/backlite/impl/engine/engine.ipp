@@ -150,6 +150,7 @@ BACKLITE_DECL store::FoundTask Engine::find(const TaskId& id) {
 }
 
 BACKLITE_DECL std::optional<TaskStatus> Engine::wait(const TaskId& id, Duration patience, std::stop_token stop) {
+    check_call("Client::wait");
     if (patience < Duration::zero()) {
         throw ConfigError(detail::format("Client::wait: the time is negative: {} ms", {patience.count()}));
     }
