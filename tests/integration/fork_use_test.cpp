@@ -51,6 +51,7 @@ struct Work {
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Work, name)
 
 struct Other {
+    using Result = int;
     int number = 0;
     static backlite::QueueConfig config() { return {.name = "other"}; }
 };
@@ -144,7 +145,7 @@ TEST_CASE("fork: every call on a started client throws ForkError in the child, a
             all += not_refused("resume", [&] { client.resume("work"); });
             all += not_refused("wait_idle", [&] { (void)client.wait_idle(0ms); });
             all += not_refused("wait", [&] { (void)client.wait(TaskId{}, 0ms); });
-            all += not_refused("result", [&] { (void)client.result<Sized>(TaskId{}); });
+            all += not_refused("result", [&] { (void)client.result<Other>(TaskId{}); });
             all += not_refused("on_finished", [&] { client.on_finished(TaskId{}, [](const auto&) {}); });
             all += not_refused("install", [&] { client.install(); });
             all += not_refused("register_queue", [&] { client.register_queue<Other>([](const Other&) {}); });
