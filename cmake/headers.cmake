@@ -14,7 +14,7 @@ set(BACKLITE_HEADERS
     store/admission store/keep_rule store/slots store/plan store/store store/trouble store/model store/unavailable
     store/sqlite/database_file store/sqlite/log_file store/sqlite/open_transactions store/sqlite/statement store/sqlite/host_transaction
     store/sqlite/isolation store/sqlite/connection
-    store/sqlite/schema store/sqlite/slack store/sqlite/flags store/sqlite/unique_keys store/sqlite/details store/sqlite/saved_values store/sqlite/progress_notes store/sqlite/history store/sqlite/turns store/sqlite/ends store/sqlite/expiries store/sqlite/transitions store/sqlite/queue_rules store/sqlite/claims store/sqlite/cancels store/sqlite/children store/sqlite/bounds store/sqlite/changes store/sqlite/statistics store/sqlite/settle store/sqlite/add_statements
+    store/sqlite/schema store/sqlite/slack store/sqlite/flags store/sqlite/unique_keys store/sqlite/details store/sqlite/saved_values store/sqlite/progress_notes store/sqlite/history store/sqlite/turns store/sqlite/ends store/sqlite/expiries store/sqlite/transitions store/sqlite/queue_rules store/sqlite/claims store/sqlite/cancels store/sqlite/children store/sqlite/bounds store/sqlite/labels store/sqlite/changes store/sqlite/statistics store/sqlite/settle store/sqlite/add_statements
     store/sqlite/schedules
     store/sqlite/upkeep store/sqlite/status_queries store/sqlite/repository store/sqlite/cycle
     store/sqlite/commit_window store/sqlite/operation store/sqlite/group_commit store/sqlite/owner_lock store/sqlite/liveness store/sqlite/log_growth store/sqlite/sqlite_store

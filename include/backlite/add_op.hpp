@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstddef>
 #include <exception>
+#include <map>
 #include <memory>
 #include <new>
 #include <optional>
@@ -97,6 +98,21 @@ public:
         partition_ = std::move(partition);
         return *this;
     }
+    /// Notes a tag of the tasks: at most 1,024 bytes of UTF-8 without NUL. Several calls add up. Processors find them
+    /// by Context::tags, people in lists. They stay as long as the task, or its kept row. Errors, at `save`: UsageError
+    /// for a tag that cannot be used.
+    [[nodiscard]] AddOp& tag(std::string tag) & {
+        tags_.push_back(std::move(tag));
+        return *this;
+    }
+    /// Notes what the host knows of the tasks and the task does not say itself, such as a trace that it belongs to.
+    /// Names and values are UTF-8, and processors find them by Context::metadata. Of several calls, and of a name given
+    /// twice, the last counts. They stay as long as the task, or its kept row.
+    /// Errors, at `save`: EncodeError if they are not UTF-8, or take more than `max_payload` bytes of JSON.
+    [[nodiscard]] AddOp& metadata(std::map<std::string, std::string> metadata) & {
+        metadata_ = std::move(metadata);
+        return *this;
+    }
     /// Adds inside the transaction that is open on `database`, a connection to the client's own file. The tasks are in
     /// the file when and if that transaction commits, and as durable as its connection makes it; the client's
     /// dispatcher sees the commit by itself.
@@ -168,6 +184,12 @@ public:
     /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& partition(std::string partition) && {
         return std::move(this->partition(std::move(partition)));
+    }
+    /// As above, in a chain that starts with `add`.
+    [[nodiscard]] AddOp&& tag(std::string tag) && { return std::move(this->tag(std::move(tag))); }
+    /// As above, in a chain that starts with `add`.
+    [[nodiscard]] AddOp&& metadata(std::map<std::string, std::string> metadata) && {
+        return std::move(this->metadata(std::move(metadata)));
     }
     /// As above, in a chain that starts with `add`.
     [[nodiscard]] AddOp&& tx(SQLite::Database& database) && { return std::move(tx(database)); }
@@ -301,6 +323,9 @@ private:
     /// Errors: ConfigError naming the value and the queue.
     void set_priority();
 
+    /// Errors: UsageError, EncodeError.
+    void set_labels();
+
     /// Errors: QueueFullError if they are more than their queue ever has room for.
     void check_bounds() const;
 
@@ -321,6 +346,8 @@ private:
     std::optional<detail::Ms> expires_at_{};
     bool expires_ = false;  ///< a queue of these tasks has an expiry
     bool bounded_ = false;  ///< a queue of these tasks has a bound
+    std::vector<std::string> tags_{};
+    std::map<std::string, std::string> metadata_{};
     std::optional<std::string> key_{};
     std::vector<detail::Parents::Parent> after_{};
     std::vector<std::size_t> stages_{};    ///< where each one after the first begins

@@ -6,6 +6,7 @@
 #include <chrono>
 #include <concepts>
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <new>
 #include <optional>
@@ -210,6 +211,13 @@ public:
     /// std::bad_alloc.
     void progress(double fraction, std::string_view message = {}) const;
 
+    /// The tags that the task was added with, sorted. Errors: StorageError. Blocks for a short read, once.
+    [[nodiscard]] const std::vector<std::string>& tags() const;
+
+    /// The metadata that the task was added with. What another program has put there counts as far as it is a JSON
+    /// object; of values that are no text it is their JSON. Errors: StorageError. Blocks for a short read, once.
+    [[nodiscard]] const std::map<std::string, std::string>& metadata() const;
+
     /// Used by `Flow`: whether the task is in a file, and claimed.
     [[nodiscard]] bool has_claim() const noexcept { return attempt_.claim != 0; }
 
@@ -229,8 +237,17 @@ private:
     [[noreturn]] void throw_claim_lost(const char* call) const;
     [[noreturn]] void cannot_read(std::string_view name, const std::string& why) const;
 
+    struct Labels {
+        std::vector<std::string> tags{};
+        std::map<std::string, std::string> metadata{};
+    };
+
+    /// Reads them once. They do not change afterwards.
+    const Labels& labels(const char* call) const;
+
     Attempt attempt_;
     mutable detail::Mutex mutex_{};
+    mutable std::unique_ptr<const Labels> labels_ BACKLITE_GUARDED_BY(mutex_){};  ///< null: not read yet
     /// Without a claim: what was saved.
     mutable std::vector<detail::SavedValue> loose_ BACKLITE_GUARDED_BY(mutex_){};
 };

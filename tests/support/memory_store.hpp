@@ -81,6 +81,7 @@ struct MemoryFile {
 
     std::vector<Task> tasks{};  ///< in the order in which they were added
     std::map<std::string, Kept> kept{};
+    std::map<std::string, backlite::detail::TaskLabels> labels{};  ///< of tasks that are there, unfinished or kept
     std::map<std::int64_t, Member> owners{};
     std::set<std::string> paused{};
     std::map<std::string, backlite::Limits> limits{};  ///< those that are stored, by queue
@@ -299,6 +300,12 @@ public:
             file_.tasks.push_back(std::move(row));
         }
         for (const backlite::detail::NewTask& task : plan.tasks) {
+            const bool replaces = task.unique && task.unique->as == backlite::AddedAs::replaced;
+            const std::string& id = replaces ? task.unique->existing.str() : task.id.str();
+            if (replaces) file_.labels.erase(id);
+            if (task.labels && (replaces || task.inserted())) file_.labels[id] = *task.labels;
+        }
+        for (const backlite::detail::NewTask& task : plan.tasks) {
             if (task.bounded == nullptr || !task.inserted() || keep_bound(*task.bounded, plan)) continue;
             file_ = untouched;
             throw backlite::QueueFullError("full", task.bounded->name, task.bounded->max_waiting);
@@ -373,6 +380,12 @@ public:
         if (hooks_.foreign_commit) hooks_.foreign_commit();
         return backlite::SignalResult::sent;
     }
+    [[nodiscard]] backlite::detail::TaskLabels labels(const backlite::TaskId& id) override {
+        const auto found = file_.labels.find(id.str());
+        if (status(id) == backlite::TaskStatus::not_found) return {};
+        return found == file_.labels.end() ? backlite::detail::TaskLabels{} : found->second;
+    }
+
     [[nodiscard]] std::vector<backlite::detail::SavedValue> saved(const backlite::TaskId& id,
                                                                   const backlite::store::NameRange& names,
                                                                   std::size_t limit) override {

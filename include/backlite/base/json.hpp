@@ -7,6 +7,7 @@
 #include <concepts>
 #include <cstddef>
 #include <exception>
+#include <map>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -64,6 +65,9 @@ struct JsonShape {
 
 /// How deep the arrays and objects of a JSON text nest.
 [[nodiscard]] inline std::size_t json_depth(std::string_view text) noexcept { return json_shape(text).depth; }
+
+/// The fields of a JSON object; of those that are no text their JSON. Empty for anything else, whatever it is.
+[[nodiscard]] std::map<std::string, std::string> read_texts(std::string_view text);
 
 /// Whether a number in it has no JSON, which nlohmann_json writes as null: NaN or infinite.
 template <class Json>

@@ -96,6 +96,12 @@ inline constexpr std::int64_t join_edge = 16;
     return std::string{"backlite:result:"}.append(key) + '\x01';
 }
 
+/// What a host has noted of a task.
+struct TaskLabels {
+    std::vector<std::string> tags{};
+    std::string metadata{};  ///< a JSON object; empty: none
+};
+
 /// A task on its way into the file.
 struct NewTask {
     TaskId id{};
@@ -111,6 +117,7 @@ struct NewTask {
     const QueueConfig* bounded = nullptr;  ///< that of its queue, if it has a bound; lives as long as the program
     /// Null: it is of partition "", which nothing limits.
     std::shared_ptr<PartitionAdd> partition{};
+    std::shared_ptr<const TaskLabels> labels{};  ///< null: none
 
     /// Whether it is a new task, once its transaction is committed.
     [[nodiscard]] bool inserted() const noexcept { return !unique || unique->as == AddedAs::inserted; }

@@ -48,6 +48,7 @@ BACKLITE_DECL auto AddOp::prepare() -> Times {
         set_expiry(times.wait_until ? (std::max)(*times.wait_until, soonest) : soonest);
     }
     set_parents();
+    if (!tags_.empty() || !metadata_.empty()) set_labels();
     if (bounded_) check_bounds();
     set_partitions();
     if (stop_.stop_requested()) throw Cancelled("cancelled by the caller's stop token before the write began");
@@ -207,6 +208,35 @@ BACKLITE_DECL void AddOp::set_debounce(TimePoint now) {
         }
         task.unique->debounced = due;
     }
+}
+
+BACKLITE_DECL void AddOp::set_labels() {
+    constexpr std::size_t longest = 1024;
+    const std::string queue{tasks_.empty() ? std::string_view{} : tasks_.front().queue};
+    auto labels = std::make_shared<detail::TaskLabels>();
+    for (const std::string& tag : tags_) {
+        const auto refuse = [&](std::string_view why) {
+            throw UsageError(detail::format("queue \"{}\": AddOp::tag: a tag {}", {queue, why}));
+        };
+        if (tag.empty()) refuse("is empty");
+        if (tag.size() > longest) refuse(detail::format("has {} bytes, more than {}", {tag.size(), longest}));
+        if (tag.find('\0') != std::string::npos) refuse("holds a NUL character");
+        if (!detail::is_utf8(tag)) refuse("is not UTF-8");
+    }
+    if (!metadata_.empty()) {
+        labels->metadata = detail::encode_value(metadata_, [&](const std::string& why) {
+            throw EncodeError(detail::format("queue \"{}\": the metadata cannot be written as JSON: {}", {queue, why}),
+                              queue);
+        });
+    }
+    if (labels->metadata.size() > target_->max_payload()) {
+        throw EncodeError(detail::format("queue \"{}\": the metadata has {} bytes of JSON, more than "
+                                         "ClientConfig::max_payload ({})",
+                                         {queue, labels->metadata.size(), target_->max_payload()}),
+                          queue);
+    }
+    labels->tags = std::move(tags_);
+    for (detail::NewTask& task : tasks_) task.labels = labels;
 }
 
 BACKLITE_DECL void AddOp::check_bounds() const {

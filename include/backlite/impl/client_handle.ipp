@@ -144,6 +144,30 @@ BACKLITE_DECL std::optional<std::string> Context::find(std::string_view name) co
     return found == loose_.end() ? std::nullopt : found->json;
 }
 
+BACKLITE_DECL const std::vector<std::string>& Context::tags() const { return labels("Context::tags").tags; }
+
+BACKLITE_DECL const std::map<std::string, std::string>& Context::metadata() const {
+    return labels("Context::metadata").metadata;
+}
+
+BACKLITE_DECL auto Context::labels(const char* call) const -> const Labels& {
+    {
+        const detail::LockGuard lock(mutex_);
+        if (labels_) return *labels_;
+    }
+    auto read = std::make_unique<Labels>();
+    const std::shared_ptr<engine::Engine> engine = attempt_.engine.lock();
+    if (engine) engine->check_call(call);
+    if (engine && attempt_.claim != 0) {
+        detail::TaskLabels stored = engine->store().labels(task_id());
+        read->tags = std::move(stored.tags);
+        read->metadata = detail::read_texts(stored.metadata);
+    }
+    const detail::LockGuard lock(mutex_);
+    if (!labels_) labels_ = std::move(read);
+    return *labels_;
+}
+
 BACKLITE_DECL void Context::throw_claim_lost(const char* call) const {
     ClaimLost error(detail::format("{}: the claim of task {} of queue \"{}\" was taken back, or has ended",
                                    {call, task_id().str(), queue()}));

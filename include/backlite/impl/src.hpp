@@ -86,6 +86,7 @@
 #include <backlite/impl/store/sqlite/history.ipp>
 #include <backlite/impl/store/sqlite/host_transaction.ipp>
 #include <backlite/impl/store/sqlite/isolation.ipp>
+#include <backlite/impl/store/sqlite/labels.ipp>
 #include <backlite/impl/store/sqlite/liveness.ipp>
 #include <backlite/impl/store/sqlite/log_file.ipp>
 #include <backlite/impl/store/sqlite/log_growth.ipp>

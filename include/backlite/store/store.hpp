@@ -327,6 +327,9 @@ public:
     [[nodiscard]] virtual std::vector<detail::SavedValue> saved(const TaskId& id, const NameRange& names,
                                                                 std::size_t limit) = 0;
 
+    /// Tags and metadata of a task, finished or not; empty if it has none or is not there.
+    [[nodiscard]] virtual detail::TaskLabels labels(const TaskId& id) = 0;
+
     [[nodiscard]] virtual CycleResult cycle(const CycleRequest& request, const Patience& patience) = 0;
 
     /// Statistics that no other call has counted.

@@ -949,6 +949,53 @@ TEST_CASE("Store: a task whose key is taken needs no room, and a new one does") 
     CHECK(client->store().waiting("notes").size() == 3);
 }
 
+TEST_CASE("Store: tags and metadata stay with a task that is kept, go with others, and are replaced with it") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    client->start();
+    const auto add = [&](detail::NewTask task, std::vector<std::string> tags, std::string metadata) {
+        std::vector<detail::NewTask> tasks{std::move(task)};
+        if (!tags.empty()) {
+            tasks.front().labels =
+                std::make_shared<const detail::TaskLabels>(detail::TaskLabels{std::move(tags), std::move(metadata)});
+        }
+        const Ms now = detail::to_ms(town.clock.now());
+        if (!tasks.front().unique) tasks.front().expires_at = now + 1h;  // it shares a row with the metadata
+        client->store().add({.tasks = tasks, .now = now}, town.patience);
+        client->refresh();
+        return tasks.front().inserted() ? tasks.front().id : tasks.front().unique->existing;
+    };
+    const auto labels = [&](const TaskId& id) {
+        const detail::TaskLabels found = client->store().labels(id);
+        std::string text = found.metadata;
+        for (const std::string& tag : found.tags) text += " " + tag;
+        return text;
+    };
+    const TaskId kept = add(town.task<Letter>("kept"), {"a", "b"}, R"({"x":"1"})");
+    const TaskId gone = add(town.task<Note>("gone"), {"c"}, R"({"y":"2"})");
+    CHECK(labels(kept) == R"({"x":"1"} a b)");
+    town.answer = [&](const std::string&) {
+        CHECK(labels(kept) == R"({"x":"1"} a b)");  // the claim has taken the expiry alone
+        return Outcome::success();
+    };
+    town.work(*client);
+    CHECK(labels(kept) == R"({"x":"1"} a b)");
+    CHECK(labels(gone).empty());
+    town.clock.advance(2h);
+    client->look();
+    town.work(*client);
+    CHECK(client->store().status(kept) == TaskStatus::not_found);
+    CHECK(labels(kept).empty());
+    client->stop();
+    const TaskId first = add(town.unique<Note>("1", "key", Conflict::replace), {"old"}, R"({"old":""})");
+    CHECK(add(town.unique<Note>("2", "key", Conflict::replace), {"new"}, "") == first);
+    CHECK(labels(first) == " new");
+    add(town.unique<Note>("3", "key", Conflict::keep), {"dropped"}, "");
+    CHECK(labels(first) == " new");
+    add(town.unique<Note>("4", "key", Conflict::replace), {}, "");
+    CHECK(labels(first).empty());
+}
+
 TEST_CASE("Store: tasks of queues that this client has not registered stay, are counted and named") {
     Town town(GENERATE(Kind::memory, Kind::sqlite));
     const auto client = town.client();

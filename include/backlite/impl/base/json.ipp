@@ -46,6 +46,24 @@ BACKLITE_DECL std::string current_error() {
     }
 }
 
+BACKLITE_DECL std::map<std::string, std::string> read_texts(std::string_view text) {
+    std::map<std::string, std::string> found;
+    if (text.empty()) return found;
+    try {
+        auto json = parse_payload<nlohmann::json>(text);
+        const TakesApart<nlohmann::json> apart(json);
+        if (!json.is_object()) return found;
+        for (const auto& [name, value] : json.items()) {
+            found.emplace(name, value.is_string() ? value.get<std::string>() : value.dump());
+        }
+    } catch (const std::bad_alloc&) {
+        throw;
+    } catch (const std::exception&) {  // others may have put anything there
+        found.clear();
+    }
+    return found;
+}
+
 BACKLITE_DECL bool shares_field(std::string_view a, std::string_view b) {
     auto first = parse_payload<nlohmann::json>(a);
     const TakesApart<nlohmann::json> first_apart(first);

@@ -516,6 +516,7 @@ BACKLITE_DECL bool Engine::Adding::keep_worker(std::uint64_t foreign_commits) {
     if (tasks_.front().expires_at || tasks_.front().unique || tasks_.front().parents || tasks_.front().partition) {
         return false;
     }
+    if (tasks_.front().labels) return false;
     if (tasks_.front().bounded != nullptr) return false;  // whether a full queue takes it is no matter of idle workers
     const detail::LockGuard lock(engine_.mutex_);
     if (!engine_.session_) return false;

@@ -49,7 +49,8 @@ private:
     Statement put_{
         "INSERT INTO main.backlite_details (task, expires_at) VALUES (?1, ?2) "
         "ON CONFLICT (task) DO UPDATE SET expires_at = excluded.expires_at"};
-    Statement find_{"SELECT expires_at FROM main.backlite_details WHERE task = ?1"};
+    Statement find_{"SELECT expires_at, metadata FROM main.backlite_details WHERE task = ?1"};
+    Statement clear_{"UPDATE main.backlite_details SET expires_at = NULL WHERE task = ?1"};
     Statement remove_{"DELETE FROM main.backlite_details WHERE task = ?1"};
     Statement next_{
         "SELECT expires_at FROM main.backlite_details INDEXED BY backlite_details_expires "

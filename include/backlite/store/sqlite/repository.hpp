@@ -12,6 +12,7 @@
 #include <backlite/store/sqlite/claims.hpp>
 #include <backlite/store/sqlite/ends.hpp>
 #include <backlite/store/sqlite/expiries.hpp>
+#include <backlite/store/sqlite/labels.hpp>
 #include <backlite/store/sqlite/progress_notes.hpp>
 #include <backlite/store/sqlite/queue_rules.hpp>
 #include <backlite/store/sqlite/saved_values.hpp>
@@ -40,6 +41,7 @@ struct Repository {
           children(handle, ends, cancels),
           changes(handle, ends, transitions, cancels),
           bounds(handle, cancels, WaitingBounds::On::own_connection),
+          labels(handle),
           expiries(handle),
           saved(handle),
           progress(handle),
@@ -57,6 +59,7 @@ struct Repository {
     Children children;
     Changes changes;
     WaitingBounds bounds;
+    Labels labels;
     Expiries expiries;
     SavedValues saved;
     ProgressNotes progress;

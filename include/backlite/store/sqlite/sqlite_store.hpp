@@ -72,6 +72,7 @@ public:
     [[nodiscard]] std::vector<detail::SavedValue> saved(const TaskId& id, const NameRange& names,
                                                         std::size_t limit) override;
 
+    [[nodiscard]] detail::TaskLabels labels(const TaskId& id) override;
     [[nodiscard]] CycleResult cycle(const CycleRequest& request, const Patience& patience) override;
     void count(const std::vector<Tally>& tallies, const Patience& patience) override {
         writes_.write([&](Repository& repository) { repository.statistics.add(tallies); }, patience);
@@ -112,10 +113,12 @@ private:
             : connection(config, Role::reader),
               reads(connection.handle()),
               saved(connection.handle()),
+              labels(connection.handle()),
               progress(connection.handle()) {}
         Connection connection;
         StatusQueries reads;
         SavedValues saved;
+        Labels labels;
         ProgressNotes progress;
         Statement list_schedules{list_of_schedules};
     };

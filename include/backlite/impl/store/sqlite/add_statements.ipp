@@ -6,6 +6,7 @@
 
 #include <backlite/store/sqlite/add_statements.hpp>
 #include <backlite/store/sqlite/bounds.hpp>
+#include <backlite/store/sqlite/labels.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -153,6 +154,7 @@ BACKLITE_DECL void add_within(sqlite3* db, std::string_view file, std::span<cons
     execute(db, "SAVEPOINT backlite_add");
     try {
         AddStatements(db).insert(tasks, now, wait_until);
+        if (Labels::concern(tasks)) Labels(db).put(tasks);
         if (has_parents(tasks)) {
             Ends ends(db);
             Cancels cancels(db, ends);

@@ -11,12 +11,14 @@ namespace sqlite {
 
 BACKLITE_DECL std::optional<detail::Ms> Expiries::take(const TaskId& id) {
     std::optional<detail::Ms> expires_at;
+    bool metadata = false;
     {
         Run run(db_, find_, {id.str()});
         if (!run.step()) return std::nullopt;
         if (!run.is_null(0)) expires_at = run.time(0);
+        metadata = !run.is_null(1);
     }
-    Run(db_, remove_, {id.str()}).change();
+    Run(db_, metadata ? clear_ : remove_, {id.str()}).change();
     return expires_at;
 }
 

@@ -70,6 +70,7 @@ BACKLITE_DECL void SqliteStore::add(const AddPlan& plan, const Patience& patienc
 
 BACKLITE_DECL bool SqliteStore::add_once(const AddPlan& plan, const Patience& patience) {
     const bool bounded = plan.bounded();
+    const bool labelled = Labels::concern(plan.tasks);
     WaitingBounds::Answer answer;
     std::vector<DroppedTask> dropped;
     bool freed = false;
@@ -90,6 +91,7 @@ BACKLITE_DECL bool SqliteStore::add_once(const AddPlan& plan, const Patience& pa
             } else {
                 repository.adds.insert(plan.tasks, plan.now, plan.wait_until);
             }
+            if (labelled) repository.labels.put(plan.tasks);
             if (has_parents(plan.tasks)) left = hold_children(repository, plan);
             if (bounded) {
                 repository.bounds.settle(plan.tasks, plan.now, dropped);
@@ -211,6 +213,12 @@ BACKLITE_DECL std::vector<detail::SavedValue> SqliteStore::saved(const TaskId& i
     detail::UniqueLock lock(reader_mutex_);
     need_reader(lock);
     return reader_->saved.read(id, names, limit, config_.max_payload);
+}
+
+BACKLITE_DECL detail::TaskLabels SqliteStore::labels(const TaskId& id) {
+    detail::UniqueLock lock(reader_mutex_);
+    need_reader(lock);
+    return reader_->labels.read(id, config_.max_payload);
 }
 
 BACKLITE_DECL CycleResult SqliteStore::cycle(const CycleRequest& request, const Patience& patience) {
