@@ -42,13 +42,13 @@ public:
 
     /// Writes a plan. `now`: when its tasks are added. `keep`: see StoreHooks. Errors: StorageError, also if a trigger
     /// of the host ignores the change.
-    [[nodiscard]] SlotResult run(const SlotPlan& plan, detail::Ms now, AddStatements& adds, Bounds& bounds,
+    [[nodiscard]] SlotResult run(const SlotPlan& plan, detail::Ms now, AddStatements& adds, WaitingBounds& bounds,
                                  Cancels& cancels, const std::function<KeepRule(std::string_view)>& keep);
 
 private:
     /// Whether the task is a new one.
     [[nodiscard]] bool add(detail::NewTask& task, detail::Ms now, std::optional<detail::Ms> wait_until,
-                           AddStatements& adds, Bounds& bounds, SlotResult& result);
+                           AddStatements& adds, WaitingBounds& bounds, SlotResult& result);
 
     Handle db_;
     Statement first_{

@@ -84,7 +84,7 @@ BACKLITE_DECL bool Schedules::change(const std::string& name, const ScheduleChan
 }
 
 BACKLITE_DECL bool Schedules::add(detail::NewTask& task, detail::Ms now, std::optional<detail::Ms> wait_until,
-                                  AddStatements& adds, Bounds& bounds, SlotResult& result) {
+                                  AddStatements& adds, WaitingBounds& bounds, SlotResult& result) {
     if (task.bounded == nullptr) {
         adds.insert({&task, 1}, now, wait_until);
         return task.inserted();
@@ -94,7 +94,7 @@ BACKLITE_DECL bool Schedules::add(detail::NewTask& task, detail::Ms now, std::op
     execute(db_, "SAVEPOINT backlite_slot");
     bool added = false;
     try {
-        const Bounds::Answer answer = bounds.prepare({&task, 1}, now, dropped);
+        const WaitingBounds::Answer answer = bounds.prepare({&task, 1}, now, dropped);
         if (answer.full == nullptr && !answer.more) {
             adds.insert({&task, 1}, now, wait_until);
             bounds.settle({&task, 1}, now, dropped);
@@ -109,8 +109,9 @@ BACKLITE_DECL bool Schedules::add(detail::NewTask& task, detail::Ms now, std::op
     return added;
 }
 
-BACKLITE_DECL SlotResult Schedules::run(const SlotPlan& plan, detail::Ms now, AddStatements& adds, Bounds& bounds,
-                                        Cancels& cancels, const std::function<KeepRule(std::string_view)>& keep) {
+BACKLITE_DECL SlotResult Schedules::run(const SlotPlan& plan, detail::Ms now, AddStatements& adds,
+                                        WaitingBounds& bounds, Cancels& cancels,
+                                        const std::function<KeepRule(std::string_view)>& keep) {
     SlotResult result;
     std::string its_queue;
     const auto rule = [&](std::string_view queue) {
