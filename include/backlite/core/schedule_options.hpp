@@ -19,6 +19,16 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace core {
 
+/// The partition of a schedule's tasks, as the task and the limits of its queue say.
+struct ScheduleLane {
+    std::string name{};
+    int turns = 0;
+    bool in_order = false;
+    bool rate = false;
+
+    friend bool operator==(const ScheduleLane&, const ScheduleLane&) = default;
+};
+
 /// Stored as a JSON object, with those members alone that are not as by default: equal options have equal texts, also
 /// in a later version of the library that knows more of them.
 struct ScheduleOptions {
@@ -47,6 +57,7 @@ struct ScheduleOptions {
         friend bool operator==(const Key&, const Key&) = default;
     };
     Key unique{};
+    std::optional<ScheduleLane> partition{};
     std::size_t max_waiting = 0;
     Overflow overflow = Overflow::reject;
 
@@ -68,7 +79,8 @@ struct ScheduleOptions {
         return a.missed.misfire == b.missed.misfire && a.missed.max_missed == b.missed.max_missed &&
                a.overlap == b.overlap && a.jitter == b.jitter && a.start_deadline == b.start_deadline &&
                a.paused == b.paused && a.priority == b.priority && a.expires_after == b.expires_after &&
-               a.unique == b.unique && a.max_waiting == b.max_waiting && a.overflow == b.overflow;
+               a.unique == b.unique && a.max_waiting == b.max_waiting && a.overflow == b.overflow &&
+               a.partition == b.partition;
     }
 };
 

@@ -45,6 +45,7 @@ TEST_CASE("ScheduleOptions: what is written is read again") {
                       .keep_row = true,
                       .keep_payload = true,
                       .keep_time = 24h};
+    options.partition = {.name = "eu", .turns = 3, .in_order = true, .rate = true};
     options.max_waiting = 12;
     options.overflow = backlite::Overflow::drop_oldest;
     CHECK(ScheduleOptions::read(options.text()) == options);
@@ -95,6 +96,8 @@ TEST_CASE("ScheduleOptions: what cannot be is refused by name") {
                                         R"({"priority":-1001})",
                                         R"({"expires_after_ms":-5})",
                                         R"({"unique":7})",
+                                        R"({"partition":[]})",
+                                        R"({"partition":{"turns":-1}})",
                                         R"({"unique":{"conflict":"maybe"}})",
                                         R"({"unique":{"conflict":"keep","key":5}})"}) {
         INFO(text);
@@ -111,6 +114,9 @@ TEST_CASE("ScheduleOptions: a task gives its priority, expiry and key, and gets 
     task.unique = std::make_shared<backlite::detail::UniqueAdd>();
     task.unique->key = "k";
     task.unique->conflict = Conflict::replace;
+    task.partition = std::make_shared<backlite::detail::PartitionAdd>();
+    task.partition->name = "eu";
+    task.partition->turns = 2;
     ScheduleOptions options;
     options.take(task);
     const NewTask again = ScheduleOptions::read(options.text()).task();
@@ -118,6 +124,10 @@ TEST_CASE("ScheduleOptions: a task gives its priority, expiry and key, and gets 
     CHECK(again.expires_after == 2h);
     REQUIRE(again.unique);
     CHECK(again.unique->key == "k");
+    REQUIRE(again.partition);
+    CHECK(again.partition->name == "eu");
+    CHECK(again.partition->turns == 2);
+    CHECK_FALSE(again.partition->in_order);
     CHECK(again.unique->conflict == Conflict::replace);
     task.unique->conflict = Conflict::reject;
     options.take(task);

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstdint>
+#include <limits>
 #include <memory>
 #include <utility>
 
@@ -70,6 +71,13 @@ BACKLITE_DECL std::string ScheduleOptions::text() const {
         if (unique.keep_payload) key["keep_payload"] = true;
         if (unique.keep_time != Duration::zero()) key["keep_ms"] = unique.keep_time.count();
         object["unique"] = std::move(key);
+    }
+    if (partition) {
+        nlohmann::json lane = {{"name", partition->name}};
+        if (partition->turns != 0) lane["turns"] = partition->turns;
+        if (partition->in_order) lane["in_order"] = true;
+        if (partition->rate) lane["rate"] = true;
+        object["partition"] = std::move(lane);
     }
     if (max_waiting > 0) {
         object["max_waiting"] = max_waiting;
@@ -151,6 +159,13 @@ BACKLITE_DECL ScheduleOptions ScheduleOptions::read(std::string_view text) {
     options.expires_after = members.time("expires_after_ms");
     options.max_waiting = static_cast<std::size_t>(members.number("max_waiting", 0, 1, detail::most_number));
     options.overflow = members.one_of("overflow", overflow_names, options.overflow);
+    if (const auto lane = members.object("partition")) {
+        options.partition.emplace();
+        options.partition->name = lane->words("name");
+        options.partition->turns = static_cast<int>(lane->number("turns", 0, 0, (std::numeric_limits<int>::max)()));
+        options.partition->in_order = lane->truth("in_order");
+        options.partition->rate = lane->truth("rate");
+    }
     if (const auto key = members.object("unique")) {
         options.unique.conflict = key->one_of("conflict", conflict_names, Conflict::none);
         options.unique.key = key->words("key");
@@ -170,6 +185,8 @@ BACKLITE_DECL void ScheduleOptions::take(const detail::NewTask& task) {
         max_waiting = (std::min)(task.bounded->max_waiting, static_cast<std::size_t>(detail::most_number));
         overflow = task.bounded->overflow;
     }
+    if (const auto& lane = task.partition)
+        partition = ScheduleLane{lane->name, lane->turns, lane->in_order, lane->rate};
     if (!task.unique) return;
     const detail::UniqueAdd& key = *task.unique;
     unique = {key.conflict, key.key, key.until_started, key.period, key.keep_row, key.keep_payload, key.keep_time};
@@ -179,6 +196,13 @@ BACKLITE_DECL detail::NewTask ScheduleOptions::task() const {
     detail::NewTask task;
     task.priority = priority;
     task.expires_after = expires_after;
+    if (partition) {
+        task.partition = std::make_shared<detail::PartitionAdd>();
+        task.partition->name = partition->name;
+        task.partition->turns = partition->turns;
+        task.partition->in_order = partition->in_order;
+        task.partition->rate = partition->rate;
+    }
     if (unique.conflict == Conflict::none) return task;
     task.unique = std::make_shared<detail::UniqueAdd>();
     task.unique->key = unique.key;
