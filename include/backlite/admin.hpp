@@ -67,6 +67,12 @@ public:
     /// Errors: StorageError. Blocks for a short read.
     [[nodiscard]] std::vector<QueueInfo> queues() const;
 
+    /// The clients that are started on the file, by number. Errors: StorageError. Blocks for a short read.
+    [[nodiscard]] std::vector<ClientInfo> clients() const;
+
+    /// For all else that the file's tasks and schedules allow: the client, or one that is never started.
+    [[nodiscard]] ClientHandle client() const;
+
     /// Ends unfinished tasks before their time, as ClientHandle::cancel does: one that runs is asked to stop, and
     /// counts as changed. Finished ones are skipped. On a file alone they are kept for seven days. The task of an id
     /// that is nowhere is neither counted nor skipped. Errors, of this and the other actions: UsageError on a thread

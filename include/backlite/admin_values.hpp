@@ -180,6 +180,15 @@ struct QueueInfo {
     std::vector<Blocker> why{};             ///< why tasks of it that are due do not run
 };
 
+/// A client that was started on the file, and has not been stopped.
+struct ClientInfo {
+    std::int64_t number = 0;   ///< never given twice on one file
+    std::int64_t workers = 0;  ///< how many it has
+    TimePoint started{};       ///< when
+    std::optional<bool>
+        alive{};  ///< false: it died, and no other client has taken its claims back yet; nullopt: not known
+};
+
 /// What an action did.
 struct Affected {
     std::size_t count = 0;    ///< tasks that it changed

@@ -48,6 +48,8 @@ public:
 
     [[nodiscard]] std::vector<QueueInfo> queues();
 
+    [[nodiscard]] std::vector<ClientInfo> clients();
+
 private:
     /// Where a list is: which one, and behind what.
     struct Place;
@@ -65,6 +67,7 @@ private:
 
     [[nodiscard]] std::vector<Blocker> reasons(std::int64_t hold) const;
 
+    /// Unknown counts as alive: nobody is to be sent after a fault that may not be one.
     [[nodiscard]] bool any_client_lives();
 
     /// Why nobody claims tasks of these queues that are due, by name, as far as that stands in rows of the queues.

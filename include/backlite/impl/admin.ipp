@@ -49,6 +49,14 @@ BACKLITE_DECL std::vector<QueueInfo> Admin::queues() const {
     });
 }
 
+BACKLITE_DECL std::vector<ClientInfo> Admin::clients() const {
+    return admin::look_at(view("Admin::clients"), [&](admin::Queries& queries) {
+        return admin::TaskPages(queries, view_->name(), detail::to_ms(engine_->clock().now())).clients();
+    });
+}
+
+BACKLITE_DECL ClientHandle Admin::client() const { return ClientHandle(engine_); }
+
 BACKLITE_DECL Affected Admin::cancel(const TaskId& id) const { return change(Action::cancel, id); }
 BACKLITE_DECL Affected Admin::cancel(const TaskFilter& filter, const Bulk& bulk) const {
     return change(Action::cancel, filter, bulk);

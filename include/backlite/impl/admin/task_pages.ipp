@@ -230,12 +230,19 @@ BACKLITE_DECL std::vector<Blocker> TaskPages::reasons(std::int64_t hold) const {
     return why;
 }
 
-BACKLITE_DECL bool TaskPages::any_client_lives() {
+BACKLITE_DECL std::vector<ClientInfo> TaskPages::clients() {
     std::vector<store::Process> processes = queries_.queues.processes();
     store::sqlite::find_living(database_, processes);
-    // What cannot be told is taken for alive: nobody is to be sent after a fault that may not be one.
-    return std::any_of(processes.begin(), processes.end(),
-                       [](const store::Process& process) { return process.alive.value_or(true); });
+    std::vector<ClientInfo> found;
+    for (const store::Process& process : processes) {
+        found.push_back({process.owner, process.workers, detail::from_ms(process.started_at), process.alive});
+    }
+    return found;
+}
+
+BACKLITE_DECL bool TaskPages::any_client_lives() {
+    const std::vector<ClientInfo> all = clients();
+    return std::any_of(all.begin(), all.end(), [](const ClientInfo& client) { return client.alive.value_or(true); });
 }
 
 BACKLITE_DECL std::vector<std::vector<Blocker>> TaskPages::closed(const std::vector<std::string>& names) {

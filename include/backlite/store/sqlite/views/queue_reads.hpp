@@ -25,14 +25,14 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
 
-/// Counts are exact as far as `Bounds` reaches, and say where they stop.
+/// Counts are exact as far as `store::Bounds` reaches, and say where they stop.
 /// Threads: those of its connection, one at a time. Errors: StorageError; SQLITE_INTERRUPT when the time is up.
 class QueueReads {
 public:
     static constexpr std::size_t most_queues = 1'000;
 
     /// REQUIRES: `statistics` lives as long.
-    QueueReads(sqlite3* db, const SchemaFeatures& shape, StatisticsReads& statistics, const Bounds& bounds = {})
+    QueueReads(sqlite3* db, const SchemaFeatures& shape, StatisticsReads& statistics, const store::Bounds& bounds = {})
         : db_(db), shape_(shape), bounds_(bounds), statistics_(statistics) {}
     QueueReads(const QueueReads&) = delete;
     QueueReads& operator=(const QueueReads&) = delete;
@@ -155,7 +155,7 @@ private:
 
     sqlite3* db_;
     const SchemaFeatures shape_;
-    const Bounds bounds_;
+    const store::Bounds bounds_;
     StatisticsReads& statistics_;
     const std::string unclaimed_ = unclaimed_rows(shape_, bounds_);
     Statement first_queue_{

@@ -51,7 +51,7 @@ inline constexpr int no_such_table = SQLITE_ERROR;
 
 /// Every SQL statement of the dashboard and of Admin, on one connection.
 struct Queries {
-    Queries(sqlite3* db, const SchemaFeatures& found, const Bounds& bounds = {})
+    Queries(sqlite3* db, const SchemaFeatures& found, const store::Bounds& bounds = {})
         : shape(found),
           statistics(db, found),
           queues(db, found, statistics, bounds),

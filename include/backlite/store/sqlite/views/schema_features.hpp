@@ -51,14 +51,14 @@ inline constexpr const char* finished_time =
     "1000) + max(coalesce(last_duration_micro, 0), 0) / 1000";
 
 /// The rows of a table without our indexes that are looked at.
-[[nodiscard]] std::string first_rows(const Bounds& bounds);
+[[nodiscard]] std::string first_rows(const store::Bounds& bounds);
 
 /// A subquery of claimed tasks: row, queue, claimed_at, owner, claim, id.
-[[nodiscard]] std::string claimed_rows(const SchemaFeatures& shape, const Bounds& bounds);
+[[nodiscard]] std::string claimed_rows(const SchemaFeatures& shape, const store::Bounds& bounds);
 
 /// A subquery of unclaimed tasks: row, queue, priority, due, attempts. Where it is by index, a search by queue,
 /// priority and due time is.
-[[nodiscard]] std::string unclaimed_rows(const SchemaFeatures& shape, const Bounds& bounds);
+[[nodiscard]] std::string unclaimed_rows(const SchemaFeatures& shape, const store::Bounds& bounds);
 
 /// The priorities of a queue's unclaimed tasks, lowest first: a search for each.
 class Priorities {
@@ -77,7 +77,7 @@ private:
 };
 
 /// Whether a table without our indexes has more rows than are looked at.
-[[nodiscard]] bool has_more_rows(sqlite3* db, const SchemaFeatures& shape, const Bounds& bounds);
+[[nodiscard]] bool has_more_rows(sqlite3* db, const SchemaFeatures& shape, const store::Bounds& bounds);
 
 }  // namespace sqlite
 }  // namespace store

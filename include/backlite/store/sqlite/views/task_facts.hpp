@@ -68,7 +68,7 @@ public:
     static constexpr std::size_t most_records = 1'000;  ///< of each kind, of one task
     static constexpr std::chrono::milliseconds look_time{100};
 
-    explicit TaskFactReads(sqlite3* db, const Bounds& bounds = {}) : db_{db}, bounds_(bounds) {}
+    explicit TaskFactReads(sqlite3* db, const store::Bounds& bounds = {}) : db_{db}, bounds_(bounds) {}
     TaskFactReads(const TaskFactReads&) = delete;
     TaskFactReads& operator=(const TaskFactReads&) = delete;
 
@@ -78,7 +78,7 @@ public:
     /// Up to `limit` tasks that the filter finds, in both tables, by id, the last first; a task that is in both may be
     /// one more. An id comes once in a walk, whatever happens to its task meanwhile, and a task that is there all the
     /// time, in whichever table, comes. `before`: only ids before this one; nullopt: the walk begins.
-    /// It ends early, with a `next`, once it has looked at as many rows as `Bounds` says, or for 100 ms.
+    /// It ends early, with a `next`, once it has looked at as many rows as `store::Bounds` says, or for 100 ms.
     [[nodiscard]] Walk walk(const TaskFilter& filter, const std::optional<std::string>& before, detail::Ms now,
                             std::size_t limit);
 
@@ -119,7 +119,7 @@ private:
                   "the SQL names these numbers");
 
     Handle db_;
-    const Bounds bounds_;
+    const store::Bounds bounds_;
     Query unfinished_{
         fmt::format("SELECT {}, priority, hold, substr(unique_key, 1, 1000), substr(partition, 1, 1000) "
                     "FROM backlite_tasks WHERE rowid = ?1",

@@ -33,7 +33,7 @@ class TaskReads {
 public:
     static constexpr std::chrono::milliseconds look_time{100};
 
-    TaskReads(sqlite3* db, const SchemaFeatures& shape, const Bounds& bounds = {})
+    TaskReads(sqlite3* db, const SchemaFeatures& shape, const store::Bounds& bounds = {})
         : db_(db), shape_(shape), bounds_(bounds) {}
     TaskReads(const TaskReads&) = delete;
     TaskReads& operator=(const TaskReads&) = delete;
@@ -176,7 +176,7 @@ private:
 
     sqlite3* db_;
     const SchemaFeatures shape_;
-    const Bounds bounds_;
+    const store::Bounds bounds_;
     const std::string due_ = shape_.ours ? "due" : due_of_go;
     const std::string error_ = shape_.ours ? "error" : "NULL";
     const std::string unclaimed_ = unclaimed_rows(shape_, bounds_);

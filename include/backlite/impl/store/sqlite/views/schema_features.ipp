@@ -47,14 +47,14 @@ BACKLITE_DECL std::optional<SchemaFeatures> shape_of(sqlite3* db) {
     return shape;
 }
 
-BACKLITE_DECL std::string first_rows(const Bounds& bounds) {
+BACKLITE_DECL std::string first_rows(const store::Bounds& bounds) {
     return fmt::format(
         "(SELECT rowid AS row, id, queue, 0 AS priority, claimed_at, attempts, {} AS due FROM backlite_tasks "
         "ORDER BY rowid LIMIT {})",
         due_of_go, bounds.unindexed);
 }
 
-BACKLITE_DECL std::string claimed_rows(const SchemaFeatures& shape, const Bounds& bounds) {
+BACKLITE_DECL std::string claimed_rows(const SchemaFeatures& shape, const store::Bounds& bounds) {
     if (shape.ours) {
         return "(SELECT rowid AS row, queue, claimed_at, owner, claim, id FROM backlite_tasks "
                "INDEXED BY backlite_tasks_claimed WHERE claimed_at IS NOT NULL)";
@@ -64,7 +64,7 @@ BACKLITE_DECL std::string claimed_rows(const SchemaFeatures& shape, const Bounds
         first_rows(bounds));
 }
 
-BACKLITE_DECL std::string unclaimed_rows(const SchemaFeatures& shape, const Bounds& bounds) {
+BACKLITE_DECL std::string unclaimed_rows(const SchemaFeatures& shape, const store::Bounds& bounds) {
     if (shape.ours) {
         return "(SELECT rowid AS row, queue, priority, due, attempts FROM backlite_tasks "
                "INDEXED BY backlite_tasks_ready WHERE claimed_at IS NULL AND hold = 0)";
@@ -84,7 +84,7 @@ BACKLITE_DECL std::vector<std::int64_t> Priorities::of(const std::string& queue)
     }
 }
 
-BACKLITE_DECL bool has_more_rows(sqlite3* db, const SchemaFeatures& shape, const Bounds& bounds) {
+BACKLITE_DECL bool has_more_rows(sqlite3* db, const SchemaFeatures& shape, const store::Bounds& bounds) {
     if (shape.ours) return false;
     Statement least("SELECT min(rowid) FROM backlite_tasks");
     Statement most("SELECT max(rowid) FROM backlite_tasks");

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: MIT
+// The commands that change something.
+
+#include <filesystem>
+#include <functional>
+#include <vector>
+
+#include <SQLiteCpp/SQLiteCpp.h>
+#include <fmt/format.h>
+
+#include <backlite/admin.hpp>
+
+#include "commands.hpp"
+#include "output.hpp"
+
+namespace tool {
+namespace {
+
+using backlite::Admin;
+using backlite::Affected;
+using backlite::Bulk;
+using backlite::TaskFilter;
+using backlite::TaskId;
+using backlite::TaskState;
+
+struct Action {
+    std::string_view name;
+    std::string_view did;
+    std::vector<TaskState> states;  ///< of which tasks, unless the user says
+    std::function<Affected(const Admin&, const TaskId&)> one;
+    std::function<Affected(const Admin&, const TaskFilter&, const Bulk&)> many;
+};
+
+Action action_of(const Options& options) {
+    using enum TaskState;
+    const std::vector<TaskState> unfinished{running, held, retrying, scheduled, waiting};
+    if (options.command == "retry") {
+        return {"retry",
+                "retried",
+                {failed},
+                [](const Admin& a, const TaskId& id) { return a.retry(id); },
+                [](const Admin& a, const TaskFilter& f, const Bulk& b) { return a.retry(f, b); }};
+    }
+    if (options.command == "cancel") {
+        return {"cancel", "cancelled", unfinished, [](const Admin& a, const TaskId& id) { return a.cancel(id); },
+                [](const Admin& a, const TaskFilter& f, const Bulk& b) { return a.cancel(f, b); }};
+    }
+    if (options.command == "remove" || options.command == "purge") {
+        std::vector<TaskState> states{any};
+        if (options.command == "purge") states = {succeeded, failed, cancelled, expired};
+        return {options.command, "deleted", states, [](const Admin& a, const TaskId& id) { return a.remove(id); },
+                [](const Admin& a, const TaskFilter& f, const Bulk& b) { return a.remove(f, b); }};
+    }
+    if (options.command == "run-now") {
+        return {"run-now",
+                "made due",
+                {retrying, scheduled},
+                [](const Admin& a, const TaskId& id) { return a.run_now(id); },
+                [](const Admin& a, const TaskFilter& f, const Bulk& b) { return a.run_now(f, b); }};
+    }
+    if (!options.priority) throw UsageFault("prioritize: say --priority N");
+    const int n = *options.priority;
+    return {"prioritize", "changed", unfinished,
+            [n](const Admin& a, const TaskId& id) { return a.set_priority(id, n); },
+            [n](const Admin& a, const TaskFilter& f, const Bulk& b) { return a.set_priority(f, n, b); }};
+}
+
+/// The filters of the states that are meant.
+std::vector<TaskFilter> filters_of(const Options& options, const Action& action) {
+    std::vector<TaskFilter> filters;
+    for (const TaskState state : action.states) {
+        TaskFilter filter = options.filter;
+        if (filter.state == TaskState::any) filter.state = state;
+        filters.push_back(std::move(filter));
+        if (options.filter.state != TaskState::any) break;
+    }
+    return filters;
+}
+
+/// How many tasks that is by now, up to a bound; and whether there are more.
+std::pair<std::size_t, bool> count(const Admin& admin, const std::vector<TaskFilter>& filters) {
+    constexpr std::size_t most = 100'000;
+    std::size_t found = 0;
+    for (const TaskFilter& filter : filters) {
+        backlite::Page page{.limit = 10'000};
+        do {
+            const backlite::TaskPage one = admin.tasks(filter, page);
+            found += one.tasks.size();
+            if (found > most) return {most, true};
+            page.after = one.next;
+        } while (page.after);
+    }
+    return {found, false};
+}
+
+int report(const Options& options, const Action& action, const Affected& sum) {
+    if (options.format == Format::json) {
+        print({{"changed", sum.count}, {"skipped", sum.skipped}});
+    } else if (options.format == Format::plain) {
+        fmt::print("{}\t{}\n", sum.count, sum.skipped);
+    } else {
+        fmt::print("{} {}{}\n", sum.count, action.did, sum.skipped > 0 ? fmt::format(", {} skipped", sum.skipped) : "");
+    }
+    return sum.count > 0 ? done : nothing;
+}
+
+/// Asks first. nullopt: the user said no.
+std::optional<Affected> change_many(const Options& options, const Admin& admin, const Action& action) {
+    const bool purges = options.command == "purge";
+    if (options.filter.empty() && !options.filter.all && !purges) {
+        throw UsageFault(
+            fmt::format("{}: say which tasks: ids, or --queue, --state, --text, --tag, --id, --since, "
+                        "--until; or --all",
+                        options.command));
+    }
+    const std::vector<TaskFilter> filters = filters_of(options, action);
+    if (!options.yes) {
+        const auto [found, more] = count(admin, filters);
+        if (found == 0) return Affected{};
+        const std::string question = fmt::format("{} {}{} tasks?", action.name, more ? "more than " : "", found);
+        if (!confirm(question)) {
+            fmt::print(stderr, "{} Nothing was changed; say --yes if nobody is there to ask.\n", question);
+            return std::nullopt;
+        }
+    }
+    Affected sum;
+    for (const TaskFilter& filter : filters) {
+        const Affected part = action.many(admin, filter, {});
+        sum.count += part.count;
+        sum.skipped += part.skipped;
+    }
+    return sum;
+}
+
+}  // namespace
+
+int act(const Options& options) {
+    const Action action = action_of(options);
+    if (!options.operands.empty() && !options.filter.empty()) {
+        throw UsageFault(options.command + ": name tasks by id or by a filter, not both");
+    }
+    const Admin admin{options.file};
+    if (options.operands.empty()) {
+        const auto sum = change_many(options, admin, action);
+        return sum ? report(options, action, *sum) : refused;
+    }
+    Affected sum;
+    for (const std::string& id : options.operands) {
+        const Affected one = action.one(admin, TaskId::from_text(id));
+        if (one == Affected{}) fmt::print(stderr, "there is no task {}\n", shown(id));
+        sum.count += one.count;
+        sum.skipped += one.skipped;
+    }
+    return report(options, action, sum);
+}
+
+int pause_or_resume(const Options& options) {
+    if (options.operands.empty()) throw UsageFault(options.command + ": name the queues");
+    const Admin admin{options.file};
+    for (const std::string& queue : options.operands) {
+        if (options.command == "pause") {
+            admin.pause(queue);
+        } else {
+            admin.resume(queue);
+        }
+        if (options.format == Format::table) fmt::print("{} is {}d\n", shown(queue), options.command);
+    }
+    return done;
+}
+
+int purge(const Options& options) {
+    if (!options.operands.empty()) throw UsageFault("purge takes no ids: `backlite remove` does");
+    if (options.filter.state != TaskState::any && options.filter.state < TaskState::succeeded) {
+        throw UsageFault("purge deletes finished tasks: `backlite remove` deletes others");
+    }
+    const Action action = action_of(options);
+    const auto before = std::filesystem::file_size(options.file);
+    {
+        const Admin admin{options.file};
+        const auto sum = change_many(options, admin, action);
+        if (!sum) return refused;
+        report(options, action, *sum);
+    }
+    SQLite::Database database(options.file, SQLite::OPEN_READWRITE, 5'000);
+    const bool can = database.execAndGet("PRAGMA auto_vacuum").getInt() != 0;
+    if (can) database.exec("PRAGMA incremental_vacuum");
+    database.exec("PRAGMA wal_checkpoint(TRUNCATE)");
+    const auto after = std::filesystem::file_size(options.file);
+    if (options.format == Format::table) {
+        fmt::print("the file had {}, and has {}\n", bytes_text(before), bytes_text(after));
+        if (!can)
+            fmt::print("It was not made by backlite, and gives room back by VACUUM alone, while nobody uses it.\n");
+    }
+    return done;
+}
+
+}  // namespace tool
