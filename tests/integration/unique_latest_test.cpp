@@ -269,6 +269,23 @@ TEST_CASE_METHOD(Studio, "latest: a task that another program has claimed is ste
     CHECK(client->status(first) == TaskStatus::cancelled);
 }
 
+TEST_CASE_METHOD(Studio, "latest: an add within a deferred transaction waits for another writer") {
+    SQLite::Database database(file, SQLite::OPEN_READWRITE, static_cast<int>(patience.count()));
+    for (const bool period : {false, true}) {
+        database.exec("BEGIN");
+        std::optional<WriteLock> lock(std::in_place, file);
+        std::jthread other([&] {
+            std::this_thread::sleep_for(20ms);  // it waits by then, or finds the lock free
+            lock.reset();
+        });
+        const auto results = period ? client->add(Alert{"disk"}).tx(database).save_results()
+                                    : client->add(Save{"a", 1}).tx(database).save_results();
+        CHECK(results.front().as == AddedAs::inserted);
+        database.exec("COMMIT");
+    }
+    CHECK(Look(file).tasks() == 2);
+}
+
 // ---- started --------------------------------------------------------------------------------------------------------
 
 TEST_CASE_METHOD(Studio, "started: what is added while one runs is another task, and one more waits at most") {

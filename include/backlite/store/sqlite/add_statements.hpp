@@ -79,6 +79,8 @@ private:
     Expiries expiries_{db_};
     UniqueKeys keys_{db_};
     Turns turns_{db_};
+    // Changes nothing: a deferred transaction of a host that reads first cannot wait for another writer any more.
+    Statement begin_to_write_{"DELETE FROM main.backlite_keys WHERE 0"};
     Statement insert_unique_{
         "INSERT INTO main.backlite_tasks (id, created_at, queue, task, wait_until, priority, slack, unique_key, flags, "
         "hold) "

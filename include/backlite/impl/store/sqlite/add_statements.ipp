@@ -34,6 +34,8 @@ BACKLITE_DECL void AddStatements::insert_unique(const detail::NewTask& task, std
     detail::UniqueAdd& unique = *task.unique;
     unique.as = AddedAs::inserted;  // an earlier run of the transaction may have found another
     if (unique.debounced && !wait_until) wait_until = unique.due = *unique.debounced;
+    const bool reads_first = unique.period > Duration::zero() || unique.conflict == Conflict::latest;
+    if (reads_first) Run(db_, begin_to_write_).change();
     if (unique.period > Duration::zero()) {
         if (std::optional<TaskId> ended = keys_.ended(task.queue, unique.key, created_at, unique.period)) {
             if (unique.conflict == Conflict::reject) reject(task, tasks, std::move(*ended));

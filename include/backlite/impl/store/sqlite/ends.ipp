@@ -29,8 +29,11 @@ BACKLITE_DECL void Ends::before_end(const Ending& ending) {
 }
 
 BACKLITE_DECL std::optional<Superseded> Ends::before_return(const std::string& id, std::int64_t flags) {
+    if ((flags & flag::key_while_waiting) != 0) {
+        if (auto superseded = keys_.give_back(id)) return superseded;
+    }
     if ((flags & flag::partition) != 0) turns_.returned(id, freed_);
-    return (flags & flag::key_while_waiting) != 0 ? keys_.give_back(id) : std::nullopt;
+    return std::nullopt;
 }
 
 BACKLITE_DECL void Ends::before_claim(std::int64_t row, std::int64_t flags) {
