@@ -262,7 +262,12 @@ BACKLITE_DECL store::CycleResult run_cycle(store::sqlite::Repository& repository
                                        [&](const store::QueueHead& one) { return one.name == each.queue; });
         if (head != result.heads.end()) head->came(each.due);
     }
-    if (plan.claim.limit > 0) result.claimed = repository.claims.claim(plan.claim, result.heads, apart);
+    if (plan.claim.limit > 0) {
+        // By the time inside the transaction: others may have started what a rate counts while this one waited.
+        store::ClaimRequest request = plan.claim;
+        request.now = (std::max)(request.now, wall);
+        result.claimed = repository.claims.claim(std::move(request), result.heads, apart);
+    }
     return result;
 }
 
