@@ -104,7 +104,8 @@ private:
     void look_at_strangers(SQLite::Database& database) {
         SQLite::Statement triggers(
             database,
-            "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name LIKE 'backlite\\_%' ESCAPE '\\'");
+            "SELECT name FROM sqlite_schema WHERE type = 'trigger' AND tbl_name LIKE 'backlite\\_%' ESCAPE '\\' "
+            "AND name NOT LIKE 'backlite\\_%' ESCAPE '\\'");
         while (triggers.executeStep()) {
             bad("schema", fmt::format("the trigger {} runs with changes of tasks, and may refuse them",
                                       shown(triggers.getColumn(0).getString())));
