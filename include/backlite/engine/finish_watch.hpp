@@ -147,6 +147,9 @@ public:
     /// Somebody has committed: tasks may have finished of which nobody tells. Costs nothing if nobody waits.
     void committed() noexcept;
 
+    /// Whether anybody waits.
+    [[nodiscard]] bool awaited() const noexcept { return waiting_.load() > 0; }
+
     /// On the dispatcher's thread: from now on, and until it is over, somebody tells of commits.
     void begin() noexcept;
     void end() noexcept;

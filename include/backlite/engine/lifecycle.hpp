@@ -34,6 +34,8 @@ namespace engine {
 /// | cancel, resume |         |                      |         |                        |          |         |
 /// | pause          | yes     | waits for the start  | yes     | yes                    | yes      | throws  |
 /// | wait_idle      | yes     | yes                  | yes     | yes                    | yes      | throws  |
+/// | wait, result   | yes     | yes                  | yes     | yes                    | yes      | throws  |
+/// | on_finished    | throws  | throws               | yes     | yes                    | yes      | throws  |
 /// | notify         | nothing | nothing              | yes     | yes                    | yes      | throws  |
 ///
 /// ¹ If no task runs and only outcomes are left to write, it first waits up to `busy_timeout` for the end.

@@ -128,6 +128,8 @@ BACKLITE_DECL void Engine::try_add(std::span<detail::NewTask> tasks, std::option
     events.committed(tasks);
     adding.committed();
     if (!cancelled.empty()) FinishWatch::Commit(*finishes_).cancelled(cancelled);
+    const auto may_drop = [](const detail::NewTask& task) { return task.bounded != nullptr; };
+    if (finishes_->awaited() && std::any_of(tasks.begin(), tasks.end(), may_drop)) finishes_->committed();
     if (events_) events_->tell(cancelled);
 }
 
