@@ -46,6 +46,7 @@ std::string text(const std::optional<Progress>& progress) {
 }
 
 TEST_CASE("progress: what a task says is seen by every client on the file, and its last word comes without another") {
+    const Uncapped uncapped;
     Story story;
     Client client{story.config};
     const Client other{quick(story.file)};
