@@ -6,6 +6,7 @@
 #include <backlite/platform/file_lock.hpp>
 #include <backlite/platform/last_error.hpp>
 #include <backlite/store/sqlite/views/side_files.hpp>
+#include <backlite/store/store.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
