@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Tasks that commit their effect and their success in one transaction of the host's, while the processes that run them
 // are killed, or frozen past their lease. The effects are counted in the host's own table.
-//     BACKLITE_ROUNDS=1000 build/gcc/tests/backlite_stress "complete: effects are there once*killed"
-//     BACKLITE_ROUNDS=200 build/gcc/tests/backlite_stress "complete: effects are there once*lease"
+//     BACKLITE_ROUNDS=1000 build/gcc/tests/backlite_stress "complete: effects are there once h*"
+//     BACKLITE_ROUNDS=200 build/gcc/tests/backlite_stress "complete: effects are there once a*"
 
 #include <algorithm>
 #include <array>
@@ -101,7 +101,7 @@ struct Bank {
         const std::uint64_t dice = payment.number * 7'919 + static_cast<std::uint64_t>(entered) * 104'729;
         auto& place = life.waiting[payment.number % life.waiting.size()];
         place = payment.number;
-        std::this_thread::sleep_for(std::chrono::microseconds{1'000 * most.count() * (dice % 100) / 100});
+        std::this_thread::sleep_for(std::chrono::microseconds{most} * static_cast<std::int64_t>(dice % 100) / 100);
         SQLite::Database database(file, SQLite::OPEN_READWRITE);
         Transaction transaction(context, database);
         place = none;
