@@ -108,10 +108,7 @@ public:
 
     /// Gives back up to `limit` claims without an owner that were taken at `claimed_at` or before, the oldest first;
     /// how many.
-    int release_ownerless(detail::Ms claimed_at, int limit) {
-        const int ended = return_flagged(flagged_ownerless_, {claimed_at, limit});
-        return ended + Run(db_, release_ownerless_, {claimed_at, limit - ended}).change();
-    }
+    int release_ownerless(detail::Ms claimed_at, int limit);
 
     /// Gives back one of them, by its row.
     void release_ownerless_row(std::int64_t row) {
@@ -300,15 +297,19 @@ private:
     Statement flagged_ownerless_{
         "SELECT id, flags, claim FROM (SELECT id, flags, claim FROM main.backlite_tasks INDEXED BY "
         "backlite_tasks_claimed "
-        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 ORDER BY claimed_at LIMIT ?2) "
+        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND queue = ?3 AND claimed_at <= ?1 "
+        "ORDER BY claimed_at LIMIT ?2) "
         "WHERE (flags & 24) <> 0"};
     Statement flagged_row_{"SELECT id, flags, claim FROM main.backlite_tasks WHERE rowid = ?1 AND (flags & 24) <> 0"};
     static_assert(flag::details == 4, "retry_ names it");
     static_assert(flag::on_return == 24, "these statements name it");
     Statement release_ownerless_{
         "UPDATE main.backlite_tasks SET claimed_at = NULL WHERE rowid IN (SELECT rowid FROM main.backlite_tasks "
-        "INDEXED BY backlite_tasks_claimed WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 "
-        "ORDER BY claimed_at LIMIT ?2)"};
+        "INDEXED BY backlite_tasks_claimed WHERE claimed_at IS NOT NULL AND owner IS NULL AND queue = ?3 "
+        "AND claimed_at <= ?1 ORDER BY claimed_at LIMIT ?2)"};
+    Statement next_ownerless_{
+        "SELECT queue FROM main.backlite_tasks INDEXED BY backlite_tasks_claimed "
+        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND queue > ?1 ORDER BY queue LIMIT 1"};
     Statement release_ownerless_row_{"UPDATE main.backlite_tasks SET claimed_at = NULL WHERE rowid = ?1"};
     Statement mend_ownerless_{
         "UPDATE main.backlite_tasks INDEXED BY backlite_tasks_claimed SET claimed_at = ?1 WHERE claimed_at IS NOT NULL "

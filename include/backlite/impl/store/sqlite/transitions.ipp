@@ -43,6 +43,20 @@ BACKLITE_DECL void Transitions::claim(std::span<const std::int64_t> rows, detail
     for (const std::int64_t row : rows) claim(row, now, owner, false);
 }
 
+BACKLITE_DECL int Transitions::release_ownerless(detail::Ms claimed_at, int limit) {
+    int released = 0;
+    for (std::string queue; released < limit;) {
+        {
+            Run run(db_, next_ownerless_, {queue});
+            if (!run.step()) break;
+            queue = run.bytes(0);  // `run` has bound the old one, and is not asked again
+        }
+        released += return_flagged(flagged_ownerless_, {claimed_at, limit - released, queue});
+        released += Run(db_, release_ownerless_, {claimed_at, limit - released, queue}).change();
+    }
+    return released;
+}
+
 BACKLITE_DECL int Transitions::release_all(std::int64_t owner) {
     const int ended = return_flagged(flagged_of_owner_, {owner});
     // Of one size for all of them: times since 1970 take six bytes.
@@ -157,8 +171,7 @@ BACKLITE_DECL bool Transitions::remove(const detail::AttemptResult& outcome) {
         return false;
     }
     const End end = outcome.resolution == detail::RowChange::complete ? End::succeeded : end_of(outcome.kind);
-    ends_.before_end(
-        {id, *flags, end, outcome.keep_row, outcome.keep_payload, outcome.result, outcome.error});
+    ends_.before_end({id, *flags, end, outcome.keep_row, outcome.keep_payload, outcome.result, outcome.error});
     return Run(db_, remove_, {id, outcome.claim, 0}).change() == 1;
 }
 
