@@ -43,7 +43,7 @@ struct Desk : TestDatabase {
     bool save(const std::vector<SavedValue>& values, std::int64_t claim = 3, std::int64_t at = 5'000) {
         bool held = false;
         const detail::ClaimKey key{id, claim};
-        write([&](auto& repository) { held = repository.saved.save({key, Ms{at}, values}); });
+        write([&](auto& all) { held = all.saved.save({key, Ms{at}, values}); });
         return held;
     }
 

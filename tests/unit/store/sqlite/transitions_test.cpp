@@ -36,8 +36,7 @@ TaskRow claimed_row() {
 
 bool write(TestDatabase& database, const detail::AttemptResult& outcome) {
     bool written = false;
-    database.write(
-        [&](store::sqlite::Repository& repository) { written = repository.transitions.write(outcome); });
+    database.write([&](store::sqlite::Repository& repository) { written = repository.transitions.write(outcome); });
     return written;
 }
 
@@ -382,8 +381,7 @@ TEST_CASE("Outcomes: attempts that cannot be raised stay, and the outcome is wri
         detail::AttemptResult outcome = resolved(resolution);
         outcome.spends_attempt = outcome.keep_row = true;
         bool written = false;
-        database.write(
-            [&](store::sqlite::Repository& repository) { written = repository.transitions.write(outcome); });
+        database.write([&](store::sqlite::Repository& repository) { written = repository.transitions.write(outcome); });
         CHECK(written);
         const char* const table =
             resolution == detail::RowChange::retry ? "backlite_tasks" : "backlite_tasks_completed";
