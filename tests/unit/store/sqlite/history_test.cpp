@@ -30,17 +30,17 @@ struct Log : TestDatabase {
 
     bool end(RowChange resolution, int attempt, std::int64_t claim, bool keep = true) {
         bool written = false;
-        write([&](auto& repository) {
-            written = repository.transitions.write({.id = TaskId::from_text("a"),
-                                                    .claim = claim,
-                                                    .resolution = resolution,
-                                                    .spends_attempt = true,
-                                                    .keep_row = keep,
-                                                    .executed_at = Ms{3'000 + claim},
-                                                    .duration = Us{500},
-                                                    .wait_until = Ms{9'000},
-                                                    .error = resolution == RowChange::complete ? "" : "no",
-                                                    .attempt = attempt});
+        write([&](auto& all) {
+            written = all.transitions.write({.id = TaskId::from_text("a"),
+                                             .claim = claim,
+                                             .resolution = resolution,
+                                             .spends_attempt = true,
+                                             .keep_row = keep,
+                                             .executed_at = Ms{3'000 + claim},
+                                             .duration = Us{500},
+                                             .wait_until = Ms{9'000},
+                                             .error = resolution == RowChange::complete ? "" : "no",
+                                             .attempt = attempt});
         });
         return written;
     }
@@ -118,8 +118,8 @@ TEST_CASE("History: a task that never ran names no process, nor does one that ta
     SECTION("it was cancelled while it waited") {
         log.execute("UPDATE backlite_tasks SET claimed_at = NULL");
         const TaskId id = TaskId::from_text("a");
-        log.write([&](auto& repository) {
-            (void)repository.cancels.cancel(
+        log.write([&](auto& all) {
+            (void)all.cancels.cancel(
                 {.id = id, .now = Ms{1}, .keep = [](std::string_view) { return store::KeepRule{.row = true}; }});
         });
     }
@@ -129,11 +129,11 @@ TEST_CASE("History: a task that never ran names no process, nor does one that ta
 TEST_CASE("History: an attempt that ended its task as cancelled names its process") {
     Log log;
     const TaskId id = TaskId::from_text("a");
-    log.write([&](auto& repository) {
-        (void)repository.cancels.cancel(
+    log.write([&](auto& all) {
+        (void)all.cancels.cancel(
             {.id = id, .now = Ms{1}, .keep = [](std::string_view) { return store::KeepRule{.row = true}; }});
         CHECK(store::sqlite::settle(
-                  repository.transitions, repository.cancels,
+                  all.transitions, all.cancels,
                   {.id = id, .claim = 1, .resolution = RowChange::retry, .executed_at = Ms{3'000}, .attempt = 1}) ==
               store::sqlite::Settled::cancelled);
     });
