@@ -75,10 +75,10 @@ struct House : Story {
     }
 
     void open(std::optional<Client>& which) {
-        backlite::ClientConfig config = quick(file, 2);
-        config.clock = clock;
-        config.logger = log;
-        which.emplace(std::move(config));
+        backlite::ClientConfig settings = quick(file, 2);
+        settings.clock = clock;
+        settings.logger = log;
+        which.emplace(std::move(settings));
         which->register_queue<Sweep>([this](const Sweep& sweep) { journal.note(sweep.room); });
         which->register_queue<Report>([this](const Report& report) { journal.note(fmt::format("{}", report.number)); });
     }
@@ -173,9 +173,9 @@ TEST_CASE_METHOD(House, "schedule: a started client runs what others define, cha
 }
 
 TEST_CASE_METHOD(House, "schedule: a client that has not registered the queue adds the tasks all the same") {
-    backlite::ClientConfig config = quick(file, 1);
-    config.clock = clock;
-    Client stranger{std::move(config)};
+    backlite::ClientConfig settings = quick(file, 1);
+    settings.clock = clock;
+    Client stranger{std::move(settings)};
     stranger.start();
     client->schedule({.name = "a", .when = Every{1min}}, Sweep{"a"});
     clock->advance(1min);
@@ -244,9 +244,9 @@ TEST_CASE_METHOD(House, "schedule: run now adds a task, paused or not, and minds
 TEST_CASE_METHOD(House, "schedule: replace cancels a task that runs, in whatever client") {
     client->schedule({.name = "a", .when = Every{1min}, .overlap = Overlap::replace}, Sweep{"a"});
     Gate gate;
-    backlite::ClientConfig config = quick(file, 1);
-    config.clock = clock;
-    Client slow{std::move(config)};
+    backlite::ClientConfig settings = quick(file, 1);
+    settings.clock = clock;
+    Client slow{std::move(settings)};
     slow.register_queue<Sweep>([&](backlite::Context& context, const Sweep&) {
         journal.note("slow");
         while (!context.stop_token().stop_requested()) std::this_thread::sleep_for(1ms);
@@ -360,9 +360,9 @@ TEST_CASE_METHOD(House, "schedule: inside a Transaction of the same thread a cha
 }
 
 TEST_CASE_METHOD(House, "schedule: a task may define and delete schedules") {
-    backlite::ClientConfig config = quick(file, 1);
-    config.clock = clock;
-    Client own{std::move(config)};
+    backlite::ClientConfig settings = quick(file, 1);
+    settings.clock = clock;
+    Client own{std::move(settings)};
     own.register_queue<Sweep>([&](backlite::Context& context, const Sweep& sweep) {
         journal.note(sweep.room);
         if (sweep.room == "begin") context.client().schedule({.name = "a", .when = Every{1min}}, Sweep{"again"});
@@ -384,8 +384,8 @@ TEST_CASE("schedule: an idle client with a thousand schedules does no more than 
         backlite::ClientConfig config{.database = folder.file(fmt::format("{}.db", schedules)),
                                       .num_workers = 1,
                                       .durability = backlite::Durability::process};
-        config.clock = clock;
-        Client client{std::move(config)};
+        settings.clock = clock;
+        Client client{std::move(settings)};
         for (int i = 0; i < schedules; ++i) {
             client.schedule({.name = fmt::format("s{}", i), .when = Cron{"0 3 1 1 *"}}, Sweep{});
         }
@@ -398,12 +398,12 @@ TEST_CASE("schedule: an idle client with a thousand schedules does no more than 
 }
 
 TEST_CASE_METHOD(House, "schedule: observers are told of the task that a slot adds") {
-    backlite::ClientConfig config = quick(file, 1);
-    config.clock = clock;
-    config.observers.emplace_back([this](const backlite::Event& event) {
+    backlite::ClientConfig settings = quick(file, 1);
+    settings.clock = clock;
+    settings.observers.emplace_back([this](const backlite::Event& event) {
         if (event.kind == backlite::EventKind::added) journal.note("added to " + event.queue);
     });
-    Client observed{std::move(config)};
+    Client observed{std::move(settings)};
     observed.schedule({.name = "a", .when = Every{1min}}, Sweep{"a"});
     observed.start();
     clock->advance(1min);

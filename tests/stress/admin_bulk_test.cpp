@@ -87,7 +87,7 @@ TEST_CASE("admin: a hundred thousand failed tasks come back by one filter beside
     CHECK(client.stop(60s));
     CHECK(affected == Affected{many, 0});
     std::size_t once = 0;
-    for (const std::atomic<int>& run : runs) once += run == 1 ? 1 : 0;
+    for (const std::atomic<int>& run : runs) once += run == 1 ? 1U : 0U;
     CHECK(once == many);
     CHECK(number(file, "SELECT count(*) FROM backlite_tasks") == 0);
     CHECK(number(file, "SELECT count(*) FROM backlite_tasks_completed") == 0);
@@ -109,8 +109,8 @@ TEST_CASE(
     std::size_t ran = 0;
     std::size_t twice = 0;
     for (const std::atomic<int>& run : runs) {
-        ran += run > 0 ? 1 : 0;
-        twice += run > 1 ? 1 : 0;
+        ran += run > 0 ? 1U : 0U;
+        twice += run > 1 ? 1U : 0U;
     }
     const auto cancelled = static_cast<std::size_t>(
         number(file, "SELECT count(*) FROM backlite_tasks_completed WHERE kind = 1 AND error = 'cancelled'"));

@@ -49,7 +49,7 @@ using backlite_test::Process;
 using backlite_test::SharedMemory;
 using backlite_test::TempFolder;
 
-constexpr std::size_t lives = 3;
+constexpr std::size_t most_lives = 3;
 constexpr unsigned workers = 3;
 constexpr std::uint64_t none = ~std::uint64_t{0};
 
@@ -69,7 +69,7 @@ struct Life {
 };
 
 struct Shared {
-    std::array<Life, lives> lives{};
+    std::array<Life, most_lives> lives{};
     std::array<std::atomic<int>, 4'096> entered{};  // by task
     std::atomic<std::uint64_t> added{0};            // tasks 0 to this were acknowledged
     std::atomic<std::size_t> lost{0};               // claims, found at complete
@@ -198,9 +198,9 @@ TEST_CASE("complete: effects are there once however often the processes that com
     {
         const auto adder = bank.add();
         std::vector<std::unique_ptr<Process>> running;
-        for (std::size_t i = 0; i < lives; ++i) running.push_back(bank.live(i, 10min, 4ms));
+        for (std::size_t i = 0; i < most_lives; ++i) running.push_back(bank.live(i, 10min, 4ms));
         for (std::size_t round = 0; moments.wants(round); ++round) {
-            const std::size_t victim = random() % lives;
+            const std::size_t victim = random() % most_lives;
             REQUIRE(running[victim]->await("started"));
             std::this_thread::sleep_for(std::chrono::milliseconds{20 + random() % 100});
             running[victim]->kill();
@@ -225,12 +225,12 @@ TEST_CASE("complete: effects are there once although the processes that commit t
     {
         const auto adder = bank.add();
         std::vector<std::unique_ptr<Process>> running;
-        for (std::size_t i = 0; i < lives; ++i) {
+        for (std::size_t i = 0; i < most_lives; ++i) {
             running.push_back(bank.live(i, 300ms, 60ms));
             REQUIRE(running.back()->await("started"));
         }
         for (std::size_t round = 0; moments.wants(round); ++round) {
-            const std::size_t victim = random() % lives;
+            const std::size_t victim = random() % most_lives;
             std::this_thread::sleep_for(std::chrono::milliseconds{10 + random() % 60});
             const std::size_t lost = bank.shared->lost;
             freeze_at_rest(*running[victim], bank.file);

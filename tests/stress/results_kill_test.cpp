@@ -157,7 +157,7 @@ TEST_CASE("results: however often processes die, a result is of the attempt that
     while (kept.executeStep()) {
         ++results;
         const auto number = nlohmann::json::parse(kept.getColumn(0).getString()).at("number").get<std::uint64_t>();
-        stale += kept.getColumn(1).getString() == std::to_string(shared.latest[number]) ? 0 : 1;
+        stale += kept.getColumn(1).getString() == std::to_string(shared.latest[number]) ? 0U : 1U;
     }
     CHECK(results == added);
     CHECK(stale == 0);
