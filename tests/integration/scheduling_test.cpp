@@ -381,9 +381,9 @@ TEST_CASE("schedule: an idle client with a thousand schedules does no more than 
     const TempFolder folder;
     const auto reads = [&](int schedules) {
         const auto clock = std::make_shared<CountingClock>();
-        backlite::ClientConfig config{.database = folder.file(fmt::format("{}.db", schedules)),
-                                      .num_workers = 1,
-                                      .durability = backlite::Durability::process};
+        backlite::ClientConfig settings{.database = folder.file(fmt::format("{}.db", schedules)),
+                                        .num_workers = 1,
+                                        .durability = backlite::Durability::process};
         settings.clock = clock;
         Client client{std::move(settings)};
         for (int i = 0; i < schedules; ++i) {
