@@ -296,7 +296,7 @@ private:
                                                      std::string& json, SQLite::Database* database);
     [[nodiscard]] bool attempt_within(const Place& place, const Work& work, std::string& json,
                                       SQLite::Database& database);
-    [[noreturn]] void fail(const Place& place, const StepOptions& options, int spent, const std::string& reason);
+    [[noreturn]] void fail_step(const Place& place, const StepOptions& options, int spent, const std::string& reason);
 
     void write(std::span<const detail::SavedValue> values);
     void write(const Place& place, std::string record);

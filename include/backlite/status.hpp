@@ -49,7 +49,7 @@ namespace detail {
 
 /// A task that has finished, as `on_finished` tells it.
 struct FinishedTask {
-    TaskId id{};
+    TaskId id{};                                ///< of the task
     TaskStatus status = TaskStatus::not_found;  ///< not_found: it was not kept, and another client has ended it
     std::string error{};                        ///< why it failed, where that is known: at most 4,096 bytes
 };

@@ -151,7 +151,9 @@
 #define minor hostile
 
 #include <backlite/adder.hpp>
+#include <backlite/admin.hpp>
 #include <backlite/backlite.hpp>
+#include <backlite/flow.hpp>
 #include <backlite/schedule.hpp>
 #include <backlite/testing/manual_clock.hpp>
 #include <backlite/testing/own_folder.hpp>

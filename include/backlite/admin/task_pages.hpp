@@ -36,8 +36,8 @@ public:
         : queries_(queries), database_(database), now_(now) {}
 
     /// Errors: ConfigError naming a value that no list takes.
-    static void check(const TaskFilter& filter);
-    static void check(const Page& page);
+    static void check_that(const TaskFilter& filter);
+    static void check_that(const Page& page);
 
     /// By the index that suits the filter: what is due later or now by due time, what runs by claim, what failed by its
     /// end, the rest as it was added, the last first, unfinished tasks before finished ones; by tag or id: by id.

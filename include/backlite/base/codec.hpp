@@ -67,9 +67,9 @@ template <class R>
     throw_result_error(stored.queue, id, type_name<R>(), why);
 }
 
-/// The compact JSON of a value, whatever it is for. Errors: `fail(why)` throws one, when it cannot be written.
+/// The compact JSON of a value, whatever it is for. Errors: `refuse(why)` throws one, when it cannot be written.
 template <class V, class Fail>
-[[nodiscard]] std::string encode_value(const V& value, Fail&& fail) {
+[[nodiscard]] std::string encode_value(const V& value, Fail&& refuse) {
     std::string why;
     try {
         return write_json(value);
@@ -78,7 +78,7 @@ template <class V, class Fail>
     } catch (...) {
         why = current_error();
     }
-    fail(why);
+    refuse(why);
     return why;  // not reached
 }
 

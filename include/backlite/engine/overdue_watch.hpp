@@ -28,6 +28,8 @@ public:
 
     /// `events` may be null.
     OverdueWatch(const StuckTasks& stuck, EventRelay* events) : stuck_(stuck), events_(events) {}
+    OverdueWatch(const OverdueWatch&) = delete;
+    OverdueWatch& operator=(const OverdueWatch&) = delete;
 
     void look(WorkerPool& pool, const core::QueueRegistry& queues, const detail::SafeLogger& tell,
               Steady::time_point now);

@@ -127,7 +127,7 @@ BACKLITE_DECL Affected Admin::change(Action action, const TaskFilter& filter, co
     const admin::ActionOf& of = admin::actions[static_cast<std::size_t>(action)];
     check_priority(of.call, priority);
     admin::DatabaseView& file = view(of.call);
-    admin::TaskPages::check(filter);
+    admin::TaskPages::check_that(filter);
     if (filter.empty() && !filter.all) {
         throw UsageError(detail::format(
             "{}: the filter narrows nothing, so it would change every task: set TaskFilter::all if that is meant",

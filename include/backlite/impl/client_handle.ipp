@@ -83,9 +83,9 @@ BACKLITE_DECL SignalResult ClientHandle::send(const TaskId& id, std::string_view
 }
 
 BACKLITE_DECL void ClientHandle::cannot_send(const TaskId& id, std::string_view name, const std::string& why) {
-    EncodeError error(detail::format("Client::signal: the value of \"{}\" cannot be sent: {}", {name, why}), {});
-    error.set_subject({}, id.str());
-    throw error;
+    EncodeError refusal(detail::format("Client::signal: the value of \"{}\" cannot be sent: {}", {name, why}), {});
+    refusal.set_subject({}, id.str());
+    throw refusal;
 }
 
 BACKLITE_DECL void ClientHandle::pause(std::string_view queue) const { engine_->set_paused(queue, true); }
@@ -105,7 +105,7 @@ BACKLITE_DECL ClientHandle Context::client() const {
 }
 
 BACKLITE_DECL void Context::put(std::string_view name, std::string json) const {
-    const auto is_it = [&](const detail::SavedValue& value) { return value.name == name; };
+    const auto is_it = [&](const detail::SavedValue& value) noexcept { return value.name == name; };
     if (const std::shared_ptr<engine::Engine> engine = attempt_.engine.lock()) {
         engine->check_call("Context::save");
         if (json.size() > engine->max_payload()) {
@@ -169,10 +169,10 @@ BACKLITE_DECL auto Context::labels(const char* call) const -> const Labels& {
 }
 
 BACKLITE_DECL void Context::throw_claim_lost(const char* call) const {
-    ClaimLost error(detail::format("{}: the claim of task {} of queue \"{}\" was taken back, or has ended",
-                                   {call, task_id().str(), queue()}));
-    error.set_subject(queue(), task_id().str());
-    throw error;
+    ClaimLost refusal(detail::format("{}: the claim of task {} of queue \"{}\" was taken back, or has ended",
+                                     {call, task_id().str(), queue()}));
+    refusal.set_subject(queue(), task_id().str());
+    throw refusal;
 }
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -67,7 +67,7 @@ BACKLITE_DECL void Limits::validate(const std::string& queue) const {
         if (value >= 0) return;
         throw ConfigError(detail::format("queue \"{}\": limits.{} is negative: {}", {queue, field, value}));
     };
-    const auto check = [&](std::string_view field, const Rate& limit) {
+    const auto check_rate = [&](std::string_view field, const Rate& limit) {
         count(std::string{field} + ".count", limit.count);
         count(std::string{field} + ".burst", limit.burst);
         if (limit == Rate{}) return;
@@ -85,8 +85,8 @@ BACKLITE_DECL void Limits::validate(const std::string& queue) const {
     count("running", running);
     count("running_per_partition", running_per_partition);
     count("running_per_client", running_per_client);
-    check("rate", rate);
-    check("rate_per_partition", rate_per_partition);
+    check_rate("rate", rate);
+    check_rate("rate_per_partition", rate_per_partition);
     if (in_order && running_per_partition > 1) {
         throw ConfigError(detail::format(
             "queue \"{}\": limits.running_per_partition is {} beside in_order, which means one at a time",

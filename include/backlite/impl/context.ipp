@@ -25,10 +25,10 @@ BACKLITE_DECL bool StopSignal::fire(StopReason reason) noexcept {
 BACKLITE_DECL void Context::check_name(const char* call, std::string_view name) const {
     constexpr std::size_t longest = 200;
     const auto refuse = [&](std::string_view why) {
-        ConfigError error(detail::format("queue \"{}\": Context::{}: the name \"{}\" {}",
-                                         {queue(), call, detail::shown(name, longest), why}));
-        error.set_subject(queue(), task_id().str());
-        throw error;
+        ConfigError refusal(detail::format("queue \"{}\": Context::{}: the name \"{}\" {}",
+                                           {queue(), call, detail::shown(name, longest), why}));
+        refusal.set_subject(queue(), task_id().str());
+        throw refusal;
     };
     if (name.empty()) refuse("is empty");
     if (name.size() > longest) refuse(detail::format("has {} bytes, more than {}", {name.size(), longest}));
@@ -42,9 +42,9 @@ BACKLITE_DECL void Context::progress(double fraction, std::string_view message) 
     constexpr std::size_t most = 500;
     constexpr double rounding = 1e-6;
     const auto refuse = [&](const std::string& why) {
-        UsageError error(detail::format("queue \"{}\": Context::progress: {}", {queue(), why}));
-        error.set_subject(queue(), task_id().str());
-        throw error;
+        UsageError refusal(detail::format("queue \"{}\": Context::progress: {}", {queue(), why}));
+        refusal.set_subject(queue(), task_id().str());
+        throw refusal;
     };
     if (!(fraction >= -rounding && fraction <= 1 + rounding)) {
         refuse(std::to_string(fraction) + " is not from 0 to 1");
@@ -59,16 +59,16 @@ BACKLITE_DECL void Context::progress(double fraction, std::string_view message) 
 }
 
 BACKLITE_DECL void Context::cannot_encode(std::string_view name, const std::string& why) const {
-    EncodeError error(detail::format("queue \"{}\": the value \"{}\" cannot be saved: {}", {queue(), name, why}),
-                      queue());
-    error.set_subject(queue(), task_id().str());
-    throw error;
+    EncodeError refusal(detail::format("queue \"{}\": the value \"{}\" cannot be saved: {}", {queue(), name, why}),
+                        queue());
+    refusal.set_subject(queue(), task_id().str());
+    throw refusal;
 }
 
 BACKLITE_DECL void Context::cannot_read(std::string_view name, const std::string& why) const {
-    Error error(detail::format("queue \"{}\": the saved value \"{}\" cannot be read: {}", {queue(), name, why}));
-    error.set_subject(queue(), task_id().str());
-    throw error;
+    Error refusal(detail::format("queue \"{}\": the saved value \"{}\" cannot be read: {}", {queue(), name, why}));
+    refusal.set_subject(queue(), task_id().str());
+    throw refusal;
 }
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

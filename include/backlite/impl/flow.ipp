@@ -114,10 +114,10 @@ BACKLITE_DECL void Flow::load() {
 
 BACKLITE_DECL auto Flow::enter(std::string_view kind, std::string_view name) -> Place {
     const auto misused = [&](std::string_view why) {
-        UsageError error(detail::format("queue \"{}\": Flow::{} \"{}\": {}",
-                                        {context_.queue(), kind, detail::shown(name, detail::longest_name), why}));
-        error.set_subject(context_.queue(), context_.task_id().str());
-        throw error;
+        UsageError refusal(detail::format("queue \"{}\": Flow::{} \"{}\": {}",
+                                          {context_.queue(), kind, detail::shown(name, detail::longest_name), why}));
+        refusal.set_subject(context_.queue(), context_.task_id().str());
+        throw refusal;
     };
     if (std::this_thread::get_id() != thread_) misused("called on another thread than the flow's");
     if (suspension_ != Suspension::none) throw Suspended{};
@@ -221,7 +221,8 @@ BACKLITE_DECL std::optional<std::string> Flow::perform(const Place& place, const
     }
     begin();
     std::string json;
-    if (const auto thrown = attempt(place, timeout, work, json, database)) fail(place, options, spent + 1, *thrown);
+    if (const auto thrown = attempt(place, timeout, work, json, database))
+        fail_step(place, options, spent + 1, *thrown);
     if (database != nullptr) return std::nullopt;
     write(place, detail::record_of_value(json));
     return std::nullopt;
@@ -279,7 +280,8 @@ BACKLITE_DECL bool Flow::attempt_within(const Place& place, const Work& work, st
     return true;
 }
 
-BACKLITE_DECL void Flow::fail(const Place& place, const StepOptions& options, int spent, const std::string& reason) {
+BACKLITE_DECL void Flow::fail_step(const Place& place, const StepOptions& options, int spent,
+                                   const std::string& reason) {
     constexpr std::size_t longest = 4'096;
     const std::string text = detail::shown(reason, longest);
     const int most = options.max_attempts.value_or(context_.max_attempts());
@@ -546,10 +548,11 @@ BACKLITE_DECL void Flow::tell_unreached() const {
 }
 
 BACKLITE_DECL void Flow::cannot_read(const Place& place, std::string_view type, const std::string& why) const {
-    Error error(detail::format("queue \"{}\": step \"{}\" (occurrence {}): what is kept of it cannot be read as {}: {}",
-                               {context_.queue(), place.name, place.occurrence, type, why}));
-    error.set_subject(context_.queue(), context_.task_id().str());
-    throw error;
+    Error refusal(
+        detail::format("queue \"{}\": step \"{}\" (occurrence {}): what is kept of it cannot be read as {}: {}",
+                       {context_.queue(), place.name, place.occurrence, type, why}));
+    refusal.set_subject(context_.queue(), context_.task_id().str());
+    throw refusal;
 }
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -55,12 +55,12 @@ BACKLITE_DECL core::ScheduleOptions checked_options(const Schedule& schedule) {
     constexpr Duration longest = std::chrono::hours{24} * 36'525;
     if (!among(schedule.misfire)) refuse("misfire", static_cast<int>(schedule.misfire), "which is no Misfire");
     if (!among(schedule.overlap)) refuse("overlap", static_cast<int>(schedule.overlap), "which is no Overlap");
-    const auto check = [&](const char* field, Duration value) {
+    const auto check_time = [&](const char* field, Duration value) {
         if (value < Duration::zero()) refuse(field, value.count(), "which is below zero (ms)");
         if (value > longest) refuse(field, value.count(), "which is more than 100 years (ms)");
     };
-    check("jitter", schedule.jitter);
-    check("start_deadline", schedule.start_deadline);
+    check_time("jitter", schedule.jitter);
+    check_time("start_deadline", schedule.start_deadline);
     if (schedule.start_deadline > Duration::zero() && schedule.jitter >= schedule.start_deadline) {
         refuse("jitter", schedule.jitter.count(), "which is not less than start_deadline (ms)");
     }
@@ -132,7 +132,7 @@ BACKLITE_DECL bool ClientHandle::unschedule(std::string_view name) const {
     engine_->check_call("Client::unschedule");
     core::check_schedule_name(name);
     return engine_->store().change_schedule(std::string{name},
-                                            [](std::optional<store::ScheduleRow>& row) {
+                                            [](std::optional<store::ScheduleRow>& row) noexcept {
                                                 const bool there = row.has_value();
                                                 row.reset();
                                                 return there;
@@ -146,7 +146,7 @@ BACKLITE_DECL bool ClientHandle::pause_schedule(std::string_view name) const {
     const detail::Ms now = detail::to_ms(engine_->clock().now());
     bool there = false;
     engine_->store().change_schedule(std::string{name},
-                                     [&](std::optional<store::ScheduleRow>& row) {
+                                     [&](std::optional<store::ScheduleRow>& row) noexcept {
                                          there = row.has_value();
                                          return there && core::pause(*row, now);
                                      },

@@ -28,7 +28,7 @@ struct TaskPages::Place {
     std::string id{};  ///< of the list by id
 };
 
-BACKLITE_DECL void TaskPages::check(const TaskFilter& filter) {
+BACKLITE_DECL void TaskPages::check_that(const TaskFilter& filter) {
     if (filter.text.size() > most_text) {
         throw ConfigError(
             detail::format("TaskFilter: text has {} bytes, {} are the most", {filter.text.size(), most_text}));
@@ -42,15 +42,15 @@ BACKLITE_DECL void TaskPages::check(const TaskFilter& filter) {
     }
 }
 
-BACKLITE_DECL void TaskPages::check(const Page& page) {
+BACKLITE_DECL void TaskPages::check_that(const Page& page) {
     if (page.limit < 1 || page.limit > most_on_page) {
         throw ConfigError(detail::format("Page: limit is {}, and must be 1 to {}", {page.limit, most_on_page}));
     }
 }
 
 BACKLITE_DECL TaskPage TaskPages::tasks(const TaskFilter& filter, const Page& page) {
-    check(filter);
-    check(page);
+    check_that(filter);
+    check_that(page);
     Place place = page.after ? place_of(*page.after, filter) : first_place(filter);
     if (place.list == 'i') return by_id(filter, page);
     TaskPage found;
@@ -103,12 +103,12 @@ BACKLITE_DECL PageToken TaskPages::token_of(const Place& place) {
 BACKLITE_DECL TaskPages::Place TaskPages::place_of(const PageToken& token, const TaskFilter& filter) {
     const std::string_view text = token.str();
     Place place = first_place(filter);
-    const auto fail = [&]() -> Place {
+    const auto refuse = [&]() -> Place {
         throw ConfigError(detail::format("not where this list goes on: \"{}\"", {detail::shown(text, 64)}));
     };
-    if (text.size() < 3) return fail();
+    if (text.size() < 3) return refuse();
     if (text[0] != place.list) {
-        if (place.list != 'u' || text[0] != 'f' || filter.state != TaskState::any) return fail();
+        if (place.list != 'u' || text[0] != 'f' || filter.state != TaskState::any) return refuse();
         place.list = 'f';
     }
     std::string_view rest = text.substr(2);
@@ -124,7 +124,7 @@ BACKLITE_DECL TaskPages::Place TaskPages::place_of(const PageToken& token, const
     };
     std::int64_t key = 0;
     Cursor behind;
-    if (!number(key) || !number(behind.row)) return fail();
+    if (!number(key) || !number(behind.row)) return refuse();
     behind.key = detail::Ms{key};
     behind.queue = rest;
     place.behind = std::move(behind);

@@ -14,10 +14,10 @@ BACKLITE_DECL void throw_encode_error(const std::string& queue, const std::strin
 
 BACKLITE_DECL void throw_result_error(const std::string& queue, const TaskId& id, std::string_view type,
                                       const std::string& why) {
-    EncodeError error(
+    EncodeError refusal(
         format("queue \"{}\": the result of task {} cannot be read as {}: {}", {queue, id.str(), type, why}), queue);
-    error.set_subject(queue, id.str());
-    throw error;
+    refusal.set_subject(queue, id.str());
+    throw refusal;
 }
 
 }  // namespace detail

@@ -183,10 +183,11 @@ BACKLITE_DECL SlotLook look(const SlotPlace& stored, detail::Ms now, const Misse
     const Recurrence of{stored.spec, stored.zone, stored.begun};
     DueSlots due = of.due(*stored.next, now, rule);
     if (gap_is_ahead(stored)) {
-        std::erase_if(due.run, [&](detail::Ms slot) { return slot >= *stored.gap_from && slot < *stored.gap_until; });
+        std::erase_if(due.run,
+                      [&](detail::Ms slot) noexcept { return slot >= *stored.gap_from && slot < *stored.gap_until; });
     }
     if (longest > Duration::zero()) {
-        const auto late = std::erase_if(due.run, [&](detail::Ms slot) { return now - slot >= longest; });
+        const auto late = std::erase_if(due.run, [&](detail::Ms slot) noexcept { return now - slot >= longest; });
         due.left_out = due.left_out || late > 0;
     }
     found.left_out = due.left_out;

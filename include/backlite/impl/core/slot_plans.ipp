@@ -60,7 +60,7 @@ BACKLITE_DECL void SlotPlans::read(store::DueSchedules due, detail::Ms wall, Ste
         if (reopened) continue;  // the next look has it
         take(row, [&](store::ScheduleRow its) { plans_.push_back(decide(std::move(its), wall)); });
     }
-    std::erase_if(apart_, [](const Apart& apart) { return apart.tried; });
+    std::erase_if(apart_, [](const Apart& apart) noexcept { return apart.tried; });
     gaps_ = false;
     next_ = due.next.value_or(store::never);
 }
@@ -175,7 +175,7 @@ BACKLITE_DECL void SlotPlans::keep(const std::string& name, detail::Ms next, std
 }
 
 BACKLITE_DECL void SlotPlans::forget(const std::string& name) noexcept {
-    std::erase_if(apart_, [&](const Apart& apart) { return apart.name == name; });
+    std::erase_if(apart_, [&](const Apart& apart) noexcept { return apart.name == name; });
 }
 
 BACKLITE_DECL void SlotPlans::tell_run(const store::SlotPlan& plan, const store::SlotResult& result) const noexcept {

@@ -105,7 +105,7 @@ BACKLITE_DECL void Engine::add(std::span<detail::NewTask> tasks, std::optional<d
     name(tasks, now);
     if (!RoomWatch::may_wait(tasks)) return try_add(tasks, wait_until, now, std::move(stop));
     std::function<bool()> gives_up;  // nothing else would end a task that waits for room while its client stops
-    if (on_own_thread()) gives_up = [this] { return life_.state() != Lifecycle::running; };
+    if (on_own_thread()) gives_up = [this]() noexcept { return life_.state() != Lifecycle::running; };
     RoomWatch::Caller caller(room_, *store_, stop, config_.watch_interval, std::move(gives_up));
     caller.until_room(tasks, [&] {
         check_call("AddOp::save");

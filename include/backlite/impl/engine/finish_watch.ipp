@@ -361,7 +361,7 @@ BACKLITE_DECL void FinishWatch::close() noexcept {
         const detail::LockGuard lock(mutex_);
         if (!closed_) end_ = saturating_add(Steady::now(), end_patience);
         closed_ = true;
-        dropped.swap(callbacks_);
+        (dropped.swap)(callbacks_);
         waiting_ -= dropped.size();
         to_find_.clear();
         find_all_ = false;

@@ -42,6 +42,9 @@ class UniqueKeys {
 public:
     /// `freed`: where tasks are noted that may be claimed from then on; null: nobody wants to know.
     explicit UniqueKeys(sqlite3* db, std::vector<Freed>* freed = nullptr) noexcept : db_{db}, freed_(freed) {}
+    UniqueKeys(const UniqueKeys&) = delete;
+    UniqueKeys& operator=(const UniqueKeys&) = delete;
+    ~UniqueKeys() = default;
 
     /// Moves the key of a row that is claimed.
     void take_off(std::int64_t row);
