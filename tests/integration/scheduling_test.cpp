@@ -207,6 +207,9 @@ TEST_CASE_METHOD(House, "schedule: a real second passes, and the slots come by t
     Journal ran;
     real.register_queue<Sweep>([&](const Sweep& sweep) { ran.note(sweep.room); });
     real.start();
+    real.add(Sweep{"first"}).save();
+    CHECK(ran.await("first"));
+    CHECK(eventually([&] { return real.counts().empty(); }));  // it has nothing to wake up for
     real.schedule({.name = "a", .when = Every{30ms}}, Sweep{"a"});
     CHECK(ran.await("a", 5));
     CHECK(real.stop(10s));

@@ -669,7 +669,7 @@ TEST_CASE("WorkerPool: a worker that is stuck gets a replacement, which runs wha
                 place = worker;
             }
         },
-        2);
+        3);
     shop.pool->offer(batch(task("stuck"), task("a")));
     REQUIRE(shop.started.wait_for(1));
     CHECK_FALSE(shop.pool->replace({TaskId::from_text("stuck"), 7}));  // another claim of that task
