@@ -48,10 +48,10 @@ std::string text(const std::optional<Progress>& progress) {
 TEST_CASE("progress: what a task says is seen by every client on the file, and its last word comes without another") {
     const Uncapped uncapped;
     Story story;
-    Client client{story.config};
-    const Client other{quick(story.file)};
     Gate seen;
     Gate over;
+    Client client{story.config};
+    const Client other{quick(story.file)};
     const OpensAtEnd opens(over);
     const OpensAtEnd opens_too(seen);
     client.register_queue<Render>([&](Context& context, const Render&) {
@@ -97,9 +97,9 @@ TEST_CASE("progress: of a claim that was taken back nothing is written, and the 
 
 TEST_CASE("progress: a fraction that is none or a message that is not UTF-8 is refused, and a long one is cut") {
     Story story;
-    Client client{story.config};
     std::vector<std::string> said;
     Gate over;
+    Client client{story.config};
     const OpensAtEnd opens(over);
     client.register_queue<Render>([&](Context& context, const Render&) {
         for (const double bad :

@@ -156,9 +156,9 @@ TEST_CASE("save: a claim that was taken back saves nothing, and says so") {
 TEST_CASE("save: a name or a value that cannot be is refused before anything is written") {
     Story story;
     story.config.max_payload = 100;
-    Client client{story.config};
     std::vector<std::string> said;
     Gate done;
+    Client client{story.config};
     client.register_queue<Import>([&](Context& context, const Import&) {
         const auto name = [&](const std::string& text) {
             said.push_back(message_of<backlite::ConfigError>([&] { context.save(text, 1); }));

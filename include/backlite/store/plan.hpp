@@ -159,7 +159,7 @@ struct EndedAttempt {
 };
 
 /// What a cycle is to do besides writing outcomes.
-struct CyclePlan {
+struct CyclePlan {                           // NOLINT(clang-analyzer-optin.performance.Padding): there is one at a time
     std::vector<detail::ClaimKey> leases{};  ///< claims to show a sign of life for
     bool purge = false;                      ///< delete a chunk of what has expired
     detail::Ms past{};                       ///< what expired by then has expired beyond doubt

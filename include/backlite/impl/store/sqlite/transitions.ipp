@@ -166,7 +166,7 @@ BACKLITE_DECL bool Transitions::remove(const detail::AttemptResult& outcome) {
     if (Run(db_, remove_, {id, outcome.claim, flag::on_end}).change() == 1) return true;
     const std::optional<std::int64_t> flags = flags_of({outcome.id, outcome.claim});
     if (!flags || (*flags & flag::on_end) == 0) return false;
-    const bool finished = outcome.kind != detail::cancelled_kind && outcome.kind != detail::expired_kind;
+    const bool finished = end_of(outcome.kind) == End::failed;  // or it succeeded
     if ((*flags & flag::keeps_key) != 0 && finished && outcome.key_period > Duration::zero() && !keep_key(outcome)) {
         return false;
     }
