@@ -240,7 +240,7 @@ TEST_CASE_METHOD(Story, "overload: of large tasks no more than 16 MiB are claime
     REQUIRE(journal.await("large"));
     CHECK(Look(config.database).tasks("claimed_at IS NOT NULL") == 3);  // one runs
     gate.open();
-    CHECK(journal.await("large", 4));
+    for (int done = 1; done <= 4; ++done) CHECK(journal.await("large", done));  // each may take seconds to read
 }
 
 TEST_CASE("overload: adds from inside tasks, of as many threads as there are workers, do not block each other") {
