@@ -5,7 +5,7 @@ set(BACKLITE_HEADERS
     # 0: no dependency on the rest
     version fwd base/hash base/shown base/format base/guards error clock base/times logger id base/safe_logger base/setback
     # 1: the user's words; rows, and a task's JSON
-    base/json outcome unique base/names parents config task status admin_values event schedule_rules base/rows base/codec context queue base/add_target
+    base/json outcome unique base/names parents step_failed config task status admin_values event schedule_rules base/rows base/codec context queue base/add_target
     # 2: the operating system
     platform/last_error platform/random platform/fork platform/file platform/file_lock platform/shared_memory
     platform/file_identity platform/file_events platform/process platform/thread platform/wakeup platform/socket platform/zone_files
@@ -23,12 +23,12 @@ set(BACKLITE_HEADERS
     # 4: decisions, without a thread of their own; beside them what the dashboard asks a file
     core/id_generator core/queue_registry core/agenda core/running_task core/pool_load core/claim_policy core/look_schedule core/clock_watch core/retry_pause
     core/zone_rule core/zone core/cron_fields core/calendar core/recurrence core/schedule_options core/schedule_changes core/slot_plans
-    core/add_counts core/progress_board core/set_apart core/scheduler core/task_runner
+    core/add_counts core/progress_board core/set_apart core/scheduler core/task_runner core/flow_history core/child_results
     admin/database_view admin/page_reads admin/task_pages admin/existing_file
     # 5: threads
     engine/lifecycle engine/log_relay engine/event_relay engine/finish_watch engine/deadline_timer engine/worker_pool engine/overdue_watch
     engine/wake_signals engine/session_end engine/checked_config
-    engine/dispatcher engine/session engine/room_watch engine/engine
+    engine/dispatcher engine/session engine/room_watch engine/engine engine/flow_state
     # 6: what hosts call, and the umbrella; nothing below the umbrella is reached from it
     add_op adder client_handle transaction client backlite flow
     schedule admin

@@ -224,6 +224,7 @@ public:
 private:
     friend Transaction;
     friend class Flow;
+    friend class engine::FlowState;
 
     void arm(std::chrono::milliseconds timeout) const {
         if (attempt_.run != nullptr) attempt_.run->arm(timeout);

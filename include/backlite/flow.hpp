@@ -5,33 +5,28 @@
 #include <chrono>
 #include <concepts>
 #include <cstddef>
-#include <cstdint>
 #include <functional>
-#include <map>
-#include <memory>
 #include <new>
 #include <optional>
-#include <span>
 #include <string>
 #include <string_view>
-#include <thread>
 #include <type_traits>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
 #include <backlite/base/codec.hpp>
-#include <backlite/base/rows.hpp>
 #include <backlite/base/times.hpp>
 #include <backlite/client.hpp>
 #include <backlite/client_handle.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
 #include <backlite/context.hpp>
+#include <backlite/engine/flow_state.hpp>
 #include <backlite/error.hpp>
 #include <backlite/id.hpp>
 #include <backlite/outcome.hpp>
 #include <backlite/queue.hpp>
+#include <backlite/step_failed.hpp>
 #include <backlite/task.hpp>
 
 namespace SQLite {
@@ -48,42 +43,6 @@ struct StepOptions {
     std::optional<Duration> timeout{};  ///< of each: Context::stop_token fires; zero: none
 };
 
-/// A step of a flow has failed for good. It is thrown again each time that the flow comes to that step.
-class StepFailed : public Error {
-public:
-    /// `reason`: of the last attempt.
-    StepFailed(std::string step, int occurrence, const std::string& reason);
-
-    /// The name of the step.
-    [[nodiscard]] const std::string& step() const noexcept { return step_; }
-    /// Which of the steps of that name, from 1.
-    [[nodiscard]] int occurrence() const noexcept { return occurrence_; }
-
-private:
-    std::string step_;
-    int occurrence_;
-};
-
-/// One of a flow's children that did not succeed.
-struct FailedChild {
-    TaskId id{};          ///< empty if it is not known any more
-    std::string error{};  ///< why
-};
-
-/// Children of a flow have not succeeded, of those that `Flow::map` has waited for. The others have, and all have
-/// ended.
-class ChildrenFailed : public StepFailed {
-public:
-    /// The children in their order.
-    ChildrenFailed(std::string step, int occurrence, std::vector<FailedChild> children);
-
-    /// Those that have not succeeded, in their order.
-    [[nodiscard]] const std::vector<FailedChild>& children() const noexcept { return children_; }
-
-private:
-    std::vector<FailedChild> children_;
-};
-
 /// A function that runs as a flow is given one. What its steps return is kept with the task, and when the function runs
 /// again, after a failure, a crash, a restart or a wait, a step that has returned gives that and does nothing. What
 /// stands between the steps runs each time, so it must do nothing but decide, and the same each time by the same
@@ -96,13 +55,13 @@ private:
 /// when the scope is left: what is to be undone is registered with `undo`.
 ///
 /// A value that was kept and cannot be read by this program throws an Error that names step and type.
-/// Errors of all functions: UsageError on another thread than the function's, inside of a step, and for a name that is
-/// empty, longer than 200 bytes, no UTF-8, or holds control characters.
-/// Threads: the one that the function runs on.
-class Flow {
+/// Errors of all functions with a name: UsageError on another thread than the function's, inside of a step, and for a
+/// name that is empty, longer than 200 bytes, no UTF-8, or holds control characters. Threads: the one that the function
+/// runs on.
+class Flow : private engine::FlowState {
 public:
     /// Used by `Client::register_flow`.
-    explicit Flow(Context& context);
+    explicit Flow(Context& context) : FlowState(context) {}
     Flow(const Flow&) = delete;
     Flow& operator=(const Flow&) = delete;
     ~Flow() = default;
@@ -127,7 +86,7 @@ public:
 
     /// The same for changes in the host's tables: `call(database)` runs inside a write transaction on that connection
     /// to the client's own file, and that it has returned is committed with what it did. So it happens exactly once.
-    /// Errors: as `backlite::Transaction`.
+    /// Errors: as `backlite::Transaction`; another transaction that keeps it from beginning spends no attempt.
     template <class F>
     auto tx(std::string_view name, SQLite::Database& database, F&& call) {
         static_assert(std::invocable<F&, SQLite::Database&>, "backlite: it is called with the SQLite::Database");
@@ -177,7 +136,9 @@ public:
     }
 
     /// If the flow fails, or is cancelled, `call()` runs, as a step of its own: the undos of what was reached, the last
-    /// one first. One that fails for good holds up no other. It must do no harm where its step has not happened.
+    /// one first. One that fails for good holds up no other. It must do no harm where its step has not happened. The
+    /// cancel that it undoes for does not fire its stop token. It is called after the function has been left: what it
+    /// needs of that, it captures by value.
     template <class F>
     void undo(std::string_view name, F&& call) {
         undo(name, StepOptions{}, std::forward<F>(call));
@@ -199,29 +160,12 @@ public:
     [[nodiscard]] Outcome run(const std::function<Outcome()>& body);
 
 private:
-    /// A step and its like, as the flow meets it.
-    struct Place {
-        std::string name{};
-        int occurrence = 1;
-        std::string key{};  ///< of its record, behind `detail::flow_values`
-    };
     using Work = std::function<std::string()>;  ///< does it, and gives its value's JSON
 
     struct Undo {
         Place place{};
         StepOptions options{};
         std::function<void()> call{};
-    };
-
-    /// Thrown to give the worker back; the reason is noted before.
-    struct Suspended {};
-
-    enum class Suspension {
-        none,
-        until,  ///< a time or a signal
-        stop,   ///< the client stops
-        lost,   ///< the claim was taken back
-        undo,   ///< the flow is to undo, and has come to what it has not done
     };
 
     /// Runs `perform(place, work)`, where `work` notes what `call` returns; the value, of now or of then.
@@ -259,11 +203,6 @@ private:
         }
         cannot_read(place, detail::type_name<V>(), why);
     }
-    [[noreturn]] void cannot_read(const Place& place, std::string_view type, const std::string& why) const;
-
-    /// Errors: UsageError; Suspended.
-    [[nodiscard]] Place enter(std::string_view kind, std::string_view name);
-
     /// The value of a step that has returned; nullopt if it has done so now. `database`: in a transaction there.
     std::optional<std::string> perform(const Place& place, const StepOptions& options, const Work& work,
                                        SQLite::Database* database = nullptr);
@@ -278,54 +217,18 @@ private:
     /// The flow is cancelled while it waits for them.
     void cancel_children();
 
-    /// Reads what the flow has done so far.
-    void load();
-    [[nodiscard]] const std::string* find(const Place& place);
-
-    /// The time of a wait that has begun, as its record says.
-    [[nodiscard]] detail::Ms due_of(const Place& place, const std::string& record) const;
-    [[nodiscard]] detail::Ms due_after(const Place& place, Duration time) const;
-
-    /// What follows was not done before. Errors: Suspended, if it is not to be done now.
-    void begin();
-    /// Whether the step may still be waited for, or is to stop.
-    void check_stop();
-
     /// Calls it; the text of what it threw, nullopt if it returned. Errors: Suspended.
     [[nodiscard]] std::optional<std::string> attempt(const Place& place, Duration timeout, const Work& work,
                                                      std::string& json, SQLite::Database* database);
     [[nodiscard]] bool attempt_within(const Place& place, const Work& work, std::string& json,
                                       SQLite::Database& database);
+    /// What the step returns. Errors: EncodeError if that is too large.
+    [[nodiscard]] std::string made_by(const Work& work) const;
     [[noreturn]] void fail_step(const Place& place, const StepOptions& options, int spent, const std::string& reason);
-
-    void write(std::span<const detail::SavedValue> values);
-    void write(const Place& place, std::string record);
-    [[nodiscard]] detail::SavedValue record_of(const Place& place, std::string record) const;
-
-    [[noreturn]] void suspend(Suspension why, detail::Ms until = {}, std::string_view signal = {});
-    [[nodiscard]] Outcome suspended() const;
 
     /// The undos, and how the flow ends. `why`: it failed; empty: it was cancelled.
     [[nodiscard]] Outcome undo_all(const std::string& why);
-    void tell_unreached() const;
-
-    [[nodiscard]] detail::Ms now() const;
-
-    Context& context_;
-    const std::shared_ptr<engine::Engine> engine_;
-    const QueueConfig& queue_;
-    const std::thread::id thread_ = std::this_thread::get_id();
-    std::unordered_map<std::string, std::string> records_{};
-    std::map<std::pair<std::string, std::string>, int> met_{};  ///< by kind and name: how many so far
-    std::size_t reached_ = 0;                                   ///< records
     std::vector<Undo> undos_{};
-    bool cancelled_ = false;
-    std::optional<std::string> failed_{};  ///< it is to undo, and to end, with this reason
-    bool undoing_ = false;                 ///< the undos run
-    const Place* inside_ = nullptr;        ///< the step that runs
-    Suspension suspension_ = Suspension::none;
-    detail::Ms until_{};
-    std::string signal_{};
 };
 
 namespace detail {

@@ -25,7 +25,8 @@ class Transaction;
 
 namespace engine {
 class Engine;
-}
+class FlowState;
+}  // namespace engine
 namespace testing {
 class TestClient;
 }

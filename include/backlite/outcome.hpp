@@ -10,6 +10,7 @@
 
 #include <backlite/base/json.hpp>
 #include <backlite/clock.hpp>
+#include <backlite/fwd.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
@@ -86,6 +87,7 @@ public:
 
 private:
     friend class Flow;
+    friend class engine::FlowState;
 
     Outcome(Kind kind, std::string reason, Duration wait) : kind_(kind), reason_(std::move(reason)), wait_(wait) {}
 

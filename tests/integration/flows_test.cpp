@@ -113,6 +113,33 @@ TEST_CASE_METHOD(Agency, "flow: a cancel stops the step that runs, the undos run
     CHECK(Look(file).number("SELECT count(*) FROM backlite_cancels") == 0);
 }
 
+TEST_CASE_METHOD(Agency, "flow: what undoes is not asked to stop by the cancel, nor by a second one") {
+    const Uncapped uncapped;
+    Client client(quick(file, 1));
+    client.register_flow<Trip>([&](Flow& flow, const Trip&) {
+        const auto until_stopped = [this, &flow](const std::string& what) {
+            const std::stop_token token = flow.context().stop_token();
+            journal.note(token.stop_requested() ? "stopped before " + what : what);
+            while (!token.stop_requested() && !gate.pass(1ms)) {
+            }
+            if (token.stop_requested()) throw std::runtime_error("stopped");
+        };
+        flow.undo("give back", {.max_attempts = 1}, [until_stopped] { until_stopped("give back"); });
+        flow.step("travel", [&] { until_stopped("travel"); });
+    });
+    client.start();
+    const TaskId id = client.add(Trip{}).save().front();
+    REQUIRE(journal.await("travel"));
+    CHECK(client.cancel(id) == CancelResult::requested);
+    REQUIRE(journal.await("give back"));
+    CHECK(client.cancel(id) == CancelResult::requested);
+    REQUIRE(journal.await("give back", 2));
+    gate.open();
+    CHECK(await_status(client, id, TaskStatus::cancelled));
+    CHECK(journal.entries() == std::vector<std::string>{"travel", "give back", "give back"});
+    CHECK(Look(file).text("SELECT error FROM backlite_tasks_completed") == "cancelled");
+}
+
 TEST_CASE_METHOD(Agency, "flow: a cancel whose client dies still undoes, in the one that takes the flow over") {
     const Uncapped uncapped;
     TaskId id;

@@ -158,6 +158,9 @@ inline constexpr std::string_view flow_waits = "backlite:flow:waits";          /
 inline constexpr std::string_view flow_joins = "backlite:flow:joins";          ///< of what it waits for the children
 inline constexpr std::string_view flow_undone = "backlite:flow:undo:";         ///< and the name of an undo
 
+/// A flow's record of a value, and what a flow keeps of a child's result, has less than so many bytes beside it.
+inline constexpr std::size_t record_frame = 8;
+
 /// The names of the signals of one name that nobody has read yet begin so; their number follows.
 [[nodiscard]] inline std::string signal_values(std::string_view name) {
     return std::string{"backlite:signal:"}.append(name) + '\x01';

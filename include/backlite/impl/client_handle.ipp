@@ -133,7 +133,8 @@ BACKLITE_DECL std::optional<std::string> Context::find(std::string_view name) co
     if (engine && attempt_.claim != 0) {
         std::vector<detail::SavedValue> found = engine->store().saved(task_id(), store::NameRange::of(name), 1);
         if (found.empty()) return std::nullopt;
-        if (const std::size_t bytes = found.front().oversize; bytes > 0) {
+        const detail::SavedValue& value = found.front();
+        if (const std::size_t bytes = value.json ? value.json->size() : value.oversize; bytes > engine->max_payload()) {
             cannot_read(name, detail::format("it has {} bytes, more than ClientConfig::max_payload allows", {bytes}));
         }
         return std::move(found.front().json);

@@ -4,14 +4,13 @@
 
 #include <algorithm>
 #include <array>
-#include <charconv>
 #include <exception>
 #include <new>
 
 #include <backlite/base/format.hpp>
-#include <backlite/base/names.hpp>
-#include <backlite/base/safe_logger.hpp>
 #include <backlite/base/shown.hpp>
+#include <backlite/core/child_results.hpp>
+#include <backlite/core/flow_history.hpp>
 #include <backlite/engine/engine.hpp>
 #include <backlite/flow.hpp>
 #include <backlite/platform/random.hpp>
@@ -22,179 +21,8 @@
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 
-namespace detail {
-
-/// A record of a step that has returned, of one that failed for good, and of one that waits: its JSON begins so.
-inline constexpr std::string_view record_done = "{\"v\":";
-inline constexpr std::string_view record_failed = "{\"f\":";
-
-[[nodiscard]] inline std::string record_of_value(const std::string& json) {
-    return std::string{record_done} + json + '}';
-}
-[[nodiscard]] inline std::string record_of_wait(Ms due) { return "{\"d\":" + std::to_string(due.count()) + '}'; }
-
-/// What a record of one of the first two kinds holds.
-[[nodiscard]] inline std::string inside_of(const std::string& record) {
-    return record.size() <= record_done.size()
-               ? std::string{}
-               : record.substr(record_done.size(), record.size() - record_done.size() - 1);
-}
-static_assert(record_done.size() == record_failed.size());
-
-/// Errors: UsageError without a client.
-[[nodiscard]] inline const QueueConfig& queue_of(const engine::Engine* engine, const Context& context) {
-    if (engine == nullptr || !context.has_claim()) throw UsageError("Flow: this context belongs to no client");
-    return engine->queues()[engine->queues().find(context.queue())].config();
-}
-
-/// A number of a record; nullopt if it has none of that name.
-[[nodiscard]] inline std::optional<std::int64_t> number_in(const std::string& record, const char* name) {
-    try {
-        const auto json = parse_payload<nlohmann::json>(record);
-        const auto found = json.find(name);
-        if (found != json.end() && found->is_number_integer()) return found->get<std::int64_t>();
-    } catch (const nlohmann::json::exception&) {
-    } catch (const std::runtime_error&) {
-    }
-    return std::nullopt;
-}
-
-}  // namespace detail
-
-BACKLITE_DECL StepFailed::StepFailed(std::string step, int occurrence, const std::string& reason)
-    : Error(detail::format("step \"{}\" (occurrence {}) has failed: {}", {step, occurrence, reason})),
-      step_(std::move(step)),
-      occurrence_(occurrence) {}
-
-BACKLITE_DECL ChildrenFailed::ChildrenFailed(std::string step, int occurrence, std::vector<FailedChild> children)
-    : StepFailed(std::move(step), occurrence,
-                 detail::format("{} of its tasks did not succeed; the first one: {}",
-                                {children.size(), children.empty() ? std::string{} : children.front().error})),
-      children_(std::move(children)) {}
-
-BACKLITE_DECL Flow::Flow(Context& context)
-    : context_(context), engine_(context.attempt_.engine.lock()), queue_(detail::queue_of(engine_.get(), context)) {}
-
-BACKLITE_DECL detail::Ms Flow::now() const { return detail::to_ms(engine_->clock().now()); }
-
 BACKLITE_DECL std::string Flow::key() const {
     return inside_ == nullptr ? context_.task_id().str() : context_.task_id().str() + '/' + inside_->key;
-}
-
-BACKLITE_DECL void Flow::load() {
-    constexpr std::size_t page = 1'000;
-    store::NameRange names = store::NameRange::with_prefix(detail::flow_values);
-    for (;;) {
-        std::vector<detail::SavedValue> found = engine_->store().saved(context_.task_id(), names, page);
-        const bool last = found.size() < page;
-        if (!last) names.first = found.back().name + '\0';
-        for (detail::SavedValue& value : found) {
-            records_.emplace(value.name.substr(detail::flow_values.size()), std::move(value.json).value_or(""));
-        }
-        if (last) break;
-    }
-    const auto take = [&](std::string_view name) {
-        const auto found = records_.find(std::string{name.substr(detail::flow_values.size())});
-        if (found == records_.end()) return std::optional<std::string>{};
-        std::optional<std::string> record = std::move(found->second);
-        records_.erase(found);
-        return record;
-    };
-    cancelled_ = take(detail::flow_cancelled).has_value() || context_.stop_reason() == StopReason::cancelled;
-    if (const auto why = take(detail::flow_failed)) {
-        try {
-            failed_ = detail::read_json<std::string>(*why);
-        } catch (const std::exception&) {
-            failed_ = *why;
-        }
-    }
-    static_cast<void>(take(detail::flow_waits));
-    static_cast<void>(take(detail::flow_joins));
-}
-
-BACKLITE_DECL auto Flow::enter(std::string_view kind, std::string_view name) -> Place {
-    const auto misused = [&](std::string_view why) {
-        UsageError refusal(detail::format("queue \"{}\": Flow::{} \"{}\": {}",
-                                          {context_.queue(), kind, detail::shown(name, detail::longest_name), why}));
-        refusal.set_subject(context_.queue(), context_.task_id().str());
-        throw refusal;
-    };
-    if (std::this_thread::get_id() != thread_) misused("called on another thread than the flow's");
-    if (suspension_ != Suspension::none) throw Suspended{};
-    if (inside_ != nullptr) misused(detail::format("called inside of step \"{}\"", {inside_->name}));
-    if (const auto why = detail::why_no_name(name)) misused(detail::format("the name {}", {*why}));
-    Place place{std::string{name}, 1, {}};
-    place.occurrence = ++met_[{std::string{kind}, place.name}];
-    place.key = detail::format("{}:{}#{}", {kind, name, place.occurrence});
-    return place;
-}
-
-BACKLITE_DECL const std::string* Flow::find(const Place& place) {
-    const auto found = records_.find(place.key);
-    if (found == records_.end()) return nullptr;
-    ++reached_;
-    return &found->second;
-}
-
-BACKLITE_DECL void Flow::begin() {
-    check_stop();
-    if ((cancelled_ || failed_) && !undoing_) suspend(Suspension::undo);
-}
-
-BACKLITE_DECL void Flow::check_stop() {
-    switch (context_.stop_reason()) {
-        case StopReason::stopping: suspend(Suspension::stop);
-        case StopReason::claim_lost: suspend(Suspension::lost);
-        case StopReason::cancelled: cancelled_ = true; return;
-        case StopReason::timeout: suspend(Suspension::until, now());  // of an earlier step: the token is used up
-        case StopReason::none: break;
-    }
-}
-
-BACKLITE_DECL void Flow::suspend(Suspension why, detail::Ms until, std::string_view signal) {
-    suspension_ = why;
-    until_ = until;
-    signal_ = signal;
-    throw Suspended{};
-}
-
-BACKLITE_DECL Outcome Flow::suspended() const {
-    switch (suspension_) {
-        case Suspension::until: {
-            Outcome outcome = Outcome::snooze_until(detail::from_ms(until_));
-            outcome.reason_ = signal_;
-            return outcome;
-        }
-        case Suspension::stop:
-        case Suspension::lost:
-        case Suspension::undo:
-        case Suspension::none: break;
-    }
-    return Outcome::retry("the flow was interrupted");
-}
-
-BACKLITE_DECL detail::SavedValue Flow::record_of(const Place& place, std::string record) const {
-    return {std::string{detail::flow_values} + place.key, std::move(record)};
-}
-
-BACKLITE_DECL void Flow::write(const Place& place, std::string record) {
-    const std::array<detail::SavedValue, 1> values{record_of(place, std::move(record))};
-    write(values);
-}
-
-BACKLITE_DECL void Flow::write(std::span<const detail::SavedValue> values) {
-    const detail::ClaimKey claim{context_.task_id(), context_.attempt_.claim};
-    bool held = false;
-    try {
-        held = engine_->store().save({claim, now(), values, true}, {engine_->config().busy_timeout, {}});
-    } catch (const StorageError& error) {
-        // The step may run again, which is the store's fault and spends no attempt.
-        detail::SafeLogger(engine_->config().logger)(
-            LogLevel::warning, "a flow's step could not be kept: it is tried again",
-            {{"id", context_.task_id().str()}, {"queue", context_.queue()}, {"error", error.what()}});
-        suspend(Suspension::until, now() + Duration{std::chrono::seconds{1}});
-    }
-    if (!held) suspend(Suspension::lost);
 }
 
 BACKLITE_DECL std::optional<std::string> Flow::perform(const Place& place, const StepOptions& options, const Work& work,
@@ -207,14 +35,14 @@ BACKLITE_DECL std::optional<std::string> Flow::perform(const Place& place, const
     }
     int spent = 0;
     if (const std::string* const record = find(place)) {
-        if (record->starts_with(detail::record_done)) {
-            return detail::inside_of(*record);
+        if (record->starts_with(core::record_done)) {
+            return core::inside_of(*record);
         }
-        if (record->starts_with(detail::record_failed)) {
-            throw StepFailed(place.name, place.occurrence, read<std::string>(place, detail::inside_of(*record)));
+        if (record->starts_with(core::record_failed)) {
+            throw StepFailed(place.name, place.occurrence, read<std::string>(place, core::inside_of(*record)));
         }
         const detail::Ms due = due_of(place, *record);
-        spent = static_cast<int>((std::clamp)(detail::number_in(*record, "n").value_or(0), std::int64_t{0},
+        spent = static_cast<int>((std::clamp)(core::number_in(*record, "n").value_or(0), std::int64_t{0},
                                               std::int64_t{(std::numeric_limits<int>::max)() - 1}));
         begin();
         if (due > now()) suspend(Suspension::until, due);
@@ -224,7 +52,7 @@ BACKLITE_DECL std::optional<std::string> Flow::perform(const Place& place, const
     if (const auto thrown = attempt(place, timeout, work, json, database))
         fail_step(place, options, spent + 1, *thrown);
     if (database != nullptr) return std::nullopt;
-    write(place, detail::record_of_value(json));
+    write(place, core::record_of_value(json));
     return std::nullopt;
 }
 
@@ -242,13 +70,9 @@ BACKLITE_DECL std::optional<std::string> Flow::attempt(const Place& place, Durat
     context_.arm(timeout);
     try {
         if (database == nullptr) {
-            json = work();
+            json = made_by(work);
         } else if (!attempt_within(place, work, json, *database)) {
             suspend(Suspension::lost);
-        }
-        if (json.size() > engine_->max_payload()) {
-            return detail::format("its value has {} bytes, more than ClientConfig::max_payload allows ({})",
-                                  {json.size(), engine_->max_payload()});
         }
         return std::nullopt;
     } catch (platform::ForcedUnwind&) {
@@ -261,7 +85,8 @@ BACKLITE_DECL std::optional<std::string> Flow::attempt(const Place& place, Durat
         const StopReason reason = context_.stop_reason();
         if (reason == StopReason::stopping) suspend(Suspension::stop);
         if (reason == StopReason::claim_lost) suspend(Suspension::lost);
-        if (reason == StopReason::cancelled && !undoing_) {
+        if (reason == StopReason::cancelled) {
+            if (undoing_) suspend(Suspension::stop);
             cancelled_ = true;
             suspend(Suspension::undo);
         }
@@ -272,12 +97,33 @@ BACKLITE_DECL std::optional<std::string> Flow::attempt(const Place& place, Durat
 BACKLITE_DECL bool Flow::attempt_within(const Place& place, const Work& work, std::string& json,
                                         SQLite::Database& database) {
     const detail::ClaimKey claim{context_.task_id(), context_.attempt_.claim};
-    Transaction transaction(context_.client(), database);
-    json = work();
-    const std::array<detail::SavedValue, 1> values{record_of(place, detail::record_of_value(json))};
-    if (!engine_->store().save_within({&database}, {claim, now(), values, true})) return false;
-    transaction.commit();
+    std::optional<Transaction> transaction;
+    try {
+        transaction.emplace(context_.client(), database);
+    } catch (const BusyError& error) {
+        put_off(error);
+    }
+    json = made_by(work);
+    const std::array<detail::SavedValue, 1> values{record_of(place, core::record_of_value(json))};
+    try {
+        if (!engine_->store().save_within({&database}, {claim, now(), values, true})) return false;
+        transaction->commit();
+    } catch (const StorageError& error) {
+        // What may have landed must not be written over, and lack of room is nobody's fault.
+        const bool refused = error.added() == Added::no && dynamic_cast<const BusyError*>(&error) == nullptr &&
+                             dynamic_cast<const FullError*>(&error) == nullptr;
+        if (refused) throw;
+        put_off(error);
+    }
     return true;
+}
+
+BACKLITE_DECL std::string Flow::made_by(const Work& work) const {
+    std::string json = work();
+    if (json.size() <= engine_->max_payload()) return json;
+    throw EncodeError(detail::format("its value has {} bytes, more than ClientConfig::max_payload allows ({})",
+                                     {json.size(), engine_->max_payload()}),
+                      context_.queue());
 }
 
 BACKLITE_DECL void Flow::fail_step(const Place& place, const StepOptions& options, int spent,
@@ -286,7 +132,7 @@ BACKLITE_DECL void Flow::fail_step(const Place& place, const StepOptions& option
     const std::string text = detail::shown(reason, longest);
     const int most = options.max_attempts.value_or(context_.max_attempts());
     if (spent >= most) {
-        write(place, std::string{detail::record_failed} + detail::write_json(text) + '}');
+        write(place, std::string{core::record_failed} + detail::write_json(text) + '}');
         throw StepFailed(place.name, place.occurrence, text);
     }
     Duration wait{std::chrono::seconds{1}};
@@ -301,21 +147,6 @@ BACKLITE_DECL void Flow::fail_step(const Place& place, const StepOptions& option
     suspend(Suspension::until, due);
 }
 
-BACKLITE_DECL detail::Ms Flow::due_of(const Place& place, const std::string& record) const {
-    const std::optional<std::int64_t> due = detail::number_in(record, "d");
-    if (!due) cannot_read(place, "a time", "the record is damaged");
-    return detail::Ms{*due};
-}
-
-BACKLITE_DECL detail::Ms Flow::due_after(const Place& place, Duration time) const {
-    const detail::Ms due = detail::due_after(engine_->clock().now(), time);
-    if (time < Duration::zero() || due == detail::Ms::latest()) {
-        throw ConfigError(detail::format("queue \"{}\": Flow, \"{}\": {} ms is negative or too long",
-                                         {context_.queue(), place.name, time.count()}));
-    }
-    return due;
-}
-
 BACKLITE_DECL void Flow::sleep_for(const Place& place, Duration time) {
     detail::Ms due{};
     if (const std::string* const record = find(place)) {
@@ -325,7 +156,7 @@ BACKLITE_DECL void Flow::sleep_for(const Place& place, Duration time) {
     } else {
         begin();
         due = due_after(place, time);
-        write(place, detail::record_of_wait(due));
+        write(place, core::record_of_wait(due));
         if (due <= now()) return;
     }
     suspend(Suspension::until, due);
@@ -334,8 +165,8 @@ BACKLITE_DECL void Flow::sleep_for(const Place& place, Duration time) {
 BACKLITE_DECL std::optional<std::string> Flow::receive(const Place& place, Duration timeout) {
     std::optional<detail::Ms> due;
     if (const std::string* const record = find(place)) {
-        if (record->starts_with(detail::record_done)) {
-            return detail::inside_of(*record);
+        if (record->starts_with(core::record_done)) {
+            return core::inside_of(*record);
         }
         due = due_of(place, *record);
         if (*due == detail::Ms::earliest()) return std::nullopt;  // nothing has come in time
@@ -352,7 +183,7 @@ BACKLITE_DECL std::optional<std::string> Flow::receive(const Place& place, Durat
                 detail::format("it has {} bytes, more than ClientConfig::max_payload allows", {signal.oversize}));
         }
         const std::array<detail::SavedValue, 3> values{
-            {record_of(place, detail::record_of_value(*signal.json)), {std::move(signal.name), {}}, {waits, {}}}};
+            {record_of(place, core::record_of_value(*signal.json)), {std::move(signal.name), {}}, {waits, {}}}};
         write(values);
         return std::move(signal.json);
     }
@@ -360,13 +191,14 @@ BACKLITE_DECL std::optional<std::string> Flow::receive(const Place& place, Durat
     if (new_wait) due = due_after(place, timeout);
     if (*due <= now()) {
         const std::array<detail::SavedValue, 2> values{
-            {record_of(place, detail::record_of_wait(detail::Ms::earliest())), {waits, {}}}};
+            {record_of(place, core::record_of_wait(detail::Ms::earliest())), {waits, {}}}};
         write(values);
         return std::nullopt;
     }
-    if (new_wait) {
+    // Another version of the program may have waited for another signal meanwhile.
+    if (new_wait || !history_.waits_for(place.name)) {
         const std::array<detail::SavedValue, 2> values{
-            {record_of(place, detail::record_of_wait(*due)), {waits, detail::write_json(place.name)}}};
+            {record_of(place, core::record_of_wait(*due)), {waits, detail::write_json(place.name)}}};
         write(values);
     }
     suspend(Suspension::until, *due, place.name);
@@ -380,12 +212,12 @@ BACKLITE_DECL void Flow::join(const Place& place, std::size_t count,
     std::size_t added = 0;
     bool begun = false;
     if (const std::string* const record = find(place)) {
-        const auto known = detail::number_in(*record, "n");
+        const auto known = core::number_in(*record, "n");
         if (known != static_cast<std::int64_t>(count)) {
             cannot_read(place, "so many tasks",
                         detail::format("there were {}, and now {}", {known.value_or(-1), count}));
         }
-        const auto part = detail::number_in(*record, "k");
+        const auto part = core::number_in(*record, "k");
         if (!part) return;  // all have ended
         added = static_cast<std::size_t>((std::clamp)(*part, std::int64_t{0}, *known));
         begun = true;
@@ -424,38 +256,14 @@ BACKLITE_DECL void Flow::collect(const Place& place, std::size_t count,
     constexpr std::size_t page = 1'000;
     const std::string prefix = detail::result_values(place.key);
     store::NameRange names = store::NameRange::with_prefix(prefix);
-    std::vector<FailedChild> failed;
-    std::size_t next = 0;
-    const auto missing = [&](std::size_t until) {
-        for (; next < until; ++next) failed.push_back({{}, detail::format("what task {} returned is gone", {next})});
-    };
+    core::ChildResults results(prefix, count, take);
     for (bool more = true; more;) {
-        std::vector<detail::SavedValue> found = engine_->store().saved(context_.task_id(), names, page);
+        const std::vector<detail::SavedValue> found = engine_->store().saved(context_.task_id(), names, page);
         more = found.size() == page;
         if (more) names.first = found.back().name + '\0';
-        for (const detail::SavedValue& value : found) {
-            const std::string digits = value.name.substr(prefix.size());
-            std::size_t number = 0;
-            std::from_chars(digits.data(), digits.data() + digits.size(), number);
-            if (count > 0) missing((std::min)(number, count));
-            next = number + 1;
-            const std::string record = value.json.value_or("");
-            if (record.starts_with(detail::record_done)) {
-                if (count > 0 && failed.empty()) take(detail::inside_of(record));
-                continue;
-            }
-            FailedChild child{{}, "its result cannot be read"};
-            try {
-                const auto json = detail::parse_payload<nlohmann::json>(record);
-                child = {TaskId::from_text(json.at("i").get<std::string>()), json.at("e").get<std::string>()};
-            } catch (const std::bad_alloc&) {
-                throw;
-            } catch (const std::exception&) {  // it is as it was
-            }
-            failed.push_back(std::move(child));
-        }
+        for (const detail::SavedValue& value : found) results.add(value);
     }
-    if (count > 0) missing(count);
+    std::vector<FailedChild> failed = results.end();
     if (!failed.empty()) throw ChildrenFailed(place.name, place.occurrence, std::move(failed));
 }
 
@@ -523,6 +331,10 @@ BACKLITE_DECL Outcome Flow::undo_all(const std::string& why) {
             const std::array<detail::SavedValue, 1> values{
                 {{std::string{detail::flow_failed}, detail::write_json(why)}}};
             write(values);
+        } else if (context_.stop_reason() == StopReason::cancelled && !undos_.empty()) {
+            // With this it is a flow that has begun, whose cancel lets it undo.
+            const std::array<detail::SavedValue, 1> values{{{std::string{detail::flow_cancelled}, "true"}}};
+            write(values);
         }
         for (auto undo = undos_.rbegin(); undo != undos_.rend(); ++undo) {
             try {
@@ -538,21 +350,6 @@ BACKLITE_DECL Outcome Flow::undo_all(const std::string& why) {
         return suspended();
     }
     return Outcome::discard(text);
-}
-
-BACKLITE_DECL void Flow::tell_unreached() const {
-    if (records_.size() <= reached_) return;
-    detail::SafeLogger(engine_->config().logger)(
-        LogLevel::warning, "a flow has ended without reaching steps that it has recorded",
-        {{"id", context_.task_id().str()}, {"queue", context_.queue()}, {"steps", records_.size() - reached_}});
-}
-
-BACKLITE_DECL void Flow::cannot_read(const Place& place, std::string_view type, const std::string& why) const {
-    Error refusal(
-        detail::format("queue \"{}\": step \"{}\" (occurrence {}): what is kept of it cannot be read as {}: {}",
-                       {context_.queue(), place.name, place.occurrence, type, why}));
-    refusal.set_subject(context_.queue(), context_.task_id().str());
-    throw refusal;
 }
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

@@ -20,9 +20,11 @@
 #include <backlite/impl/core/add_counts.ipp>
 #include <backlite/impl/core/agenda.ipp>
 #include <backlite/impl/core/calendar.ipp>
+#include <backlite/impl/core/child_results.ipp>
 #include <backlite/impl/core/claim_policy.ipp>
 #include <backlite/impl/core/clock_watch.ipp>
 #include <backlite/impl/core/cron_fields.ipp>
+#include <backlite/impl/core/flow_history.ipp>
 #include <backlite/impl/core/id_generator.ipp>
 #include <backlite/impl/core/look_schedule.ipp>
 #include <backlite/impl/core/progress_board.ipp>
@@ -43,6 +45,7 @@
 #include <backlite/impl/engine/engine.ipp>
 #include <backlite/impl/engine/event_relay.ipp>
 #include <backlite/impl/engine/finish_watch.ipp>
+#include <backlite/impl/engine/flow_state.ipp>
 #include <backlite/impl/engine/lifecycle.ipp>
 #include <backlite/impl/engine/log_relay.ipp>
 #include <backlite/impl/engine/overdue_watch.ipp>
@@ -67,6 +70,7 @@
 #include <backlite/impl/platform/thread.ipp>
 #include <backlite/impl/platform/zone_files.ipp>
 #include <backlite/impl/schedule.ipp>
+#include <backlite/impl/step_failed.ipp>
 #include <backlite/impl/store/plan.ipp>
 #include <backlite/impl/store/slots.ipp>
 #include <backlite/impl/store/sqlite/add_statements.ipp>

@@ -95,6 +95,10 @@ public:
         return turns_.mend(head, now, ageing, freed_);
     }
 
+    /// A task is run again that has ended. If it is a flow, it does what has failed once more, a `map` with all of its
+    /// tasks; and everything, if it has undone some.
+    void forget_failure(const std::string& id);
+
     /// Deletes those that hang on a task.
     void forget_details(const std::string& id);
 
@@ -109,9 +113,6 @@ public:
 private:
     /// What a flow that joins wants to know of a child.
     void tell_flow(const Ending& ending);
-
-    /// A flow that is run again does what has failed once more; all, if it has undone some.
-    void forget_failure(const std::string& id);
 
     Handle db_;
     std::vector<Freed> freed_{};
@@ -137,11 +138,25 @@ private:
         "SELECT 1 FROM main.backlite_saved WHERE task = ?1 AND name >= 'backlite:flow:undo:' "
         "AND name < 'backlite:flow:undo;' LIMIT 1"};
     Statement forget_flow_{
-        "DELETE FROM main.backlite_saved WHERE task = ?1 AND name >= 'backlite:flow:' AND name < 'backlite:flow;'"};
+        "DELETE FROM main.backlite_saved WHERE task = ?1 AND (name >= 'backlite:flow:' AND name < 'backlite:flow;' "
+        "OR name >= 'backlite:result:' AND name < 'backlite:result;')"};
     Statement forget_failed_{
         "DELETE FROM main.backlite_saved WHERE task = ?1 AND name >= 'backlite:flow:' AND name < 'backlite:flow;' "
-        "AND (name IN ('backlite:flow:cancelled', 'backlite:flow:failed') "
+        "AND (name IN ('backlite:flow:cancelled', 'backlite:flow:failed', 'backlite:flow:waits', "
+        "'backlite:flow:joins') "
         "OR substr(CAST(value AS text), 1, 4) = '{\"f\"')"};
+    Statement failed_maps_{
+        // those that were not over, or whose tasks have not all succeeded
+        "SELECT substr(name, 15) FROM main.backlite_saved AS map WHERE task = ?1 AND name >= 'backlite:flow:map:' "
+        "AND name < 'backlite:flow:map;' AND (instr(CAST(value AS text), '\"k\"') > 0 OR EXISTS "
+        "(SELECT 1 FROM main.backlite_saved WHERE task = ?1 AND name >= 'backlite:result:' || substr(map.name, 15) || "
+        "char(1) AND name < 'backlite:result:' || substr(map.name, 15) || char(2) "
+        "AND substr(CAST(value AS text), 1, 4) = '{\"e\"'))"};
+    Statement forget_map_{
+        "DELETE FROM main.backlite_saved WHERE task = ?1 AND (name = 'backlite:flow:' || ?2 "
+        "OR name >= 'backlite:result:' || ?2 || char(1) AND name < 'backlite:result:' || ?2 || char(2))"};
+    Statement leave_children_{
+        "DELETE FROM main.backlite_edges INDEXED BY backlite_edges_child WHERE child = ?1 AND on_failure >= 16"};
     Statement forget_saved_{"DELETE FROM main.backlite_saved WHERE task = ?1"};
     Statement forget_progress_{"DELETE FROM main.backlite_progress WHERE task = ?1"};
     Statement forget_attempts_{"DELETE FROM main.backlite_attempts WHERE task = ?1"};

@@ -21,11 +21,7 @@ BACKLITE_DECL void Ends::before_end(const Ending& ending) {
     if ((ending.flags & flag::details) == 0) return;
     if (!ending.keeps_row) return forget_details(ending.id);
     // Who may be run again goes on where it was.
-    if (ending.end == End::succeeded || !ending.keeps_payload) {
-        Run(db_, forget_saved_, {ending.id}).change();
-    } else if ((ending.flags & flag::flow) != 0) {
-        forget_failure(ending.id);
-    }
+    if (ending.end == End::succeeded || !ending.keeps_payload) Run(db_, forget_saved_, {ending.id}).change();
 }
 
 BACKLITE_DECL std::optional<Superseded> Ends::before_return(const std::string& id, std::int64_t flags) {
@@ -54,12 +50,23 @@ BACKLITE_DECL void Ends::tell_flow(const Ending& ending) {
 }
 
 BACKLITE_DECL void Ends::forget_failure(const std::string& id) {
+    Run(db_, leave_children_, {id}).change();
     bool undone = false;
     {
         Run run(db_, undone_, {id});
         undone = run.step();
     }
-    Run(db_, undone ? forget_flow_ : forget_failed_, {id}).change();
+    if (undone) {
+        Run(db_, forget_flow_, {id}).change();
+        return;
+    }
+    Run(db_, forget_failed_, {id}).change();
+    std::vector<std::string> maps;
+    {
+        Run run(db_, failed_maps_, {id});
+        while (run.step()) maps.emplace_back(run.bytes(0));
+    }
+    for (const std::string& map : maps) Run(db_, forget_map_, {id, map}).change();
 }
 
 BACKLITE_DECL void Ends::forget_details(const std::string& id) {

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <iterator>
+#include <limits>
 
 #include <backlite/base/format.hpp>
 #include <backlite/platform/file_events.hpp>
@@ -212,7 +213,9 @@ BACKLITE_DECL std::vector<detail::SavedValue> SqliteStore::saved(const TaskId& i
                                                                  std::size_t limit) {
     detail::UniqueLock lock(reader_mutex_);
     need_reader(lock);
-    return reader_->saved.read(id, names, limit, config_.max_payload);
+    const std::size_t room = (std::numeric_limits<std::size_t>::max)() - config_.max_payload;
+    const std::size_t most = config_.max_payload + (std::min)(room, detail::record_frame);
+    return reader_->saved.read(id, names, limit, most);
 }
 
 BACKLITE_DECL detail::TaskLabels SqliteStore::labels(const TaskId& id) {

@@ -80,6 +80,7 @@ BACKLITE_DECL Written Transitions::write(const detail::AttemptResult& outcome) {
 BACKLITE_DECL bool Transitions::bring_back(const std::string& id, detail::Ms now, std::int64_t claim) {
     if (Run(db_, bring_back_, {id, now, claim, flag::details, flag::partition}).change() != 1) return false;
     Run(db_, remember_attempt_, {id, claim, History::failed}).change();
+    ends_.forget_failure(id);
     return Run(db_, remove_kept_, {id}).change() == 1;
 }
 
