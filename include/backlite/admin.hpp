@@ -122,6 +122,10 @@ public:
     /// What the programs say holds again. Errors: as pause.
     void reset_limits(std::string_view queue) const;
 
+    /// A random text of the file, made when it is first asked for and the same for every Admin on the file from then
+    /// on: for signing what comes back from a browser, as the dashboard does. Errors: as pause.
+    [[nodiscard]] std::string secret() const;
+
 private:
     enum class Action { cancel, retry, remove, run_now, set_priority };
 

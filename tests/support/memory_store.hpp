@@ -85,6 +85,7 @@ struct MemoryFile {
     std::map<std::int64_t, Member> owners{};
     std::set<std::string> paused{};
     std::map<std::string, backlite::Limits> limits{};  ///< those that are stored, by queue
+    std::string secret{};
     std::map<std::string, std::int64_t> rates{};       ///< see RateCount, by queue
     std::map<std::pair<std::string, std::string>, std::int64_t> partition_rates{};
     /// Until when, and how long ahead that was, by queue and partition; without one: the queue is closed.
@@ -506,6 +507,11 @@ public:
     [[nodiscard]] std::optional<backlite::Limits> limits(std::string_view queue) override {
         const auto found = file_.limits.find(std::string{queue});
         return found == file_.limits.end() ? std::nullopt : std::optional{found->second};
+    }
+
+    [[nodiscard]] std::string secret(std::string_view fresh, const Patience&) override {
+        if (file_.secret.empty()) file_.secret = fresh;
+        return file_.secret;
     }
 
     bool change_schedule(const std::string& name, const backlite::store::ScheduleChange& change,

@@ -134,6 +134,9 @@ public:
     /// for messages. Errors: ConfigError for limits or a name that cannot be; as a write. Blocks until it is committed.
     void set_limits(const char* call, std::string_view queue, const std::optional<Limits>& limits);
 
+    /// See Admin::secret.
+    [[nodiscard]] std::string secret(const char* call);
+
     /// The limits that are stored; nullopt: none are.
     [[nodiscard]] std::optional<Limits> limits(const char* call, std::string_view queue) {
         check_call(call);

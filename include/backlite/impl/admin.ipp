@@ -96,6 +96,8 @@ BACKLITE_DECL void Admin::reset_limits(std::string_view queue) const {
     engine_->set_limits("Admin::reset_limits", queue, std::nullopt);
 }
 
+BACKLITE_DECL std::string Admin::secret() const { return engine_->secret("Admin::secret"); }
+
 namespace admin {
 
 /// An action, as the store and messages have it.

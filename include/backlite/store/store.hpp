@@ -359,6 +359,10 @@ public:
 
     /// The limits that are stored; nullopt: none are. Errors: StorageError.
     [[nodiscard]] virtual std::optional<Limits> limits(std::string_view queue) = 0;
+
+    /// A text that is kept in the file, for signing what is handed out: `fresh` becomes it if there is none yet.
+    [[nodiscard]] virtual std::string secret(std::string_view fresh, const Patience& patience) = 0;
+
     /// Reads a schedule, and writes what `change` makes of it, which is asked in the transaction, perhaps several
     /// times; nullopt: there is none, or it is deleted. False, as `change` says: nothing is written.
     virtual bool change_schedule(const std::string& name, const ScheduleChange& change, const Patience& patience) = 0;

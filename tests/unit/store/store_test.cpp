@@ -1112,6 +1112,15 @@ TEST_CASE("Store: a client that leaves is not missed") {
     CHECK_FALSE(one->others_known());
 }
 
+TEST_CASE("Store: the secret of a file is made once, and the same for all of its clients") {
+    Town town(GENERATE(Kind::memory, Kind::sqlite));
+    const auto client = town.client();
+    const auto other = town.client();
+    CHECK(client->store().secret("first", town.patience) == "first");
+    CHECK(other->store().secret("second", town.patience) == "first");
+    CHECK(client->store().secret("third", town.patience) == "first");
+}
+
 TEST_CASE("Store: a paused queue is not claimed, whoever has paused it, and the others are") {
     Town town(GENERATE(Kind::memory, Kind::sqlite));
     const auto client = town.client();

@@ -267,6 +267,13 @@ BACKLITE_DECL void Engine::set_limits(const char* call, std::string_view queue, 
     store_->set_limits(queue, limits, {config_.busy_timeout, {}});
 }
 
+BACKLITE_DECL std::string Engine::secret(const char* call) {
+    check_call(call);
+    std::string fresh;
+    for (int i = 0; i < 4; ++i) fresh += detail::format("{}.", {platform::random_seed()});
+    return store_->secret(fresh, {config_.busy_timeout, {}});
+}
+
 BACKLITE_DECL bool Engine::wait_idle(Duration patience) {
     check_call("Client::wait_idle");
     if (patience < Duration::zero()) {

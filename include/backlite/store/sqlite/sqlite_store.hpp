@@ -85,6 +85,7 @@ public:
     [[nodiscard]] ChangeResult change(const ChangePlan& plan, const Patience& patience) override;
     void set_paused(std::string_view queue, std::optional<detail::Ms> since, const Patience& patience) override;
     void set_limits(std::string_view queue, const std::optional<Limits>& limits, const Patience& patience) override;
+    [[nodiscard]] std::string secret(std::string_view fresh, const Patience& patience) override;
     [[nodiscard]] std::optional<Limits> limits(std::string_view queue) override;
     bool change_schedule(const std::string& name, const ScheduleChange& change, const Patience& patience) override;
     [[nodiscard]] SlotResult run_schedule(const SlotPlan& plan, detail::Ms now, const Patience& patience) override;

@@ -109,6 +109,9 @@ public:
     /// Errors: CorruptError if one of our tables was dropped.
     void demand_tables();
 
+    /// The text that signs; `fresh` becomes it if there is none.
+    [[nodiscard]] std::string secret(std::string_view fresh);
+
     /// When the next completed task expires; nullopt: none does.
     [[nodiscard]] std::optional<detail::Ms> next_expiry();
 
@@ -134,6 +137,8 @@ private:
     Statement set_side_file_id_{
         "INSERT INTO backlite_meta (key, value) VALUES ('side_file_id', ?1) "
         "ON CONFLICT (key) DO UPDATE SET value = excluded.value"};
+    Statement set_secret_{"INSERT INTO backlite_meta (key, value) VALUES ('secret', ?1) ON CONFLICT (key) DO NOTHING"};
+    Statement secret_{"SELECT value FROM backlite_meta WHERE key = 'secret'"};
     // The upper bound leaves out what is no number, as a damaged file may hold it: the search would never get past it.
     Statement next_holder_{
         "SELECT owner FROM backlite_tasks INDEXED BY backlite_tasks_claimed "

@@ -319,6 +319,13 @@ BACKLITE_DECL void SqliteStore::set_limits(std::string_view queue, const std::op
     writes_.write([&](Repository& repository) { repository.rules.set_limits(queue, limits); }, patience);
 }
 
+BACKLITE_DECL std::string SqliteStore::secret(std::string_view fresh, const Patience& patience) {
+    check_thread("secret");
+    std::string found;
+    writes_.write([&](Repository& repository) { found = repository.upkeep.secret(fresh); }, patience);
+    return found;
+}
+
 BACKLITE_DECL std::optional<Limits> SqliteStore::limits(std::string_view queue) {
     std::optional<Limits> found;
     writes_.read([&](Repository& repository) { found = repository.rules.limits(queue); }, {config_.busy_timeout, {}});

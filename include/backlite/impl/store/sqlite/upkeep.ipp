@@ -17,6 +17,12 @@ BACKLITE_DECL std::int64_t Upkeep::next_owner() {
     return owner;
 }
 
+BACKLITE_DECL std::string Upkeep::secret(std::string_view fresh) {
+    Run(db_, set_secret_, {fresh}).change();
+    Run run(db_, secret_);
+    return run.step() ? std::string{run.bytes(0)} : std::string{};
+}
+
 BACKLITE_DECL std::vector<detail::OwnerRow> Upkeep::owners() {
     std::vector<detail::OwnerRow> rows;
     Run run(db_, owners_);
