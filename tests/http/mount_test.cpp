@@ -108,6 +108,63 @@ TEST_CASE("mount: HEAD, 304 and other methods come out as the dashboard says") {
     CHECK_FALSE(outside->has_header("Content-Security-Policy"));  // the host's own
 }
 
+TEST_CASE("mount: an order is carried out below the base path, and leads back there") {
+    Rig rig({}, Access::operate);
+    rig.finish(FinishedRow{.id = "a/b?c", .error = "no"});
+    const Served served(*rig.dashboard, "/ops");
+    httplib::Client client = served.client();
+    const auto page = client.Get("/ops/failed");
+    REQUIRE(page);
+    const std::string mark = R"(name="token" value=")";
+    const std::string token = page->body.substr(page->body.find(mark) + mark.size(), 32);
+    CHECK(page->body.find(R"(method="post" action="/ops/act")") != std::string::npos);
+    const char* const form = "application/x-www-form-urlencoded";
+    const std::string retry = "do=retry&list=failed&id=a%2Fb%3Fc&token=" + token;
+    const httplib::Headers own{{"Origin", fmt::format("http://127.0.0.1:{}", served.port)}};
+    const auto done = client.Post("/ops/act", own, retry, form);
+    REQUIRE(done);
+    CHECK(done->status == 303);
+    std::string next = done->get_header_value("Location");  // of which cpp-httplib 0.11 undoes the encoding
+    for (std::size_t at = 0; (at = next.find(' ')) != std::string::npos;) next.replace(at, 1, "%20");
+    CHECK(next.substr(0, 16) == "/ops/failed?did=");
+    const auto told = client.Get(next.c_str());
+    REQUIRE(told);
+    CHECK(told->body.find("1 task to be tried again.") != std::string::npos);
+    CHECK(rig.database.query("SELECT id FROM backlite_tasks") == "a/b?c");
+}
+
+TEST_CASE("mount: orders that are refused change nothing, and none is read beyond what the dashboard takes") {
+    Rig rig({}, Access::operate);
+    rig.finish(FinishedRow{.id = "bad", .error = "no"});
+    const Served served(*rig.dashboard, "/ops");
+    const std::string remove =
+        "do=remove&list=failed&id=bad&confirm=yes&token=" + rig.json("/token")["token"].get<std::string>();
+    const auto post = [&](const std::string& body, const char* type, const httplib::Headers& headers) {
+        httplib::Client client = served.client();
+        const auto got = client.Post("/ops/act", headers, body, type);
+        CHECK(rig.database.query("SELECT count(*) FROM backlite_tasks_completed") == "1");
+        if (!got) return 0;
+        CHECK_FALSE(got->has_header("EXCEPTION_WHAT"));
+        return got->status;
+    };
+    const char* const form = "application/x-www-form-urlencoded";
+    CHECK(post(remove, form, {{"Origin", "http://evil.example"}}) == 403);
+    CHECK(post(remove, form, {{"Sec-Fetch-Site", "cross-site"}}) == 403);
+    CHECK(post(remove, form, {{"Host", "evil.example"}}) == 421);
+    CHECK(post(remove + "x", form, {}) == 403);
+    CHECK(post(remove, "text/plain", {}) == 415);
+    CHECK(post(remove + "&x=1", form, {}) == 400);
+    const int large = post(remove + "&q=" + std::string(20'000'000, 'x'), form, {});
+    CHECK((large == 413 || large == 0));  // the server may be gone before the rest is sent
+    std::string many = remove;
+    for (int i = 0; i < 900; ++i) many += "&id=0196f0e0-7c1d-7aaa-8bbb-000000000000";
+    httplib::Client client = served.client();
+    const auto got = client.Post("/ops/act", httplib::Headers{}, many, form);  // more than 8 kB
+    REQUIRE(got);
+    CHECK(got->status == 303);
+    CHECK(rig.database.query("SELECT count(*) FROM backlite_tasks_completed") == "0");
+}
+
 TEST_CASE("mount: a name that is turned to this machine gets nothing") {
     Rig rig;
     rig.add({.id = "secret"});

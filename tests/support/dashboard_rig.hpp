@@ -16,6 +16,7 @@
 
 #include <fmt/format.h>
 
+#include <backlite/admin.hpp>
 #include <backlite/store/sqlite/statement.hpp>
 #include <backlite/testing/manual_clock.hpp>
 #include <backlite/ui/dashboard.hpp>
@@ -79,10 +80,14 @@ class Rig {
 public:
     static constexpr std::int64_t now = 1'000'000'000;
 
-    explicit Rig(backlite::ui::DashboardConfig config = {}) {
+    /// With Access::operate the dashboard acts.
+    explicit Rig(backlite::ui::DashboardConfig config = {}, backlite::ui::Access access = backlite::ui::Access::read) {
         config.clock = clock;
         config.logger = logger;
-        if (!config.authorization.check && config.token.empty()) config = without_token(std::move(config));
+        if (access == backlite::ui::Access::operate) config.actions = admin();
+        if (!config.authorization.check && config.token.empty()) {
+            config.authorization = backlite::ui::this_machine(access);
+        }
         dashboard = std::make_unique<backlite::ui::Dashboard>(database.config.database, std::move(config));
     }
 
@@ -101,6 +106,27 @@ public:
         const backlite::ui::Response response = ask(std::move(target), {{"Accept", "application/json"}});
         if (header_of(response, "Content-Type") != "application/json") throw std::runtime_error(response.body);
         return nlohmann::json::parse(response.body);
+    }
+
+    [[nodiscard]] backlite::Admin admin() const {
+        return backlite::Admin{backlite::ClientConfig{.database = database.config.database, .clock = clock}};
+    }
+
+    /// Sends an order as a form, without a token of its own.
+    [[nodiscard]] backlite::ui::Response post(std::string body, backlite::ui::Headers more = {},
+                                              std::string target = "/act") {
+        backlite::ui::Request request = get(std::move(target), std::move(more));
+        request.method = "POST";
+        request.body = std::move(body);
+        if (!backlite::ui::only_header(request.headers, "Content-Type")) {
+            request.headers.emplace_back("Content-Type", "application/x-www-form-urlencoded");
+        }
+        return dashboard->handle(request);
+    }
+
+    /// The same with the token that its pages have now.
+    [[nodiscard]] backlite::ui::Response order(const std::string& body, backlite::ui::Headers more = {}) {
+        return post(body + "&token=" + json("/token")["token"].get<std::string>(), std::move(more));
     }
 
     void add(const TaskRow& row) { database.add(row); }

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <backlite/admin/database_view.hpp>
+#include <backlite/admin_values.hpp>
 #include <backlite/store/model.hpp>
 
 namespace backlite {
@@ -78,6 +79,10 @@ public:
 
     /// One task, with up to `bound` bytes of its payload and as many of its error; nullopt if there is none.
     [[nodiscard]] std::optional<TaskDetail> task(const std::string& id, std::int64_t bound);
+
+    /// How many tasks these filters of Admin find, up to `most`, and as far as a second goes.
+    /// REQUIRES: the file has this library's tables.
+    [[nodiscard]] Count count(const std::vector<TaskFilter>& filters, std::uint64_t most);
 
     [[nodiscard]] Metrics metrics();
 

@@ -135,6 +135,7 @@ struct Overview {
     bool due_cut = false;                     ///< more tasks may be to come than were counted
     bool backlog_cut = false;                 ///< more may be unfinished now than were counted
     bool rows_cut = false;                    ///< only the first rows of a file without our indexes were looked at
+    std::vector<std::string> paused{};        ///< queues that are paused, by name
     std::vector<Day> days{};                  ///< newest first; none where the statistics are not there
     std::optional<detail::Ms> next_change{};  ///< when time alone changes what is shown
 };
@@ -163,7 +164,8 @@ struct TaskLine {
     std::optional<detail::Us> duration{};     ///< finished
     std::int64_t attempts = 0;
     std::int64_t crashes = 0;
-    std::string error{};  ///< beginning of it
+    std::string error{};      ///< beginning of it
+    std::int64_t ending = 0;  ///< failed: the number of a TaskState, of the kinds of failures; 0: not known
     std::int64_t row = 0;
     // Where a list shows it:
     std::optional<std::uint64_t> payload_size{};  ///< nullopt: there is none
@@ -172,6 +174,8 @@ struct TaskLine {
 
 /// Where a task stands, as exactly as it is known.
 [[nodiscard]] inline std::string_view state_text(const TaskLine& line) noexcept {
+    if (line.state == State::failed && line.ending == 8) return "cancelled";
+    if (line.state == State::failed && line.ending == 9) return "expired";
     if (line.state != State::claimed || !line.entered) return to_string(line.state);
     return *line.entered ? "running" : "fetched";
 }

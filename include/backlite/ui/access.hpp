@@ -26,8 +26,9 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
 enum class Access {
-    none,  ///< 401 if there is a challenge, else 403
-    read,
+    none,     ///< 401 if there is a challenge, else 403
+    read,     ///< may look
+    operate,  ///< may also act, if DashboardConfig::actions is set
 };
 
 /// Decides on each request. With an empty `check` only requests from this machine that bring the dashboard's token are
@@ -36,6 +37,8 @@ struct Authorization {
     /// Called on the server's threads, several at once. What it throws counts as Access::none and is logged.
     std::function<Access(const Request&)> check{};
     std::string challenge{};  ///< sent as `WWW-Authenticate`; empty: there is nothing to ask for
+    /// The name of the one who asks, for the record of what was done; empty: the address. Called for those who may act.
+    std::function<std::string(const Request&)> who{};
 };
 
 namespace detail {
@@ -65,8 +68,9 @@ namespace detail {
 [[nodiscard]] std::optional<std::string> base64_decoded(std::string_view text);
 
 /// Lets in whoever asks from this machine: every user of it, without a token.
-[[nodiscard]] inline Authorization this_machine() {
-    return {[](const Request& who) noexcept { return is_loopback(who.remote_addr) ? Access::read : Access::none; }, {}};
+[[nodiscard]] inline Authorization this_machine(Access access = Access::read) {
+    return {
+        [access](const Request& who) noexcept { return is_loopback(who.remote_addr) ? access : Access::none; }, {}, {}};
 }
 
 namespace detail {
@@ -102,7 +106,7 @@ private:
 /// HTTP Basic authentication (RFC 7617): for connections that are encrypted, or do not leave the machine. Guessing is
 /// stopped for a minute after twenty wrong passwords from one address, or a thousand from all; an address that has sent
 /// the right one before may go on until it has sent two hundred wrong ones.
-[[nodiscard]] Authorization basic_auth(std::string user, std::string password);
+[[nodiscard]] Authorization basic_auth(std::string user, std::string password, Access access = Access::read);
 
 }  // namespace ui
 }  // namespace BACKLITE_VERSION_NAMESPACE

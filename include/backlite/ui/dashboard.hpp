@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 #pragma once
-// Dashboard: shows a database file over HTTP, read-only, behind any server. See ui/mount.hpp for cpp-httplib's shape.
+// Dashboard: shows a database file over HTTP behind any server, and acts on its tasks if the host says so. See
+// ui/mount.hpp for cpp-httplib's shape.
 
 #include <atomic>
 #include <chrono>
@@ -17,6 +18,7 @@
 
 #include <fmt/format.h>
 
+#include <backlite/admin.hpp>
 #include <backlite/admin/database_view.hpp>
 #include <backlite/admin/page_reads.hpp>
 #include <backlite/base/guards.hpp>
@@ -28,11 +30,14 @@
 #include <backlite/logger.hpp>
 #include <backlite/platform/random.hpp>
 #include <backlite/ui/access.hpp>
+#include <backlite/ui/act_forms.hpp>
+#include <backlite/ui/actions.hpp>
 #include <backlite/ui/excuse.hpp>
 #include <backlite/ui/json.hpp>
 #include <backlite/ui/layout.hpp>
 #include <backlite/ui/list_pages.hpp>
 #include <backlite/ui/metrics.hpp>
+#include <backlite/ui/order.hpp>
 #include <backlite/ui/pages.hpp>
 #include <backlite/ui/request.hpp>
 #include <backlite/ui/script.hpp>
@@ -60,14 +65,22 @@ struct DashboardConfig {
     std::function<SQLite::Database()> open{};  ///< opens each connection, say with a key; it is set to read only
     std::string token{};  ///< asked for while `authorization` is empty, see Dashboard::entrance; at least 16 of A-Z a-z
                           ///< 0-9 - . _ ~; empty: a new random one
+
+    /// What acts on tasks and queues, for those with Access::operate and, without an authorization, for who brings the
+    /// token; it must be on the same file. nullopt: the dashboard only shows.
+    std::optional<Admin> actions{};
+    /// Told of each action once it is done, beside an event for the log; called on the server's threads, several at
+    /// once. What it throws is logged.
+    Audit audit{};
 };
 
-/// Shows one database file: this library's, or one of Go backlite v0.6. It only reads: it has connections of its own,
-/// migrates nothing, and never changes the file's bytes. The file need not exist yet, and may be replaced.
-/// Threads: any, at once.
+/// Shows one database file: this library's, or one of Go backlite v0.6. To show it only reads: it has connections of
+/// its own, migrates nothing, and never changes the file's bytes. The file need not exist yet, and may be replaced. It
+/// acts through DashboardConfig::actions alone. Threads: any, at once.
 class Dashboard {
 public:
-    /// Errors: ConfigError naming the value that cannot work. Nothing is opened yet.
+    /// Errors: ConfigError naming the value that cannot work. Nothing is opened yet, but with `actions` the file is
+    /// asked for its secret: StorageError.
     explicit Dashboard(std::string file, DashboardConfig config = {});
 
     /// Shows the client's file. Its clock, its logger and its way of opening are used where `config` has none. The
@@ -104,7 +117,11 @@ private:
         Target target{};
         View view{};
         bool json = false;
+        std::string_view host{};
+        std::string who{};
     };
+
+    static constexpr std::uint64_t most_counted = 10'000;  ///< of what an order would change
 
     /// What is sent, in the one of its two forms that was asked for.
     struct Page {
@@ -131,12 +148,18 @@ private:
 
     Response guarded(const Request& request, std::string_view base);
 
-    bool may_read(const Request& request, std::string_view host, const Target& target);
+    Access access_of(const Request& request, std::string_view host, const Target& target);
+
+    /// Who asks, for the record.
+    std::string name_of(const Request& request) const;
 
     /// Whether a task waits for too long is no secret, and who watches for it should not need one.
     static bool is_health(const Target& target) { return target.path.size() == 1 && target.path[0] == "health"; }
 
     bool brings_token(const Request& request, std::string_view host, const Target& target) const;
+
+    /// Whether the token comes in a header that no browser sends by itself.
+    bool brings_bearer(const Request& request) const;
 
     /// Browsers keep cookies by host, and not by port.
     static std::string cookie_name(std::string_view host);
@@ -175,9 +198,9 @@ private:
     /// `html(View, model)` or `json(View, model)` makes what is sent.
     template <class Read, class ToHtml, class ToJson>
     Response live(Call& call, Read&& read, ToHtml&& html, ToJson&& json) {
-        const std::string version =
-            fmt::format("{}.{:x}", file_.version(),
-                        backlite::detail::fnv1a(call.request.target + (call.json ? "j" : "h") + call.view.base));
+        const std::string version = fmt::format("{}.{:x}", file_.version(),
+                                                backlite::detail::fnv1a(call.request.target + (call.json ? "j" : "h") +
+                                                                        call.view.base + call.view.form_token));
         if (const std::string_view tag = current_tag(call.request.headers, version, call.view.now); !tag.empty()) {
             return not_modified(tag);
         }
@@ -223,6 +246,21 @@ private:
     /// A page that says what can be said without telling about the machine; the log says the rest.
     Response troubled(const Call& call, UnavailableReason kind, std::string_view what);
 
+    // ---- actions
+    // ------------------------------------------------------------------------------------------------------
+
+    /// An order, carried out, asked about, or refused.
+    Response ordered(Call& call);
+
+    Response refused_order(const Call& call, int status, std::string_view heading, std::string text);
+
+    /// Does it, and leads back to the page. `words`: which tasks.
+    Response carry_out(Call& call, const Order& order, const std::vector<TaskFilter>& filters,
+                       const std::string& words);
+
+    /// What a program puts into its orders.
+    Response token_for_programs(const Call& call);
+
     // ---- what is no page
     // ----------------------------------------------------------------------------------------------
 
@@ -248,6 +286,7 @@ private:
 
     admin::DatabaseView file_;
     const Pages pages_;
+    const Actions actions_;
     std::atomic<std::uint64_t> troubles_{0};
 
     backlite::detail::Mutex metrics_mutex_{};

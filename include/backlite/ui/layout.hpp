@@ -28,6 +28,9 @@ struct View {
     std::string asset_tag{};  ///< changes with the assets
     Ms now{};                 ///< of this page
     const Target* target = nullptr;
+    bool operates = false;     ///< whoever looks may act
+    std::string form_token{};  ///< what its forms must bring then
+    std::string notice{};      ///< what was just done
 
     [[nodiscard]] std::string_view get(std::string_view name) const noexcept { return target->get(name); }
 

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <backlite/ui/access.hpp>
+#include <backlite/ui/act_forms.hpp>
 #include <backlite/ui/history.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>
@@ -39,7 +40,7 @@ void put_filter(Html& html, const View& view, const Link& action, const std::vec
 
 enum class Columns { claimed, upcoming, succeeded, failed, found };
 
-void put_head(Html& html, std::initializer_list<std::string_view> names);
+void put_head(Html& html, const View& view, std::initializer_list<std::string_view> names);
 
 inline std::string duration_text(const TaskLine& line) { return line.duration ? span_text(*line.duration) : "–"; }
 

@@ -4,6 +4,7 @@
 // will do. On servers of other shapes a handler fills a ui::Request, calls Dashboard::handle, and sends the
 // ui::Response.
 
+#include <algorithm>
 #include <condition_variable>
 #include <cstddef>
 #include <deque>
@@ -36,9 +37,9 @@ namespace ui {
 /// questions. Nothing of the server itself is changed: see `prepare`.
 /// REQUIRES: `dashboard` outlives the server's last request. The server has `Get`, `Post`, `Put`, `Patch`, `Delete` and
 /// `Options`, each taking a regular expression and a function of a request (`method`, `target`, `headers`, `ranges`,
-/// `remote_addr`), which is no constant object, and a response (`status`, `set_header`, `set_content`), as cpp-httplib
-/// 0.11 and later have.
-/// Errors: ConfigError for a base path that cannot work.
+/// `remote_addr`, and `body` for actions), which is no constant object, and a response (`status`, `set_header`,
+/// `set_content`), as cpp-httplib 0.11 and later have. If it has `HandlerWithContentReader` as they have, bodies are
+/// read by that, and no more of them than the dashboard reads. Errors: ConfigError for a base path that cannot work.
 template <class Server>
 void mount(Server& server, Dashboard& dashboard, std::string base = {}) {
     Dashboard::check_path("the base path of a mounted dashboard", base);
@@ -48,8 +49,9 @@ void mount(Server& server, Dashboard& dashboard, std::string base = {}) {
         pattern += c;
     }
     pattern += base.empty() ? R"(/[\s\S]*)" : R"((/[\s\S]*)?)";
-    const auto answer = [&dashboard, base = std::move(base)](const auto& from, auto& to) {
+    const auto answer_with = [&dashboard, base = std::move(base)](const auto& from, auto& to, std::string body) {
         Request request;
+        request.body = std::move(body);
         // The server leaves out the body of an answer to HEAD itself, and takes its length from the body.
         request.method = from.method == "HEAD" ? "GET" : from.method;
         request.target = from.target;
@@ -74,8 +76,29 @@ void mount(Server& server, Dashboard& dashboard, std::string base = {}) {
         }
         if (!response.body.empty()) to.set_content(std::move(response.body), type.c_str());
     };
+    const auto answer = [answer_with](const auto& from, auto& to) { answer_with(from, to, {}); };
     server.Get(pattern, answer);
-    server.Post(pattern, answer);
+    if constexpr (requires { typename Server::HandlerWithContentReader; }) {
+        // cpp-httplib takes forms of at most 8 kB otherwise, and other bodies of any size.
+        typename Server::HandlerWithContentReader taker = [answer_with](const auto& from, auto& to,
+                                                                        const auto& read_content) {
+            std::string body;
+            read_content([&body](const char* data, std::size_t size) {
+                body.append(data, (std::min)(size, most_body + 1 - body.size()));
+                return body.size() <= most_body;
+            });
+            answer_with(from, to, std::move(body));
+        };
+        server.Post(pattern, std::move(taker));
+    } else {
+        server.Post(pattern, [answer_with](const auto& from, auto& to) {
+            if constexpr (requires { std::string{from.body}; }) {
+                answer_with(from, to, from.body);
+            } else {
+                answer_with(from, to, {});
+            }
+        });
+    }
     server.Put(pattern, answer);
     server.Patch(pattern, answer);
     server.Delete(pattern, answer);

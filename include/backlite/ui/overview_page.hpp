@@ -12,6 +12,7 @@
 
 #include <fmt/format.h>
 
+#include <backlite/ui/act_forms.hpp>
 #include <backlite/ui/history.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>

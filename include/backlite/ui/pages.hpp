@@ -91,6 +91,16 @@ public:
 
     [[nodiscard]] Sheet<ShownTask> task(const View& view, admin::PageReads& reads, const std::string& id) const;
 
+    /// All tasks of a list, as Admin finds them.
+    struct Wanted {
+        std::vector<TaskFilter> filters{};  ///< those of any of them
+        std::string words{};                ///< such as "failed or expired, of queue mail"
+        std::string fault{};                ///< why there are none
+    };
+
+    /// Of the list of that name, narrowed as the view's target says.
+    [[nodiscard]] Wanted wanted(const View& view, std::string_view list) const;
+
     /// A payload for itself, up to `bound` bytes; How::absent if there is none, or no such task.
     [[nodiscard]] Shown payload(admin::PageReads& reads, const std::string& id, std::int64_t bound) const {
         const std::optional<TaskDetail> task = reads.task(id, options_.redact ? redactable + 1 : bound);
@@ -113,6 +123,12 @@ private:
     }
 
     static bool read_state(std::string_view state, Filter& filter, bool& unfinished, bool& finished);
+
+    /// The kinds of failures, by their names.
+    static std::optional<std::int64_t> ending_of(std::string_view state);
+
+    /// Which tasks a list holds; none if its state cannot be understood.
+    static std::vector<TaskState> states_of(std::string_view list, std::string_view state);
 
     /// What the address narrows a list of finished tasks to. False if it cannot be understood.
     bool read_filter(const View& view, Filter& filter) const;

@@ -20,13 +20,17 @@ namespace ui {
 
 using Headers = std::vector<std::pair<std::string, std::string>>;
 
-/// A request as a server received it. There is no body: nothing that the dashboard does needs one.
+/// What the dashboard reads of a body, in bytes: servers need not take more. A longer one is answered with 413.
+inline constexpr std::size_t most_body = 1'048'576;
+
+/// A request as a server received it.
 struct Request {
-    std::string method = "GET";  ///< GET and HEAD are answered, all others get 405
+    std::string method = "GET";  ///< GET and HEAD are answered, POST if DashboardConfig::actions is set, others get 405
     std::string target = "/";    ///< of the request line, percent-encoded as it came: path, then `?` and query if any;
                                  ///< also with `http://` and a host before it
     Headers headers{};           ///< `Host` must be among them
     std::string remote_addr{};   ///< the socket's other end, never a header's word for it
+    std::string body{};          ///< of POST; up to `most_body` bytes of it, and one more if there are more
 };
 
 /// What the server sends back, as it is.

@@ -86,7 +86,7 @@ const dress = page => {
   }
   const note = $('#zone', page);
   if (note) note.textContent = 'Times are of ' + Intl.DateTimeFormat().resolvedOptions().timeZone + '.';
-  for (const button of $$('.copy', page)) button.hidden = false;
+  for (const button of $$('.copy, .every', page)) button.hidden = false;
 };
 
 // ---- staying up to date
@@ -108,15 +108,21 @@ const say = (text, where = state) => { if (where.textContent !== text) where.tex
 const pointed = () => $$('tr[data-row]:hover').length > 0;
 const selecting = () => { const s = getSelection(); return s && !s.isCollapsed && $('#main').contains(s.anchorNode); };
 const editing = () => { const a = document.activeElement; return a && a.closest('main form'); };
+const picked = () => $$('.pick :checked');
+const waits = () => pointed() || selecting() || editing() || picked().length > 0;
+const still = $('[data-still]') !== null;  // what an order was answered with: it has no address
 const apply = () => {
   const page = pending;
   if (!page) return;
   pending = null;
+  const chosen = picked().map(box => box.value);
   say('');
   readClock(page);
   dress(page);
   const focused = document.activeElement?.matches('tr[data-row] a') ? document.activeElement.href : null;
   merge($('#main'), $('#main', page));
+  // Rows have moved under the boxes too: a pick stays with its task.
+  for (const box of $$('.pick [name=id]')) box.checked = chosen.includes(box.value);
   merge($('footer'), $('footer', page));
   document.title = page.title;
   // Rows have moved under the focus, which stays with the task.
@@ -129,7 +135,7 @@ const apply = () => {
 const zone = -new Date().getTimezoneOffset();
 const address = () => location.pathname + (location.search || '?') + '&zone=' + zone;
 const poll = async force => {
-  if (busy || refused) return;
+  if (busy || refused || still) return;
   busy = true;
   let reason = '';
   try {
@@ -151,7 +157,7 @@ const poll = async force => {
     pending = page;
     tag = reply.ok ? reply.headers.get('ETag') : null;
     // A list must not move under the pointer, nor a text while it is marked: the news wait.
-    if (force || !(pointed() || selecting() || editing())) apply(); else say('News: r');
+    if (force || !waits()) apply(); else say('News: r');
   } catch {
     const known = 'showing what was known at ' + second.format(answered) + '.';
     if (refused) say('You may not look any more; ' + known + ' Load the page again to log in.', lost);
@@ -169,7 +175,7 @@ const schedule = () => {
   timer = setTimeout(async () => { await poll(false); schedule(); }, pause * 1000);
 };
 document.addEventListener('visibilitychange', () => { if (!document.hidden && Number(rate.value)) poll(false); schedule(); });
-document.addEventListener('pointerout', () => { if (pending && !pointed() && !selecting() && !editing()) apply(); });
+document.addEventListener('pointerout', () => { if (pending && !waits()) apply(); });
 rate.value = kept.get('rate') ?? '2';
 if (rate.selectedIndex < 0) rate.value = '2';
 let before = rate.value === '0' ? '2' : rate.value;
@@ -217,6 +223,17 @@ document.addEventListener('click', event => {
   getSelection().removeAllRanges();
   getSelection().addRange(range);
   button.textContent = document.execCommand('copy') ? 'Copied' : 'Press Ctrl+C';
+});
+
+// ---- picking; with Shift all from the last one on
+let last = null;
+document.addEventListener('click', event => {
+  const box = event.target;
+  if (!box.matches('.pick input')) return;
+  const all = $$('.pick [name=id]', box.closest('table')), from = all.indexOf(last), to = all.indexOf(box);
+  if (box.className) for (const other of all) other.checked = box.checked;
+  else if (event.shiftKey && from >= 0) for (const other of all.slice(Math.min(from, to), Math.max(from, to))) other.checked = box.checked;
+  last = box;
 });
 
 // ---- keyboard

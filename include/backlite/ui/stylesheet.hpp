@@ -96,7 +96,7 @@ tr[data-row]:has(a:focus-visible)>*{box-shadow:inset 0 0 0 999px var(--info-bg)}
 tbody th{overflow-wrap:anywhere}
 .num{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 .zero,.none{color:var(--soft)}
-td.bad,td.bad a{color:var(--bad)}
+td.bad,td.bad a,button.bad{color:var(--bad)}
 td.warn{color:var(--warn);font-weight:600}
 .queue{display:inline-block;min-width:9em;overflow-wrap:anywhere}
 ::placeholder{color:var(--soft);opacity:1}
@@ -115,6 +115,8 @@ time,.tasks td{font-variant-numeric:tabular-nums}
 .filter label{display:flex;flex-direction:column;color:var(--soft);font-size:.8rem;gap:2px;min-width:0}
 .filter input,.filter select{color:var(--ink);font-size:.93rem;background:var(--card)}
 .filter a{padding:6px 4px}
+#acts{border-left:3px solid var(--line);padding-left:12px}.pick{width:1px}[type=checkbox]{min-height:0;width:18px;height:18px}
+.notice{background:var(--ok-bg);color:var(--ok);border-radius:8px;padding:7px 14px}.notice.warn{background:var(--warn-bg);color:var(--warn)}
 .hint,.sum{color:var(--soft);font-size:.87rem;margin:10px 0}
 .empty,.message{background:var(--card);border:1px dashed var(--line);border-radius:10px;padding:22px;color:var(--soft);margin:0 0 12px}
 .message{color:var(--ink);border-style:solid}
@@ -151,7 +153,7 @@ nav{gap:0}nav a{padding:8px 5px;font-size:.82rem}nav a:first-child{margin-left:-
 .cards tbody tr{padding:9px 12px;border-top:1px solid var(--line)}
 .cards tbody tr:first-child{border-top:0}
 .cards th,.cards td{border:0;padding:2px 0;text-align:left;white-space:normal}
-.cards td::before{content:attr(data-label);color:var(--soft);font-size:.82rem;display:block}
+.cards td.pick{float:right;width:auto}.cards td::before{content:attr(data-label);color:var(--soft);font-size:.82rem;display:block}
 .cards:not(.tasks) tbody tr{display:grid;grid-template-columns:repeat(3,1fr);gap:0 10px}.cards tbody th{grid-column:1/-1}.cards td.wide{grid-column:span 2}
 .cards thead:has(a){display:block}.cards thead:has(a) tr{display:flex;flex-wrap:wrap;gap:2px 14px;padding:9px 12px;border-bottom:1px solid var(--line)}
 thead:has(a) tr::before{content:"Sort by";color:var(--soft);font-size:.8rem}.cards thead th:not(:has(a)){display:none}

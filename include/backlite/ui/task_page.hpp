@@ -11,6 +11,7 @@
 
 #include <fmt/format.h>
 
+#include <backlite/ui/act_forms.hpp>
 #include <backlite/ui/html.hpp>
 #include <backlite/ui/layout.hpp>
 #include <backlite/ui/models.hpp>

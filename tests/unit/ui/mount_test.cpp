@@ -36,6 +36,7 @@ struct LentRequest {
     std::string remote_addr = "127.0.0.1";
     std::multimap<std::string, std::string> headers{{"Host", "localhost"}};
     std::vector<std::pair<long, long>> ranges{};
+    std::string body{};
 };
 
 struct LentResponse {
@@ -63,7 +64,7 @@ struct JobQueue {
 struct FakeServer {
     using Handler = std::function<void(const LentRequest&, LentResponse&)>;
     void Get(const std::string& pattern, Handler handler) { handlers[pattern] = std::move(handler); }
-    void Post(const std::string&, const Handler&) {}
+    void Post(const std::string&, Handler handler) { post = std::move(handler); }
     void Put(const std::string&, const Handler&) {}
     void Patch(const std::string&, const Handler&) {}
     void Delete(const std::string&, const Handler&) {}
@@ -73,6 +74,7 @@ struct FakeServer {
     std::function<JobQueue<void>*()> new_task_queue{};
 
     std::map<std::string, Handler> handlers{};
+    Handler post{};
     long keep_alive = 5;
     long read_timeout = 5;
 };
@@ -95,6 +97,55 @@ TEST_CASE("mount: ranges and compression are taken out of a request, whatever th
         CHECK(request.headers.count("Accept-Encoding") == 0);
         CHECK_FALSE(response.body.empty());
         CHECK(response.headers.find("Accept-Ranges")->second == "none");
+    }
+}
+
+/// A server that hands bodies over piece by piece, as cpp-httplib does on demand.
+struct ReadingServer : FakeServer {
+    using ContentReader = std::function<bool(std::function<bool(const char*, std::size_t)>)>;
+    using HandlerWithContentReader = std::function<void(const LentRequest&, LentResponse&, const ContentReader&)>;
+    void Post(const std::string&, HandlerWithContentReader handler) { reading_post = std::move(handler); }
+    HandlerWithContentReader reading_post{};
+};
+
+TEST_CASE("mount: an order reaches the dashboard, and of a body that is too large no more is read") {
+    Rig rig({}, Access::operate);
+    const std::string token = rig.json("/token")["token"].get<std::string>();
+    LentRequest request;
+    request.method = "POST";
+    request.target = "/act";
+    request.headers.emplace("Content-Type", "application/x-www-form-urlencoded");
+    const std::string pause = "do=pause&queue=mail&token=" + token;
+    const auto paused = [&] { return rig.database.query("SELECT count(paused_at) FROM backlite_queues"); };
+    SECTION("whole") {
+        FakeServer server;
+        mount(server, *rig.dashboard);
+        request.body = pause;
+        LentResponse response;
+        server.post(request, response);
+        CHECK(response.status == 303);
+        CHECK(response.headers.count("Location") == 1);
+        CHECK(paused() == "1");
+    }
+    SECTION("piece by piece") {
+        ReadingServer server;
+        mount(server, *rig.dashboard);
+        LentResponse response;
+        server.reading_post(request, response, [&](const auto& take) {
+            return take(pause.data(), 5) && take(pause.data() + 5, pause.size() - 5);
+        });
+        CHECK(response.status == 303);
+        CHECK(paused() == "1");
+        const std::string large(300'000, '&');
+        int taken = 0;
+        LentResponse refused;
+        server.reading_post(request, refused, [&](const auto& take) {
+            if (!take(pause.data(), pause.size())) return false;
+            while (taken < 100 && take(large.data(), large.size())) ++taken;
+            return taken == 100;
+        });
+        CHECK(refused.status == 413);
+        CHECK(taken == 3);
     }
 }
 

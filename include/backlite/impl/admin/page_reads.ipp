@@ -20,6 +20,7 @@ BACKLITE_DECL Overview PageReads::overview(Period period, const std::string& que
     Overview found = queries_.queues.overview(now_, period, queue, processes());
     found.days = queries_.statistics.days(now_, zone, queue);
     found.newer_file = queries_.shape.schema_version > store::sqlite::Schema::current;
+    if (queries_.shape.schema_version >= store::sqlite::Schema::current) found.paused = queries_.facts.paused();
     return found;
 }
 
@@ -90,6 +91,23 @@ BACKLITE_DECL std::optional<TaskDetail> PageReads::task(const std::string& id, s
     std::optional<TaskDetail> found = queries_.tasks.task(id, now_, bound);
     if (found && found->line.state == State::claimed) found->line.entered = entered(found->line, processes());
     return found;
+}
+
+BACKLITE_DECL Count PageReads::count(const std::vector<TaskFilter>& filters, std::uint64_t most) {
+    constexpr std::size_t step = 1'000;
+    const auto until = std::chrono::steady_clock::now() + std::chrono::seconds{1};
+    Count count;
+    for (const TaskFilter& filter : filters) {
+        std::optional<std::string> before;
+        do {
+            const store::sqlite::Walk walk = queries_.facts.walk(filter, before, now_, step);
+            count.number += walk.rows.size();
+            before = walk.next;
+            count.more = before && (count.number >= most || std::chrono::steady_clock::now() > until);
+        } while (before && !count.more);
+        if (count.more) return count;
+    }
+    return count;
 }
 
 BACKLITE_DECL Metrics PageReads::metrics() {

@@ -167,8 +167,8 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
-BACKLITE_DECL Authorization basic_auth(std::string user, std::string password) {
-    const auto check = [expected = user + ':' + password,
+BACKLITE_DECL Authorization basic_auth(std::string user, std::string password, Access access) {
+    const auto check = [access, expected = user + ':' + password,
                         guesses = std::make_shared<detail::Guesses>()](const Request& request) {
         const std::optional<std::string_view> header = only_header(request.headers, "Authorization");
         constexpr std::string_view scheme = "basic ";
@@ -178,9 +178,10 @@ BACKLITE_DECL Authorization basic_auth(std::string user, std::string password) {
         // What is no base64 is a wrong password like another.
         const bool good =
             guesses->admit(request.remote_addr, given.value_or(""), expected, std::chrono::steady_clock::now());
-        return good ? Access::read : Access::none;
+        return good ? access : Access::none;
     };
-    return {check, "Basic realm=\"backlite\", charset=\"UTF-8\""};
+    return {check, "Basic realm=\"backlite\", charset=\"UTF-8\"",
+            [name = std::move(user)](const Request&) { return name; }};
 }
 
 }  // namespace ui

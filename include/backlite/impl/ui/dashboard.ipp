@@ -2,6 +2,7 @@
 #pragma once
 // The bodies of <backlite/ui/dashboard.hpp>.
 
+#include <backlite/platform/file_identity.hpp>
 #include <backlite/ui/dashboard.hpp>
 
 namespace backlite {
@@ -14,9 +15,16 @@ BACKLITE_DECL Dashboard::Dashboard(std::string file, DashboardConfig config)
       clock_(config_.clock ? config_.clock : std::make_shared<Clock>()),
       log_(config_.logger),
       file_(std::move(file), config_.open, config_.busy_timeout),
-      pages_({config_.page_size, config_.payloads, config_.redact}, log_) {
+      pages_({config_.page_size, config_.payloads, config_.redact}, log_),
+      actions_(config_.actions, config_.audit, clock_, log_) {
     if (file_.name().empty()) throw ConfigError("Dashboard: the file's name is empty");
     if (file_.name().find('\0') != std::string::npos) throw ConfigError("Dashboard: the file's name holds a NUL");
+    if (!actions_) return;
+    const std::string acted_on = actions_.file();
+    if (backlite::platform::resolve(acted_on) != backlite::platform::resolve(file_.name())) {
+        throw ConfigError(fmt::format("DashboardConfig::actions is on \"{}\", and the dashboard shows \"{}\"", acted_on,
+                                      file_.name()));
+    }
 }
 
 BACKLITE_DECL Response Dashboard::handle(const Request& request, std::string_view base) noexcept {
@@ -80,9 +88,11 @@ BACKLITE_DECL void Dashboard::check_path(std::string_view what, std::string_view
 }
 
 BACKLITE_DECL Response Dashboard::guarded(const Request& request, std::string_view base) {
-    if (request.method != "GET" && request.method != "HEAD") {
-        Response response = plain(405, "This dashboard only shows: GET and HEAD are all it answers.\n");
-        response.headers.emplace_back("Allow", "GET, HEAD");
+    const bool orders = request.method == "POST" && actions_;
+    if (!orders && request.method != "GET" && request.method != "HEAD") {
+        Response response = plain(405, actions_ ? "GET, HEAD and POST are all that is answered.\n"
+                                                : "This dashboard only shows: GET and HEAD are all it answers.\n");
+        response.headers.emplace_back("Allow", actions_ ? "GET, HEAD, POST" : "GET, HEAD");
         return response;
     }
     const auto [named, path] = split_target(request.target);
@@ -95,7 +105,8 @@ BACKLITE_DECL Response Dashboard::guarded(const Request& request, std::string_vi
     if (request.headers.size() > 200) return plain(431, "Too many headers.\n");
     Call call{request};
     const TargetFault fault = parse_target(path, base, call.target);
-    if (!may_read(request, *host, call.target)) return refused(request);
+    const Access access = access_of(request, *host, call.target);
+    if (access == Access::none) return refused(request);
     switch (fault) {
         case TargetFault::too_long: return plain(414, "The address is too long.\n");
         case TargetFault::malformed: return plain(400, "The address cannot be understood.\n");
@@ -103,37 +114,61 @@ BACKLITE_DECL Response Dashboard::guarded(const Request& request, std::string_vi
         case TargetFault::none: break;
     }
     call.view.base = config_.link_prefix + std::string{base};
-    if (!authorizes() && same_secret(call.target.get("token"), token_)) return welcome(call, *host);
+    if (!orders && !authorizes() && same_secret(call.target.get("token"), token_)) return welcome(call, *host);
     call.view.title = config_.title.empty() ? file_.name().substr(file_.name().rfind('/') + 1) : config_.title;
     call.view.asset_tag = asset_tag();
     call.view.now = backlite::detail::to_ms(clock_->now());
     call.view.target = &call.target;
     const std::optional<std::string_view> accept = only_header(request.headers, "Accept");
     call.json = accept && accept->substr(0, json_type.size()) == json_type;
+    call.host = *host;
+    if (actions_ && access == Access::operate) {
+        call.who = name_of(request);
+        call.view.operates = true;
+        call.view.form_token = actions_.form_token(call.who, call.view.now);
+        call.view.notice = actions_.signed_text(call.target.get("did"));
+    }
     return route(call);
 }
 
-BACKLITE_DECL bool Dashboard::may_read(const Request& request, std::string_view host, const Target& target) {
-    if (!authorizes())
-        return is_loopback(request.remote_addr) && (is_health(target) || brings_token(request, host, target));
+BACKLITE_DECL Access Dashboard::access_of(const Request& request, std::string_view host, const Target& target) {
+    if (!authorizes()) {
+        if (!is_loopback(request.remote_addr)) return Access::none;
+        if (brings_token(request, host, target)) return Access::operate;
+        return is_health(target) ? Access::read : Access::none;
+    }
     try {
-        return (config_.authorization.check)(request) == Access::read;
+        const Access access = (config_.authorization.check)(request);
+        return access == Access::operate || access == Access::read ? access : Access::none;
     } catch (const std::exception& error) {
         log_(LogLevel::failure, "dashboard authorization threw", {{"error", error.what()}});
     } catch (...) {
         log_(LogLevel::failure, "dashboard authorization threw");
     }
-    return false;
+    return Access::none;
+}
+
+BACKLITE_DECL std::string Dashboard::name_of(const Request& request) const {
+    std::string name;
+    try {
+        if (config_.authorization.who) name = (config_.authorization.who)(request);
+    } catch (const std::exception& error) {
+        log_(LogLevel::failure, "dashboard authorization threw", {{"error", error.what()}});
+    } catch (...) {
+        log_(LogLevel::failure, "dashboard authorization threw");
+    }
+    return name.empty() ? request.remote_addr : name;
 }
 
 BACKLITE_DECL bool Dashboard::brings_token(const Request& request, std::string_view host, const Target& target) const {
-    if (same_secret(target.get("token"), token_)) return true;
+    return same_secret(target.get("token"), token_) || brings_bearer(request) ||
+           has_cookie(request.headers, cookie_name(host), token_);
+}
+
+BACKLITE_DECL bool Dashboard::brings_bearer(const Request& request) const {
     constexpr std::string_view scheme = "bearer ";
     const std::string_view given = only_header(request.headers, "Authorization").value_or("");
-    if (same_name(given.substr(0, scheme.size()), scheme) && same_secret(given.substr(scheme.size()), token_)) {
-        return true;
-    }
-    return has_cookie(request.headers, cookie_name(host), token_);
+    return same_name(given.substr(0, scheme.size()), scheme) && same_secret(given.substr(scheme.size()), token_);
 }
 
 BACKLITE_DECL std::string Dashboard::cookie_name(std::string_view host) {
@@ -216,6 +251,7 @@ BACKLITE_DECL Response Dashboard::route(Call& call) {
             call, [&](admin::PageReads& reads) { return (pages_.*read)(view, reads); }, html, json);
     };
     try {
+        if (call.request.method == "POST") return ordered(call);
         if (path.empty()) return page_of(&Pages::overview, overview_page, overview_json);
         if (path.size() == 2) {
             if (first == "assets") return asset(call, path[1]);
@@ -231,6 +267,7 @@ BACKLITE_DECL Response Dashboard::route(Call& call) {
         if (first == "search") return page_of(&Pages::search, search_page, search_json);
         if (first == "health") return health(call);
         if (first == "metrics") return metrics(call);
+        if (first == "token" && view.operates) return token_for_programs(call);
         return missing(call);
     } catch (const admin::FileError& trouble) {
         return troubled(call, trouble.kind(), trouble.what());
@@ -308,6 +345,103 @@ BACKLITE_DECL Response Dashboard::troubled(const Call& call, UnavailableReason k
     Response response = message(call, 503, "Not available", excuse.text, note);
     response.headers.emplace_back("Retry-After", "1");
     return response;
+}
+
+BACKLITE_DECL Response Dashboard::refused_order(const Call& call, int status, std::string_view heading,
+                                                std::string text) {
+    log_(LogLevel::warning, "dashboard refused an action",
+         {{"why", text}, {"who", call.who}, {"address", call.request.remote_addr}});
+    return message(call, status, std::string{heading}, text, "Nothing was changed.");
+}
+
+BACKLITE_DECL Response Dashboard::ordered(Call& call) {
+    if (call.target.path.size() != 1 || call.target.path[0] != "act") {
+        Response response = message(call, 405, "Not here", "Actions are sent to /act.", "");
+        response.headers.emplace_back("Allow", "GET, HEAD");
+        return response;
+    }
+    const Request& request = call.request;
+    const std::string type = detail::lower(only_header(request.headers, "Content-Type").value_or(""));
+    const std::string_view kind = std::string_view{type}.substr(0, type.find(';'));
+    const bool form = kind == "application/x-www-form-urlencoded";
+    if (kind == json_type) call.json = true;
+    if (!call.view.operates) return refused_order(call, 403, "Not allowed", "You may look, and not act.");
+    if (!is_from_own_page(request.headers, call.host, config_.hosts)) {
+        return refused_order(call, 403, "Not allowed", "This comes from a page that is none of this dashboard.");
+    }
+    if (request.body.size() > most_body) return refused_order(call, 413, "Too large", "That is too much at once.");
+    if (!form && kind != json_type) {
+        return refused_order(call, 415, "Not understood", "Actions are forms, or application/json.");
+    }
+    const std::optional<Fields> fields = form ? form_fields(request.body) : json_fields(request.body);
+    if (!fields) return refused_order(call, 400, "Not understood", "The fields cannot be understood.");
+    Order order;
+    if (const std::string fault = read_order(*fields, order); !fault.empty()) {
+        return refused_order(call, 400, "Not understood", fault);
+    }
+    const bool known =
+        actions_.knows(order.token, call.who, call.view.now) || (!authorizes() && brings_bearer(request));
+    if (!known) {
+        return refused_order(call, 403, "Not allowed",
+                             "The page is too old, or is none of this dashboard: load it again.");
+    }
+    Pages::Wanted wanted;
+    View list = call.view;
+    list.target = &order.where;
+    if (order.all) {
+        wanted = pages_.wanted(list, order.list);
+        if (!wanted.fault.empty()) return refused_order(call, 400, "Not understood", wanted.fault);
+    } else if (is_of_queue(order.act)) {
+        wanted.words = order.where.get("queue");
+    } else {
+        constexpr std::size_t most_named = 20;
+        for (std::size_t i = 0; i < order.ids.size() && i < most_named; ++i) {
+            wanted.words += fmt::format("{}{}", i == 0 ? "" : ", ", short_name(order.ids[i], 60));
+        }
+        if (order.ids.size() > most_named) wanted.words += ", …";
+    }
+    if (!order.needs_confirmation() || order.confirmed) return carry_out(call, order, wanted.filters, wanted.words);
+    const Count count =
+        order.all ? look(call, [&](admin::PageReads& reads) { return reads.count(wanted.filters, most_counted); })
+                  : Count{order.ids.size(), false};
+    Page page;
+    page.head.heading = "Are you sure?";
+    if (call.json) {
+        page.json = {{"action", to_string(order.act)}, {"done", false}, {"found", detail::count_json(count)}};
+    } else {
+        page.html = confirm_page(call.view, order, wanted.words, count);
+    }
+    return respond(call, page);
+}
+
+BACKLITE_DECL Response Dashboard::carry_out(Call& call, const Order& order, const std::vector<TaskFilter>& filters,
+                                            const std::string& words) {
+    Done done;
+    try {
+        done = actions_.carry_out(order, filters, words, call.who);
+    } catch (const ConfigError& error) {
+        return message(call, 400, "Not understood", error.what(), "");
+    }
+    if (call.json) {
+        return with(200, json_type,
+                    Json{{"action", to_string(order.act)},
+                         {"done", true},
+                         {"count", done.affected.count},
+                         {"skipped", done.affected.skipped},
+                         {"more", done.more}}
+                        .text());
+    }
+    Response response = plain(303, "Done.\n");
+    Link next = page_of(call.view, order);
+    next.param("did", actions_.with_signature(done_text(done)));
+    response.headers.emplace_back("Location", next.str());
+    return response;
+}
+
+BACKLITE_DECL Response Dashboard::token_for_programs(const Call& call) {
+    Json actions = Json::array();
+    for (const Act act : all_acts) actions.push_back(to_string(act));
+    return with(200, json_type, Json{{"token", call.view.form_token}, {"actions", actions}}.text());
 }
 
 BACKLITE_DECL std::string Dashboard::asset_tag() {

@@ -130,6 +130,8 @@ BACKLITE_DECL Json overview_json(const View& view, const Overview& overview) {
                              {"alive", Json(process.alive)},
                              {"busy", process.inside ? Json(process.inside->size()) : Json()}});
     }
+    Json paused = Json::array();
+    for (const std::string& name : overview.paused) paused.push_back(cut(name, 300));
     Json buckets = Json::array();
     for (const Bucket& bucket : overview.buckets) {
         Json json{{"succeeded", bucket.succeeded},
@@ -157,6 +159,7 @@ BACKLITE_DECL Json overview_json(const View& view, const Overview& overview) {
     return {{"now", view.now},
             {"queues", queues},
             {"more_queues", overview.more_queues},
+            {"paused", paused},
             {"processes", processes},
             {"from", overview.from},
             {"step_ms", overview.step},

@@ -194,10 +194,11 @@ BACKLITE_DECL std::string whole_page(const View& view, std::string_view heading,
         R"(</div></div>)");
     detail::put_nav(html, view, current);
     html.put(R"(<p id="lost" role="status" aria-live="polite"></p>)");
-    html.put(R"(</header><main id="main" tabindex="-1"><h1>{}</h1>{}</main>)", heading, content);
-    html.put(
-        R"(<footer><span>As of {}</span> <span id="zone">Times are UTC.</span> <span>Read-only view.</span></footer>)",
-        exact_time(view.now));
+    html.put(R"(</header><main id="main" tabindex="-1"><h1>{}</h1>)", heading);
+    if (!view.notice.empty()) html.put(R"(<p class="notice" role="status">{}</p>)", view.notice);
+    html.put("{}</main>", content);
+    html.put(R"(<footer><span>As of {}</span> <span id="zone">Times are UTC.</span> <span>{}</span></footer>)",
+             exact_time(view.now), view.operates ? "You may act." : "Read-only view.");
     html.put(
         R"(<dialog id="keys"><h2>Keyboard</h2><dl><dt><kbd>/</kbd></dt><dd>search</dd><dt><kbd>j</kbd> <kbd>k</kbd></dt>)"
         R"(<dd>next, previous task</dd><dt><kbd>Enter</kbd></dt><dd>open it</dd><dt><kbd>n</kbd> <kbd>b</kbd></dt>)"

@@ -66,8 +66,9 @@ BACKLITE_DECL void put_filter(Html& html, const View& view, const Link& action, 
     put_form_end(html, view, action);
 }
 
-BACKLITE_DECL void put_head(Html& html, std::initializer_list<std::string_view> names) {
+BACKLITE_DECL void put_head(Html& html, const View& view, std::initializer_list<std::string_view> names) {
     html.put(R"(<table class="cards tasks"><thead><tr>)");
+    put_pick_head(html, view);
     for (const std::string_view name : names) html.put(R"(<th scope="col">{}</th>)", name);
     html.put("</tr></thead><tbody>");
 }
@@ -106,20 +107,26 @@ BACKLITE_DECL void put_table(Html& html, const View& view, const std::vector<Tas
                              const std::vector<Process>& processes) {
     switch (columns) {
         case Columns::claimed:
-            put_head(html, {"Task", "Queue", "State", "Claimed for", "Attempt", "Process", "Added", "Payload"});
+            put_head(html, view, {"Task", "Queue", "State", "Claimed for", "Attempt", "Process", "Added", "Payload"});
             break;
         case Columns::upcoming:
-            put_head(html, {"Task", "Queue", "State", "Due", "Added", "Attempt", "Payload, last error"});
+            put_head(html, view, {"Task", "Queue", "State", "Due", "Added", "Attempt", "Payload, last error"});
             break;
-        case Columns::succeeded: put_head(html, {"Task", "Queue", "Finished", "Took", "Attempts", "Payload"}); break;
+        case Columns::succeeded:
+            put_head(html, view, {"Task", "Queue", "Finished", "Took", "Attempts", "Payload"});
+            break;
         case Columns::failed:
-            put_head(html, {"Task", "Queue", "Finished", "Took", "Attempts", "Error, payload"});
+            put_head(html, view, {"Task", "Queue", "Finished", "Took", "Attempts", "Error, payload"});
             break;
-        case Columns::found: put_head(html, {"Task", "Queue", "State", "When", "Attempt", "Payload, error"}); break;
+        case Columns::found:
+            put_head(html, view, {"Task", "Queue", "State", "When", "Attempt", "Payload, error"});
+            break;
     }
     const std::string_view part = view.get("q");
     for (const TaskLine& line : lines) {
-        html.put(R"(<tr data-row><th scope="row">{}</th><td data-label="Queue">{}</td>)", task_link(view, line),
+        html.put("<tr data-row>");
+        put_pick(html, view, line);
+        html.put(R"(<th scope="row">{}</th><td data-label="Queue">{}</td>)", task_link(view, line),
                  queue_link(view, line.queue, line.state));
         const bool finished = line.state == State::succeeded || line.state == State::failed;
         const std::string attempt = fmt::format(
@@ -142,9 +149,10 @@ BACKLITE_DECL void put_table(Html& html, const View& view, const std::vector<Tas
                 break;
             case Columns::succeeded:
             case Columns::failed:
-                html.put(
-                    R"(<td data-label="Finished">{}</td><td data-label="Took">{}</td><td data-label="Attempts">{}</td>)",
-                    ago(view, finished_at(line)), duration_text(line), attempt);
+                html.put(R"(<td data-label="Finished">{} {}</td>)", ago(view, finished_at(line)),
+                         state_text(line) == to_string(line.state) ? Html{} : badge(line));
+                html.put(R"(<td data-label="Took">{}</td><td data-label="Attempts">{}</td>)", duration_text(line),
+                         attempt);
                 break;
             case Columns::found:
                 html.put(
@@ -214,6 +222,7 @@ BACKLITE_DECL Html running_page(const View& view, const TaskList& list) {
             queue.empty() ? "" : " in this queue");
         return html;
     }
+    detail::put_list_acts(html, view, "running", {Act::cancel, Act::set_priority});
     const Count total = list.total.value_or(Count{});
     if (list.running) {
         html.put(R"(<p class="sum">{} running; {} more are fetched: claimed, and waiting for a worker or for their )"
@@ -284,6 +293,7 @@ BACKLITE_DECL Html upcoming_page(const View& view, const TaskList& list) {
         detail::put_nothing_upcoming(html, view.get("state"), view.get("queue").empty() ? "" : " in this queue");
         return html;
     }
+    detail::put_list_acts(html, view, "upcoming", {Act::run_now, Act::cancel, Act::remove, Act::set_priority});
     if (list.total) html.put(R"(<p class="sum">{} in this list</p>)", count_text(*list.total));
     html.put(R"(<section data-part="list">)");
     if (!list.lines.empty()) detail::put_table(html, view, list.lines, detail::Columns::upcoming);
@@ -324,8 +334,13 @@ BACKLITE_DECL Html finished_page(const View& view, const TaskList& list, State s
              R"(maxlength="200"></label>)",
              action, cut(view.get("q"), 200));
     detail::put_queue_field(html, view, list.queues);
+    if (failed) detail::put_state_field(html, view, {"", "failed", "cancelled", "expired"});
     detail::put_window_fields(html, view);
     detail::put_form_end(html, view, action);
+    if (!list.lines.empty() || list.gave_up) {
+        if (failed) detail::put_list_acts(html, view, "failed", {Act::retry, Act::remove});
+        if (!failed) detail::put_list_acts(html, view, "succeeded", {Act::remove});
+    }
     if (list.ids_only && !view.get("q").empty())
         html.put(R"(<p class="hint">Payloads and error texts are hidden here, so only ids are searched.</p>)");
     const Link first = same_list(view, action);
@@ -358,7 +373,8 @@ BACKLITE_DECL Html search_page(const View& view, const Found& found) {
         R"(</label>)",
         Link(view.base, "/search"), cut(view.get("q"), 200));
     detail::put_queue_field(html, view, found.queues);
-    detail::put_state_field(html, view, {"", "waiting", "scheduled", "claimed", "finished", "succeeded", "failed"});
+    detail::put_state_field(
+        html, view, {"", "waiting", "scheduled", "claimed", "finished", "succeeded", "failed", "cancelled", "expired"});
     detail::put_window_fields(html, view);
     html.put(R"(<button>Search</button></form>)");
     if (!found.fault.empty()) {
@@ -373,6 +389,11 @@ BACKLITE_DECL Html search_page(const View& view, const Found& found) {
         html.put(R"(<p class="sum">Queues of such a name:)");
         for (const std::string& name : found.named) html.put(" {}", queue_link(name, about_queue(view, name)));
         html.put("</p>");
+    }
+    const auto has_rows = [](const std::optional<TaskList>& list) { return list && !list->lines.empty(); };
+    if (!found.by_id.empty() || has_rows(found.unfinished) || has_rows(found.finished)) {
+        detail::put_list_acts(html, view, "search",
+                              {Act::retry, Act::run_now, Act::cancel, Act::remove, Act::set_priority});
     }
     bool any = false;
     if (!found.by_id.empty()) {

@@ -259,6 +259,20 @@ BACKLITE_DECL Html overview_body(const View& view, const Overview& overview, con
         html.put(R"(<p class="back"><a href="{}">« All queues</a></p>)",
                  Link(view.base, "/").param("period", other_period(period)));
     }
+    const auto is_paused = [&](std::string_view name) {
+        return std::find(overview.paused.begin(), overview.paused.end(), name) != overview.paused.end();
+    };
+    if (overview.of_one) {
+        if (is_paused(queue)) html.put(R"(<p class="notice warn">This queue is paused: none of its tasks starts.</p>)");
+        put_queue_acts(html, view, queue, is_paused(queue));
+    } else if (!overview.paused.empty()) {
+        constexpr std::size_t most_named = 20;
+        html.put(R"(<p class="notice warn">Paused:)");
+        for (std::size_t i = 0; i < overview.paused.size() && i < most_named; ++i) {
+            html.put(" {}", queue_link(overview.paused[i], about_queue(view, overview.paused[i])));
+        }
+        html.put("{}</p>", overview.paused.size() > most_named ? " …" : "");
+    }
     put_tiles(html, view, overview, period);
     html.put(R"(<div class="switch" role="group" aria-label="Period">)");
     for (const NamedPeriod& other : periods) {

@@ -50,7 +50,11 @@ BACKLITE_DECL Sheet<TaskList> Pages::finished(const View& view, admin::PageReads
     std::optional<Cursor> after;
     Filter filter;
     filter.state = state;
-    if (!read_cursor(*view.target, after) || !read_filter(view, filter)) return not_understood<TaskList>();
+    const std::string_view wanted_state = view.get("state");
+    if (state == State::failed) filter.ending = ending_of(wanted_state);
+    if (!read_cursor(*view.target, after) || !read_filter(view, filter) || (!wanted_state.empty() && !filter.ending)) {
+        return not_understood<TaskList>();
+    }
     TaskList list = reads.finished(filter, extent(after, filter.text));
     list.ids_only = hides_text();
     hide(list.lines, filter.text);
@@ -111,6 +115,12 @@ BACKLITE_DECL bool Pages::read_state(std::string_view state, Filter& filter, boo
         unfinished = false;
         return true;
     }
+    if (const std::optional<std::int64_t> ending = ending_of(state); ending && state != "failed") {
+        filter.state = State::failed;
+        filter.ending = ending;
+        unfinished = false;
+        return true;
+    }
     for (const State known : {State::waiting, State::scheduled, State::claimed, State::succeeded, State::failed}) {
         if (to_string(known) != state) continue;
         filter.state = known;
@@ -119,6 +129,69 @@ BACKLITE_DECL bool Pages::read_state(std::string_view state, Filter& filter, boo
         return true;
     }
     return false;
+}
+
+BACKLITE_DECL std::optional<std::int64_t> Pages::ending_of(std::string_view state) {
+    for (const TaskState known : {TaskState::failed, TaskState::cancelled, TaskState::expired}) {
+        if (backlite::to_string(known) == state) return static_cast<std::int64_t>(known);
+    }
+    return std::nullopt;
+}
+
+BACKLITE_DECL std::vector<TaskState> Pages::states_of(std::string_view list, std::string_view state) {
+    using enum TaskState;
+    const bool search = list == "search";
+    if (state.empty()) {
+        if (list == "running") return {running};
+        if (list == "upcoming") return {waiting, scheduled, retrying, held};
+        if (list == "succeeded") return {succeeded};
+        if (list == "failed") return {failed, cancelled, expired};
+        return {any};
+    }
+    if (search || list == "upcoming") {
+        if (state == "waiting") return {waiting};
+        if (state == "scheduled") return {scheduled, retrying};
+        if (list == "upcoming" && state == "retrying") return {retrying};
+    }
+    if (search && state == "claimed") return {running};
+    if (search && state == "finished") return {succeeded, failed, cancelled, expired};
+    if (search && state == "succeeded") return {succeeded};
+    if (search && state == "failed") return {failed, cancelled, expired};
+    if (search || list == "failed") {
+        if (ending_of(state)) return {static_cast<TaskState>(*ending_of(state))};
+    }
+    return {};
+}
+
+BACKLITE_DECL Pages::Wanted Pages::wanted(const View& view, std::string_view list) const {
+    Wanted found;
+    Filter narrow;
+    const std::vector<TaskState> states = states_of(list, view.get("state"));
+    if (states.empty() || !read_filter(view, narrow)) {
+        found.fault = "What narrows the list cannot be understood.";
+        return found;
+    }
+    if (hides_text() && !narrow.text.empty()) {
+        found.fault = "Payloads and errors are hidden here, so they are not searched: pick the tasks that are meant.";
+        return found;
+    }
+    for (const TaskState state : states) {
+        TaskFilter filter{.queue = narrow.queue, .state = state, .text = narrow.text};
+        if (narrow.since) filter.since = backlite::detail::from_ms(*narrow.since);
+        if (narrow.until) filter.until = backlite::detail::from_ms(*narrow.until);
+        if (filter.empty()) {
+            found.filters.clear();
+            found.fault = "Nothing narrows the search: name a queue, a state, a text or a time.";
+            return found;
+        }
+        found.words += fmt::format("{}{}", found.words.empty() ? "" : " or ", backlite::to_string(state));
+        found.filters.push_back(std::move(filter));
+    }
+    if (!narrow.queue.empty()) found.words += fmt::format(", of queue {}", visible_name(narrow.queue));
+    if (!narrow.text.empty()) found.words += fmt::format(", with \"{}\"", narrow.text);
+    if (narrow.since) found.words += fmt::format(", since {}", utc_text(*narrow.since));
+    if (narrow.until) found.words += fmt::format(", until {}", utc_text(*narrow.until));
+    return found;
 }
 
 BACKLITE_DECL bool Pages::read_filter(const View& view, Filter& filter) const {

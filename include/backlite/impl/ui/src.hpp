@@ -22,6 +22,8 @@
 #include <backlite/impl/store/sqlite/views/task_facts.ipp>
 #include <backlite/impl/store/sqlite/views/task_reads.ipp>
 #include <backlite/impl/ui/access.ipp>
+#include <backlite/impl/ui/act_forms.ipp>
+#include <backlite/impl/ui/actions.ipp>
 #include <backlite/impl/ui/chart.ipp>
 #include <backlite/impl/ui/dashboard.ipp>
 #include <backlite/impl/ui/history.ipp>
@@ -31,9 +33,11 @@
 #include <backlite/impl/ui/list_address.ipp>
 #include <backlite/impl/ui/list_pages.ipp>
 #include <backlite/impl/ui/metrics.ipp>
+#include <backlite/impl/ui/order.ipp>
 #include <backlite/impl/ui/overview_page.ipp>
 #include <backlite/impl/ui/pages.ipp>
 #include <backlite/impl/ui/payload.ipp>
 #include <backlite/impl/ui/request.ipp>
+#include <backlite/impl/ui/signature.ipp>
 #include <backlite/impl/ui/task_page.ipp>
 #include <backlite/impl/ui/text.ipp>

@@ -30,8 +30,12 @@ BACKLITE_DECL void put_timeline(Html& html, const View& view, const TaskDetail& 
                  fmt::format("{} after it was added{}", since(line.created_at, started),
                              line.attempts > 1 ? "; of earlier attempts nothing is kept" : ""),
                  "done");
-        put_step(html, line.state == State::succeeded ? "Succeeded" : "Failed for good", at(ended),
-                 fmt::format("ran {}", span_text(duration)), to_string(line.state));
+        put_step(html,
+                 line.state == State::succeeded    ? "Succeeded"
+                 : state_text(line) == "cancelled" ? "Cancelled"
+                 : state_text(line) == "expired"   ? "Expired"
+                                                   : "Failed for good",
+                 at(ended), fmt::format("ran {}", span_text(duration)), to_string(line.state));
         if (task.expires_at)
             put_step(html, "Will be deleted", at(*task.expires_at), "as its queue's retention says", "later");
         html.put("</ol>");
@@ -112,6 +116,7 @@ BACKLITE_DECL Html task_page(const View& view, const ShownTask& shown) {
     if (line.owner) html.put(R"(<div><span>Process</span><b>#{}</b></div>)", *line.owner);
     if (line.duration) html.put(R"(<div><span>Took</span><b>{}</b></div>)", span_text(*line.duration));
     html.put("</div>");
+    detail::put_task_acts(html, view, line, task.has_payload);
     detail::put_text(html, view, task,
                      line.state == State::failed && line.attempts < 2 ? "Error" : "Error of the last attempt",
                      shown.error, task.error_size, false);

@@ -88,6 +88,9 @@ public:
     /// By queue. `more`: not all rows were looked at.
     [[nodiscard]] std::map<std::string, QueueFacts> queues();
 
+    /// The queues that are paused, by name.
+    [[nodiscard]] std::vector<std::string> paused();
+
     /// A pattern for LIKE that finds `text` anywhere; its escape is a backslash.
     [[nodiscard]] static std::string like_pattern(std::string_view text);
 

@@ -201,10 +201,11 @@ private:
     Statement finished_payload_{
         "SELECT length(task), CASE WHEN length(task) <= ?2 THEN task END FROM backlite_tasks_completed WHERE rowid = "
         "?1"};
-    Statement finished_line_{
+    Query finished_line_{fmt::format(
         "SELECT substr(CAST(id AS BLOB), 1, 500), coalesce(length(CAST(id AS BLOB)) > 500, 1), substr(CAST(queue AS "
         "BLOB), 1, 300), created_at, last_executed_at, attempts, substr(CAST(error AS BLOB), 1, 300), "
-        "last_duration_micro, error IS NULL FROM backlite_tasks_completed WHERE rowid = ?1"};
+        "last_duration_micro, error IS NULL, {} FROM backlite_tasks_completed WHERE rowid = ?1",
+        shape_.failed ? "CASE kind WHEN 1 THEN 8 WHEN 5 THEN 9 ELSE 7 END" : "0")};  // numbers of TaskState
     Query unfinished_scan_{scan_sql("backlite_tasks",
                                     fmt::format("iif(claimed_at IS NOT NULL, 2, {} > ?9)", due_).c_str(), due_.c_str(),
                                     error_.c_str(), by_row)};

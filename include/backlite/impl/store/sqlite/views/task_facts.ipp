@@ -197,6 +197,14 @@ BACKLITE_DECL void TaskFactReads::read_records(TaskDetails& details, const TaskF
     }
 }
 
+BACKLITE_DECL std::vector<std::string> TaskFactReads::paused() {
+    std::vector<std::string> names;
+    for (Run run(db_, rules_); run.step();) {
+        if (!run.is_null(1)) names.emplace_back(run.bytes(0));
+    }
+    return names;
+}
+
 BACKLITE_DECL std::map<std::string, QueueFacts> TaskFactReads::queues() {
     std::map<std::string, QueueFacts> found;
     for (Run run(db_, rules_); run.step();) found[std::string{run.bytes(0)}].paused = run.optional_time(1);

@@ -91,6 +91,7 @@ BACKLITE_DECL void TaskReads::read_payloads(std::vector<TaskLine>& lines, std::i
 BACKLITE_DECL TaskList TaskReads::finished(const Filter& filter, const std::optional<Cursor>& after,
                                            std::size_t limit) {
     TaskList list;
+    if (filter.ending && !shape_.failed && *filter.ending != 7) return list;  // nobody else ends tasks like this
     if (filter.state == State::failed && shape_.failed) {
         Looking looking{filter, limit};
         Run run(db_, failed_scan_,
@@ -352,6 +353,7 @@ BACKLITE_DECL TaskLine TaskReads::finished_line(std::int64_t row) {
     line.row = row;
     if (!run.is_null(7)) line.duration = run.duration(7);
     line.state = run.integer(8) != 0 ? State::succeeded : State::failed;
+    if (line.state == State::failed) line.ending = run.integer(9);
     return line;
 }
 
