@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // backlite_dashboard: opens a database file of the library, also one made by Go backlite or in use by a program that
-// runs, and shows it in a browser. It only reads.
+// runs, and shows it in a browser. It only reads, unless it is to act.
 
 #include <charconv>
 #include <csignal>
@@ -19,6 +19,7 @@
 #include <httplib.h>
 #include <pthread.h>
 
+#include <backlite/admin.hpp>
 #include <backlite/backlite.hpp>
 #include <backlite/ui/dashboard.hpp>
 #include <backlite/ui/mount.hpp>
@@ -28,11 +29,12 @@
 namespace {
 
 constexpr std::string_view usage =
-    "usage: backlite_dashboard FILE [--port N] [--host ADDRESS] [--name NAME]... [--demo]\n"
+    "usage: backlite_dashboard FILE [--port N] [--host ADDRESS] [--name NAME]... [--act] [--demo]\n"
     "  FILE            a database file of backlite\n"
     "  --port N        8080 unless given; 0: any free one\n"
     "  --host ADDRESS  127.0.0.1 unless given; others need a password in BACKLITE_DASHBOARD_PASSWORD (user \"admin\")\n"
     "  --name NAME     a name by which browsers reach it, beside localhost\n"
+    "  --act           whoever is let in may also act on tasks and queues\n"
     "  --demo          fills FILE with tasks and runs them, so that there is something to look at\n"
     "Without a password the address to open holds a token, a new one at each start unless BACKLITE_DASHBOARD_TOKEN has "
     "one.\n";
@@ -42,6 +44,7 @@ struct Options {
     int port = 8080;
     std::string host = "127.0.0.1";
     std::vector<std::string> names{};
+    bool act = false;
     bool demo = false;
 };
 
@@ -53,6 +56,8 @@ std::optional<Options> parse(const std::vector<std::string>& arguments) {
         const bool has_value = i + 1 < arguments.size();
         if (argument == "--demo") {
             options.demo = true;
+        } else if (argument == "--act") {
+            options.act = true;
         } else if (argument == "--port" && has_value) {
             const std::string& text = arguments[++i];
             const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), options.port);
@@ -76,12 +81,21 @@ int serve(const Options& options) {
     config.logger = std::make_shared<backlite::StderrLogger>(backlite::LogLevel::warning);
     config.hosts = options.names;
     if (const char* password = std::getenv("BACKLITE_DASHBOARD_PASSWORD"); password != nullptr && *password != '\0') {
-        config.authorization = backlite::ui::basic_auth("admin", password);
+        config.authorization = backlite::ui::basic_auth(
+            "admin", password, options.act ? backlite::ui::Access::operate : backlite::ui::Access::read);
         config.hosts.push_back(options.host);
     }
     if (const char* token = std::getenv("BACKLITE_DASHBOARD_TOKEN"); token != nullptr) config.token = token;
     std::optional<demo::Demo> demo;
     if (options.demo) demo.emplace(options.file);
+    if (options.act) {
+        config.actions = backlite::Admin{options.file};
+        config.audit = [](const backlite::ui::ActionRecord& record) {
+            fmt::print("{}: {} {}: {} changed, {} skipped {}\n", record.who, record.action, record.tasks,
+                       record.affected.count, record.affected.skipped, record.failure);
+            std::fflush(stdout);
+        };
+    }
 
     backlite::ui::Dashboard dashboard{options.file, std::move(config)};
     httplib::Server server;
