@@ -1,26 +1,21 @@
 // SPDX-License-Identifier: MIT
-// Flows whose processes are killed again and again: no step runs again that has returned, each gives what it returned,
-// and what `tx` does happens exactly once. BACKLITE_SEED replays the moments of a run.
+// Flows whose processes are killed, or frozen past their lease: no step runs again that has returned, each gives for
+// ever what it returned, and what `tx` does happens exactly once. The steps are written down in memory that outlives
+// the processes, the effects in the host's own table.
+//     BACKLITE_ROUNDS=1000 build/gcc/tests/backlite_stress "flows: *killed*"
+//     BACKLITE_ROUNDS=100 build/gcc/tests/backlite_stress "flows: *frozen*"
 
-#include <cerrno>
+#include <atomic>
 #include <chrono>
-#include <csignal>
 #include <cstddef>
 #include <cstdint>
-#include <cstdlib>
 #include <memory>
 #include <random>
-#include <set>
+#include <stdexcept>
 #include <string>
-#include <system_error>
 #include <thread>
-#include <utility>
 #include <vector>
 
-#include <fcntl.h>
-#include <sys/prctl.h>
-#include <sys/stat.h>
-#include <sys/wait.h>
 #include <unistd.h>
 
 #include <SQLiteCpp/SQLiteCpp.h>
@@ -32,208 +27,308 @@
 
 #include <backlite_catch.hpp>
 #include <harness.hpp>
-#include <patience.hpp>
+#include <shared_memory.hpp>
 #include <temp_folder.hpp>
+
+#include "../integration/rig.hpp"
 
 namespace flow_kill_test {
 
 using namespace std::chrono_literals;
+using backlite::Client;
 using backlite::Flow;
+using backlite_test::freeze_at_rest;
 using backlite_test::Harness;
+using backlite_test::Look;
+using backlite_test::Moments;
+using backlite_test::Process;
+using backlite_test::SharedMemory;
 using backlite_test::TempFolder;
 
 constexpr unsigned workers = 2;
-constexpr int flows_at_once = 4;
+constexpr int at_once = 6;         // flows
+constexpr int steps = 600;         // of each
+constexpr int most_flows = 4'000;  // of a run
 constexpr int tx_every = 50;
+constexpr int children = 3;
 
+struct Sum {
+    int number = 0;
+    std::int64_t value = 0;
+};
 struct Long {
     int number = 0;
-    int steps = 0;
-    using Result = std::int64_t;
+    using Result = Sum;
     static backlite::QueueConfig config() {
-        return {.name = "long", .max_attempts = 1, .retention = backlite::Retention{}, .max_crashes = 50};
+        return {.name = "long",
+                .max_attempts = 1,
+                .backoff = 1ms,
+                .retention = backlite::Retention{},
+                .max_crashes = 1'000};
     }
 };
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Long, number, steps)
+struct Piece {
+    int number = 0;
+    using Result = int;
+    static backlite::QueueConfig config() { return {.name = "piece", .max_attempts = 1, .max_crashes = 1'000}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Sum, number, value)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Long, number)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Piece, number)
 
-enum class What : std::uint64_t { entered, returned };
+/// What the steps of all flows did, by all processes.
+struct Ledger {
+    std::atomic<std::int64_t> next_value{1};  // no two runs of a step return the same
+    std::atomic<int> added{0};                // flows, acknowledged
+    std::atomic<std::size_t> entered{0};
+    std::atomic<std::size_t> again{0};    // entered after it had returned
+    std::atomic<std::size_t> changed{0};  // gave another value than it had returned
+    std::atomic<std::size_t> stale{0};    // runs that found out that another had begun
+    std::atomic<bool> over{false};
+    struct One {
+        std::atomic<int> runs{0};
+        std::atomic<int> undone{0};
+        std::atomic<std::int64_t> values[steps]{};  // zero: it has not returned
+    };
+    One flows[most_flows]{};
+};
 
-/// What steps did, in order, by all processes. Eight bytes are appended whole or not at all.
-class StepLog {
+class Town {
 public:
-    explicit StepLog(const std::string& file)
-        : fd_(::open(file.c_str(), O_RDWR | O_CREAT | O_APPEND | O_CLOEXEC, 0600)) {
-        if (fd_ < 0) std::abort();
-    }
-    StepLog(const StepLog&) = delete;
-    StepLog& operator=(const StepLog&) = delete;
-    ~StepLog() { ::close(fd_); }
-
-    void append(What what, int flow, int step) const {
-        const std::uint64_t entry = (static_cast<std::uint64_t>(what) << 60U) |
-                                    (static_cast<std::uint64_t>(flow) << 30U) | static_cast<std::uint64_t>(step);
-        if (::write(fd_, &entry, sizeof entry) != sizeof entry) std::abort();
-    }
-    [[nodiscard]] std::vector<std::uint64_t> all() const {
-        struct ::stat found {};
-        ::fstat(fd_, &found);
-        std::vector<std::uint64_t> entries(static_cast<std::size_t>(found.st_size) / sizeof(std::uint64_t));
-        const std::size_t bytes = entries.size() * sizeof(std::uint64_t);
-        if (::pread(fd_, entries.data(), bytes, 0) != static_cast<ssize_t>(bytes)) std::abort();
-        return entries;
+    explicit Town(backlite::Duration release_after) : release_after_(release_after) {
+        Client{config()}.install();
+        Look(file).run("CREATE TABLE effects (flow integer, step integer)");
     }
 
-private:
-    int fd_;
-};
+    [[nodiscard]] backlite::ClientConfig config() const {
+        return {.database = file,
+                .num_workers = workers,
+                .release_after = release_after_,
+                .durability = backlite::Durability::process};
+    }
 
-[[nodiscard]] std::int64_t value_of(int flow, int step) { return std::int64_t{flow} * 1'000'003 + step; }
+    /// One in seven fails in the end, and is undone.
+    [[nodiscard]] static bool fails(int number) { return number % 7 == 6; }
 
-backlite::ClientConfig config(const std::string& database) {
-    return {.database = database, .num_workers = workers, .durability = backlite::Durability::process};
-}
+    void register_all(Client& client) const {
+        client.register_queue<Piece>([](const Piece& piece) { return piece.number; });
+        client.register_flow<Long>([this](Flow& flow, const Long& task) { return walk(flow, task.number); });
+    }
 
-void register_long(backlite::Client& client, const std::string& database, const StepLog& log) {
-    client.register_flow<Long>([&log, database](Flow& flow, const Long& task) -> std::int64_t {
-        SQLite::Database db(database, SQLite::OPEN_READWRITE, 5'000);
-        std::int64_t sum = 0;
-        for (int i = 0; i < task.steps; ++i) {
-            if (i % tx_every == tx_every - 1) {
-                flow.tx("count", db, [&](SQLite::Database& inside) {
-                    SQLite::Statement insert(inside, "INSERT INTO effects (flow, step) VALUES (?, ?)");
-                    insert.bind(1, task.number);
-                    insert.bind(2, i);
-                    insert.exec();
-                });
-                if (i % (10 * tx_every) == 10 * tx_every - 1) flow.sleep("rest", 1ms);
-            } else {
-                sum += flow.step("add", [&] {
-                    log.append(What::entered, task.number, i);
-                    return value_of(task.number, i);
-                });
-                log.append(What::returned, task.number, i);
+    /// A process that runs flows.
+    [[nodiscard]] std::unique_ptr<Process> live() const {
+        return std::make_unique<Process>([this](const Process::Inside& parent) {
+            Client client{config()};
+            register_all(client);
+            client.start();
+            parent.say("started");
+            for (;;) ::pause();
+        });
+    }
+
+    /// Adds flows, never more than so many ahead of those that end, until it is over.
+    [[nodiscard]] std::unique_ptr<Process> add() const {
+        return std::make_unique<Process>([this](const Process::Inside&) {
+            Client client{config()};
+            Look look(file);
+            while (!ledger->over) {
+                if (ledger->added < most_flows &&
+                    look.number("SELECT count(*) FROM backlite_tasks WHERE queue = 'long'") < at_once) {
+                    client.add(Long{ledger->added}).save();
+                    ++ledger->added;
+                }
+                std::this_thread::sleep_for(1ms);
+            }
+        });
+    }
+
+    /// Runs what is left, in a process of its own, and compares. `beside`: steps that may have been entered in vain.
+    void check(std::size_t beside, std::size_t again) const {
+        Process last([this](const Process::Inside&) {
+            Client client{config()};
+            register_all(client);
+            client.start();
+            for (const auto end = std::chrono::steady_clock::now() + 120s; !client.counts().empty();) {
+                if (std::chrono::steady_clock::now() > end) throw std::runtime_error("tasks are left");
+                std::this_thread::sleep_for(5ms);
+            }
+            if (!client.stop(10s)) throw std::runtime_error("no stop");
+        });
+        CHECK(last.join() == 0);
+        Look look(file);
+        const auto flows = static_cast<std::size_t>(look.number("SELECT count(*) FROM backlite_tasks_completed"));
+        const auto effects = static_cast<std::size_t>(look.number("SELECT count(*) FROM effects"));
+        std::size_t returned = 0;
+        std::size_t missing = 0;
+        int wrong = 0;
+        {
+            Client client{config()};
+            SQLite::Database db(file);
+            SQLite::Statement each(db, "SELECT id, succeeded FROM backlite_tasks_completed");
+            while (each.executeStep()) {
+                if (each.getColumn(1).getInt() == 0) continue;
+                const auto id = backlite::TaskId::parse(each.getColumn(0).getString());
+                const Sum sum = client.result<Long>(id).value_or(Sum{});
+                if (sum.value != value_of(sum.number) || fails(sum.number)) ++wrong;
             }
         }
-        return sum;
-    });
-}
-
-/// A forked process that runs flows until it is killed. REQUIRES: no client and no connection is open in this one.
-class Life {
-public:
-    Life(const std::string& database, const StepLog& log) : pid_(::fork()) {
-        if (pid_ < 0) throw std::system_error(errno, std::generic_category(), "fork");
-        if (pid_ > 0) return;
-        ::prctl(PR_SET_PDEATHSIG, SIGKILL);
-        try {
-            backlite::Client client{config(database)};
-            register_long(client, database, log);
-            client.start();
-            for (;;) ::pause();
-        } catch (...) {
-            ::_exit(1);
+        int not_undone = 0;
+        std::size_t failed = 0;
+        for (std::size_t i = 0; i < flows; ++i) {
+            const Ledger::One& one = ledger->flows[i];
+            if (fails(static_cast<int>(i))) ++failed;
+            if ((one.undone > 0) != fails(static_cast<int>(i))) ++not_undone;
+            for (int step = 0; step < steps; ++step) ++(one.values[step] != 0 ? returned : missing);
         }
+        fmt::print("  {} flows: {} steps returned, {} entered in vain, {} again; {} effects; {} stale runs\n", flows,
+                   returned, ledger->entered - returned, ledger->again.load(), effects, ledger->stale.load());
+        CHECK(flows >= static_cast<std::size_t>(ledger->added));
+        CHECK(missing == 0);
+        CHECK(wrong == 0);
+        CHECK(not_undone == 0);
+        CHECK(look.completed("succeeded = 0") == static_cast<std::int64_t>(failed));
+        CHECK(ledger->changed == 0);
+        CHECK(ledger->again <= again);
+        CHECK(ledger->entered - returned <= beside);
+        CHECK(effects == flows * (steps / tx_every));
+        CHECK(look.number("SELECT count(*) FROM (SELECT DISTINCT flow, step FROM effects)") ==
+              static_cast<std::int64_t>(effects));
+        CHECK(look.number("SELECT count(*) FROM backlite_saved") == 0);
+        CHECK(look.number("SELECT count(*) FROM backlite_edges") == 0);
+        CHECK(look.integrity() == "ok");
     }
-    Life(const Life&) = delete;
-    Life& operator=(const Life&) = delete;
-    ~Life() { static_cast<void>(end()); }
 
-    /// False if it had ended by itself.
-    [[nodiscard]] bool end() {
-        if (pid_ <= 0) return false;
-        ::kill(pid_, SIGKILL);
-        int status = 0;
-        while (::waitpid(pid_, &status, 0) < 0 && errno == EINTR) {
-        }
-        pid_ = 0;
-        return WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL;
-    }
+    TempFolder folder{};
+    const std::string file = folder.file("flows.db");
+    const SharedMemory<Ledger> ledger{};
 
 private:
-    pid_t pid_;
+    [[nodiscard]] std::int64_t value_of(int number) const {
+        std::int64_t sum = 0;
+        for (const auto& value : ledger->flows[number].values) sum += value;
+        return sum + children * number;
+    }
+
+    /// Notes what a step gives; the first to note it may be a later run.
+    void note(std::atomic<std::int64_t>& value, std::int64_t given) const {
+        std::int64_t before = 0;
+        if (!value.compare_exchange_strong(before, given) && before != given) ++ledger->changed;
+    }
+
+    [[nodiscard]] std::int64_t enter(const std::atomic<std::int64_t>& value) const {
+        ++ledger->entered;
+        if (value != 0) ++ledger->again;
+        return ledger->next_value++;
+    }
+
+    Sum walk(Flow& flow, int number) const {
+        Ledger::One& one = ledger->flows[number];
+        const int run = ++one.runs;
+        try {
+            return Sum{number, add_up(flow, number, one)};
+        } catch (...) {
+            if (one.runs != run) ++ledger->stale;
+            throw;
+        }
+    }
+
+    std::int64_t add_up(Flow& flow, int number, Ledger::One& one) const {
+        SQLite::Database db(file, SQLite::OPEN_READWRITE, 5'000);
+        std::int64_t sum = 0;
+        flow.undo("undo", [&one] { ++one.undone; });
+        for (int i = 0; i < steps; ++i) {
+            std::int64_t given = 0;
+            if (i % tx_every == tx_every - 1) {
+                given = flow.tx("count", db, [&](SQLite::Database& inside) {
+                    SQLite::Statement insert(inside, "INSERT INTO effects VALUES (?, ?)");
+                    insert.bind(1, number);
+                    insert.bind(2, i);
+                    insert.exec();
+                    return enter(one.values[i]);
+                });
+            } else {
+                given = flow.step("add", [&] { return enter(one.values[i]); });
+            }
+            note(one.values[i], given);
+            sum += given;
+            if (i == steps / 3) flow.sleep("rest", 1ms);
+            if (i == steps / 2) {
+                for (const int piece : flow.map("pieces", std::vector<Piece>(children, Piece{number}))) sum += piece;
+            }
+        }
+        if (fails(number)) {
+            flow.step("fail", {.max_attempts = 2, .backoff = 1ms}, [] { throw std::runtime_error("it fails"); });
+        }
+        return sum;
+    }
+
+    const backlite::Duration release_after_;
 };
 
-void play(const char* name, std::size_t processes, std::size_t rounds, int steps) {
-    const Harness harness(name, rounds);
+void kill(const char* name, std::size_t processes) {
+    const Harness harness(name, 15);
     std::mt19937_64 random(harness.seed());
-    TempFolder folder;
-    const std::string database = folder.file("flows.db");
-    const StepLog log(folder.file("steps"));
-    std::vector<std::pair<backlite::TaskId, int>> flows;
-    const auto add = [&](backlite::Client& client) {
-        const int number = static_cast<int>(flows.size());
-        flows.emplace_back(client.add(Long{number, steps}).save().front(), number);
-    };
-    {
-        backlite::Client client(config(database));
-        SQLite::Database db(database, SQLite::OPEN_READWRITE, 5'000);
-        db.exec("CREATE TABLE effects (flow integer, step integer)");
-        for (int i = 0; i < flows_at_once; ++i) add(client);
-    }
+    const Town town(10min);
     std::size_t kills = 0;
     {
-        std::vector<std::unique_ptr<Life>> lives(processes);
-        for (auto& life : lives) life = std::make_unique<Life>(database, log);
-        for (std::size_t round = 0; round < harness.rounds(); ++round) {
-            std::this_thread::sleep_for(std::chrono::microseconds{5'000 + random() % 60'000});
+        const auto adder = town.add();
+        std::vector<std::unique_ptr<Process>> lives(processes);
+        for (auto& life : lives) life = town.live();
+        for (; kills < harness.rounds(); ++kills) {
             auto& life = lives[random() % processes];
-            REQUIRE(life->end());
-            ++kills;
-            life.reset();
-            life = std::make_unique<Life>(database, log);
+            REQUIRE(life->await("started"));
+            std::this_thread::sleep_for(std::chrono::milliseconds{random() % 150});
+            life->kill();
+            life = town.live();
         }
-        for (auto& life : lives) REQUIRE(life->end());
+        town.ledger->over = true;
+        CHECK(adder->join() == 0);
+        for (auto& life : lives) life->kill();
     }
-    backlite::Client client(config(database));
-    register_long(client, database, log);
-    client.start();
-    for (const auto& [id, number] : flows) {
-        const auto until = std::chrono::steady_clock::now() + 10 * backlite_test::patience;
-        while (client.status(id) != backlite::TaskStatus::succeeded && std::chrono::steady_clock::now() < until) {
-            std::this_thread::sleep_for(1ms);
-        }
-        REQUIRE(client.status(id) == backlite::TaskStatus::succeeded);
-        std::int64_t sum = 0;
-        for (int i = 0; i < steps; ++i) {
-            if (i % tx_every != tx_every - 1) sum += value_of(number, i);
-        }
-        CHECK(client.result<Long>(id) == sum);
-    }
-    SQLite::Database db(database, SQLite::OPEN_READWRITE, 5'000);
-    const int per_flow = steps / tx_every;
-    CHECK(db.execAndGet("SELECT count(*) FROM effects").getInt() == per_flow * flows_at_once);
-    CHECK(db.execAndGet("SELECT count(*) FROM (SELECT DISTINCT flow, step FROM effects)").getInt() ==
-          per_flow * flows_at_once);
-    CHECK(db.execAndGet("SELECT count(*) FROM backlite_saved").getInt() == 0);
-    std::set<std::uint64_t> returned;
-    std::size_t entered = 0;
-    std::size_t again = 0;
-    constexpr std::uint64_t place = (std::uint64_t{1} << 60U) - 1;
-    for (const std::uint64_t entry : log.all()) {
-        if (entry >> 60U == static_cast<std::uint64_t>(What::returned)) {
-            returned.insert(entry & place);
-        } else {
-            ++entered;
-            if (returned.count(entry & place) > 0) ++again;
-        }
-    }
-    fmt::print("  {} kills: {} steps returned, {} entered, {} of them again after they had returned\n", kills,
-               returned.size(), entered, again);
-    CHECK(again == 0);
-    CHECK(returned.size() == static_cast<std::size_t>(flows_at_once) * static_cast<std::size_t>(steps - per_flow));
-    CHECK(entered - returned.size() <= kills * workers);  // only what was inside at a kill
+    fmt::print("  {} kills\n", kills + processes);
+    // Of each worker the step that it was in, or had been in; a killed process leaves no run that goes on.
+    town.check((kills + processes) * workers, 0);
 }
 
-TEST_CASE("flows: a process that is killed again and again runs no step again that has returned") {
-    play("flows: a process", 1, 20, 2'000);
+TEST_CASE("flows: of a process that is killed no step runs again that has returned, and each effect is there once") {
+    kill("flows, killed, one process", 1);
 }
 
-TEST_CASE("flows: three processes that are killed in turn run each step of their flows once") {
-    play("flows: three processes", 3, 20, 2'000);
+TEST_CASE("flows: of three processes that are killed in turn no step runs again, and each effect is there once") {
+    kill("flows, killed, three processes", 3);
 }
 
-TEST_CASE("flows: ten thousand steps come through a thousand kills", "[.]") {
-    play("flows: ten thousand steps", 3, 1'000, 10'000);
+TEST_CASE("flows: processes that are frozen past their lease change nothing that others have gone on with") {
+    const Harness harness("flows, frozen", 4);
+    Moments moments(harness, {"runs that found another to have begun"});
+    std::mt19937_64 random(harness.seed());
+    const Town town(300ms);
+    std::size_t freezes = 0;
+    {
+        const auto adder = town.add();
+        std::vector<std::unique_ptr<Process>> lives(3);
+        for (auto& life : lives) {
+            life = town.live();
+            REQUIRE(life->await("started"));
+        }
+        for (; moments.wants(freezes); ++freezes) {
+            const std::size_t victim = random() % lives.size();
+            std::this_thread::sleep_for(std::chrono::milliseconds{10 + random() % 60});
+            const std::size_t stale = town.ledger->stale;
+            freeze_at_rest(*lives[victim], town.file);
+            std::this_thread::sleep_for(std::chrono::milliseconds{400 + random() % 300});
+            lives[victim]->thaw();
+            static_cast<void>(backlite_test::eventually([&] { return town.ledger->stale > stale; }, 500ms));
+            moments.met({town.ledger->stale - stale});
+        }
+        town.ledger->over = true;
+        CHECK(adder->join() == 0);
+        for (auto& life : lives) life->kill();
+    }
+    fmt::print("  {} freezes\n", freezes);
+    moments.check();
+    // A worker that goes on may enter one step before it writes, and so learns that it has lost its claim.
+    town.check((2 * freezes + 3) * workers, freezes * workers);
 }
 
 }  // namespace flow_kill_test
