@@ -24,7 +24,7 @@ set(BACKLITE_HEADERS
     core/id_generator core/queue_registry core/agenda core/running_task core/pool_load core/claim_policy core/look_schedule core/clock_watch core/retry_pause
     core/zone_rule core/zone core/cron_fields core/calendar core/recurrence core/schedule_options core/schedule_changes core/slot_plans
     core/add_counts core/progress_board core/set_apart core/scheduler core/task_runner core/flow_history core/child_results
-    admin/database_view admin/page_reads admin/task_pages admin/existing_file
+    admin/database_view admin/page_reads admin/flow_steps admin/task_pages admin/existing_file
     # 5: threads
     engine/lifecycle engine/log_relay engine/event_relay engine/finish_watch engine/deadline_timer engine/worker_pool engine/overdue_watch
     engine/wake_signals engine/session_end engine/checked_config

@@ -7,6 +7,7 @@
 
 #include <SQLiteCpp/SQLiteCpp.h>
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include <backlite/admin.hpp>
 
@@ -166,6 +167,25 @@ int pause_or_resume(const Options& options) {
         if (options.format == Format::table) fmt::print("{} is {}d\n", shown(queue), options.command);
     }
     return done;
+}
+
+int send_signal(const Options& options) {
+    if (options.operands.size() != 3)
+        throw UsageFault("signal: say the id of the task, the name and the value as JSON");
+    const std::string& id = options.operands[0];
+    const auto value = nlohmann::json::parse(options.operands[2], nullptr, false);
+    if (value.is_discarded()) {
+        throw UsageFault(
+            fmt::format("signal: \"{}\" is no JSON; a text stands in quotes of its own", options.operands[2]));
+    }
+    switch (Admin{options.file}.signal(TaskId::from_text(id), options.operands[1], value)) {
+        case backlite::SignalResult::sent:
+            if (options.format == Format::table) fmt::print("sent to {}\n", shown(id));
+            return done;
+        case backlite::SignalResult::finished: fmt::print(stderr, "task {} has ended\n", shown(id)); break;
+        case backlite::SignalResult::not_found: fmt::print(stderr, "there is no task {}\n", shown(id)); break;
+    }
+    return nothing;
 }
 
 int purge(const Options& options) {

@@ -17,6 +17,7 @@ int queues(const Options& options);
 int stats(const Options& options);
 int schedules(const Options& options);
 int act(const Options& options);
+int send_signal(const Options& options);
 int pause_or_resume(const Options& options);
 int purge(const Options& options);
 int doctor(const Options& options);

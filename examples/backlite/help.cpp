@@ -29,7 +29,7 @@ constexpr std::string_view action_text =
     "      --all           really all tasks, without any of the above\n"
     "  -y, --yes           do not ask\n";
 
-constexpr std::array<Command, 15> commands{{
+constexpr std::array<Command, 16> commands{{
     {"ls", "FILE", "lists tasks, the latest first",
      "      -n, --limit N       so many, 50 unless given\n"
      "          --after TOKEN   goes on where the last list ended\n"
@@ -55,6 +55,10 @@ constexpr std::array<Command, 15> commands{{
      "Example:\n  backlite run-now app.db -q report --state retrying\n"},
     {"prioritize", "FILE [ID...] --priority N", "gives unfinished tasks another priority, higher first",
      "Example:\n  backlite prioritize app.db -q report --priority 10\n"},
+    {"signal", "FILE ID NAME JSON", "sends a value to a flow, which waits for it or reads it later",
+     "Examples:\n"
+     "  backlite signal app.db 018f2b4c-0000-7000-8000-000000000001 packed true\n"
+     "  backlite signal app.db 018f2b4c-0000-7000-8000-000000000001 answer '\"yes\"'\n"},
     {"pause", "FILE QUEUE...", "stops queues: what runs goes on, nothing else starts",
      "Example:\n  backlite pause app.db send_email\n"},
     {"resume", "FILE QUEUE...", "ends a pause", "Example:\n  backlite resume app.db send_email\n"},

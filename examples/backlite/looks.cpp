@@ -59,6 +59,28 @@ std::string count_text(const backlite::BoundedCount& count) {
     return fmt::format("{}{}", count.number, count.more ? "+" : "");
 }
 
+json step_json(const backlite::StepRecord& step) {
+    return {{"kind", step.kind},
+            {"name", step.name},
+            {"occurrence", step.occurrence},
+            {"state", to_string(step.state)},
+            {"value", step.value.empty() ? json() : value_json(step.value)},
+            {"error", step.error},
+            {"failures", step.failures},
+            {"tasks", step.tasks},
+            {"written", time_json(step.written)},
+            {"until", time_json(step.until)}};
+}
+
+/// "step pay #2: returned "p1", 2026-11-30 06:15:00".
+std::string step_text(const backlite::StepRecord& step) {
+    return fmt::format("{} {}{}: {}{}{}{}{}, {}", step.kind, step.name,
+                       step.occurrence > 1 ? fmt::format(" #{}", step.occurrence) : "", to_string(step.state),
+                       step.tasks > 0 ? fmt::format(" {} tasks", step.tasks) : "",
+                       step.value.empty() ? "" : " " + step.value, step.until ? " until " + time_text(step.until) : "",
+                       step.error.empty() ? "" : ": " + step.error, time_text(step.written));
+}
+
 json details_json(const backlite::TaskDetails& task) {
     json object = row_json(task);
     object["payload"] = task.payload ? value_json(*task.payload) : json();
@@ -75,7 +97,8 @@ json details_json(const backlite::TaskDetails& task) {
         object["progress"] = {{"message", task.progress->message}, {"time", time_json(task.progress->time)}};
         if (task.progress->fraction) object["progress"]["fraction"] = *task.progress->fraction;
     }
-    for (const char* name : {"attempts", "saved", "parents", "children"}) object[name] = json::array();
+    for (const char* name : {"attempts", "saved", "steps", "signals", "parents", "children"})
+        object[name] = json::array();
     for (const backlite::AttemptRecord& attempt : task.attempts) {
         object["attempts"].push_back({{"number", attempt.number},
                                       {"started", time_json(attempt.started)},
@@ -86,6 +109,11 @@ json details_json(const backlite::TaskDetails& task) {
     }
     for (const auto& saved : task.saved)
         object["saved"].push_back({{"name", saved.name}, {"value", value_json(saved.value)}});
+    for (const backlite::StepRecord& step : task.steps) object["steps"].push_back(step_json(step));
+    for (const backlite::UnreadSignal& sent : task.unread) {
+        object["signals"].push_back(
+            {{"name", sent.name}, {"value", value_json(sent.value)}, {"sent", time_json(sent.sent)}});
+    }
     for (const auto& id : task.parents) object["parents"].push_back(id.str());
     for (const auto& id : task.children) object["children"].push_back(id.str());
     return object;
@@ -127,6 +155,10 @@ void print_details(const backlite::TaskDetails& task, Format format) {
     for (const auto& id : task.parents) field("waits for", id.str());
     for (const auto& id : task.children) field("before", id.str());
     for (const auto& saved : task.saved) field("saved", saved.name + " = " + saved.value);
+    for (const backlite::StepRecord& step : task.steps) field("step", step_text(step));
+    for (const backlite::UnreadSignal& sent : task.unread) {
+        field("signal", fmt::format("{} = {}, {}", sent.name, sent.value, time_text(sent.sent)));
+    }
     field("result", task.result.value_or(""));
     field("payload", task.payload.value_or("(was not kept: the task cannot be retried)"));
     for (const backlite::AttemptRecord& attempt : task.attempts) {

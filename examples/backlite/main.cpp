@@ -35,6 +35,7 @@ int run(const Options& options) {
     if (command == "stats") return stats(options);
     if (command == "schedules") return schedules(options);
     if (command == "pause" || command == "resume") return pause_or_resume(options);
+    if (command == "signal") return send_signal(options);
     if (command == "purge") return purge(options);
     if (command == "doctor") return doctor(options);
     return act(options);

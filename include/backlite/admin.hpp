@@ -110,6 +110,13 @@ public:
     /// The same for all that the filter finds; see cancel.
     Affected set_priority(const TaskFilter& filter, int priority, const Bulk& bulk = {}) const;
 
+    /// Sends a value to a flow; see ClientHandle::signal.
+    template <class V>
+    SignalResult signal(const TaskId& id, std::string_view name,  // NOLINT(modernize-use-nodiscard): sent is sent
+                        const V& value) const {
+        return client().signal(id, name, value);
+    }
+
     /// Pauses a queue, whether anybody has registered it or not; see ClientHandle::pause.
     void pause(std::string_view queue) const;
     /// Ends a pause; see ClientHandle::resume.

@@ -135,6 +135,42 @@ struct SavedValue {
     std::string value{};  ///< JSON
 };
 
+/// What a step of a flow has come to.
+enum class StepState {
+    returned,   ///< it is over: of a wait, a signal was read; of a map, all tasks have ended
+    failed,     ///< for good
+    retrying,   ///< it has failed, and waits for its next attempt
+    sleeping,   ///< until its time
+    waiting,    ///< for a signal, until its time
+    timed_out,  ///< no signal came in time
+    joining,    ///< its tasks have not all ended, or are not all added
+    unreadable  ///< what is written down is none of these
+};
+
+/// The name of a state, as above, with a space.
+[[nodiscard]] std::string_view to_string(StepState state) noexcept;
+
+/// What a flow has written down of one of its steps. A step that runs, and has not failed before, is none of them.
+struct StepRecord {
+    std::string kind{};  ///< the function of Flow: step (tx too), sleep, wait, map or undo
+    std::string name{};  ///< as the flow calls it
+    int occurrence = 1;  ///< which of those of that kind and name, from 1
+    StepState state = StepState::returned;
+    std::string value{};               ///< JSON: what it returned, or the signal; empty: nothing, or above 1 MiB
+    std::string error{};               ///< of its last attempt, if that failed
+    std::int64_t failures = 0;         ///< attempts that failed, unless it is over
+    std::int64_t tasks = 0;            ///< of a map: how many
+    TimePoint written{};               ///< when that was written down
+    std::optional<TimePoint> until{};  ///< retrying, sleeping, waiting: until then
+};
+
+/// A signal that a flow has not read yet.
+struct UnreadSignal {
+    std::string name{};   ///< of the signal
+    std::string value{};  ///< JSON; empty: above 1 MiB
+    TimePoint sent{};     ///< when
+};
+
 /// All that the file says of one task.
 struct TaskDetails : TaskRow {
     std::optional<std::string> payload{};   ///< JSON; nullopt: it was not kept
@@ -148,10 +184,12 @@ struct TaskDetails : TaskRow {
     bool cancel_requested = false;          ///< it is claimed, and to end as cancelled
     std::optional<Progress> progress{};     ///< nullopt: it has said nothing
     std::vector<AttemptRecord> attempts{};  ///< that have ended, oldest first; a bounded number
-    std::vector<SavedValue> saved{};        ///< by name
+    std::vector<SavedValue> saved{};        ///< by name, those of the task itself
     std::vector<TaskId> parents{};          ///< tasks that must end first
     std::vector<TaskId> children{};         ///< tasks that wait for it
     std::vector<Blocker> why{};             ///< why it does not run, though it is due
+    std::vector<StepRecord> steps{};        ///< of a flow, in the order in which it came to them; the last 1,000
+    std::vector<UnreadSignal> unread{};     ///< in the order in which they were sent; the first 1,000
 };
 
 /// A count that stops where going on would cost too much.

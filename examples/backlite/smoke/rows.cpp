@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
+#include <backlite/flow.hpp>
 
 namespace {
 
@@ -27,11 +28,32 @@ struct Report {
 };
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Report, name)
 
+struct Order {
+    int number = 0;
+    using Result = std::string;
+    static backlite::QueueConfig config() { return {.name = "order", .retention = backlite::Retention{}}; }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Order, number)
+
+/// Adds an order if there is none, and lets it go on until it waits or has ended.
+int run_flow(const char* file) {
+    backlite::Client client{{.database = file, .num_workers = 1}};
+    client.register_flow<Order>([](backlite::Flow& flow, const Order&) {
+        flow.step("pay", [] { return std::string{"paid"}; });
+        return "packed " + flow.wait<std::string>("packed", 1h).value_or("by nobody");
+    });
+    if (client.counts().empty()) client.add(Order{}).save();
+    client.start();
+    const bool idle = client.wait_idle(30s);
+    return client.stop(10s) && idle ? 0 : 1;
+}
+
 }  // namespace
 
-/// rows FILE [works]: with `works` nothing fails, reports are run too, and nothing is added.
+/// rows FILE [works]: with `works` nothing fails, reports are run too, and nothing is added. rows FILE flow: a flow.
 int main(int argc, char** argv) {
     if (argc < 2) return 2;
+    if (argc > 2 && argv[2] == std::string{"flow"}) return run_flow(argv[1]);
     const bool works = argc > 2;
     backlite::Client client{{.database = argv[1], .num_workers = 1}};
     client.register_queue<Mail>([&](const Mail& mail) {

@@ -47,6 +47,20 @@ BACKLITE_DECL PageToken PageToken::parse(std::string_view text) {
     return PageToken{std::string{text}};
 }
 
+BACKLITE_DECL std::string_view to_string(StepState state) noexcept {
+    switch (state) {
+        case StepState::returned: return "returned";
+        case StepState::failed: return "failed";
+        case StepState::retrying: return "retrying";
+        case StepState::sleeping: return "sleeping";
+        case StepState::waiting: return "waiting";
+        case StepState::timed_out: return "timed out";
+        case StepState::joining: return "joining";
+        case StepState::unreadable: break;
+    }
+    return "unreadable";
+}
+
 BACKLITE_DECL std::string_view to_string(Blocker blocker) noexcept {
     switch (blocker) {
         case Blocker::paused: return "the queue is paused";

@@ -8,6 +8,7 @@
 #include <string_view>
 #include <utility>
 
+#include <backlite/admin/flow_steps.hpp>
 #include <backlite/admin/task_pages.hpp>
 #include <backlite/base/format.hpp>
 #include <backlite/base/shown.hpp>
@@ -213,6 +214,12 @@ BACKLITE_DECL std::optional<TaskDetails> TaskPages::task(const std::string& id) 
     details.partition = facts.partition;
     if (found->expires_at) details.kept_until = detail::from_ms(*found->expires_at);
     queries_.facts.read_records(details, facts, finished, line.row);
+    for (const auto& value : queries_.facts.flow_values(id)) {
+        if (auto step = step_of(value, now_)) details.steps.push_back(std::move(*step));
+    }
+    for (auto& sent : queries_.facts.flow_signals(id)) {
+        details.unread.push_back({std::move(sent.name), std::move(sent.json).value_or(""), detail::from_ms(sent.at)});
+    }
     if (facts.state == TaskState::held) details.why = reasons(facts.hold);
     if (facts.state == TaskState::waiting) {
         details.why = closed({details.queue}).front();

@@ -9,6 +9,7 @@
 #include <backlite/impl/admin.ipp>
 #include <backlite/impl/admin/database_view.ipp>
 #include <backlite/impl/admin/existing_file.ipp>
+#include <backlite/impl/admin/flow_steps.ipp>
 #include <backlite/impl/admin/page_reads.ipp>
 #include <backlite/impl/admin/task_pages.ipp>
 #include <backlite/impl/admin_values.ipp>

@@ -85,6 +85,17 @@ public:
     /// Adds what stands in tables of its own. `details.id` says of which task.
     void read_records(TaskDetails& details, const TaskFacts& facts, bool finished, std::int64_t row);
 
+    /// What a flow has written down.
+    struct FlowValue {
+        std::string name{};  ///< behind `detail::flow_values`, or behind "backlite:signal:"
+        detail::Ms at{};
+        std::optional<std::string> json{};  ///< nullopt: it is very large
+    };
+    /// In the order in which it was begun, the last ones. Of many steps, takes a step for each.
+    [[nodiscard]] std::vector<FlowValue> flow_values(const std::string& id);
+    /// Signals that were not read, in their order, the first ones.
+    [[nodiscard]] std::vector<FlowValue> flow_signals(const std::string& id);
+
     /// By queue. `more`: not all rows were looked at.
     [[nodiscard]] std::map<std::string, QueueFacts> queues();
 
@@ -142,7 +153,15 @@ private:
     Statement attempts_{
         "SELECT number, started_at, duration_us, substr(CAST(error AS BLOB), 1, 100000), substr(host, 1, 300), pid "
         "FROM backlite_attempts WHERE task = ?1 ORDER BY claim DESC LIMIT ?2"};
-    Statement saved_{"SELECT name, value FROM backlite_saved WHERE task = ?1 ORDER BY name LIMIT ?2"};
+    Statement saved_{
+        "SELECT name, value FROM backlite_saved WHERE task = ?1 AND (name < 'backlite:' OR name >= 'backlite;') "
+        "ORDER BY name LIMIT ?2"};
+    Statement of_flow_{
+        "SELECT name, at, iif(length(value) <= 1048576, value, NULL) FROM backlite_saved "
+        "WHERE task = ?1 AND name >= ?2 AND name < ?3 ORDER BY rowid DESC LIMIT ?4"};
+    Statement sent_{
+        "SELECT name, at, iif(length(value) <= 1048576, value, NULL) FROM backlite_saved "
+        "WHERE task = ?1 AND name >= 'backlite:signal:' AND name < 'backlite:signal;' ORDER BY rowid LIMIT ?2"};
     Statement progress_{"SELECT fraction, substr(message, 1, 10000), at FROM backlite_progress WHERE task = ?1"};
     Statement tags_{"SELECT tag FROM backlite_tags WHERE task = ?1 ORDER BY tag LIMIT ?2"};
     Statement details_{"SELECT metadata, expires_at FROM backlite_details WHERE task = ?1"};

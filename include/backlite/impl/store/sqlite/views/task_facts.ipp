@@ -205,6 +205,33 @@ BACKLITE_DECL std::vector<std::string> TaskFactReads::paused() {
     return names;
 }
 
+BACKLITE_DECL auto TaskFactReads::flow_values(const std::string& id) -> std::vector<FlowValue> {
+    std::vector<FlowValue> found;
+    const store::NameRange names = store::NameRange::with_prefix(detail::flow_values);
+    Run run(db_, of_flow_, {id, names.first, *names.end, static_cast<std::int64_t>(most_records)});
+    while (run.step()) {
+        FlowValue& value = found.emplace_back();
+        value.name = run.bytes(0).substr(detail::flow_values.size());
+        value.at = run.time(1);
+        if (!run.is_null(2)) value.json = std::string{run.bytes(2)};
+    }
+    std::reverse(found.begin(), found.end());
+    return found;
+}
+
+BACKLITE_DECL auto TaskFactReads::flow_signals(const std::string& id) -> std::vector<FlowValue> {
+    std::vector<FlowValue> found;
+    constexpr std::string_view prefix = "backlite:signal:";
+    for (Run run(db_, sent_, {id, static_cast<std::int64_t>(most_records)}); run.step();) {
+        FlowValue& value = found.emplace_back();
+        const std::string_view name = run.bytes(0).substr(prefix.size());
+        value.name = name.substr(0, name.rfind('\x01'));
+        value.at = run.time(1);
+        if (!run.is_null(2)) value.json = std::string{run.bytes(2)};
+    }
+    return found;
+}
+
 BACKLITE_DECL std::map<std::string, QueueFacts> TaskFactReads::queues() {
     std::map<std::string, QueueFacts> found;
     for (Run run(db_, rules_); run.step();) found[std::string{run.bytes(0)}].paused = run.optional_time(1);
