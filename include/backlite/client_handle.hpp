@@ -192,6 +192,11 @@ private:
     std::shared_ptr<engine::Engine> engine_;
 };
 
+template <class T>
+auto Context::parent_result(const TaskId& id) const {
+    return client().result<T>(id);
+}
+
 }  // namespace BACKLITE_VERSION_NAMESPACE
 }  // namespace backlite
 

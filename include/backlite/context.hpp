@@ -134,6 +134,12 @@ public:
     /// Errors: UsageError in a test of a processor that gives it no client.
     [[nodiscard]] ClientHandle client() const;
 
+    /// What a task of type `T` returned that this one has waited for, by `AddOp::after` or `then`; nullopt if it did
+    /// not succeed, is not kept by its queue's retention, or returned nothing. Its header is
+    /// <backlite/client_handle.hpp>. Errors: as `client` and ClientHandle::result. Blocks for a short read.
+    template <class T>
+    [[nodiscard]] auto parent_result(const TaskId& id) const;
+
     /// The same over all attempts: use it as idempotency key.
     [[nodiscard]] const TaskId& task_id() const noexcept { return attempt_.task_id; }
 
