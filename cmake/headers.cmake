@@ -5,7 +5,7 @@ set(BACKLITE_HEADERS
     # 0: no dependency on the rest
     version fwd base/hash base/shown base/format base/guards error clock base/times logger id base/safe_logger base/setback
     # 1: the user's words; rows, and a task's JSON
-    base/json outcome unique base/names parents step_failed config task status admin_values event schedule_rules base/rows base/codec context queue base/add_target
+    base/json outcome unique base/names parents step_failed config task status admin_values event schedule_rules base/rows base/codec context queue batch base/add_target
     # 2: the operating system
     platform/last_error platform/random platform/fork platform/file platform/file_lock platform/shared_memory
     platform/file_identity platform/file_events platform/process platform/thread platform/wakeup platform/socket platform/zone_files

@@ -15,6 +15,7 @@
 #include <backlite/status.hpp>
 #include <backlite/task.hpp>
 
+#include <backlite/batch.hpp>
 #include <backlite/context.hpp>
 #include <backlite/outcome.hpp>
 #include <backlite/queue.hpp>

@@ -6,6 +6,7 @@
 #include <stop_token>
 #include <utility>
 
+#include <backlite/batch.hpp>
 #include <backlite/client_handle.hpp>
 #include <backlite/config.hpp>
 #include <backlite/queue.hpp>
@@ -48,6 +49,20 @@ public:
     /// The same, spelled out.
     template <class T>
     void register_queue(Queue<T> queue) {
+        register_untyped(std::move(queue).release());
+    }
+
+    /// Registers the queue of `T` as one of batches: `processor` takes `(std::span<const T>)` or `(BatchContext&,
+    /// std::span<const T>)` and returns nothing, or a `std::vector<Outcome>` with one for each task; what it throws
+    /// fails an attempt of each. It runs on several threads at once. Errors: as above; ConfigError for options that
+    /// cannot work, `limits.in_order`, `limits.running_per_partition`, or a `max_crashes` of 1.
+    template <class T, class F>
+    void register_batch_queue(BatchOptions options, F processor) {
+        register_batch_queue(BatchQueue<T>(options, std::move(processor)));
+    }
+    /// The same, spelled out.
+    template <class T>
+    void register_batch_queue(BatchQueue<T> queue) {
         register_untyped(std::move(queue).release());
     }
 

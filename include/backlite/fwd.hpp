@@ -11,6 +11,7 @@ class AddOp;
 class Adder;
 class Admin;
 class Backoff;
+class BatchContext;
 class Client;
 class ClientHandle;
 class Clock;
@@ -31,6 +32,7 @@ namespace testing {
 class TestClient;
 }
 
+struct BatchOptions;
 struct ClientConfig;
 struct Event;
 struct Every;
@@ -42,6 +44,8 @@ struct ScheduleInfo;
 enum class Misfire;
 enum class Overlap;
 
+template <class T>
+class BatchQueue;
 template <class T>
 class Queue;
 template <class T>

@@ -3,17 +3,20 @@
 // Queue<T>: a task type and its processor, and the type-erased face that the runtime sees.
 
 #include <concepts>
+#include <cstddef>
 #include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <backlite/base/codec.hpp>
 #include <backlite/base/format.hpp>
 #include <backlite/config.hpp>
 #include <backlite/context.hpp>
+#include <backlite/fwd.hpp>
 #include <backlite/outcome.hpp>
 #include <backlite/task.hpp>
 
@@ -49,6 +52,31 @@ public:
 
     /// Errors: std::exception or anything that `from_json` throws, if the payload cannot be read.
     [[nodiscard]] virtual std::unique_ptr<Job> decode(std::string_view payload) const = 0;
+
+    /// Tasks that are processed in one call.
+    class BatchJob {
+    public:
+        BatchJob() = default;
+        BatchJob(const BatchJob&) = delete;
+        BatchJob& operator=(const BatchJob&) = delete;
+        virtual ~BatchJob() = default;
+
+        /// Reads one more. Errors: as `decode`; then it is not among them.
+        virtual void read(std::string_view payload) = 0;
+
+        /// Runs the processor: what becomes of each that was read; empty: all have succeeded. Errors: whatever it
+        /// throws.
+        [[nodiscard]] virtual std::vector<Outcome> run(BatchContext& context) = 0;
+    };
+
+    /// Null: its tasks run one by one.
+    [[nodiscard]] virtual const BatchOptions* batch() const noexcept { return nullptr; }
+
+    /// For a queue of batches: room for so many tasks, none of them read yet.
+    [[nodiscard]] virtual std::unique_ptr<BatchJob> begin_batch(std::size_t tasks) const {
+        static_cast<void>(tasks);
+        return nullptr;
+    }
 };
 
 }  // namespace detail

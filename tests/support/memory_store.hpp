@@ -76,7 +76,8 @@ struct MemoryFile {
     };
     struct Member {
         bool alive = true;
-        std::map<std::size_t, std::pair<std::string, std::int64_t>> inside{};  ///< by worker: id and claim
+        /// By worker: id and claim of its task, or of all tasks of its batch that are entered.
+        std::map<std::size_t, std::vector<std::pair<std::string, std::int64_t>>> inside{};
     };
 
     std::vector<Task> tasks{};  ///< in the order in which they were added
@@ -849,7 +850,9 @@ private:
 
         [[nodiscard]] std::int64_t number() const noexcept override { return number_; }
         void entering(std::size_t worker, const backlite::detail::ClaimedTask& task) noexcept override {
-            file_.owners[number_].inside[worker] = {task.id.str(), task.claim};
+            auto& inside = file_.owners[number_].inside[worker];
+            inside = {{task.id.str(), task.claim}};
+            for (const auto& other : task.others) inside.emplace_back(other.id.str(), other.claim);
         }
         void left(std::size_t worker) noexcept override { file_.owners[number_].inside.erase(worker); }
 
@@ -894,7 +897,9 @@ private:
                     if (task.owner != owner.first) continue;
                     const std::pair claim{task.id, task.claim};
                     const auto& inside = owner.second.inside;
-                    const auto is_it = [&](const auto& record) { return record.second == claim; };
+                    const auto is_it = [&](const auto& record) {
+                        return std::find(record.second.begin(), record.second.end(), claim) != record.second.end();
+                    };
                     if (std::any_of(inside.begin(), inside.end(), is_it)) {
                         ++task.crashes;
                         crashed.push_back({task.id, task.queue});
@@ -1253,6 +1258,9 @@ private:
             return backlite::store::Rank::of(in_order ? 0 : task.priority, task.due(), request.ageing);
         };
         std::stable_sort(due.begin(), due.end(), [&](auto* a, auto* b) { return rank(*a) < rank(*b); });
+        for (QueueHead& head : result.heads) {
+            if (head.batch > 0) read_head(head, {});
+        }
         std::vector<const MemoryFile::Task*> held;
         std::vector<const MemoryFile::Task*> behind_partitions;
         std::vector<std::pair<QueueHead*, Ms>> for_crashed;
@@ -1262,6 +1270,7 @@ private:
             const auto head = std::find_if(result.heads.begin(), result.heads.end(),
                                            [&](const QueueHead& each) { return each.name == task->queue; });
             if (head == result.heads.end() || head->closed() || head->opens > request.now) continue;
+            if (task->claimed_at || (head->batch > 0 && head->gathered() > request.now)) continue;
             const bool ahead = request.beside.free_workers == 0;
             if (ahead && (head->only_for_free_workers() || head->cost > request.ahead)) break;
             if (ahead && task->payload.size() > request.ahead_bytes) {
@@ -1282,12 +1291,42 @@ private:
             }
             take(*task, *head, request, result);
             started(*head, request.owner, request.now);
+            if (head->batch == 0) continue;
+            if (task->crashes == 0) fill_batch(due, *head, request, result, behind_partitions);
+            std::vector<const MemoryFile::Task*> left_out = held;
+            left_out.insert(left_out.end(), behind_partitions.begin(), behind_partitions.end());
+            read_head(*head, left_out);
         }
         // They are due again whenever something of their partition has ended: a look finds them.
         held.insert(held.end(), behind_partitions.begin(), behind_partitions.end());
         for (QueueHead& head : result.heads) read_head(head, held);
         for (const auto& [head, time] : for_crashed) head->held_due = (std::min)(head->held_due, time);
         for (const auto& [head, time] : for_worker) head->worker_due = (std::min)(head->worker_due, time);
+    }
+
+    void fill_batch(const std::vector<MemoryFile::Task*>& due, QueueHead& head, backlite::store::ClaimRequest& request,
+                    backlite::store::CycleResult& result, std::vector<const MemoryFile::Task*>& behind_partitions) {
+        backlite::detail::ClaimedTask first = std::move(result.claimed.tasks.back());
+        result.claimed.tasks.pop_back();
+        backlite::store::ClaimRequest beside = request;
+        beside.beside.free_workers = due.size();
+        for (MemoryFile::Task* task : due) {
+            if (first.others.size() + 1 >= static_cast<std::size_t>(head.full_batch())) break;
+            if (task->queue != head.name || task->claimed_at || task->crashes > 0) continue;
+            if (head.closed() || head.opens > request.now) break;
+            if (std::binary_search(request.leave.begin(), request.leave.end(), task->id)) continue;
+            if (!admit(head, *task, request.now)) {
+                behind_partitions.push_back(task);
+                continue;
+            }
+            take(*task, head, beside, result);
+            started(head, request.owner, request.now);
+            first.others.push_back(std::move(result.claimed.tasks.back()));
+            result.claimed.tasks.pop_back();
+        }
+        if (!first.others.empty()) first.batch = backlite::detail::batch_number(head.name, request.now);
+        for (auto& other : first.others) other.batch = first.batch;
+        result.claimed.tasks.push_back(std::move(first));
     }
 
     void take(MemoryFile::Task& task, const QueueHead& head, backlite::store::ClaimRequest& request,
@@ -1329,10 +1368,12 @@ private:
     void read_head(QueueHead& head, const std::vector<const MemoryFile::Task*>& held) const {
         head.levels.clear();
         head.due = head.unread = head.held_due = head.worker_due = backlite::store::never;
+        std::vector<Ms> dues;
         for (const MemoryFile::Task& task : file_.tasks) {
             if (task.queue != head.name || !task.waits()) continue;
             if (std::find(held.begin(), held.end(), &task) != held.end()) continue;
             head.due = (std::min)(head.due, task.due());
+            if (head.batch > 0) dues.push_back(task.due());
             const auto level = std::find_if(head.levels.begin(), head.levels.end(),
                                             [&](const auto& each) { return each.priority == task.priority; });
             if (level == head.levels.end()) {
@@ -1341,6 +1382,7 @@ private:
                 level->due = (std::min)(level->due, task.due());
             }
         }
+        if (head.batch > 0) head.gather(std::move(dues));
     }
 
     MemoryFile& file_;

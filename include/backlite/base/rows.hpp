@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include <backlite/base/hash.hpp>
 #include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/fwd.hpp>
@@ -181,9 +182,17 @@ struct ClaimedTask {
     int priority = 0;
     std::optional<Ms> expires_at{};  ///< it is not to start at that time or later
     std::string partition{};
+    std::uint64_t batch = 0;            ///< what it has in common with `others`: see `batch_number`; 0: it runs alone
+    std::vector<ClaimedTask> others{};  ///< they run with this one, in one call
 
     [[nodiscard]] bool large() const noexcept { return (std::max)(payload.size(), oversize) >= large_payload; }
 };
+
+/// The number of a batch: that of all claims of its queue that its owner took in the same millisecond, as their rows
+/// say. It is in the worker's record. Stored: never change how it is made.
+[[nodiscard]] constexpr std::uint64_t batch_number(std::string_view queue, Ms claimed_at) noexcept {
+    return (fnv1a(queue) ^ (static_cast<std::uint64_t>(claimed_at.count()) * 0x9e3779b97f4a7c15U)) | 1U;
+}
 
 /// What becomes of a claim.
 enum class RowChange {
@@ -211,18 +220,19 @@ struct AttemptResult {
     bool keep_payload = false;
     Ms executed_at{};  ///< when the attempt started
     Us duration{};
-    Ms wait_until{};                     ///< retry, snooze, release after a wait: when it runs again
-    std::optional<Duration> wait{};      ///< the same: how long after its end, at most
-    std::optional<Ms> expires_at{};      ///< kept rows; release: of a task that has not started; nullopt: never
-    std::string error{};                 ///< retry, fail
-    std::string waits_for{};             ///< snooze: signals whose names begin so end it at once; empty: none
-    std::optional<std::int64_t> kind{};  ///< of a kept row, where its error does not say it
-    std::string result{};                ///< complete: JSON, for its kept row and for who waits for it; empty: none
-    bool large = false;                  ///< as ClaimedTask::large says
-    Duration key_period{};               ///< how long its unique key counts after its end, if it has one
-    int attempt = 0;                     ///< its number, from 1; zero: it was not begun
-    bool written = false;                ///< by the attempt itself: nothing is left to write
-    Duration closes{};                   ///< above zero: its partition, or its queue, starts nothing for so long
+    Ms wait_until{};                      ///< retry, snooze, release after a wait: when it runs again
+    std::optional<Duration> wait{};       ///< the same: how long after its end, at most
+    std::optional<Ms> expires_at{};       ///< kept rows; release: of a task that has not started; nullopt: never
+    std::string error{};                  ///< retry, fail
+    std::string waits_for{};              ///< snooze: signals whose names begin so end it at once; empty: none
+    std::optional<std::int64_t> kind{};   ///< of a kept row, where its error does not say it
+    std::string result{};                 ///< complete: JSON, for its kept row and for who waits for it; empty: none
+    bool large = false;                   ///< as ClaimedTask::large says
+    Duration key_period{};                ///< how long its unique key counts after its end, if it has one
+    int attempt = 0;                      ///< its number, from 1; zero: it was not begun
+    bool written = false;                 ///< by the attempt itself: nothing is left to write
+    Duration closes{};                    ///< above zero: its partition, or its queue, starts nothing for so long
+    std::vector<AttemptResult> others{};  ///< of ClaimedTask::others, until it leaves its worker
 
     /// Whether it counts as an attempt: not if the task is as if it had never started.
     [[nodiscard]] bool counts() const noexcept { return resolution != RowChange::release && kind != expired_kind; }

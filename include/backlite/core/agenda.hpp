@@ -32,12 +32,16 @@ public:
     explicit Agenda(const QueueRegistry& queues)
         : queues_(queues), heads_(queues.heads()), lowered_(queues.size(), store::never) {
         for (store::QueueHead& head : heads_) head.cost = unmeasured;
+        if (std::any_of(heads_.begin(), heads_.end(), [](const auto& head) { return head.batch > 0; })) {
+            gatherings_.resize(heads_.size());
+        }
     }
     Agenda(const Agenda&) = delete;
     Agenda& operator=(const Agenda&) = delete;
 
-    /// A task of `queue` that is due at `due` is in the file. Whether the dispatcher sleeps past that.
-    [[nodiscard]] bool lower(std::string_view queue, detail::Ms due);
+    /// Tasks of `queue` that are due at `due` are in the file, so many at most. Whether the dispatcher sleeps past
+    /// that.
+    [[nodiscard]] bool lower(std::string_view queue, detail::Ms due, std::size_t tasks = 1);
 
     /// An own commit added a task that expires then. Whether the dispatcher is to be woken for it. Threads: any.
     [[nodiscard]] bool lower_expiry(detail::Ms expires_at);
@@ -124,6 +128,16 @@ public:
     static constexpr detail::Ms nothing = detail::Ms::earliest();
 
 private:
+    /// Adds to a queue of batches.
+    struct Gathering {
+        std::int64_t came = 0;     ///< since the last merge
+        std::int64_t lacking = 0;  ///< of those, for a full batch, as the dispatcher fell asleep
+    };
+
+    /// When tasks that have come can start, as far as is known.
+    [[nodiscard]] detail::Ms start_locked(std::size_t queue, detail::Ms due, std::size_t tasks)
+        BACKLITE_REQUIRES(mutex_);
+
     // constant after construction
     const QueueRegistry& queues_;
 
@@ -133,6 +147,7 @@ private:
     std::atomic<bool> stray_added_{false};
     detail::Mutex mutex_{};
     std::vector<detail::Ms> lowered_ BACKLITE_GUARDED_BY(mutex_);
+    std::vector<Gathering> gatherings_ BACKLITE_GUARDED_BY(mutex_){};  ///< by queue; empty: none is of batches
     detail::Ms earliest_lowered_ BACKLITE_GUARDED_BY(mutex_) = store::never;
     detail::Ms interest_ BACKLITE_GUARDED_BY(mutex_) = nothing;
     std::uint64_t seen_ BACKLITE_GUARDED_BY(mutex_) = 0;

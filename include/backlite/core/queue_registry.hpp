@@ -10,6 +10,7 @@
 #include <vector>
 
 #include <backlite/base/format.hpp>
+#include <backlite/batch.hpp>
 #include <backlite/error.hpp>
 #include <backlite/queue.hpp>
 #include <backlite/store/plan.hpp>

@@ -16,6 +16,7 @@
 #include <string>
 #include <string_view>
 #include <utility>
+#include <vector>
 
 #include <fmt/format.h>
 
@@ -23,6 +24,7 @@
 #include <backlite/base/rows.hpp>
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/base/times.hpp>
+#include <backlite/batch.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
 #include <backlite/context.hpp>
@@ -48,6 +50,8 @@ public:
 
     /// User code follows: middleware, reading the payload, the processor. A death from here on is a crash.
     virtual void entering(const detail::ClaimedTask& task) noexcept = 0;
+    /// This one of the same batch is among them.
+    virtual void joining(const detail::ClaimedTask& task) noexcept { static_cast<void>(task); }
     /// The payload is read, but for middleware: that, or the processor, is called next.
     virtual void processing() noexcept {}
     /// The attempt's time runs, until `deadline`.
@@ -84,7 +88,8 @@ public:
 
     /// Runs one attempt; `resolved` becomes what is to be written, all but the id. Lets nothing escape but a
     /// ForcedUnwind: then the attempt has failed. One that cannot begin for want of memory is put off; once it has
-    /// begun, its outcome needs none.
+    /// begun, its outcome needs none. A task of a queue of batches runs with its `others`, and what is to be written of
+    /// those becomes `resolved.others`. REQUIRES: there are as many.
     void run(const detail::ClaimedTask& task, const std::shared_ptr<detail::StopSignal>& signal,
              AttemptObserver& observer, detail::AttemptResult& resolved);
 
@@ -127,14 +132,43 @@ private:
         /// Errors: whatever reading it throws; then the attempt has not succeeded, whoever catches that.
         void read();
 
-        /// Calls the middleware from number `layer` on, and the processor inside.
-        [[nodiscard]] Outcome run(Context& context, std::size_t layer = 0);
+        [[nodiscard]] Outcome process(Context& context) {
+            if (!job) read();
+            return job->run(context);
+        }
     };
 
-    /// Around user code. If that ends its thread, the stack is unwound past here, and the attempt has failed.
+    /// The user code of a batch. All its tasks are read before the middleware, which sees the first of them.
+    struct BatchCode {
+        std::span<const Middleware> around;
+        detail::QueueBase::BatchJob& job;
+        BatchContext& batch;
+        std::vector<Outcome> outcomes{};  ///< empty: all have succeeded
+
+        [[nodiscard]] Outcome process(Context&) {
+            outcomes = job.run(batch);
+            return Outcome::success();
+        }
+    };
+
+    /// Calls the middleware from number `layer` on, and the processor inside.
+    template <class Code>
+    [[nodiscard]] static Outcome call(Code& code, Context& context, std::size_t layer = 0) {
+        if (layer == code.around.size()) return code.process(context);
+        // Two words: a std::function takes them without memory of its own.
+        struct Inner {
+            Code* code;
+            std::pair<Context*, std::size_t>* next;
+            Outcome operator()() const { return call(*code, *next->first, next->second); }
+        };
+        std::pair next{&context, layer + 1};
+        return code.around[layer](context, Inner{&code, &next});
+    }
+
+    /// Around user code. If that ends its thread, the stack is unwound past here, and the attempts have failed.
     struct Inside {
         TaskRunner& runner;
-        Attempt& attempt;
+        std::span<Attempt> attempts;
         const detail::StopSignal& signal;
         AttemptObserver& observer;
         bool over = false;
@@ -165,13 +199,35 @@ private:
         const std::shared_ptr<detail::StopSignal>& signal;
     };
 
-    void run(Attempt& attempt, const detail::QueueBase& queue, const std::shared_ptr<detail::StopSignal>& signal,
-             AttemptObserver& observer);
+    /// What became of a payload of a batch.
+    struct Payload {
+        bool no_memory = false;                   ///< to read it
+        std::optional<std::string> unreadable{};  ///< why
+    };
+
+    /// An attempt of a claimed task, as it begins.
+    [[nodiscard]] Attempt begin(const detail::ClaimedTask& task, const QueueConfig& config,
+                                detail::AttemptResult& resolved) const noexcept;
+
+    /// Whether the task ends without being started, which is resolved then. Errors: std::bad_alloc.
+    [[nodiscard]] bool ends_unstarted(Attempt& attempt);
+
+    void run_batch(const detail::ClaimedTask& task, const detail::QueueBase& queue,
+                   const std::shared_ptr<detail::StopSignal>& signal, AttemptObserver& observer,
+                   detail::AttemptResult& resolved);
+
+    /// Errors: std::bad_alloc, before the observer is told of anything.
+    void process_batch(std::span<Attempt> attempts, const detail::QueueBase& queue,
+                       const std::shared_ptr<detail::StopSignal>& signal, AttemptObserver& observer);
+
+    /// What becomes of one task of a batch that was read. `outcome`: of the middleware; null: it has thrown.
+    void resolve_member(Attempt& attempt, const Outcome* outcome, std::optional<Outcome> own,
+                        const std::optional<std::string>& thrown, StopReason stopped) noexcept;
 
     void process(Attempt& attempt, const detail::QueueBase& queue, const std::shared_ptr<detail::StopSignal>& signal,
                  AttemptObserver& observer);
 
-    void measure(Attempt& attempt) const noexcept {
+    void measure(const Attempt& attempt) const noexcept {
         const auto taken = clock_.steady_now() - attempt.started;
         attempt.resolved.duration = std::chrono::duration_cast<detail::Us>(taken);
     }

@@ -184,7 +184,7 @@ private:
     template <class Which>
     void give_back(Which&& which) {
         // Now: what is withdrawn must not get lost. A worker that is kept free may get a task meanwhile.
-        scheduler_.make_room(parts_.pool.load().ready + parts_.config.num_workers);
+        scheduler_.make_room(parts_.pool.load().ready_tasks() + parts_.config.num_workers);
         for (detail::ClaimedTask& task : parts_.pool.withdraw(which)) scheduler_.give_back(std::move(task));
     }
 
@@ -197,8 +197,10 @@ private:
     void tell_claim_lost(const detail::ClaimKey& claim, std::size_t queue, int attempt) noexcept;
     void tell_count(EventKind kind, std::int64_t count) noexcept;
 
-    /// The claim is somebody else's by now: whoever works on it is told, and whatever comes of it changes nothing.
-    void drop_claim(const detail::ClaimKey& claim);
+    /// These claims are somebody else's by now: whoever works on one is told, and whatever comes of it changes nothing.
+    void drop_claims(const std::vector<detail::ClaimKey>& leases, const std::vector<std::size_t>& lost);
+    [[nodiscard]] static bool is_among(const std::vector<detail::ClaimKey>& claims,
+                                       const detail::ClaimedTask& task) noexcept;
 
     [[nodiscard]] bool nothing_left() const;
 

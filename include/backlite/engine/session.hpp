@@ -142,6 +142,9 @@ private:
             if (session_.events_ != nullptr) session_.tell_started(task);
             session_.owner_->entering(worker_, task);
         }
+        void joining(const detail::ClaimedTask& task) noexcept override {
+            if (session_.events_ != nullptr) session_.tell_started(task);
+        }
         void processing() noexcept override { session_.pool_.entered(worker_); }
         void progress(const detail::ClaimedTask& task, double fraction, std::string_view message) override;
         void ending(bool begins) noexcept override { session_.pool_.ending(worker_, begins); }

@@ -119,16 +119,17 @@ public:
     /// The same, behind what is there.
     void take_finished(std::vector<store::EndedAttempt>& all);
 
-    /// Takes back the tasks that no worker has started and that `which(const ClaimedTask&, offered)` names. Errors:
-    /// std::bad_alloc; then none is taken.
+    /// Takes back the tasks that no worker has started and that `which(const ClaimedTask&, offered)` names, those of
+    /// batches one by one. Errors: std::bad_alloc; then none is taken.
     template <class Which>
     [[nodiscard]] std::vector<detail::ClaimedTask> withdraw(Which&& which) {
         std::vector<detail::ClaimedTask> taken;
         const detail::LockGuard lock(mutex_);
-        taken.reserve(ready_count_locked());
+        taken.reserve(ready_count_locked() + ready_others_);
         std::size_t kept = 0;
         for (std::size_t i = next_ready_; i < ready_.size(); ++i) {
             Ready& ready = ready_[i];
+            if (!ready.task.others.empty()) withdraw_others_locked(ready, which, taken);
             if (which(std::as_const(ready.task), ready.offered)) {
                 ready_work_ -= ready.task.cost;
                 ready_bytes_ -= ready.task.payload.size();
@@ -158,17 +159,38 @@ public:
     }
 
     /// Calls `each(const std::shared_ptr<StopSignal>&)`, without a lock, for the running tasks that
-    /// `which(const ClaimedTask&)` names. Needs no memory.
+    /// `which(const ClaimedTask&)` names; for a batch once it names all its tasks. Needs no memory.
     template <class Which, class Each>
     void each_running(Which&& which, Each&& each) const {
         for (const Slot& slot : slots_) {
             std::shared_ptr<detail::StopSignal> signal;
             {
                 const detail::LockGuard lock(mutex_);
-                if (slot.signal && which(slot.task)) signal = slot.signal;
+                const auto& others = slot.task.others;
+                if (slot.signal && which(slot.task) && std::all_of(others.begin(), others.end(), which)) {
+                    signal = slot.signal;
+                }
             }
             if (signal) each(signal);
         }
+    }
+
+    /// Calls `each(const ClaimedTask&)`, under the lock, for the running task of this claim. Whether there is one.
+    template <class Each>
+    bool look_at_running(const detail::ClaimKey& claim, Each&& each) const {
+        const auto is_it = [&claim](const detail::ClaimedTask& task) {
+            return task.claim == claim.number && task.id == claim.id;
+        };
+        const detail::LockGuard lock(mutex_);
+        for (const Slot& slot : slots_) {
+            if (!slot.signal) continue;
+            const auto& others = slot.task.others;
+            const auto other = std::find_if(others.begin(), others.end(), is_it);
+            if (!is_it(slot.task) && other == others.end()) continue;
+            each(other == others.end() ? slot.task : *other);
+            return true;
+        }
+        return false;
     }
 
 private:
@@ -204,6 +226,33 @@ private:
         }
     };
 
+    /// Takes from a batch that waits those of its tasks that `which` names; if it names all of them, all but one.
+    template <class Which>
+    void withdraw_others_locked(Ready& ready, Which&& which, std::vector<detail::ClaimedTask>& taken)
+        BACKLITE_REQUIRES(mutex_) {
+        std::vector<detail::ClaimedTask>& others = ready.task.others;
+        ready_others_ -= others.size();
+        std::size_t kept = 0;
+        for (detail::ClaimedTask& other : others) {
+            if (which(std::as_const(other), ready.offered)) {
+                taken.push_back(std::move(other));
+            } else if (&others[kept++] != &other) {
+                others[kept - 1] = std::move(other);
+            }
+        }
+        others.erase(others.begin() + static_cast<std::ptrdiff_t>(kept), others.end());
+        if (!others.empty() && which(std::as_const(ready.task), ready.offered)) {
+            detail::ClaimedTask next = std::move(others.back());
+            others.pop_back();
+            next.others = std::move(others);
+            ready_bytes_ += next.payload.size();
+            ready_bytes_ -= ready.task.payload.size();
+            taken.push_back(std::exchange(ready.task, std::move(next)));
+            taken.back().others.clear();
+        }
+        ready_others_ += ready.task.others.size();
+    }
+
     [[nodiscard]] std::size_t ready_count_locked() const noexcept BACKLITE_REQUIRES(mutex_) {
         return ready_.size() - next_ready_;
     }
@@ -221,8 +270,10 @@ private:
         if (needed > ready_.capacity()) ready_.reserve((std::max)(needed + next_ready_, 2 * ready_.capacity()));
     }
 
-    /// What a worker needs before it takes a task: its signal, and room for the outcome. False without memory.
-    bool prepare_locked(std::shared_ptr<detail::StopSignal>& signal) noexcept BACKLITE_REQUIRES(mutex_);
+    /// What a worker needs before it takes the next task: its signal, and room for the outcome, and those of a batch.
+    /// False without memory.
+    bool prepare_locked(std::shared_ptr<detail::StopSignal>& signal,
+                        std::vector<detail::AttemptResult>& others) noexcept BACKLITE_REQUIRES(mutex_);
 
     void add_locked(detail::ClaimedTask task, Steady::time_point now) BACKLITE_REQUIRES(mutex_);
 
@@ -277,6 +328,8 @@ private:
     std::size_t next_ready_ BACKLITE_GUARDED_BY(mutex_) = 0;
     detail::Us ready_work_ BACKLITE_GUARDED_BY(mutex_){};
     std::size_t ready_bytes_ BACKLITE_GUARDED_BY(mutex_) = 0;
+    std::size_t ready_others_ BACKLITE_GUARDED_BY(mutex_) = 0;  ///< of batches: tasks beyond the first
+    std::size_t running_others_ BACKLITE_GUARDED_BY(mutex_) = 0;
     std::vector<store::EndedAttempt> finished_ BACKLITE_GUARDED_BY(mutex_){};
     std::size_t workers_ BACKLITE_GUARDED_BY(mutex_);  ///< with those that are replaced and still run
     std::size_t idle_ BACKLITE_GUARDED_BY(mutex_) = workers_;

@@ -7,6 +7,7 @@
 
 #include <backlite/base/names.hpp>
 #include <backlite/base/shown.hpp>
+#include <backlite/batch.hpp>
 #include <backlite/client_handle.hpp>
 #include <backlite/engine/engine.hpp>
 
@@ -101,6 +102,12 @@ BACKLITE_DECL detail::AddTarget& ClientHandle::target() const noexcept { return 
 BACKLITE_DECL ClientHandle Context::client() const {
     std::shared_ptr<engine::Engine> engine = attempt_.engine.lock();
     if (!engine) throw UsageError("Context::client(): this context belongs to no client");
+    return ClientHandle(std::move(engine));
+}
+
+BACKLITE_DECL ClientHandle BatchContext::client() const {
+    std::shared_ptr<engine::Engine> engine = attempt_.engine.lock();
+    if (!engine) throw UsageError("BatchContext::client(): this context belongs to no client");
     return ClientHandle(std::move(engine));
 }
 

@@ -12,6 +12,7 @@
 #include <backlite/impl/base/json.ipp>
 #include <backlite/impl/base/safe_logger.ipp>
 #include <backlite/impl/base/times.ipp>
+#include <backlite/impl/batch.ipp>
 #include <backlite/impl/client.ipp>
 #include <backlite/impl/client_handle.ipp>
 #include <backlite/impl/clock.ipp>

@@ -45,6 +45,7 @@ enum class State { waiting, scheduled, claimed, succeeded, failed };
 struct Inside {
     std::uint64_t claim = 0;
     std::uint64_t id_hash = 0;
+    std::uint64_t batch = 0;  ///< of a record: above zero, it is of all tasks of this batch, and the others are zero
 
     friend bool operator==(const Inside&, const Inside&) = default;
 };

@@ -76,6 +76,11 @@ struct QueueHead {
     bool full = false;                          ///< as many run as its limits allow; what frees a slot unsets it
     detail::Ms opens = detail::Ms::earliest();  ///< none of its tasks starts before: its rate, or a task that said so
 
+    int batch = 0;               ///< so many of its tasks run together at most; 0: they run one by one
+    Duration batch_wait{};       ///< how long a batch waits for others, from the due time of its first
+    std::int64_t lacking = 0;    ///< so many of those it waits for are not there for a full batch; may be too low
+    detail::Ms full_at = never;  ///< when the last one of a full batch is due; may be too early
+
     /// When the next of its partitions opens, or is looked at since its rate lets the next one start; `never`: none.
     detail::Ms partition_opens = never;
 
@@ -87,16 +92,29 @@ struct QueueHead {
 
     /// When the next of its tasks may start, as far as that is known; `never`, unless something else comes first.
     [[nodiscard]] detail::Ms starts() const noexcept {
-        return closed() || due == never ? never : (std::max)(due, opens);
+        return closed() || due == never ? never : (std::max)(batch == 0 ? due : gathered(), opens);
     }
+
+    /// When its next batch is full, or has waited long enough.
+    [[nodiscard]] detail::Ms gathered() const noexcept {
+        return (std::max)(due, (std::min)(due + batch_wait, full_at));
+    }
+
+    /// How many tasks make a full batch. One that its limits do not let run need not be waited for.
+    [[nodiscard]] int full_batch() const noexcept;
+
+    /// What is known of its next batch: the due times of its first tasks, of each priority as many as make a full
+    /// batch.
+    void gather(std::vector<detail::Ms> dues) noexcept;
 
     /// Whether its tasks are claimed only for workers that are free.
     [[nodiscard]] bool only_for_free_workers() const noexcept { return never_ahead || limits.any(); }
 
-    /// A task of the queue is due at `time`.
-    void came(detail::Ms time) noexcept {
+    /// Tasks of the queue are due at `time`, or later.
+    void came(detail::Ms time, std::int64_t tasks = 1) noexcept {
         due = (std::min)(due, time);
         unread = (std::min)(unread, time);
+        if (batch > 0 && time != never && (lacking -= tasks) <= 0) full_at = detail::Ms::earliest();
     }
 
     /// Whether `levels` tell of all that is due at `now`.

@@ -68,7 +68,8 @@ public:
     [[nodiscard]] store::CyclePlan plan();
     /// One transaction: outcomes, what else is planned, and claims.
     store::CycleResult cycle(store::CyclePlan plan);
-    /// Runs the task that was claimed first; what came of it is written by the next cycle. Null if there is none.
+    /// Runs the task that was claimed first, or its batch; what came of it is written by the next cycle. Null if there
+    /// is none; of a batch its last one.
     const store::EndedAttempt* run_one(const std::shared_ptr<detail::StopSignal>& signal);
     /// How long until there is something to do that no commit tells of, by the steady clock; zero: there is now;
     /// nullopt: nothing is to come.

@@ -16,6 +16,7 @@
 
 #include <backlite/add_op.hpp>
 #include <backlite/base/codec.hpp>
+#include <backlite/batch.hpp>
 #include <backlite/client_handle.hpp>
 #include <backlite/clock.hpp>
 #include <backlite/config.hpp>
@@ -145,6 +146,15 @@ public:
     template <class T>
     void register_queue(Queue<T> queue) {
         register_untyped(std::move(queue).release());
+    }
+
+    /// Registers the queue of `T` as one of batches, as `Client::register_batch_queue` does. A drain waits for nothing:
+    /// a batch is what is due, up to `options.max` tasks. `perform` makes a batch of one.
+    template <class T, class F>
+    void register_batch_queue(BatchOptions options, F processor) {
+        options.validate(detail::queue_config<T>());
+        options.max_wait = Duration::zero();
+        register_untyped(BatchQueue<T>(options, std::move(processor)).release());
     }
 
     /// Registers the queue of `T` as one of flows, as `Client::register_flow` does. `perform` does not run them.

@@ -2,10 +2,15 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <string_view>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include <backlite/batch.hpp>
+#include <backlite/client_handle.hpp>
+#include <backlite/config.hpp>
 #include <backlite/core/agenda.hpp>
 #include <backlite/core/queue_registry.hpp>
 #include <backlite/store/plan.hpp>
@@ -133,6 +138,48 @@ TEST_CASE("Agenda: nobody falls asleep over an add that is already there") {
     (void)shop.due.lower("mail", Ms{100});
     CHECK_FALSE(shop.due.doze(Ms{500}, 0));
     CHECK(shop.due.doze(Ms{100}, 0));
+}
+
+/// Its tasks run in batches of three, which wait 50 ms.
+class BatchesOfThree final : public detail::QueueBase {
+public:
+    [[nodiscard]] const QueueConfig& config() const noexcept override { return config_; }
+    [[nodiscard]] std::string_view type() const noexcept override { return "Test"; }
+    [[nodiscard]] std::unique_ptr<Job> decode(std::string_view) const override { return nullptr; }
+    [[nodiscard]] const BatchOptions* batch() const noexcept override { return &options_; }
+
+private:
+    const QueueConfig config_{.name = "rows"};
+    const BatchOptions options_{.max = 3, .max_wait = Duration{50}};
+};
+
+TEST_CASE("Agenda: a batch wakes the sleeper once it is full, or has waited longer than what it sleeps for") {
+    QueueRegistry queues = backlite_test::two_queues();
+    queues.add(std::make_unique<BatchesOfThree>());
+    Agenda due(queues);
+    std::vector<QueueHead> heads = due.heads();
+    CHECK(heads[2].only_for_free_workers());
+    heads[2].gather({});
+    due.set(std::move(heads));
+    REQUIRE(due.doze(Ms{1'100}, 0));
+    CHECK_FALSE(due.lower("rows", Ms{1'050}));
+    CHECK(due.none_due(Ms{1'090}, 0));
+    CHECK_FALSE(due.lower("rows", Ms{1'050}));
+    CHECK(due.lower("mail", Ms{1'050}));
+    CHECK(due.lower("rows", Ms{1'060}));  // full
+    CHECK_FALSE(due.doze(Ms{1'055}, 0));
+    due.merge();
+    CHECK(due.heads()[2].starts() == Ms{1'050});
+
+    heads = due.heads();
+    heads[2].due = heads[2].unread = Ms{1'050};
+    heads[2].gather({Ms{1'050}});
+    due.set(std::move(heads));
+    CHECK(due.heads()[2].starts() == Ms{1'100});
+    CHECK_FALSE(due.lower("rows", Ms{1'070}, 2));  // nobody sleeps
+    CHECK_FALSE(due.doze(Ms{1'100}, 0));           // it has become full meanwhile
+    due.merge();
+    CHECK(due.heads()[2].starts() == Ms{1'050});
 }
 
 TEST_CASE("Agenda: whoever merges is awake") {

@@ -402,6 +402,88 @@ TEST_CASE("WorkerPool: who takes tasks back is told when they were offered") {
     CHECK(back[0].id.str() == "old");
 }
 
+/// A task with others, which run with it.
+detail::ClaimedTask batch_of(const std::vector<std::string>& ids) {
+    detail::ClaimedTask first = task(ids.front());
+    for (std::size_t i = 1; i < ids.size(); ++i) first.others.push_back(task(ids[i], static_cast<std::int64_t>(i) + 1));
+    return first;
+}
+
+TEST_CASE("WorkerPool: a batch takes one worker, and ends with an outcome for each of its tasks") {
+    std::atomic<std::size_t> others{0};
+    Gate gate;
+    Shop shop(1, [&](std::size_t, const detail::ClaimedTask& first, const Signal&) {
+        gate.pass();
+        others = first.others.size();
+    });
+    std::vector<detail::ClaimedTask> offered = batch(batch_of({"a", "b", "c"}), task("d"));
+    offered[0].others[1].due = Ms{77};
+    shop.pool->offer(std::move(offered));
+    REQUIRE(shop.started.wait_for(1));
+    CHECK(shop.pool->load().running == 1);
+    CHECK(shop.pool->load().ready == 1);
+    CHECK(shop.pool->claims().size() == 4);
+    std::vector<EndedAttempt> finished;
+    shop.pool->take_finished(finished);  // the room for what runs stays
+    gate.open();
+    REQUIRE(shop.finish(4));
+    finished = shop.pool->take_finished();
+    REQUIRE(finished.size() == 4);
+    CHECK(finished[0].resolved.id.str() == "a");
+    CHECK(finished[1].resolved.id.str() == "b");
+    CHECK(finished[2].resolved.id.str() == "c");
+    CHECK(finished[2].due == Ms{77});
+    CHECK(finished[0].resolved.others.empty());
+    CHECK(shop.pool->claims().empty());
+    CHECK(shop.pool->load().ready_tasks() == 0);
+}
+
+TEST_CASE("WorkerPool: of a batch that waits each task can be taken back by itself") {
+    Gate gate;
+    Shop shop(1, [&](std::size_t, const detail::ClaimedTask&, const Signal&) { gate.pass(); });
+    shop.pool->offer(batch(task("running")));
+    REQUIRE(shop.started.wait_for(1));
+    shop.pool->offer(batch(batch_of({"a", "b", "c", "d"})));
+    CHECK(shop.pool->load().ready_tasks() == 4);
+    const auto withdraw = [&](std::set<std::string> ids) {
+        std::set<std::string> taken;
+        for (const auto& each : shop.pool->withdraw([&](const auto&one, auto) { return ids.contains(one.id.str()); })) {
+            CHECK(each.others.empty());
+            taken.insert(each.id.str());
+        }
+        return taken;
+    };
+    CHECK(withdraw({"b"}) == std::set<std::string>{"b"});
+    CHECK(withdraw({"a"}) == std::set<std::string>{"a"});  // another one is the first now
+    CHECK(shop.pool->load().ready == 1);
+    CHECK(shop.pool->load().ready_tasks() == 2);
+    CHECK(shop.pool->claims().size() == 3);
+    CHECK(withdraw({"c", "d"}) == std::set<std::string>{"c", "d"});
+    CHECK(shop.pool->load().ready_tasks() == 0);
+    gate.open();
+}
+
+TEST_CASE("WorkerPool: a batch that runs is named once all its tasks are, and each is found by its claim") {
+    Gate gate;
+    Shop shop(1, [&](std::size_t, const detail::ClaimedTask&, const Signal&) { gate.pass(); });
+    shop.pool->offer(batch(batch_of({"a", "b"})));
+    REQUIRE(shop.started.wait_for(1));
+    const auto named = [&](std::set<std::string> ids) {
+        int times = 0;
+        shop.pool->each_running([&](const auto& one) { return ids.contains(one.id.str()); },
+                                [&](const auto&) { ++times; });
+        return times;
+    };
+    CHECK(named({"a"}) == 0);
+    CHECK(named({"b"}) == 0);
+    CHECK(named({"a", "b"}) == 1);
+    std::string found;
+    CHECK(shop.pool->look_at_running({TaskId::from_text("b"), 2}, [&](const auto& one) { found = one.id.str(); }));
+    CHECK(found == "b");
+    CHECK_FALSE(shop.pool->look_at_running({TaskId::from_text("b"), 1}, [](const auto&) {}));
+    gate.open();
+}
+
 TEST_CASE("WorkerPool: running tasks are told with claim, queue, crashes and start") {
     Held held(2);
     detail::ClaimedTask claimed = task("a", 7);

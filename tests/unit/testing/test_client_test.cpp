@@ -9,6 +9,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -511,6 +512,35 @@ TEST_CASE("TestClient: perform says why it cannot") {
     CHECK_THROWS_AS(client.perform(Letter{}, {.attempt = 0}), ConfigError);
     CHECK_THROWS_AS(client.perform(Letter{"\xff"}), EncodeError);
     CHECK_THROWS_AS(client.perform(Letter{std::string(50, 'x')}), EncodeError);
+}
+
+TEST_CASE("TestClient: a drain runs what is due in batches, waits for nothing, and says what became of each task") {
+    TestClient client;
+    std::vector<std::size_t> sizes;
+    client.register_batch_queue<Letter>({.max = 3, .max_wait = 1h},
+                                        [&](BatchContext& context, std::span<const Letter> letters) {
+                                            sizes.push_back(letters.size());
+                                            std::vector<Outcome> outcomes(letters.size(), Outcome::success());
+                                            if (context.attempt(0) == 1) outcomes.front() = Outcome::retry("busy");
+                                            if (letters.size() > 1) outcomes.back() = Outcome::discard("unknown");
+                                            return outcomes;
+                                        });
+    client.add(Letter{"ann"}, Letter{"bob"}, Letter{"cid"}, Letter{"dan"}).save();
+    const Drained drained = client.drain();
+    CHECK(sizes == std::vector<std::size_t>{3, 1});
+    REQUIRE(drained.size() == 4);
+    CHECK(drained.attempts[0].ending == Ending::retried);
+    CHECK(drained.attempts[0].wait == 5s);
+    CHECK(drained.attempts[1].ending == Ending::succeeded);
+    CHECK(drained.attempts[2].ending == Ending::discarded);
+    CHECK(drained.attempts[2].error == "unknown");
+    CHECK(drained.attempts[3].ending == Ending::retried);
+    CHECK(client.drain_until(client.clock().now() + 5s).size() == 2);
+    CHECK(sizes == std::vector<std::size_t>{3, 1, 2});
+    CHECK(client.perform(Letter{"eve"}, {.attempt = 2}).ending == Ending::succeeded);
+    CHECK(message_of<ConfigError>([&] {
+              client.register_batch_queue<Note>({.max = 2, .max_wait = -1ms}, [](std::span<const Note>) {});
+          }) == "queue \"notes\": BatchOptions::max_wait is -1 ms, must be from 0 to 100 years");
 }
 
 TEST_CASE("TestClient: inside a processor there is no drain, and no queue is registered") {

@@ -127,7 +127,8 @@ BACKLITE_DECL std::vector<Process> PageReads::processes() {
 
 BACKLITE_DECL std::optional<bool> PageReads::entered(const TaskLine& line, const std::vector<Process>& processes) {
     if (line.id_cut) return std::nullopt;
-    return is_entered(processes, line.owner, {line.claim, store::sqlite::hash_id(line.id)});
+    const std::uint64_t batch = line.claimed_at ? detail::batch_number(line.queue, *line.claimed_at) : 0;
+    return is_entered(processes, line.owner, {line.claim, store::sqlite::hash_id(line.id), batch});
 }
 
 BACKLITE_DECL void PageReads::complete(std::vector<TaskLine>& lines, const std::vector<Process>& processes,

@@ -8,7 +8,7 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace core {
 
-BACKLITE_DECL bool Agenda::lower(std::string_view queue, detail::Ms due) {
+BACKLITE_DECL bool Agenda::lower(std::string_view queue, detail::Ms due, std::size_t tasks) {
     const std::size_t index = queues_.find(queue);
     if (index == queues_.size()) {
         stray_added_.store(true, std::memory_order_relaxed);
@@ -16,8 +16,17 @@ BACKLITE_DECL bool Agenda::lower(std::string_view queue, detail::Ms due) {
     }
     const detail::LockGuard lock(mutex_);
     lowered_[index] = (std::min)(lowered_[index], due);
+    if (!gatherings_.empty()) due = start_locked(index, due, tasks);
     earliest_lowered_ = (std::min)(earliest_lowered_, due);
     return due < interest_;
+}
+
+BACKLITE_DECL detail::Ms Agenda::start_locked(std::size_t queue, detail::Ms due, std::size_t tasks) {
+    const BatchOptions* const batch = queues_[queue].batch();
+    if (batch == nullptr) return due;
+    Gathering& gathering = gatherings_[queue];
+    gathering.came += static_cast<std::int64_t>(tasks);
+    return gathering.came < gathering.lacking ? due + batch->max_wait : due;
 }
 
 BACKLITE_DECL bool Agenda::lower_expiry(detail::Ms expires_at) {
@@ -35,6 +44,11 @@ BACKLITE_DECL bool Agenda::doze(detail::Ms interest, std::uint64_t seen) {
     const detail::LockGuard lock(mutex_);
     interest_ = interest;
     seen_ = seen;
+    for (std::size_t i = 0; i < gatherings_.size(); ++i) {
+        gatherings_[i].lacking = heads_[i].lacking;
+        if (gatherings_[i].came == 0 || gatherings_[i].came < heads_[i].lacking) continue;
+        earliest_lowered_ = (std::min)(earliest_lowered_, lowered_[i]);  // it has become full meanwhile
+    }
     return earliest_lowered_ >= interest;
 }
 
@@ -43,7 +57,8 @@ BACKLITE_DECL void Agenda::merge() {
     interest_ = nothing;
     if (std::exchange(earliest_lowered_, store::never) == store::never) return;
     for (std::size_t i = 0; i < heads_.size(); ++i) {
-        heads_[i].came(std::exchange(lowered_[i], store::never));
+        const std::int64_t tasks = gatherings_.empty() ? 1 : std::exchange(gatherings_[i].came, 0);
+        heads_[i].came(std::exchange(lowered_[i], store::never), tasks);
     }
 }
 

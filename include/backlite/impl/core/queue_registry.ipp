@@ -32,6 +32,11 @@ BACKLITE_DECL std::vector<store::QueueHead> QueueRegistry::heads() const {
         heads.back().registered = heads.back().limits = config.limits;
         const Conflict conflict = config.unique.conflict;
         heads.back().never_ahead = conflict == Conflict::replace || conflict == Conflict::latest;
+        if (const BatchOptions* const batch = queue->batch()) {
+            heads.back().batch = batch->max;
+            heads.back().batch_wait = batch->max_wait;
+            heads.back().never_ahead = true;
+        }
     }
     return heads;
 }

@@ -22,17 +22,24 @@ BACKLITE_DECL TaskRunner::TaskRunner(const QueueRegistry& queues, std::weak_ptr<
 BACKLITE_DECL void TaskRunner::run(const detail::ClaimedTask& task, const std::shared_ptr<detail::StopSignal>& signal,
                                    AttemptObserver& observer, detail::AttemptResult& resolved) {
     const detail::QueueBase& queue = queues_[task.queue];
-    Attempt attempt{task, queue.config(), attempt_number(task), resolved, clock_.steady_now()};
-    resolved.claim = task.claim;
-    resolved.large = task.large();
-    resolved.key_period = attempt.config.unique.period;
-    resolved.attempt = attempt.number;
-    resolved.executed_at = detail::to_ms(clock_.now());
+    if (queue.batch() != nullptr) return run_batch(task, queue, signal, observer, resolved);
+    Attempt attempt = begin(task, queue.config(), resolved);
     try {
-        run(attempt, queue, signal, observer);
+        if (!ends_unstarted(attempt)) process(attempt, queue, signal, observer);
     } catch (const std::exception&) {
         if (!resolved.written) wait_for_memory(attempt);
     }
+}
+
+BACKLITE_DECL auto TaskRunner::begin(const detail::ClaimedTask& task, const QueueConfig& config,
+                                     detail::AttemptResult& resolved) const noexcept -> Attempt {
+    Attempt attempt{task, config, attempt_number(task), resolved, clock_.steady_now()};
+    resolved.claim = task.claim;
+    resolved.large = task.large();
+    resolved.key_period = config.unique.period;
+    resolved.attempt = attempt.number;
+    resolved.executed_at = detail::to_ms(clock_.now());
+    return attempt;
 }
 
 BACKLITE_DECL detail::AttemptResult TaskRunner::expired(const detail::ClaimedTask& task, const QueueConfig& config,
@@ -57,10 +64,12 @@ BACKLITE_DECL std::vector<store::KeepRule> TaskRunner::rules_of_failed(const Que
 
 BACKLITE_DECL TaskRunner::Inside::~Inside() {
     if (over) return;
-    runner.measure(attempt);
+    for (const Attempt& attempt : attempts) runner.measure(attempt);
     leave();
-    runner.resolve(attempt, Outcome::retry(detail::format_or_say("its processor called pthread_exit", {})),
-                   signal.reason());
+    for (Attempt& attempt : attempts) {
+        runner.resolve(attempt, Outcome::retry(detail::format_or_say("its processor called pthread_exit", {})),
+                       signal.reason());
+    }
 }
 
 BACKLITE_DECL void TaskRunner::Inside::leave() noexcept {
@@ -68,17 +77,19 @@ BACKLITE_DECL void TaskRunner::Inside::leave() noexcept {
     platform::refuse_cancellation();  // a processor may have turned it on
     observer.left();
     // Not after its end, though the wall clock was set back meanwhile.
-    detail::Ms& began = attempt.resolved.executed_at;
-    began = (std::min)(began, detail::to_ms(runner.clock_.now()));
+    const detail::Ms now = detail::to_ms(runner.clock_.now());
+    for (const Attempt& attempt : attempts) {
+        detail::Ms& began = attempt.resolved.executed_at;
+        began = (std::min)(began, now);
+    }
 }
 
-BACKLITE_DECL void TaskRunner::run(Attempt& attempt, const detail::QueueBase& queue,
-                                   const std::shared_ptr<detail::StopSignal>& signal, AttemptObserver& observer) {
+BACKLITE_DECL bool TaskRunner::ends_unstarted(Attempt& attempt) {
     const detail::ClaimedTask& task = attempt.task;
     const QueueConfig& config = attempt.config;
     if (task.expires_at && *task.expires_at <= attempt.resolved.executed_at) {
         attempt.resolved = expired(task, config, attempt.resolved.executed_at);
-        return;
+        return true;
     }
     if (task.crashes >= config.max_crashes) {
         give_up(attempt, detail::format("the process died {} times while it ran this task (max_crashes is {})",
@@ -90,14 +101,15 @@ BACKLITE_DECL void TaskRunner::run(Attempt& attempt, const detail::QueueBase& qu
         give_up(attempt,
                 detail::format("its payload of {} bytes is larger than ClientConfig::max_payload", {task.oversize}));
     } else {
-        process(attempt, queue, signal, observer);
+        return false;
     }
+    return true;
 }
 
 BACKLITE_DECL void TaskRunner::process(Attempt& attempt, const detail::QueueBase& queue,
                                        const std::shared_ptr<detail::StopSignal>& signal, AttemptObserver& observer) {
     observer.entering(attempt.task);
-    Inside inside{*this, attempt, *signal, observer};
+    Inside inside{*this, {&attempt, 1}, *signal, observer};
     UserCode code{around_, queue, attempt.task.payload};
     std::optional<Outcome> outcome;
     std::optional<std::string> thrown;
@@ -116,7 +128,7 @@ BACKLITE_DECL void TaskRunner::process(Attempt& attempt, const detail::QueueBase
             Context context({engine_, attempt.task.id, attempt.config.name, attempt.number, attempt.config.max_attempts,
                              *signal, deadline, attempt.task.priority, attempt.task.claim, &run,
                              attempt.task.partition});
-            outcome.emplace(code.run(context));
+            outcome.emplace(call(code, context));
         });
         measure(attempt);
     }
@@ -150,19 +162,133 @@ BACKLITE_DECL void TaskRunner::UserCode::read() {
     }
 }
 
-BACKLITE_DECL Outcome TaskRunner::UserCode::run(Context& context, std::size_t layer) {
-    if (layer == around.size()) {
-        if (!job) read();
-        return job->run(context);
-    }
-    // Two words: a std::function takes them without memory of its own.
-    struct Inner {
-        UserCode* code;
-        std::pair<Context*, std::size_t>* next;
-        Outcome operator()() const { return code->run(*next->first, next->second); }
+BACKLITE_DECL void TaskRunner::run_batch(const detail::ClaimedTask& task, const detail::QueueBase& queue,
+                                         const std::shared_ptr<detail::StopSignal>& signal, AttemptObserver& observer,
+                                         detail::AttemptResult& resolved) {
+    // Apart from the first one's, which may become another as a whole.
+    struct Others {
+        detail::AttemptResult& first;
+        std::vector<detail::AttemptResult> all = std::move(first.others);
+        ~Others() { first.others = std::move(all); }
     };
-    std::pair next{&context, layer + 1};
-    return around[layer](context, Inner{this, &next});
+    Others others{resolved};
+    const QueueConfig& config = queue.config();
+    const auto each = [&](auto&& call) {
+        call(task, resolved);
+        for (std::size_t i = 0; i < others.all.size(); ++i) call(task.others[i], others.all[i]);
+    };
+    std::vector<Attempt> attempts;
+    std::size_t settled = 0;
+    try {
+        attempts.reserve(others.all.size() + 1);
+        each([&](const detail::ClaimedTask& one, detail::AttemptResult& its) {
+            Attempt attempt = begin(one, config, its);
+            if (!ends_unstarted(attempt)) attempts.push_back(attempt);
+            ++settled;
+        });
+        if (!attempts.empty()) process_batch(attempts, queue, signal, observer);
+    } catch (const std::exception&) {
+        const auto put_off = [this](Attempt attempt) {
+            if (!attempt.resolved.written) wait_for_memory(attempt);
+        };
+        for (const Attempt& attempt : attempts) put_off(attempt);
+        std::size_t number = 0;
+        each([&](const detail::ClaimedTask& one, detail::AttemptResult& its) {
+            if (number++ >= settled) put_off(begin(one, config, its));
+        });
+    }
+}
+
+BACKLITE_DECL void TaskRunner::process_batch(std::span<Attempt> attempts, const detail::QueueBase& queue,
+                                             const std::shared_ptr<detail::StopSignal>& signal,
+                                             AttemptObserver& observer) {
+    const QueueConfig& config = queue.config();
+    const std::unique_ptr<detail::QueueBase::BatchJob> job = queue.begin_batch(attempts.size());
+    std::vector<Payload> payloads(attempts.size());
+    std::vector<BatchContext::Member> members;
+    members.reserve(attempts.size());
+    const Attempt* first = nullptr;  // of those that can be read
+    std::optional<BatchContext> batch;
+    observer.entering(attempts.front().task);
+    for (const Attempt& attempt : attempts.subspan(1)) observer.joining(attempt.task);
+    Inside inside{*this, attempts, *signal, observer};
+    for (std::size_t i = 0; i < attempts.size(); ++i) {
+        const detail::ClaimedTask& task = attempts[i].task;
+        payloads[i].unreadable = text_of_exception([&] {
+            try {
+                job->read(task.payload);
+            } catch (const std::bad_alloc&) {
+                payloads[i].no_memory = true;
+                throw;
+            }
+        });
+        if (payloads[i].unreadable) continue;
+        if (first == nullptr) first = &attempts[i];
+        members.push_back({&task.id, attempts[i].number, task.priority, task.partition});
+    }
+    std::vector<Outcome> outcomes;
+    std::optional<Outcome> outcome;
+    std::optional<std::string> thrown;
+    if (first != nullptr && signal->reason() == StopReason::cancelled) {
+        thrown = "cancelled before it began";
+    } else if (first != nullptr) {
+        observer.processing();
+        const auto started = clock_.steady_now();
+        for (Attempt& attempt : attempts) attempt.started = started;
+        thrown = text_of_exception([&] {
+            std::optional<Steady::time_point> deadline;
+            if (config.timeout > Duration::zero()) {
+                deadline = saturating_add(started, config.timeout);
+                observer.timing(*deadline, signal);
+            }
+            Run run(*this, attempts[static_cast<std::size_t>(first - attempts.data())], observer, signal);
+            Context context({engine_, first->task.id, config.name, first->number, config.max_attempts, *signal,
+                             deadline, first->task.priority, first->task.claim, &run, first->task.partition});
+            batch.emplace(BatchContext::Attempt{engine_, config.name, config.max_attempts, *signal, deadline, members});
+            BatchCode code{around_, *job, *batch};
+            outcome.emplace(call(code, context));
+            outcomes = std::move(code.outcomes);
+        });
+        for (const Attempt& attempt : attempts) measure(attempt);
+    }
+    inside.leave();
+    auto own = outcomes.begin();
+    for (std::size_t i = 0; i < attempts.size(); ++i) {
+        Attempt& attempt = attempts[i];
+        if (payloads[i].no_memory) {
+            wait_for_memory(attempt);
+        } else if (payloads[i].unreadable) {
+            try {
+                fail_unread(attempt, detail::format("its payload cannot be read: {}", {*payloads[i].unreadable}));
+            } catch (const std::bad_alloc&) {
+                wait_for_memory(attempt);
+            }
+        } else {
+            std::optional<Outcome> its;
+            if (own != outcomes.end()) its.emplace(std::move(*own++));
+            resolve_member(attempt, outcome ? &*outcome : nullptr, std::move(its), thrown, signal->reason());
+        }
+    }
+}
+
+BACKLITE_DECL void TaskRunner::resolve_member(Attempt& attempt, const Outcome* outcome, std::optional<Outcome> own,
+                                              const std::optional<std::string>& thrown, StopReason stopped) noexcept {
+    const auto retry = [](std::string_view reason) { return Outcome::retry(detail::format_or_say("{}", {reason})); };
+    if (thrown) return resolve(attempt, retry(*thrown), stopped);
+    if (outcome->kind() != Outcome::Kind::success) {
+        try {
+            return resolve(attempt, Outcome{*outcome}, stopped);
+        } catch (const std::bad_alloc&) {
+            return resolve(attempt, retry("(out of memory)"), stopped);
+        }
+    }
+    if (!own) own.emplace(Outcome::success());
+    if (own->result().size() > max_result_) {
+        own.emplace(
+            Outcome::retry(detail::format_or_say("its result of {} bytes is larger than ClientConfig::max_payload ({})",
+                                                 {own->result().size(), max_result_})));
+    }
+    resolve(attempt, std::move(*own), stopped);
 }
 
 BACKLITE_DECL void TaskRunner::wait_for_memory(Attempt& attempt) noexcept {

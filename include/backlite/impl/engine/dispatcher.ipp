@@ -48,7 +48,7 @@ BACKLITE_DECL void Dispatcher::added(std::span<const detail::NewTask> tasks, det
         const bool debounced = task.unique && task.unique->debounced;
         if (task.queue.data() == last.data() && !debounced) continue;
         last = debounced ? std::string_view{} : task.queue;
-        if (agenda.lower(task.queue, debounced ? task.unique->due : due)) wake = true;
+        if (agenda.lower(task.queue, debounced ? task.unique->due : due, tasks.size())) wake = true;
     }
     if (expires_at != store::never && agenda.lower_expiry(expires_at)) wake = true;
     if (wake) inbox_.wake();
@@ -210,24 +210,24 @@ BACKLITE_DECL void Dispatcher::cycle() {
     scheduler_.claimed(plan, result);
     for (const detail::ClaimedTask& task : result.claimed.tasks) {
         if (task.expires_at) ready_expires_ = (std::min)(ready_expires_, *task.expires_at);
+        for (const detail::ClaimedTask& other : task.others) {
+            if (other.expires_at) ready_expires_ = (std::min)(ready_expires_, *other.expires_at);
+        }
     }
     parts_.pool.offer(std::move(result.claimed.tasks));
     const core::Moment moment = now();
     if (scheduler_.written(plan, result, moment)) taken_.refresh = true;
     scheduler_.refused(result, moment);
-    for (const std::size_t index : result.lost_leases) drop_claim(plan.leases[index]);
+    drop_claims(plan.leases, result.lost_leases);
 }
 
 BACKLITE_DECL void Dispatcher::stop_what_is_cancelled() {
-    for (const detail::ClaimKey& claim : cancels_) {
-        const auto is_it = [&](const auto& task, auto&&...) {
-            return task.id == claim.id && task.claim == claim.number;
-        };
-        give_back(is_it);
-        parts_.pool.each_running(is_it, [this](const auto& signal) {
-            if (signal->reason() == StopReason::none) parts_.timer.fire(signal, StopReason::cancelled);
-        });
-    }
+    if (cancels_.empty()) return;
+    const auto is_one = [this](const detail::ClaimedTask& task, auto&&...) { return is_among(cancels_, task); };
+    give_back(is_one);
+    parts_.pool.each_running(is_one, [this](const auto& signal) {
+        if (signal->reason() == StopReason::none) parts_.timer.fire(signal, StopReason::cancelled);
+    });
 }
 
 BACKLITE_DECL void Dispatcher::give_back_what_is_paused() {
@@ -254,7 +254,7 @@ BACKLITE_DECL void Dispatcher::end_what_has_expired() {
         if (*task.expires_at > wall) next = (std::min)(next, *task.expires_at);
         return *task.expires_at <= wall;
     };
-    scheduler_.make_room(parts_.pool.load().ready + parts_.config.num_workers);
+    scheduler_.make_room(parts_.pool.load().ready_tasks() + parts_.config.num_workers);
     for (detail::ClaimedTask& task : parts_.pool.withdraw(is_it)) {
         store::EndedAttempt end{core::TaskRunner::expired(task, parts_.queues[task.queue].config(), wall), task.queue,
                                 task.due};
@@ -359,28 +359,42 @@ BACKLITE_DECL void Dispatcher::tell_count(EventKind kind, std::int64_t count) no
     parts_.events->tell(kind, [count](Event& event) { event.count = count; });
 }
 
-BACKLITE_DECL void Dispatcher::drop_claim(const detail::ClaimKey& claim) {
-    if (parts_.pool.is_ending(claim)) return;  // by a transaction of its own
-    std::size_t queue = 0;
-    int attempt = 0;
-    const auto is_it = [&](const detail::ClaimedTask& task, auto&&...) {
-        if (task.id != claim.id || task.claim != claim.number) return false;
-        queue = task.queue;
-        attempt = core::TaskRunner::attempt_number(task);
-        return true;
-    };
-    const bool unstarted = !parts_.pool.withdraw(is_it).empty();
-    parts_.tell(LogLevel::warning, "claim lost", {{"id", claim.id.str()}, {"claim", claim.number}});
-    if (unstarted && parts_.events != nullptr) tell_claim_lost(claim, queue, 0);
-    parts_.pool.each_running(is_it, [&](const auto& signal) {
-        parts_.timer.fire(signal, StopReason::claim_lost);
-        if (parts_.events == nullptr) return;
+BACKLITE_DECL bool Dispatcher::is_among(const std::vector<detail::ClaimKey>& claims,
+                                        const detail::ClaimedTask& task) noexcept {
+    return std::any_of(claims.begin(), claims.end(), [&task](const detail::ClaimKey& claim) {
+        return task.claim == claim.number && task.id == claim.id;
+    });
+}
+
+BACKLITE_DECL void Dispatcher::drop_claims(const std::vector<detail::ClaimKey>& leases,
+                                           const std::vector<std::size_t>& lost) {
+    std::vector<detail::ClaimKey> claims;
+    for (const std::size_t index : lost) {
+        if (!parts_.pool.is_ending(leases[index])) claims.push_back(leases[index]);  // not by a transaction of its own
+    }
+    if (claims.empty()) return;
+    const auto is_one = [&claims](const detail::ClaimedTask& task, auto&&...) { return is_among(claims, task); };
+    const std::vector<detail::ClaimedTask> unstarted = parts_.pool.withdraw(is_one);
+    for (const detail::ClaimKey& claim : claims) {
+        parts_.tell(LogLevel::warning, "claim lost", {{"id", claim.id.str()}, {"claim", claim.number}});
+    }
+    parts_.pool.each_running(is_one, [this](const auto& signal) { parts_.timer.fire(signal, StopReason::claim_lost); });
+    if (parts_.events == nullptr) return;
+    for (const detail::ClaimedTask& task : unstarted) tell_claim_lost({task.id, task.claim}, task.queue, 0);
+    for (const detail::ClaimKey& claim : claims) {
+        std::size_t queue = 0;
+        int attempt = 0;
+        const bool runs = parts_.pool.look_at_running(claim, [&](const detail::ClaimedTask& task) {
+            queue = task.queue;
+            attempt = core::TaskRunner::attempt_number(task);
+        });
+        if (!runs) continue;
         tell_claim_lost(claim, queue, attempt);
         try {
             lost_.push_back(claim);
         } catch (const std::bad_alloc&) {  // its outcome will tell it once more
         }
-    });
+    }
 }
 
 BACKLITE_DECL bool Dispatcher::nothing_left() const {

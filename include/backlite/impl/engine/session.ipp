@@ -40,7 +40,7 @@ BACKLITE_DECL Session::Session(const SessionParts& parts, std::stop_token hard_s
 BACKLITE_DECL bool Session::keep_worker(std::string_view queue, detail::Ms now, std::uint64_t foreign_commits) {
     const std::size_t index = queues_.find(queue);
     if (index == queues_.size() || !dispatcher_.none_due(now, foreign_commits)) return false;
-    if (!store::may_be_handed_off(queues_[index].config().limits)) return false;
+    if (!store::may_be_handed_off(queues_[index].config().limits) || queues_[index].batch() != nullptr) return false;
     const store::Neighbours beside = pool_.load().neighbours();
     if (store::admission(0, queues_[index].config().max_crashes, beside) != store::Admission::yes) return false;
     if (!pool_.reserve(index)) return false;

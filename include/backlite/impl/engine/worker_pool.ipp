@@ -143,7 +143,7 @@ BACKLITE_DECL std::vector<store::EndedAttempt> WorkerPool::take_finished() {
 BACKLITE_DECL void WorkerPool::take_finished(std::vector<store::EndedAttempt>& all) {
     all.reserve(slots_.size());  // it may become the place for what runs
     const detail::LockGuard lock(mutex_);
-    if (all.empty()) {
+    if (all.empty() && all.capacity() >= workers_ - idle_ + running_others_) {
         (std::swap)(all, finished_);
     } else {
         all.reserve(all.size() + finished_.size());
@@ -159,6 +159,7 @@ BACKLITE_DECL auto WorkerPool::load() const -> Load {
     Load load{.idle = idle,
               .running = workers_ - idle,
               .ready = ready_count_locked(),
+              .ready_others = ready_others_,
               .ready_work = ready_work_,
               .ready_bytes = ready_bytes_,
               .finished = finished_.size()};
@@ -184,10 +185,13 @@ BACKLITE_DECL std::vector<detail::ClaimKey> WorkerPool::claims() const {
     std::vector<detail::ClaimKey> claims;
     const detail::LockGuard lock(mutex_);
     for (const Slot& slot : slots_) {
-        if (slot.signal && !slot.ending) claims.push_back({slot.task.id, slot.task.claim});
+        if (!slot.signal) continue;
+        if (!slot.ending) claims.push_back({slot.task.id, slot.task.claim});
+        for (const detail::ClaimedTask& other : slot.task.others) claims.push_back({other.id, other.claim});
     }
     for (std::size_t i = next_ready_; i < ready_.size(); ++i) {
         claims.push_back({ready_[i].task.id, ready_[i].task.claim});
+        for (const detail::ClaimedTask& other : ready_[i].task.others) claims.push_back({other.id, other.claim});
     }
     return claims;
 }
@@ -211,10 +215,12 @@ BACKLITE_DECL bool WorkerPool::find_next_locked() noexcept {
     return true;
 }
 
-BACKLITE_DECL bool WorkerPool::prepare_locked(std::shared_ptr<detail::StopSignal>& signal) noexcept {
+BACKLITE_DECL bool WorkerPool::prepare_locked(std::shared_ptr<detail::StopSignal>& signal,
+                                              std::vector<detail::AttemptResult>& others) noexcept {
     try {
         if (!signal) signal = std::make_shared<detail::StopSignal>();
-        const std::size_t needed = finished_.size() + (workers_ - idle_) + 1;
+        others.resize(ready_[next_ready_].task.others.size());
+        const std::size_t needed = finished_.size() + (workers_ - idle_) + 1 + running_others_ + others.size();
         if (needed > finished_.capacity()) finished_.reserve(2 * needed);
         return true;
     } catch (const std::bad_alloc&) {
@@ -228,6 +234,7 @@ BACKLITE_DECL void WorkerPool::add_locked(detail::ClaimedTask task, Steady::time
     }
     ready_work_ += task.cost;
     ready_bytes_ += task.payload.size();
+    ready_others_ += task.others.size();
     if (task.crashes > 0) ++crashed_;
     if (task.last_chance) ++last_chances_;
     ready_.push_back({std::move(task), now});
@@ -290,8 +297,16 @@ BACKLITE_DECL void WorkerPool::succeed(std::size_t worker, store::EndedAttempt f
 
 BACKLITE_DECL bool WorkerPool::finish_locked(Slot& slot, store::EndedAttempt finished) noexcept {
     forget_locked(slot.task);
+    std::vector<detail::AttemptResult> others = std::move(finished.resolved.others);
     finished.resolved.id = std::move(slot.task.id);
     finished_.push_back(std::move(finished));
+    running_others_ -= others.size();
+    for (std::size_t i = 0; i < others.size(); ++i) {
+        detail::ClaimedTask& task = slot.task.others[i];
+        others[i].id = std::move(task.id);
+        finished_.push_back({std::move(others[i]), task.queue, task.due});
+    }
+    slot.task.others.clear();
     slot.signal.reset();
     ++idle_;
     // Two calls for a batch: when its first outcome is there, and when more tasks are needed.
@@ -337,6 +352,7 @@ BACKLITE_DECL bool WorkerPool::retire_locked(Slot& slot) noexcept {
 BACKLITE_DECL void WorkerPool::run(std::size_t worker) {
     Slot& slot = slots_[worker];
     std::shared_ptr<detail::StopSignal> signal;
+    std::vector<detail::AttemptResult> others;
     { const detail::LockGuard lock(mutex_); }  // now `before` is set, if it is to be
     slot.before = {};                          // joins
     detail::UniqueLock lock(mutex_);
@@ -346,7 +362,7 @@ BACKLITE_DECL void WorkerPool::run(std::size_t worker) {
             park(slot, lock);
             continue;
         }
-        if (!prepare_locked(signal)) {
+        if (!prepare_locked(signal, others)) {
             slot.wake.wait_for(lock.native(), without_memory);
             continue;
         }
@@ -354,6 +370,8 @@ BACKLITE_DECL void WorkerPool::run(std::size_t worker) {
         slot.task = std::move(ready.task);
         ready_work_ -= slot.task.cost;
         ready_bytes_ -= slot.task.payload.size();
+        ready_others_ -= others.size();
+        running_others_ += others.size();
         slot.started = clock_.steady_now();
         if (std::exchange(roused_, false) && slot.started - ready.offered > late) unroused_ = unroused_after_late;
         slot.signal = std::exchange(signal, nullptr);
@@ -362,6 +380,7 @@ BACKLITE_DECL void WorkerPool::run(std::size_t worker) {
         --idle_;
         lock.unlock();
         Entered entered{*this, worker, {{}, slot.task.queue, slot.task.due}};
+        entered.finished.resolved.others = std::exchange(others, {});
         work_(worker, slot.task, slot.signal, entered.finished.resolved);
         entered.returned = true;
         lock.lock();

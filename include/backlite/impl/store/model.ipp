@@ -16,7 +16,9 @@ BACKLITE_DECL std::optional<bool> is_entered(const std::vector<Process>& process
         if (process.alive == false) return false;
         if (!process.inside) return std::nullopt;
         for (const Inside& entered : *process.inside) {
-            if (entered == task) return true;
+            const bool same = entered.batch != 0 ? entered.batch == task.batch
+                                                 : entered.claim == task.claim && entered.id_hash == task.id_hash;
+            if (same) return true;
         }
         return false;
     }

@@ -14,6 +14,28 @@ BACKLITE_DECL Rank Rank::of(std::int64_t priority, detail::Ms due, Duration agei
     return {(due - ageing * levels).count(), due};
 }
 
+BACKLITE_DECL int QueueHead::full_batch() const noexcept {
+    int most = batch;
+    for (const int limit : {limits.running, limits.running_per_client}) {
+        if (limit > 0) most = (std::min)(most, limit);
+    }
+    return most;
+}
+
+BACKLITE_DECL void QueueHead::gather(std::vector<detail::Ms> dues) noexcept {
+    lacking = full_batch();
+    full_at = never;
+    if (dues.empty()) return;
+    // Those that come later do not come into it: it starts without them.
+    const detail::Ms until = *std::min_element(dues.begin(), dues.end()) + batch_wait;
+    std::erase_if(dues, [until](detail::Ms time) noexcept { return time > until; });
+    lacking -= static_cast<std::int64_t>(dues.size());
+    if (lacking > 0) return;
+    const auto last = dues.begin() + (full_batch() - 1);
+    std::nth_element(dues.begin(), last, dues.end());
+    full_at = *last;
+}
+
 BACKLITE_DECL std::optional<Rank> first_rank(const QueueHead& head, detail::Ms now, Duration ageing) noexcept {
     if (head.starts() > now) return std::nullopt;
     std::optional<Rank> first;

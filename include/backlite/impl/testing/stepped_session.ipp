@@ -24,7 +24,10 @@ BACKLITE_DECL void SteppedSession::start() {
 }
 
 BACKLITE_DECL void SteppedSession::stop() {
-    for (detail::ClaimedTask& task : std::exchange(ready_, {})) scheduler_->give_back(std::move(task));
+    for (detail::ClaimedTask& task : std::exchange(ready_, {})) {
+        for (detail::ClaimedTask& other : std::exchange(task.others, {})) scheduler_->give_back(std::move(other));
+        scheduler_->give_back(std::move(task));
+    }
     cycle({});
     owner_->leave(patience_);
     owner_->let_go();
@@ -69,7 +72,10 @@ BACKLITE_DECL store::CyclePlan SteppedSession::plan() {
     scheduler_->agenda().merge();
     core::Scheduler::Inputs in{.load = load(), .owner = owner()};
     if (scheduler_->lease_due(now)) {
-        for (const detail::ClaimedTask& task : ready_) in.claims.push_back({task.id, task.claim});
+        for (const detail::ClaimedTask& task : ready_) {
+            in.claims.push_back({task.id, task.claim});
+            for (const detail::ClaimedTask& other : task.others) in.claims.push_back({other.id, other.claim});
+        }
     }
     if (scheduler_->purge_due(now)) in.expiry = parts_.store.next_expiry(patience_);
     if (const auto due = scheduler_->schedules_due(now)) {
@@ -101,10 +107,16 @@ BACKLITE_DECL const store::EndedAttempt* SteppedSession::run_one(const std::shar
     const detail::ClaimedTask task = std::move(ready_.front());
     ready_.pop_front();
     detail::AttemptResult resolved;
+    resolved.others.resize(task.others.size());
     runner_.run(task, signal, observer_, resolved);
     resolved.id = task.id;
+    std::vector<detail::AttemptResult> others = std::move(resolved.others);
     scheduler_->collect([&](std::vector<store::EndedAttempt>& outcomes) {
         outcomes.push_back({std::move(resolved), task.queue, task.due});
+        for (std::size_t i = 0; i < others.size(); ++i) {
+            others[i].id = task.others[i].id;
+            outcomes.push_back({std::move(others[i]), task.queue, task.others[i].due});
+        }
     });
     return &finished().back();
 }

@@ -191,10 +191,17 @@ BACKLITE_DECL bool TestClient::State::step(Drained& drained, std::size_t made) {
                            {made, drained.attempts.back().queue}));
     }
     if (session_->ready().empty()) return false;
-    const std::int64_t spent = session_->ready().front().attempts;
+    std::vector<std::int64_t> spent{session_->ready().front().attempts};
+    for (const detail::ClaimedTask& other : session_->ready().front().others) spent.push_back(other.attempts);
     *heard_ = {};
-    const store::EndedAttempt& last = *session_->run_one(std::make_shared<detail::StopSignal>());
-    drained.attempts.push_back(ended(last.resolved, last.queue, spent));
+    static_cast<void>(session_->run_one(std::make_shared<detail::StopSignal>()));
+    const std::vector<store::EndedAttempt>& finished = session_->finished();
+    const std::size_t first = finished.size() - spent.size();
+    for (std::size_t i = 0; i < spent.size(); ++i) {
+        const store::EndedAttempt& one = finished[first + i];
+        drained.attempts.push_back(ended(one.resolved, one.queue, spent[i]));
+    }
+    *heard_ = {};
     return true;
 }
 
@@ -213,13 +220,16 @@ BACKLITE_DECL Attempt TestClient::State::perform(detail::ClaimedTask task, StopR
     *heard_ = {};
     runner.run(task, signal, unobserved, resolved);
     resolved.id = std::move(task.id);
-    return ended(resolved, task.queue, task.attempts);
+    Attempt attempt = ended(resolved, task.queue, task.attempts);
+    *heard_ = {};
+    return attempt;
 }
 
 BACKLITE_DECL Attempt TestClient::State::ended(const detail::AttemptResult& resolved, std::size_t queue,
                                                std::int64_t spent) {
     using detail::RowChange;
-    Overheard heard = std::exchange(*heard_, {});
+    Overheard heard = *heard_;
+    const bool batch = engine().queues()[queue].batch() != nullptr;  // its outcomes are settled behind all middleware
     constexpr std::int64_t most = (std::numeric_limits<int>::max)();
     Attempt attempt{.id = resolved.id,
                     .queue = engine().queues()[queue].config().name,
@@ -232,9 +242,12 @@ BACKLITE_DECL Attempt TestClient::State::ended(const detail::AttemptResult& reso
     switch (resolved.resolution) {
         case RowChange::complete:
             attempt.ending = Ending::succeeded;
-            attempt.result_json = std::move(heard.result);
+            attempt.result_json = batch ? resolved.result : std::move(heard.result);
             break;
         case RowChange::fail:
+            if (batch && resolved.spends_attempt && attempt.number < engine().queues()[queue].config().max_attempts) {
+                heard.returned = Outcome::Kind::discard;
+            }
             attempt.ending = heard.returned == Outcome::Kind::discard ? Ending::discarded : Ending::failed;
             break;
         case RowChange::retry:

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -65,7 +66,7 @@ private:
         put_off_.clear();
     }
 
-    enum class Taken { yes, waits_for_crashed, waits_for_worker, left, no_room, held_back, too_much };
+    enum class Taken { yes, waits_for_crashed, waits_for_worker, left, no_room, held_back, too_much, alone };
     using Rows = std::vector<std::int64_t>;  // sorted; tasks that have crashed a process, or are refused: there are few
     static constexpr std::size_t most_refused = 100;
     /// How many one claim sets aside because their partition has no turn; the next one goes on.
@@ -109,17 +110,26 @@ private:
         Taken taken{};
     };
 
-    /// The first `limit` due rows, from the index alone. A heap keeps the best so far, the last on top; the tasks of a
-    /// queue and priority are read until they are no better than that.
-    std::vector<Candidate> find(const store::ClaimRequest& request, std::size_t limit, std::size_t held,
-                                std::span<store::QueueHead> heads, std::vector<Source>& looked_at);
+    /// The first `limit` due rows, from the index alone; of one queue, if it is named. A heap keeps the best so far,
+    /// the last on top; the tasks of a queue and priority are read until they are no better than that.
+    std::vector<Candidate> find(const store::ClaimRequest& request, std::size_t limit, const Rows& held,
+                                std::span<store::QueueHead> heads, std::vector<Source>& looked_at,
+                                std::optional<std::size_t> only = std::nullopt);
+
+    /// Claims what runs with the task that was claimed last, which is of a queue of batches.
+    void fill_batch(store::ClaimRequest& request, std::span<store::QueueHead> heads, Isolation* apart, Rows& held,
+                    std::vector<Source>& looked_at, store::ClaimResult& result);
+
+    /// Reads when the next batch of a queue is full, and when its first task is due; but for those that are `held`.
+    void gather(store::QueueHead& head, const Rows& held);
 
     /// How many tasks of a queue may still be claimed: any number if it has no limits.
     std::int64_t left(const store::ClaimRequest& request, store::QueueHead& head, std::size_t queue);
 
-    /// Claims one row, unless the crash rules say that it must wait, or it is more than may be claimed ahead.
+    /// Claims one row, unless the crash rules say that it must wait, or it is more than may be claimed ahead. `first`:
+    /// not null: the task that it runs with, unless it has to run alone.
     Taken take(const Candidate& candidate, store::ClaimRequest& request, std::span<store::QueueHead> heads,
-               Isolation* apart, store::ClaimResult& result);
+               Isolation* apart, store::ClaimResult& result, detail::ClaimedTask* first = nullptr);
 
     /// Reads the levels of a queue anew. `lowest`: what is known of them already.
     void read_levels(store::QueueHead& head, const store::Level& lowest = {});

@@ -99,6 +99,7 @@ public:
     void keep_room() noexcept override;
 
     void entering(std::size_t worker, const detail::ClaimedTask& task) noexcept override {
+        if (task.batch != 0) return record(worker).enter_batch(task.batch);
         record(worker).enter(static_cast<std::uint64_t>(task.claim), hash_id(task.id.str()));
     }
     void left(std::size_t worker) noexcept override { record(worker).returned(); }
@@ -162,8 +163,8 @@ private:
     /// Tasks whose end was asked for end with the claim. What is refused stays asked for.
     static void end_cancelled(Repository& repository, Isolation* apart);
 
-    /// A record that says "inside" for a claim that is still held is a crash. All other claims were never entered, or
-    /// had returned.
+    /// A record that says "inside" for a claim that is still held is a crash; one of a batch for each claim that may be
+    /// of it. All other claims were never entered, or had returned.
     void count_crashes(Repository& repository, Isolation* apart, const detail::OwnerRow& row, Rescue& rescue);
 
     /// The lowest slot that no row names and nobody holds. Slots rescued in this transaction stay out: if it rolls

@@ -28,14 +28,15 @@ namespace sqlite {
 
 /// Where a worker stood when its record was last written. Stored: never renumber.
 enum class RecordState : std::uint32_t {
-    idle = 0,      ///< in no processor: nothing to say about the claim
-    inside = 1,    ///< in the processor: a death now is a crash
-    returned = 2,  ///< the processor has returned, its outcome may not be committed yet
+    idle = 0,          ///< in no processor: nothing to say about the claim
+    inside = 1,        ///< in the processor: a death now is a crash
+    returned = 2,      ///< the processor has returned, its outcome may not be committed yet
+    inside_batch = 3,  ///< as `inside`, with all tasks of a batch
 };
 
 /// A copy of one worker's record.
 struct RecordView {
-    std::uint64_t claim = 0;    ///< claim number
+    std::uint64_t claim = 0;    ///< claim number; of a batch: its `batch_number`
     std::uint64_t id_hash = 0;  ///< `hash_id` of the task's id
     RecordState state = RecordState::idle;
 
@@ -58,7 +59,10 @@ public:
 
     /// Last thing before the processor is called. The state is stored first and last, and no store passes another
     /// (each releases the ones before it): no moment shows a state beside the claim of another task.
-    void enter(std::uint64_t claim, std::uint64_t id_hash) noexcept;
+    void enter(std::uint64_t claim, std::uint64_t id_hash) noexcept { enter(claim, id_hash, RecordState::inside); }
+
+    /// The same with all tasks of a batch.
+    void enter_batch(std::uint64_t number) noexcept { enter(number, 0, RecordState::inside_batch); }
 
     /// First thing after the processor returned or threw.
     void returned() noexcept { state_.store(RecordState::returned, std::memory_order_release); }
@@ -67,6 +71,8 @@ public:
     void clear() noexcept { state_.store(RecordState::idle, std::memory_order_release); }
 
 private:
+    void enter(std::uint64_t claim, std::uint64_t id_hash, RecordState state) noexcept;
+
     // stored: never reorder
     std::atomic<std::uint64_t> claim_{0};
     std::atomic<std::uint64_t> id_hash_{0};

@@ -71,6 +71,12 @@ public:
         return run.step() ? std::string{run.bytes(0)} : std::string{};
     }
 
+    /// The number of the batch that a claimed task may be of; 0: none. One that has crashed a process runs alone.
+    [[nodiscard]] std::uint64_t batch_of(const TaskId& id) {
+        Run run(db_, batch_of_, {id.str()});
+        return run.step() ? detail::batch_number(run.bytes(0), run.time(1)) : 0;
+    }
+
     /// When the oldest claim without an owner was taken; nullopt: there is none.
     [[nodiscard]] std::optional<detail::Ms> oldest_ownerless();
 
@@ -147,6 +153,8 @@ private:
         "SELECT id, claim, lease FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
         "WHERE claimed_at IS NOT NULL AND owner = ?1"};
     Statement queue_of_{"SELECT queue FROM backlite_tasks WHERE id = ?1"};
+    Statement batch_of_{
+        "SELECT queue, claimed_at FROM backlite_tasks WHERE id = ?1 AND claimed_at IS NOT NULL AND crashes = 0"};
     // The bound leaves out what is no number, as a damaged file may hold it: such a claim never lapses.
     Statement oldest_ownerless_{
         "SELECT queue, claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_claimed "

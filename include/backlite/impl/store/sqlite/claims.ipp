@@ -49,6 +49,22 @@ BACKLITE_DECL void Claims::read_levels(store::QueueHead& head, const store::Leve
         Run run(db_, next_level_, {head.name, least});
         more = run.step() && add({run.integer(0), run.time(1)});
     }
+    if (head.batch > 0) gather(head, {});
+}
+
+BACKLITE_DECL void Claims::gather(store::QueueHead& head, const Rows& held) {
+    std::vector<detail::Ms> dues;
+    head.due = never;
+    for (const store::Level& level : head.levels) {
+        Run run(db_, level_behind_, {head.name, level.priority});
+        for (int left = head.full_batch(); left > 0 && run.step();) {
+            if (contains(held, run.integer(0))) continue;
+            head.due = (std::min)(head.due, run.time(1));
+            dues.push_back(run.time(1));
+            --left;
+        }
+    }
+    head.gather(std::move(dues));
 }
 
 BACKLITE_DECL std::vector<std::pair<std::string, detail::Ms>> Claims::strays(std::span<const store::QueueHead> heads,
@@ -94,7 +110,7 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
     for (;;) {
         const std::size_t missing = request.limit - result.tasks.size();
         if (missing == 0) break;
-        const std::vector<Candidate> candidates = find(request, missing + held.size(), held.size(), heads, looked_at);
+        const std::vector<Candidate> candidates = find(request, missing + held.size(), held, heads, looked_at);
         bool more = false;
         bool hidden = !held.empty();
         for (const Candidate& candidate : candidates) {
@@ -109,8 +125,12 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
             }
             more = taken != Taken::too_much;
             if (!more) break;
-            if (taken == Taken::yes) continue;
+            if (taken == Taken::yes && heads[candidate.source.queue].batch == 0) continue;
             hidden = true;
+            if (taken == Taken::yes) {
+                fill_batch(request, heads, apart, held, looked_at, result);
+                break;  // the other candidates may be in it
+            }
             held.insert(std::lower_bound(held.begin(), held.end(), candidate.row), candidate.row);
             if (taken != Taken::left) why.push_back({candidate.source.queue, candidate.rank.due, taken});
         }
@@ -131,6 +151,7 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
     for (const Source& source : looked_at) {
         store::QueueHead& head = heads[source.queue];
         for (const store::Level& level : head.levels) head.due = (std::min)(head.due, level.due);
+        if (head.batch > 0) gather(head, held);
     }
     for (std::size_t i = 0; i < used_.size(); ++i) {
         if (used_[i].known) rules_.claimed(heads[i], used_[i].room, used_[i].tasks, request.now);
@@ -143,14 +164,53 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
     return result;
 }
 
-BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t limit, std::size_t held,
-                                std::span<store::QueueHead> heads, std::vector<Source>& looked_at)
-    -> std::vector<Candidate> {
+BACKLITE_DECL void Claims::fill_batch(store::ClaimRequest& request, std::span<store::QueueHead> heads, Isolation* apart,
+                                      Rows& held, std::vector<Source>& looked_at, store::ClaimResult& result) {
+    claim_put_off(request);  // else they would be found again
+    detail::ClaimedTask& first = result.tasks.back();
+    const store::QueueHead& head = heads[first.queue];
+    const auto most = static_cast<std::size_t>(head.full_batch() - 1);
+    if (first.crashes > 0 || most == 0) return;
+    const auto add = [](Rows& rows, std::int64_t row) {
+        rows.insert(std::lower_bound(rows.begin(), rows.end(), row), row);
+    };
+    Rows left_out = held;
+    for (bool hidden = true; hidden && first.others.size() < most;) {
+        hidden = false;  // behind those that are left out there may be others
+        const std::size_t limit = most - first.others.size() + left_out.size();
+        for (const Candidate& candidate : find(request, limit, left_out, heads, looked_at, first.queue)) {
+            if (first.others.size() == most) break;
+            if (contains(left_out, candidate.row)) continue;
+            const Taken taken = take(candidate, request, heads, apart, result, &first);
+            if (taken == Taken::too_much) break;
+            if (taken == Taken::yes || taken == Taken::no_room) continue;
+            hidden = held_back_.size() < most_held_back;
+            if (taken != Taken::held_back) add(left_out, candidate.row);
+            if (taken == Taken::left) add(held, candidate.row);
+        }
+        claim_put_off(request);
+    }
+    if (first.others.empty()) return;
+    first.batch = detail::batch_number(head.name, request.now);
+    for (detail::ClaimedTask& other : first.others) other.batch = first.batch;
+}
+
+BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t limit, const Rows& held,
+                                std::span<store::QueueHead> heads, std::vector<Source>& looked_at,
+                                std::optional<std::size_t> only) -> std::vector<Candidate> {
     std::vector<Source> sources;
-    for (std::size_t i = 0; i < heads.size(); ++i) {
+    for (std::size_t i = only.value_or(0); i < (only ? *only + 1 : heads.size()); ++i) {
         store::QueueHead& head = heads[i];
-        if (head.starts() > request.now || left(request, head, i) <= 0) continue;
-        if (!head.levels_known(request.now)) read_levels(head);
+        if ((!only && head.starts() > request.now) || left(request, head, i) <= 0) continue;
+        if (head.batch > 0 && !only) {
+            const bool again = std::any_of(looked_at.begin(), looked_at.end(),
+                                           [i](const Source& source) { return source.queue == i; });
+            if (!again) read_levels(head);  // not twice: sources name the levels
+            if (again || !held.empty()) gather(head, held);
+            if (head.starts() > request.now) continue;
+        } else if (!only && !head.levels_known(request.now)) {
+            read_levels(head);
+        }
         for (std::size_t level = 0; level < head.levels.size(); ++level) {
             const auto [priority, due] = head.levels[level];
             if (due > request.now) continue;
@@ -170,9 +230,9 @@ BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t 
         const std::size_t known = best.size();
         std::size_t sooner = 0;  // of those that are known
         // No more than there is room for, behind those that the crash rules hold back: the others cost nothing.
-        std::int64_t room = used_.empty()
-                                ? most_number
-                                : detail::saturating_sum(used_[source.queue].left(), static_cast<std::int64_t>(held));
+        std::int64_t room =
+            used_.empty() ? most_number
+                          : detail::saturating_sum(used_[source.queue].left(), static_cast<std::int64_t>(held.size()));
         Run run(db_, candidates_, {head.name, priority, request.now});
         while (room-- > 0 && run.step()) {
             const Candidate candidate{store::Rank::of(rank_by, run.time(1), request.ageing), run.integer(0), source};
@@ -196,11 +256,12 @@ BACKLITE_DECL std::int64_t Claims::left(const store::ClaimRequest& request, stor
 }
 
 BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest& request,
-                                std::span<store::QueueHead> heads, Isolation* apart, store::ClaimResult& result)
-    -> Taken {
+                                std::span<store::QueueHead> heads, Isolation* apart, store::ClaimResult& result,
+                                detail::ClaimedTask* first) -> Taken {
     store::QueueHead& head = heads[candidate.source.queue];
     const detail::Us cost = head.cost;
-    if (request.beside.free_workers == 0 && (head.only_for_free_workers() || cost > request.ahead)) {
+    if (first == nullptr && request.beside.free_workers == 0 &&
+        (head.only_for_free_workers() || cost > request.ahead)) {
         return Taken::too_much;
     }
     Used* const used = used_.empty() ? nullptr : &used_[candidate.source.queue];
@@ -211,8 +272,9 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
     bool has_partition = head.has_partitions();
     bool nameless = false;
     std::int64_t flags = 0;
-    const std::size_t most =
-        request.beside.free_workers > 0 ? request.max_payload : (std::min)(request.max_payload, request.ahead_bytes);
+    const std::size_t most = request.beside.free_workers > 0 || first != nullptr
+                                 ? request.max_payload
+                                 : (std::min)(request.max_payload, request.ahead_bytes);
     {
         Run run(db_, read_row_, {candidate.row, static_cast<std::int64_t>(most)});
         if (!run.step()) {
@@ -241,6 +303,7 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
         }
     }
     const int bound = head.max_crashes;
+    if (first != nullptr && task.crashes > 0) return Taken::alone;
     if ((flags & flag::on_claim) != 0 && transitions_.outdated(task.id)) return Taken::left;
     if (std::binary_search(request.leave.begin(), request.leave.end(), task.id.str())) return Taken::left;
     switch (store::admission(task.crashes, bound, request.beside)) {
@@ -278,6 +341,11 @@ BACKLITE_DECL auto Claims::take(const Candidate& candidate, store::ClaimRequest&
     if (task.crashes > 0 && task.crashes < bound) {
         request.beside.crashed = true;
         if (task.crashes == bound - 1) request.beside.last_chance = task.last_chance = true;
+    }
+    if (first != nullptr) {
+        if (used != nullptr) ++used->tasks;
+        first->others.push_back(std::move(task));
+        return Taken::yes;
     }
     if (request.beside.free_workers > 0) {
         --request.beside.free_workers;

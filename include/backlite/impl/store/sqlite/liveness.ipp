@@ -206,10 +206,17 @@ BACKLITE_DECL void Liveness::release_all(Repository& repository, Isolation* apar
 BACKLITE_DECL void Liveness::count_crashes(Repository& repository, Isolation* apart, const detail::OwnerRow& row,
                                            Rescue& rescue) {
     const std::vector<RecordView> records = lock_.read_records(row.slot, places_for(row.workers));
+    const auto found = [&records](const RecordView& inside) {
+        return std::find(records.begin(), records.end(), inside) != records.end();
+    };
+    const bool batches = std::any_of(records.begin(), records.end(), [](const RecordView& record) {
+        return record.state == RecordState::inside_batch;
+    });
     for (const ForeignClaim& claim : repository.upkeep.claims_of(row.owner)) {
-        const RecordView inside{static_cast<std::uint64_t>(claim.key.number), hash_id(claim.key.id.str()),
-                                RecordState::inside};
-        if (std::find(records.begin(), records.end(), inside) == records.end()) continue;
+        const bool entered =
+            found({static_cast<std::uint64_t>(claim.key.number), hash_id(claim.key.id.str()), RecordState::inside}) ||
+            (batches && found({repository.upkeep.batch_of(claim.key.id), 0, RecordState::inside_batch}));
+        if (!entered) continue;
         (void)attempt(apart, repository.db, "crash", claim.key.id.str(),
                       [&] { repository.transitions.count_crash(claim); });
         rescue.crashed.push_back({claim.key.id.str(), rescued_ ? repository.upkeep.queue_of(claim.key.id) : ""});

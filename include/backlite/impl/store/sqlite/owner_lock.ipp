@@ -20,11 +20,11 @@ inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace store {
 namespace sqlite {
 
-BACKLITE_DECL void WorkerRecord::enter(std::uint64_t claim, std::uint64_t id_hash) noexcept {
+BACKLITE_DECL void WorkerRecord::enter(std::uint64_t claim, std::uint64_t id_hash, RecordState state) noexcept {
     state_.store(RecordState::idle, std::memory_order_relaxed);
     claim_.store(claim, std::memory_order_release);
     id_hash_.store(id_hash, std::memory_order_release);
-    state_.store(RecordState::inside, std::memory_order_release);
+    state_.store(state, std::memory_order_release);
 }
 
 BACKLITE_DECL OwnerLock::OwnerLock(const std::string& database) : file_(name_for(database)) {
@@ -140,7 +140,9 @@ BACKLITE_DECL std::vector<RecordView> OwnerLock::records_in(std::string_view reg
         StoredRecord stored;
         std::memcpy(&stored, region.data() + i * sizeof stored, sizeof stored);
         const auto state = static_cast<RecordState>(stored.state);
-        if (state != RecordState::inside && state != RecordState::returned) continue;
+        if (state != RecordState::inside && state != RecordState::returned && state != RecordState::inside_batch) {
+            continue;
+        }
         records[i] = {.claim = stored.claim, .id_hash = stored.id_hash, .state = state};
     }
     return records;

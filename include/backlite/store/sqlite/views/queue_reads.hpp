@@ -182,7 +182,8 @@ private:
                     unclaimed_)};
     Query due_times_{fmt::format(
         "SELECT due FROM {} WHERE queue = ?1 AND priority = ?4 AND due BETWEEN ?2 AND ?3 ORDER BY due", unclaimed_)};
-    Query claimed_{fmt::format("SELECT queue, owner, claim, id FROM {} LIMIT ?1", claimed_rows(shape_, bounds_))};
+    Query claimed_{
+        fmt::format("SELECT queue, owner, claim, id, claimed_at FROM {} LIMIT ?1", claimed_rows(shape_, bounds_))};
     Query rows_{fmt::format("SELECT queue, claimed_at IS NOT NULL, due, attempts FROM {}", first_rows(bounds_))};
     // typeof() is answered from a row's header: an error behind a large payload is not read.
     Statement finished_{

@@ -172,7 +172,8 @@ BACKLITE_DECL void QueueReads::count_claimed(Queues& queues, Overview& view) {
         ++queue->claimed.number;
         const std::optional<bool> entered =
             is_entered(view.processes, run.optional_integer(1),
-                       {static_cast<std::uint64_t>(run.integer(2)), hash_id(run.bytes(3))});
+                       {static_cast<std::uint64_t>(run.integer(2)), hash_id(run.bytes(3)),
+                        detail::batch_number(run.bytes(0), run.time(4))});
         if (!entered) queue->running = std::nullopt;
         if (queue->running && *entered) ++*queue->running;
     }

@@ -23,6 +23,7 @@ BACKLITE_DECL std::optional<std::vector<Inside>> read_inside(const platform::Fil
     std::vector<Inside> inside;
     for (const RecordView& record : OwnerLock::records_in(region, workers)) {
         if (record.state == RecordState::inside) inside.push_back({record.claim, record.id_hash});
+        if (record.state == RecordState::inside_batch) inside.push_back({0, 0, record.claim});
     }
     return inside;
 }

@@ -20,8 +20,10 @@ BACKLITE_DECL TaskList TaskReads::claimed(const std::string& queue, const std::o
         if (more) break;
         if (!queue.empty() && run.bytes(2) != queue) continue;
         all.emplace_back(run.time(0), run.integer(1));
-        const std::optional<bool> entered = is_entered(
-            processes, run.optional_integer(3), {static_cast<std::uint64_t>(run.integer(4)), hash_id(run.bytes(5))});
+        const std::optional<bool> entered =
+            is_entered(processes, run.optional_integer(3),
+                       {static_cast<std::uint64_t>(run.integer(4)), hash_id(run.bytes(5)),
+                        detail::batch_number(run.bytes(2), run.time(0))});
         if (!entered) list.running = std::nullopt;
         if (list.running && *entered) ++*list.running;
     }
