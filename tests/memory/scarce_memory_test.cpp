@@ -13,6 +13,7 @@
 #include <new>
 #include <optional>
 #include <set>
+#include <span>
 #include <stdexcept>
 #include <stop_token>
 #include <string>
@@ -592,6 +593,54 @@ TEST_CASE("out of memory: an attempt that cannot begin is as if it had never sta
                   (ran ? backlite::detail::RowChange::complete : backlite::detail::RowChange::release));
             CHECK(resolved.spends_attempt == ran);
             CHECK(resolved.wait.has_value() == !ran);  // or it would be tried again and again, and nothing else
+        });
+}
+
+TEST_CASE("out of memory: each task of a batch has run, or is as if it had never started") {
+    std::size_t ran = 0;
+    backlite::core::QueueRegistry queues;
+    queues.add(
+        backlite::BatchQueue<Work>({.max = 3}, [&](std::span<const Work> works) { ran += works.size(); }).release());
+    const backlite::Clock clock;
+    backlite::core::TaskRunner runner(queues, {}, clock,
+                                      backlite::detail::SafeLogger(backlite::make_logger([](auto&&...) {})));
+    struct Observer final : backlite::core::AttemptObserver {
+        void entering(const backlite::detail::ClaimedTask&) noexcept override {}
+        void timing(std::chrono::steady_clock::time_point,
+                    const std::shared_ptr<backlite::detail::StopSignal>&) override {}
+        void left() noexcept override {}
+    } observer;
+    const auto signal = std::make_shared<backlite::detail::StopSignal>();
+    backlite::detail::ClaimedTask task;
+    task.payload = R"({"n":0,"text":"longer than what a string holds in itself"})";
+    task.others.resize(2);
+    for (auto& other : task.others) other.payload = task.payload;
+    task.others[1].oversize = std::size_t{1} << 30;
+    backlite::detail::AttemptResult resolved;
+    sweep(
+        "a batch",
+        [&] {
+            ran = 0;
+            {
+                const ScarceMemory::Spared spared;
+                resolved = {};
+                resolved.others.resize(2);
+            }
+            runner.run(task, signal, observer, resolved);
+        },
+        [&](bool worked) {
+            CHECK(worked);
+            REQUIRE(resolved.others.size() == 2);
+            std::size_t completed = 0;
+            for (const auto* each : {&resolved, &resolved.others[0]}) {
+                const bool complete = each->resolution == backlite::detail::RowChange::complete;
+                if (complete) ++completed;
+                CHECK(each->spends_attempt == complete);
+                CHECK(each->wait.has_value() == !complete);
+            }
+            CHECK(completed == ran);
+            const bool failed = resolved.others[1].resolution == backlite::detail::RowChange::fail;
+            CHECK(resolved.others[1].wait.has_value() == !failed);
         });
 }
 
