@@ -35,6 +35,6 @@ set(BACKLITE_HEADERS
     testing/manual_clock testing/stepped_session testing/own_folder testing/test_client
     # 7: the dashboard: text and requests, markup, pages and their other forms, what hosts include
     ui/text ui/request ui/html ui/payload ui/access ui/models ui/signature ui/order
-    ui/chart ui/layout ui/act_forms ui/history ui/overview_page ui/list_address ui/list_pages ui/task_page ui/json ui/metrics ui/pages ui/excuse
+    ui/chart ui/layout ui/act_forms ui/history ui/overview_page ui/list_address ui/list_pages ui/task_page ui/json ui/schedules_page ui/metrics ui/pages ui/excuse
     ui/stylesheet ui/script ui/action_record ui/actions ui/dashboard ui/mount
 )

@@ -19,6 +19,7 @@
 #include <backlite/backlite.hpp>
 #include <backlite/base/times.hpp>
 #include <backlite/core/id_generator.hpp>
+#include <backlite/schedule.hpp>
 
 namespace demo {
 
@@ -154,6 +155,7 @@ Demo::Demo(const std::string& file)
         if (roll(0, 2) == 0) throw std::runtime_error(fmt::format("{} (invoice {})", excuse(), task.invoice));
     });
     client_.register_queue<SendReminder>([](const SendReminder&) {});
+    client_.schedule({.name = "nightly_report", .when = backlite::Cron{"0 3 * * *"}}, WriteReport{});
     client_.start();
     producer_ = std::jthread([this](const std::stop_token& stop) { produce(stop); });
 }

@@ -16,8 +16,8 @@ namespace ui {
 struct ActionRecord {
     TimePoint time{};       ///< when it was done
     std::string who{};      ///< as Authorization::who says, else the address that asked
-    std::string action{};   ///< retry, run_now, cancel, remove, set_priority, pause, resume
-    std::string tasks{};    ///< which: their ids, or what narrows the list; of a pause the queue
+    std::string action{};   ///< as it is called in requests, such as run_now
+    std::string tasks{};    ///< which: their ids, or what narrows the list; else the queue, or the schedule
     Affected affected{};    ///< what it did to tasks
     std::string failure{};  ///< why it ended before its end; empty: it did not
 };

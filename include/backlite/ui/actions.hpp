@@ -19,6 +19,7 @@
 #include <backlite/base/safe_logger.hpp>
 #include <backlite/base/times.hpp>
 #include <backlite/clock.hpp>
+#include <backlite/schedule.hpp>
 #include <backlite/ui/access.hpp>
 #include <backlite/ui/action_record.hpp>
 #include <backlite/ui/order.hpp>
@@ -47,6 +48,9 @@ public:
 
     /// The file that they are on. REQUIRES: there are any.
     [[nodiscard]] const std::string& file() const { return admin_->client().config().database; }
+
+    /// The schedules of the file, by name. REQUIRES: there are any actions. Errors: StorageError.
+    [[nodiscard]] std::vector<ScheduleInfo> schedules() const { return admin_->client().schedules(); }
 
     /// What a form must bring: each day and each person have their own. All processes on the file make the same.
     [[nodiscard]] std::string form_token(std::string_view who, Ms now) const { return token_of(who, day_of(now)); }

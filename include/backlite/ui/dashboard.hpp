@@ -40,6 +40,7 @@
 #include <backlite/ui/order.hpp>
 #include <backlite/ui/pages.hpp>
 #include <backlite/ui/request.hpp>
+#include <backlite/ui/schedules_page.hpp>
 #include <backlite/ui/script.hpp>
 #include <backlite/ui/stylesheet.hpp>
 

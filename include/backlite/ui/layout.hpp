@@ -28,6 +28,7 @@ struct View {
     std::string asset_tag{};  ///< changes with the assets
     Ms now{};                 ///< of this page
     const Target* target = nullptr;
+    bool schedules = false;    ///< they have a page
     bool operates = false;     ///< whoever looks may act
     std::string form_token{};  ///< what its forms must bring then
     std::string notice{};      ///< what was just done

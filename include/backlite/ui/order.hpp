@@ -17,11 +17,23 @@ namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 namespace ui {
 
-/// What can be done: to tasks, and the last two to a queue.
-enum class Act { retry, run_now, cancel, remove, set_priority, pause, resume };
+/// What can be done: to tasks, to a queue, and the last three to a schedule.
+enum class Act {
+    retry,
+    run_now,
+    cancel,
+    remove,
+    set_priority,
+    pause,
+    resume,
+    run_schedule,
+    pause_schedule,
+    resume_schedule
+};
 
-inline constexpr Act all_acts[] = {Act::retry,        Act::run_now, Act::cancel, Act::remove,
-                                   Act::set_priority, Act::pause,   Act::resume};
+inline constexpr Act all_acts[] = {Act::retry,          Act::run_now,        Act::cancel, Act::remove,
+                                   Act::set_priority,   Act::pause,          Act::resume, Act::run_schedule,
+                                   Act::pause_schedule, Act::resume_schedule};
 
 /// Its name in requests, such as "run_now".
 [[nodiscard]] std::string_view to_string(Act act) noexcept;
@@ -30,6 +42,10 @@ inline constexpr Act all_acts[] = {Act::retry,        Act::run_now, Act::cancel,
 [[nodiscard]] std::string_view button_text(Act act) noexcept;
 
 [[nodiscard]] constexpr bool is_of_queue(Act act) noexcept { return act == Act::pause || act == Act::resume; }
+
+[[nodiscard]] constexpr bool is_of_schedule(Act act) noexcept { return act >= Act::run_schedule; }
+
+[[nodiscard]] constexpr bool is_of_tasks(Act act) noexcept { return !is_of_queue(act) && !is_of_schedule(act); }
 
 /// What came of an order.
 struct Done {
@@ -60,11 +76,12 @@ struct Order {
     int priority = 0;
     bool confirmed = false;
     std::string token{};
+    std::string schedule{};
     Target where{};  ///< what narrows the list, by the names in its address
 
     /// Whether a page asks first.
     [[nodiscard]] bool needs_confirmation() const noexcept {
-        return !is_of_queue(act) && (all || act == Act::cancel || act == Act::remove);
+        return is_of_tasks(act) && (all || act == Act::cancel || act == Act::remove);
     }
 };
 

@@ -122,7 +122,7 @@ const apply = () => {
   const focused = document.activeElement?.matches('tr[data-row] a') ? document.activeElement.href : null;
   merge($('#main'), $('#main', page));
   // Rows have moved under the boxes too: a pick stays with its task.
-  for (const box of $$('.pick [name=id]')) box.checked = chosen.includes(box.value);
+  for (const box of $$('.pick [name]')) box.checked = chosen.includes(box.value);
   merge($('footer'), $('footer', page));
   document.title = page.title;
   // Rows have moved under the focus, which stays with the task.

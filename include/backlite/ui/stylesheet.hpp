@@ -115,7 +115,7 @@ time,.tasks td{font-variant-numeric:tabular-nums}
 .filter label{display:flex;flex-direction:column;color:var(--soft);font-size:.8rem;gap:2px;min-width:0}
 .filter input,.filter select{color:var(--ink);font-size:.93rem;background:var(--card)}
 .filter a{padding:6px 4px}
-#acts{border-left:3px solid var(--line);padding-left:12px}.pick{width:1px}[type=checkbox]{min-height:0;width:18px;height:18px}
+#acts{border-left:3px solid var(--line);padding-left:12px}.pick{width:1px}.pick input{min-height:0;width:18px;height:18px}
 .notice{background:var(--ok-bg);color:var(--ok);border-radius:8px;padding:7px 14px}.notice.warn{background:var(--warn-bg);color:var(--warn)}
 .hint,.sum{color:var(--soft);font-size:.87rem;margin:10px 0}
 .empty,.message{background:var(--card);border:1px dashed var(--line);border-radius:10px;padding:22px;color:var(--soft);margin:0 0 12px}

@@ -12,6 +12,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include <backlite/backlite.hpp>
+#include <backlite/schedule.hpp>
 #include <backlite/ui/dashboard.hpp>
 
 #include <backlite_catch.hpp>
@@ -31,6 +33,12 @@ using backlite_test::parse_markup;
 using backlite_test::Rig;
 
 constexpr std::int64_t now = Rig::now;
+
+struct Tick {
+    static QueueConfig config() { return {.name = "tick"}; }
+};
+void to_json(nlohmann::json& json, const Tick&) { json = nlohmann::json::object(); }
+void from_json(const nlohmann::json&, Tick&) {}
 
 bool holds(std::string_view text, std::string_view part) { return text.find(part) != std::string_view::npos; }
 
@@ -158,6 +166,36 @@ TEST_CASE("actions: a queue is paused and goes on, and pages say so") {
     CHECK_FALSE(holds(rig.page("/?queue=print"), "This queue is paused"));
     CHECK(notice(rig, rig.order("do=resume&list=overview&queue=mail")) == "The queue goes on.");
     CHECK_FALSE(holds(rig.page("/"), "Paused:"));
+}
+
+TEST_CASE("actions: schedules are listed, run by hand, paused and resumed") {
+    Acting rig;
+    CHECK(holds(rig.page("/schedules"), "There is no schedule"));
+    rig.admin().client().schedule({.name = "nightly", .when = Cron{"0 3 * * *", "Europe/Berlin"}}, Tick{});
+    rig.admin().client().schedule({.name = "\"><img src=x>", .when = Every{15min}}, Tick{});
+    const Markup markup = parse_markup(rig.page("/schedules"));
+    CHECK(markup.fault.empty());
+    CHECK_FALSE(markup.elements.contains("img"));
+    CHECK(holds(markup.text, "0 3 * * * Europe/Berlin"));
+    const auto nightly = [&] { return rig.json("/schedules")["schedules"][1]; };
+    CHECK(nightly()["queue"] == "tick");
+    CHECK(nightly()["next"].is_number());
+    CHECK(notice(rig, rig.order("do=run_schedule&list=schedules&schedule=nightly")) ==
+          "A task of the schedule was added.");
+    CHECK(rig.database.query("SELECT count(*) FROM backlite_tasks WHERE queue = 'tick'") == "1");
+    CHECK(nightly()["last_task"].is_string());
+    CHECK(notice(rig, rig.order("do=pause_schedule&list=schedules&schedule=nightly")) == "The schedule is paused.");
+    CHECK(nightly()["paused"] == true);
+    CHECK(holds(rig.page("/schedules"), ">paused<"));
+    CHECK(notice(rig, rig.order("do=resume_schedule&list=schedules&schedule=nightly")) == "The schedule goes on.");
+    CHECK(nightly()["paused"] == false);
+    CHECK(notice(rig, rig.order("do=pause_schedule&list=schedules&schedule=none")) == "There is no such schedule.");
+    CHECK(rig.order("do=run_schedule&list=schedules&schedule=none").status == 400);
+    CHECK(rig.order("do=run_schedule&list=schedules").status == 400);
+    CHECK(rig.order("do=pause_schedule&schedule=nightly&id=bad").status == 400);
+    CHECK(rig.order("do=remove&list=schedules&which=all&confirm=yes").status == 400);
+    CHECK(nightly()["paused"] == false);
+    CHECK(Rig().ask("/schedules").status == 404);
 }
 
 TEST_CASE("actions: programs order by JSON, are told what would be done, and what was") {
@@ -454,8 +492,9 @@ TEST_CASE("actions: pages with forms are well formed and small, whatever rows ho
         rig.finish(FinishedRow{.id = id + "f", .queue = "a_queue_with_a_long_name", .error = std::string(300, 'e')});
     }
     std::vector<std::string> bodies;
-    for (const char* path : {"/", "/?queue=mail", "/running", "/upcoming", "/succeeded", "/failed", "/search?q=0196f",
-                             "/task/waits", "/task/comes", "/task/runs", "/task/good", "/task/bad", "/task/bare"}) {
+    for (const char* path :
+         {"/", "/?queue=mail", "/running", "/upcoming", "/succeeded", "/failed", "/search?q=0196f", "/schedules",
+          "/task/waits", "/task/comes", "/task/runs", "/task/good", "/task/bad", "/task/bare"}) {
         bodies.push_back(rig.page(path));
     }
     Link task(std::string_view{}, "/task/");

@@ -139,6 +139,7 @@ BACKLITE_DECL Link page_of(const View& view, const Order& order) {
     if (order.list == "upcoming") return with_fields(Link(view.base, "/upcoming"));
     if (order.list == "succeeded") return with_fields(Link(view.base, "/succeeded"));
     if (order.list == "failed") return with_fields(Link(view.base, "/failed"));
+    if (order.list == "schedules") return Link(view.base, "/schedules");
     if (order.list == "search") return with_fields(Link(view.base, "/search"));
     if (order.list == "task" && !order.ids.empty()) return Link(view.base, "/task/").part(order.ids.front());
     return with_fields(Link(view.base, "/"));

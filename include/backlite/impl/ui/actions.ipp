@@ -5,6 +5,7 @@
 #include <exception>
 #include <stop_token>
 
+#include <backlite/client_handle.hpp>
 #include <backlite/ui/actions.hpp>
 
 namespace backlite {
@@ -39,6 +40,14 @@ BACKLITE_DECL void Actions::act(const Order& order, const std::vector<TaskFilter
         order.act == Act::pause ? admin_->pause(queue) : admin_->resume(queue);
         return;
     }
+    if (is_of_schedule(order.act)) {
+        const ClientHandle client = admin_->client();
+        const bool changed = order.act == Act::run_schedule     ? client.run_schedule(order.schedule).has_value()
+                             : order.act == Act::pause_schedule ? client.pause_schedule(order.schedule)
+                                                                : client.resume_schedule(order.schedule);
+        done.affected.count = changed ? 1 : 0;
+        return;
+    }
     for (std::size_t i = 0; !order.all && i < order.ids.size(); ++i) {
         done.more = late();
         if (done.more) return;
@@ -70,7 +79,10 @@ BACKLITE_DECL Affected Actions::act_on(const Order& order, const TaskId& id) con
         case Act::remove: return admin.remove(id);
         case Act::set_priority: return admin.set_priority(id, order.priority);
         case Act::pause:
-        case Act::resume: break;
+        case Act::resume:
+        case Act::run_schedule:
+        case Act::pause_schedule:
+        case Act::resume_schedule: break;
     }
     return {};
 }
@@ -84,7 +96,10 @@ BACKLITE_DECL Affected Actions::act_on(const Order& order, const TaskFilter& fil
         case Act::remove: return admin.remove(filter, bulk);
         case Act::set_priority: return admin.set_priority(filter, order.priority, bulk);
         case Act::pause:
-        case Act::resume: break;
+        case Act::resume:
+        case Act::run_schedule:
+        case Act::pause_schedule:
+        case Act::resume_schedule: break;
     }
     return {};
 }

@@ -122,6 +122,7 @@ BACKLITE_DECL Response Dashboard::guarded(const Request& request, std::string_vi
     const std::optional<std::string_view> accept = only_header(request.headers, "Accept");
     call.json = accept && accept->substr(0, json_type.size()) == json_type;
     call.host = *host;
+    call.view.schedules = static_cast<bool>(actions_);
     if (actions_ && access == Access::operate) {
         call.who = name_of(request);
         call.view.operates = true;
@@ -268,6 +269,15 @@ BACKLITE_DECL Response Dashboard::route(Call& call) {
         if (first == "health") return health(call);
         if (first == "metrics") return metrics(call);
         if (first == "token" && view.operates) return token_for_programs(call);
+        if (first == "schedules" && actions_) {
+            return live(
+                call,
+                [&](admin::PageReads&) {
+                    return Sheet<std::vector<ScheduleInfo>>{
+                        {200, "Schedules", "Schedules", view.now + std::chrono::seconds{15}}, actions_.schedules()};
+                },
+                schedules_page, schedules_json);
+        }
         return missing(call);
     } catch (const admin::FileError& trouble) {
         return troubled(call, trouble.kind(), trouble.what());
@@ -391,8 +401,8 @@ BACKLITE_DECL Response Dashboard::ordered(Call& call) {
     if (order.all) {
         wanted = pages_.wanted(list, order.list);
         if (!wanted.fault.empty()) return refused_order(call, 400, "Not understood", wanted.fault);
-    } else if (is_of_queue(order.act)) {
-        wanted.words = order.where.get("queue");
+    } else if (!is_of_tasks(order.act)) {
+        wanted.words = is_of_queue(order.act) ? std::string{order.where.get("queue")} : order.schedule;
     } else {
         constexpr std::size_t most_named = 20;
         for (std::size_t i = 0; i < order.ids.size() && i < most_named; ++i) {

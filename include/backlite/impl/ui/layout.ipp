@@ -154,6 +154,7 @@ BACKLITE_DECL void put_nav(Html& html, const View& view, std::string_view curren
     item(Link(view.base, "/upcoming"), "Upcoming");
     item(Link(view.base, "/succeeded"), "Succeeded");
     item(Link(view.base, "/failed"), "Failed");
+    if (view.schedules) item(Link(view.base, "/schedules"), "Schedules");
     html.put("</nav>");
 }
 

@@ -25,9 +25,12 @@ BACKLITE_DECL std::string_view to_string(Act act) noexcept {
         case Act::remove: return "remove";
         case Act::set_priority: return "set_priority";
         case Act::pause: return "pause";
-        case Act::resume: break;
+        case Act::resume: return "resume";
+        case Act::run_schedule: return "run_schedule";
+        case Act::pause_schedule: return "pause_schedule";
+        case Act::resume_schedule: break;
     }
-    return "resume";
+    return "resume_schedule";
 }
 
 BACKLITE_DECL std::string_view button_text(Act act) noexcept {
@@ -38,14 +41,25 @@ BACKLITE_DECL std::string_view button_text(Act act) noexcept {
         case Act::remove: return "Remove";
         case Act::set_priority: return "Set priority";
         case Act::pause: return "Pause this queue";
-        case Act::resume: break;
+        case Act::resume: return "Resume this queue";
+        case Act::run_schedule: return "Run now";
+        case Act::pause_schedule: return "Pause";
+        case Act::resume_schedule: break;
     }
-    return "Resume this queue";
+    return "Resume";
 }
 
 BACKLITE_DECL std::string done_text(const Done& done) {
     if (done.act == Act::pause) return "The queue is paused.";
     if (done.act == Act::resume) return "The queue goes on.";
+    if (done.act == Act::run_schedule) {
+        return done.affected.count == 1 ? "A task of the schedule was added."
+                                        : "No task was added: the one before is unfinished.";
+    }
+    if (is_of_schedule(done.act)) {
+        if (done.affected.count == 0) return "There is no such schedule.";
+        return done.act == Act::pause_schedule ? "The schedule is paused." : "The schedule goes on.";
+    }
     const std::size_t count = done.affected.count;
     const std::string_view verb = done.act == Act::retry     ? "to be tried again"
                                   : done.act == Act::run_now ? "due now"
@@ -131,7 +145,8 @@ BACKLITE_DECL std::optional<Fields> json_fields(std::string_view body) {
 
 BACKLITE_DECL std::string read_order(const Fields& fields, Order& order) {
     using backlite::detail::shown;
-    constexpr std::string_view lists[] = {"overview", "running", "upcoming", "succeeded", "failed", "search", "task"};
+    constexpr std::string_view lists[] = {"overview", "running", "upcoming", "succeeded",
+                                          "failed",   "search",  "task",     "schedules"};
     constexpr std::string_view of_lists[] = {"q",     "queue", "state", "period", "since",
                                              "until", "ended", "zone",  "order"};
     std::vector<std::string> seen;
@@ -173,6 +188,8 @@ BACKLITE_DECL std::string read_order(const Fields& fields, Order& order) {
             order.priority = static_cast<int>(*number);
         } else if (name == "confirm") {
             order.confirmed = value == "yes";
+        } else if (name == "schedule") {
+            order.schedule = value;
         } else if (name == "token") {
             order.token = value;
         } else if (std::find(std::begin(of_lists), std::end(of_lists), name) != std::end(of_lists)) {
@@ -186,13 +203,17 @@ BACKLITE_DECL std::string read_order(const Fields& fields, Order& order) {
                            [&](const auto& field) { return field.first == name && !field.second.empty(); });
     };
     if (!known_act) return "The field \"do\" is missing: what is to be done?";
+    if (is_of_schedule(order.act)) {
+        if (order.schedule.empty()) return "No schedule is picked.";
+        return order.all || !order.ids.empty() ? "This is for schedules, not for tasks." : "";
+    }
     if (is_of_queue(order.act)) {
         if (order.where.get("queue").empty()) return "The field \"queue\" is missing.";
         return order.all || !order.ids.empty() ? "Pauses are of queues, not of tasks." : "";
     }
     if (order.act == Act::set_priority && !given("priority")) return "The field \"priority\" is missing.";
     if (order.all) {
-        if (order.list.empty() || order.list == "overview" || order.list == "task") {
+        if (order.list.empty() || order.list == "overview" || order.list == "task" || order.list == "schedules") {
             return "The field \"list\" must say which list is meant.";
         }
         return "";

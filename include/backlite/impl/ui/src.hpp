@@ -39,6 +39,7 @@
 #include <backlite/impl/ui/pages.ipp>
 #include <backlite/impl/ui/payload.ipp>
 #include <backlite/impl/ui/request.ipp>
+#include <backlite/impl/ui/schedules_page.ipp>
 #include <backlite/impl/ui/signature.ipp>
 #include <backlite/impl/ui/task_page.ipp>
 #include <backlite/impl/ui/text.ipp>
