@@ -117,6 +117,25 @@ public:
         return steps;
     }
 
+    /// Looks at the file, and claims two batches of four, in a transaction that leaves no trace.
+    std::int64_t measure_batches() {
+        std::array<QueueHead, 1> heads{{{.name = "mail"}}};
+        heads[0].batch = 4;
+        heads[0].batch_wait = Duration{50};
+        store::ClaimResult claimed;
+        REQUIRE(connection.try_begin());
+        const std::int64_t steps = steps_of([&] {
+            repository.claims.read_heads(heads);
+            claimed = repository.claims.claim({.now = now, .owner = 1, .limit = 2, .beside = {2}, .max_payload = 1000},
+                                              heads);
+        });
+        REQUIRE(claimed.tasks.size() == 2);
+        REQUIRE(claimed.tasks[1].others.size() == 3);
+        REQUIRE(claimed.tasks[1].others[2].id.str() == "due-7");
+        connection.rollback();
+        return steps;
+    }
+
 private:
     /// What every statement of the connection does meanwhile.
     template <class Work>
@@ -179,6 +198,22 @@ TEST_CASE("Repository: tasks of higher priority that are due later cost nothing"
     check_flat(
         "INSERT INTO backlite_tasks (id, created_at, queue, wait_until, priority, task) "
         "SELECT 'beside-' || i, 500000, 'mail', 9000000 + i, 1, ");
+}
+
+TEST_CASE("Repository: whatever waits behind a batch costs it nothing") {
+    const std::string behind =
+        "INSERT INTO backlite_tasks (id, created_at, queue, task) SELECT 'behind-' || i, 500100 + i / 1000, 'mail', ";
+    const std::string later =
+        "INSERT INTO backlite_tasks (id, created_at, wait_until, queue, task) "
+        "SELECT 'later-' || i, 500100, 9000000 + i, 'mail', ";
+    Shop shop;
+    (void)shop.measure_batches();  // prepares the statements
+    shop.fill(0, 1000, behind);
+    shop.fill(0, 1000, later);
+    const std::int64_t few = shop.measure_batches();
+    shop.fill(1000, 20'000, behind);
+    shop.fill(1000, 20'000, later);
+    CHECK(shop.measure_batches() == few);
 }
 
 TEST_CASE("Repository: older due tasks of the same and of higher priority that are held cost nothing") {
