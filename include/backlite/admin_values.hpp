@@ -152,16 +152,16 @@ enum class StepState {
 
 /// What a flow has written down of one of its steps. A step that runs, and has not failed before, is none of them.
 struct StepRecord {
-    std::string kind{};  ///< the function of Flow: step (tx too), sleep, wait, map or undo
-    std::string name{};  ///< as the flow calls it
-    int occurrence = 1;  ///< which of those of that kind and name, from 1
-    StepState state = StepState::returned;
-    std::string value{};               ///< JSON: what it returned, or the signal; empty: nothing, or above 1 MiB
-    std::string error{};               ///< of its last attempt, if that failed
-    std::int64_t failures = 0;         ///< attempts that failed, unless it is over
-    std::int64_t tasks = 0;            ///< of a map: how many
-    TimePoint written{};               ///< when that was written down
-    std::optional<TimePoint> until{};  ///< retrying, sleeping, waiting: until then
+    std::string kind{};                     ///< the function of Flow: step (tx too), sleep, wait, map or undo
+    std::string name{};                     ///< as the flow calls it
+    int occurrence = 1;                     ///< which of those of that kind and name, from 1
+    StepState state = StepState::returned;  ///< what it has come to
+    std::string value{};                    ///< JSON: what it returned, or the signal; empty: nothing, or above 1 MiB
+    std::string error{};                    ///< of its last attempt, if that failed
+    std::int64_t failures = 0;              ///< attempts that failed, unless it is over
+    std::int64_t tasks = 0;                 ///< of a map: how many
+    TimePoint written{};                    ///< when that was written down
+    std::optional<TimePoint> until{};       ///< retrying, sleeping, waiting: until then
 };
 
 /// A signal that a flow has not read yet.
