@@ -370,6 +370,34 @@ TEST_CASE_METHOD(Press, "batch: once all its tasks are cancelled its token fires
     for (const TaskId& id : ids) CHECK(becomes(id, TaskStatus::cancelled));
 }
 
+TEST_CASE_METHOD(Press, "batch: a claim that is lost changes nothing, and once all are its token fires") {
+    const Uncapped uncapped;
+    config.release_after = 200ms;
+    start([&](BatchContext& context, Points points) {
+        journal.note(text_of(points));
+        while (!context.stop_token().stop_requested() && number == 0) std::this_thread::yield();
+        journal.note(std::string{backlite::to_string(context.stop_reason())});
+    });
+    const std::vector<TaskId> ids = add({1, 2, 3});
+    REQUIRE(journal.await("1+2+3"));
+    SECTION("one of them") {
+        Look(file).run("UPDATE backlite_tasks SET claim = claim + 1 WHERE id = '" + ids[1].str() + "'");
+        REQUIRE(log->await({"claim lost", ids[1].str()}, 2));  // at each lease
+        number = 1;
+        CHECK(journal.await("none"));
+        CHECK(becomes(ids[0], TaskStatus::succeeded));
+        CHECK(becomes(ids[2], TaskStatus::succeeded));
+        CHECK(log->await({"outcome dropped", ids[1].str()}));
+        CHECK(client->status(ids[1]) == TaskStatus::running);
+    }
+    SECTION("all of them") {
+        Look(file).run("UPDATE backlite_tasks SET claim = claim + 1");
+        CHECK(journal.await("claim lost"));
+        for (const TaskId& id : ids) CHECK(log->await({"outcome dropped", id.str()}));
+        CHECK(Look(file).tasks() == 3);
+    }
+}
+
 TEST_CASE_METHOD(Press, "batch: observers are told of each task") {
     config.observers = {[&](const Event& event) {
         if (event.queue != "point" || event.kind == EventKind::added) return;
