@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include <SQLiteCpp/SQLiteCpp.h>
 #include <nlohmann/json.hpp>
 
 #include <backlite/admin.hpp>
@@ -246,18 +247,29 @@ TEST_CASE("Flow: one whose children failed is run again with all of them, also i
 
 TEST_CASE("Flow: one that was cancelled while its children ran is run again with new ones, and hears only of these") {
     Studio studio;
+    studio.photos.resize(1);
     SECTION("it has nothing to undo") { studio.undoes = false; }
     SECTION("it undoes something") {}
     const TaskId id = studio.begin();
     CHECK(studio.client.client().cancel(id) == CancelResult::requested);
     studio.client.drain();
     CHECK(studio.status(id) == TaskStatus::cancelled);
+    // A child of before that does not heed the cancel, and runs on.
+    const TaskId old = studio.client.add(Stamp{}).save().front();
+    SQLite::Database db(studio.client.client().config().database, SQLite::OPEN_READWRITE, 5'000);
+    db.exec("UPDATE backlite_tasks SET flags = flags | 2 WHERE id = '" + old.str() + "'");
+    db.exec("INSERT INTO backlite_edges (parent, child, on_failure) VALUES ('" + old.str() + "', '" + id.str() +
+            "', 16)");
     CHECK(Admin(studio.client.client()).retry(id).count == 1);
     studio.client.drain();
+    CHECK(studio.runs == 3);
+    studio.client.register_queue<Stamp>([](const Stamp&) { throw std::runtime_error("too late"); });
+    studio.client.drain();
+    CHECK(studio.runs == 3);  // the new children are not over
     studio.register_photos();
     studio.client.drain();
     if (studio.undoes) studio.seen.erase(studio.seen.begin());
-    CHECK(studio.seen == Texts{"10", "20", "30"});
+    CHECK(studio.seen == Texts{"10"});
     CHECK(studio.status(id) == TaskStatus::succeeded);
 }
 
