@@ -29,7 +29,8 @@ async function findPages() {
   const page = await open();
   const pages = [['overview', '/'], ['overview-day', '/?period=day&sort=failed'], ['running', '/running'],
     ['upcoming', '/upcoming'], ['succeeded', '/succeeded'], ['failed', '/failed'], ['search', '/search?q=img_1'],
-    ['search-form', '/search'], ['empty', '/running?queue=no-such-queue'], ['search-nothing', '/search?q=zzzzzz'],
+    ['search-form', '/search'], ['schedules', '/schedules'], ['empty', '/running?queue=no-such-queue'],
+    ['search-nothing', '/search?q=zzzzzz'],
     ['queue', '/?queue=write_report'], ['queue-week', '/?queue=collect_payment&period=week'],
     ['queue-unknown', '/?queue=no-such-queue'], ['retrying', '/upcoming?state=retrying']];
   const lists = [['running', '/running'], ['upcoming', '/upcoming'], ['succeeded', '/succeeded'], ['failed', '/failed'],
@@ -202,7 +203,40 @@ async function tryLayout() {
   await page.close();
 }
 
-await Promise.all([visitAll(), tryScript(), tryLayout()].map(part => part.catch(error => fault(error.stack))));
+// A pick stays with its task while rows move; what harms is asked first; then the list says what was done.
+async function tryActions() {
+  for (const scripts of [true, false]) {
+    const page = await open({scripts});
+    await page.goto(origin + '/failed');
+    const picked = await page.run(() => {
+      const box = [...document.querySelectorAll('.pick [name=id]')].at(-1);  // the first ones are visited
+      box.checked = true;
+      return box.value;
+    });
+    if (scripts) {  // as if another list had come with the next update
+      await page.run(() => {
+        const rows = document.querySelector('tbody');
+        rows.append(rows.firstElementChild);
+        document.querySelector('h1').textContent = 'before the update';
+      });
+      await page.press('r');
+      await page.until('the update', () => page.run(() => document.querySelector('h1').textContent === 'Failed'));
+    }
+    const boxes = await page.run(() => [...document.querySelectorAll('.pick [name=id]:checked')].map(box => box.value));
+    if (boxes.length !== 1 || boxes[0] !== picked) fault(`actions: ${picked} was picked, and now ${boxes} are`);
+    await page.click('button[value=remove]');
+    await page.arrive(/\/act$/);
+    const asked = await page.run(() => document.querySelector('form.acts [name=id]')?.value);
+    if (asked !== picked) fault(`actions: ${picked} was picked, and ${asked} is asked about`);
+    await page.click('form.acts button');
+    await page.arrive(/\/failed.*did=/);
+    const said = await page.run(() => document.querySelector('.notice')?.textContent);
+    if (said !== '1 task removed.') fault(`actions: the page says ${said}`);
+    await page.close();
+  }
+}
+
+await Promise.all([visitAll(), tryScript(), tryLayout(), tryActions()].map(part => part.catch(error => fault(error.stack))));
 await browser.close();
 console.log(`${visits} pages seen, ${faults.length} faults`);
 process.exit(faults.length ? 1 : 0);
