@@ -31,8 +31,6 @@ namespace sqlite {
 /// Threads: those of its connection, one at a time. Errors: StorageError; SQLITE_INTERRUPT when the time is up.
 class TaskReads {
 public:
-    static constexpr std::chrono::milliseconds look_time{100};
-
     TaskReads(sqlite3* db, const SchemaFeatures& shape, const store::Bounds& bounds = {})
         : db_(db), shape_(shape), bounds_(bounds) {}
     TaskReads(const TaskReads&) = delete;
@@ -97,12 +95,14 @@ private:
 
     /// A look at rows one by one.
     struct Looking {
-        Looking(const Filter& filter, std::size_t most)
-            : limit(most), pattern(filter.text.empty() ? std::string{} : like_pattern(filter.text)) {}
+        Looking(const Filter& filter, std::size_t most, std::chrono::milliseconds time)
+            : limit(most),
+              pattern(filter.text.empty() ? std::string{} : like_pattern(filter.text)),
+              until(std::chrono::steady_clock::now() + time) {}
         std::size_t limit;
         std::string pattern;
         detail::Ms since = earliest;  ///< a run of rows before it ends the look
-        std::chrono::steady_clock::time_point until = std::chrono::steady_clock::now() + look_time;
+        std::chrono::steady_clock::time_point until;
     };
 
     static void keep_first(std::vector<Key>& keys, std::size_t count) {

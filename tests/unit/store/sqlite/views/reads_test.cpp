@@ -766,6 +766,7 @@ TEST_CASE("ui reads: a look that filters stops at its bound, says how far it cam
         "50000 + i, 1, 1, 1 FROM n");
     Bounds bounds;
     bounds.looked_at = 10'000;
+    bounds.look_time = std::chrono::minutes{1};
     Queries store = shop.store(bounds);
     Filter filter;
     filter.text = "needle";

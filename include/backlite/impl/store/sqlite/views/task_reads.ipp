@@ -95,7 +95,7 @@ BACKLITE_DECL TaskList TaskReads::finished(const Filter& filter, const std::opti
     TaskList list;
     if (filter.ending && !shape_.failed && *filter.ending != 7) return list;  // nobody else ends tasks like this
     if (filter.state == State::failed && shape_.failed) {
-        Looking looking{filter, limit};
+        Looking looking{filter, limit, bounds_.look_time};
         Run run(db_, failed_scan_,
                 {after ? after->row : highest_row, filter.queue, filter.ending, filter.since.value_or(earliest),
                  filter.until.value_or(latest), looking.pattern, filter.in_payload, filter.in_error, nullptr,
@@ -273,7 +273,7 @@ BACKLITE_DECL Count TaskReads::count_failed(const Filter& filter) {
 
 BACKLITE_DECL TaskList TaskReads::scan(Statement& statement, const Filter& filter, std::optional<std::int64_t> state,
                                        detail::Ms now, std::int64_t first, std::size_t limit, bool in_order) {
-    Looking looking{filter, limit};
+    Looking looking{filter, limit, bounds_.look_time};
     if (in_order && filter.since) looking.since = *filter.since - order_slack;
     Run run(db_, statement,
             {first, filter.queue, state, filter.since.value_or(earliest), filter.until.value_or(latest),
