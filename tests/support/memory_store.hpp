@@ -87,7 +87,7 @@ struct MemoryFile {
     std::set<std::string> paused{};
     std::map<std::string, backlite::Limits> limits{};  ///< those that are stored, by queue
     std::string secret{};
-    std::map<std::string, std::int64_t> rates{};       ///< see RateCount, by queue
+    std::map<std::string, std::int64_t> rates{};  ///< see RateCount, by queue
     std::map<std::pair<std::string, std::string>, std::int64_t> partition_rates{};
     /// Until when, and how long ahead that was, by queue and partition; without one: the queue is closed.
     std::map<std::pair<std::string, std::optional<std::string>>, std::pair<backlite::detail::Ms, backlite::Duration>>
