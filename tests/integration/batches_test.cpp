@@ -97,7 +97,7 @@ struct Press : Story {
     }
     std::vector<TaskId> add(std::vector<int> numbers) {
         std::vector<Point> points;
-        for (const int number : numbers) points.push_back({number});
+        for (const int n : numbers) points.push_back({n});
         return client->add(points).save();
     }
     [[nodiscard]] bool becomes(const TaskId& id, TaskStatus status) {
