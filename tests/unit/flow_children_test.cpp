@@ -273,4 +273,44 @@ TEST_CASE("Flow: one that was cancelled while its children ran is run again with
     CHECK(studio.status(id) == TaskStatus::succeeded);
 }
 
+TEST_CASE("Flow: errors that are no UTF-8, or are cut within a character, fail the child, the step and the flow") {
+    Studio studio;
+    const std::string text = GENERATE(std::string{"caf\xe9"}, std::string(4'095, 'x') + "\xc3\xa9");
+    studio.develop = [&](const Photo& photo) -> int {
+        if (photo.number == 2) throw std::runtime_error(text);
+        return 10 * photo.number;
+    };
+    studio.register_photos();
+    const bool is_long = text.size() > 4'000;
+    const std::string whole = is_long ? text.substr(0, 4'095) : "caf";
+    const std::string replaced = whole + "\xef\xbf\xbd";
+    SECTION("of a child") {
+        const TaskId id = studio.begin();
+        CHECK(studio.status(id) == TaskStatus::failed);
+        CHECK(studio.seen == Texts{is_long ? whole : replaced, "undone"});
+    }
+    SECTION("of a step, and of an undo") {
+        int tried = 0;
+        Texts caught;
+        studio.client.register_flow<Root>([&](Flow& flow, const Root&) -> int {
+            flow.undo("undo", {.max_attempts = 2, .backoff = 1s}, [&] { throw std::runtime_error(text); });
+            try {
+                flow.step("step", {.max_attempts = 2, .backoff = 1s}, [&] {
+                    ++tried;
+                    throw std::runtime_error(text);
+                });
+            } catch (const StepFailed& error) {
+                caught.push_back(error.what());
+            }
+            throw std::runtime_error(text);
+        });
+        const TaskId id = studio.client.add(Root{}).save().front();
+        studio.pass(1h);
+        CHECK(studio.status(id) == TaskStatus::failed);
+        CHECK(tried == 2);
+        REQUIRE(caught.size() > 1);
+        CHECK(contains(caught.back(), replaced));
+    }
+}
+
 }  // namespace flow_children_test

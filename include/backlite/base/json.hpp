@@ -101,6 +101,9 @@ private:
 /// The text of what was thrown. REQUIRES: inside a handler.
 [[nodiscard]] std::string current_error();
 
+/// The JSON of a text of others. What is no UTF-8 in it is replaced: whatever they wrote, it can be written down.
+[[nodiscard]] std::string text_json(std::string text);
+
 /// The JSON in a payload. Errors: std::runtime_error or nlohmann's, saying why it cannot be read.
 template <class Json>
 [[nodiscard]] Json parse_payload(std::string_view payload) {

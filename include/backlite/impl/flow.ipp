@@ -8,6 +8,7 @@
 #include <new>
 
 #include <backlite/base/format.hpp>
+#include <backlite/base/json.hpp>
 #include <backlite/base/shown.hpp>
 #include <backlite/core/child_results.hpp>
 #include <backlite/core/flow_history.hpp>
@@ -132,7 +133,7 @@ BACKLITE_DECL void Flow::fail_step(const Place& place, const StepOptions& option
     const std::string text = detail::shown(reason, longest);
     const int most = options.max_attempts.value_or(context_.max_attempts());
     if (spent >= most) {
-        write(place, std::string{core::record_failed} + detail::write_json(text) + '}');
+        write(place, std::string{core::record_failed} + detail::text_json(text) + '}');
         throw StepFailed(place.name, place.occurrence, text);
     }
     Duration wait{std::chrono::seconds{1}};
@@ -143,7 +144,7 @@ BACKLITE_DECL void Flow::fail_step(const Place& place, const StepOptions& option
     }
     const detail::Ms due = detail::due_after(engine_->clock().now(), wait);
     write(place, "{\"d\":" + std::to_string(due.count()) + ",\"n\":" + std::to_string(spent) +
-                     ",\"e\":" + detail::write_json(text) + '}');
+                     ",\"e\":" + detail::text_json(text) + '}');
     suspend(Suspension::until, due);
 }
 
@@ -329,7 +330,7 @@ BACKLITE_DECL Outcome Flow::undo_all(const std::string& why) {
     try {
         if (!failed_ && !why.empty() && !undos_.empty()) {
             const std::array<detail::SavedValue, 1> values{
-                {{std::string{detail::flow_failed}, detail::write_json(why)}}};
+                {{std::string{detail::flow_failed}, detail::text_json(why)}}};
             write(values);
         } else if (context_.stop_reason() == StopReason::cancelled && !undos_.empty()) {
             // With this it is a flow that has begun, whose cancel lets it undo.

@@ -2,6 +2,8 @@
 #pragma once
 // The bodies of <backlite/base/json.hpp>.
 
+#include <utility>
+
 #include <backlite/base/json.hpp>
 
 namespace backlite {
@@ -44,6 +46,10 @@ BACKLITE_DECL std::string current_error() {
     } catch (...) {
         return "an exception that is no std::exception";
     }
+}
+
+BACKLITE_DECL std::string text_json(std::string text) {
+    return nlohmann::json(std::move(text)).dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 BACKLITE_DECL std::map<std::string, std::string> read_texts(std::string_view text) {

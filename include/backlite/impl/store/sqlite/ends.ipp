@@ -42,8 +42,8 @@ BACKLITE_DECL void Ends::tell_flow(const Ending& ending) {
     if (ending.end == End::succeeded) {
         value += ending.result;
     } else {
-        value = "{\"e\":" + detail::write_json(detail::shown(ending.error, 4'096)) +
-                ",\"i\":" + detail::write_json(detail::shown(ending.id, 4'096));
+        value = "{\"e\":" + detail::text_json(detail::shown(ending.error, 4'096)) +
+                ",\"i\":" + detail::text_json(detail::shown(ending.id, 4'096));
     }
     value += '}';
     Run(db_, tell_flow_, {ending.id, Blob{value}}).change();
