@@ -83,10 +83,22 @@ void mount(Server& server, Dashboard& dashboard, std::string base = {}) {
         typename Server::HandlerWithContentReader taker = [answer_with](const auto& from, auto& to,
                                                                         const auto& read_content) {
             std::string body;
-            read_content([&body](const char* data, std::size_t size) {
-                body.append(data, (std::min)(size, most_body + 1 - body.size()));
-                return body.size() <= most_body;
+            // What comes in parts is no order. cpp-httplib takes it apart itself, and throws if it is read like others.
+            const bool in_parts = std::any_of(from.headers.begin(), from.headers.end(), [](const auto& header) {
+                return same_name(header.first, "Content-Type") &&
+                       same_name(std::string_view{header.second}.substr(0, 10), "multipart/");
             });
+            const bool whole = in_parts || read_content([&body](const char* data, std::size_t size) {
+                                   body.append(data, (std::min)(size, most_body + 1 - body.size()));
+                                   return body.size() <= most_body;
+                               });
+            if (!whole && body.size() <= most_body) {
+                // The rest did not come: an order without it may mean more than was ordered.
+                to.status = 400;
+                to.set_header("Connection", "close");
+                to.set_content("The request is not whole.\n", "text/plain");
+                return;
+            }
             answer_with(from, to, std::move(body));
         };
         server.Post(pattern, std::move(taker));

@@ -147,6 +147,29 @@ TEST_CASE("mount: an order reaches the dashboard, and of a body that is too larg
         CHECK(refused.status == 413);
         CHECK(taken == 3);
     }
+    SECTION("its beginning only") {
+        ReadingServer server;
+        mount(server, *rig.dashboard);
+        LentResponse response;
+        server.reading_post(request, response, [&](const auto& take) {
+            static_cast<void>(take(pause.data(), pause.size()));
+            return false;
+        });
+        CHECK(response.status == 400);
+        CHECK(response.headers.find("Connection")->second == "close");
+        CHECK(paused() == "0");
+    }
+    SECTION("in parts, which cpp-httplib does not hand over so") {
+        ReadingServer server;
+        mount(server, *rig.dashboard);
+        request.headers.erase("Content-Type");
+        request.headers.emplace("content-type", "Multipart/form-data; boundary=x");
+        LentResponse response;
+        server.reading_post(request, response, [](const auto&) -> bool { throw std::bad_function_call(); });
+        CHECK(response.status == 415);
+        CHECK(response.headers.find("Connection")->second == "close");
+        CHECK(paused() == "0");
+    }
 }
 
 TEST_CASE("mount: each answer closes its connection, and the server is left as it is") {
