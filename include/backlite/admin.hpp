@@ -28,9 +28,10 @@ class DatabaseView;
 
 /// How an action on many tasks goes on. Both are optional.
 struct Bulk {
-    /// Called after each transaction with what is done so far, on the caller's thread. What it throws ends the action.
+    /// Called after each transaction, and after each stretch of rows of which none is meant, with what is done so far,
+    /// on the caller's thread. What it throws ends the action.
     std::function<void(const Affected&)> progress{};
-    std::stop_token stop{};  ///< looked at before each transaction: the action ends early and says what it did
+    std::stop_token stop{};  ///< looked at before each of these: the action ends early and says what it did
 };
 
 /// The tasks and queues of one file, whoever runs them. A value: copies are of the same file.

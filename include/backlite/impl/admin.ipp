@@ -149,11 +149,14 @@ BACKLITE_DECL Affected Admin::change(Action action, const TaskFilter& filter, co
             }
             before = walk.next;
         }
-        if (tasks.empty()) continue;
-        const store::ChangeResult result =
-            engine_->change(of.call, {.change = of.change, .tasks = tasks, .only = filter.state, .priority = priority});
-        sum.count += result.changed;
-        sum.skipped += result.skipped;
+        if (!tasks.empty()) {
+            const store::ChangeResult result = engine_->change(
+                of.call, {.change = of.change, .tasks = tasks, .only = filter.state, .priority = priority});
+            sum.count += result.changed;
+            sum.skipped += result.skipped;
+        } else if (!before) {
+            break;
+        }
         if (bulk.progress) bulk.progress(sum);
     } while (before);
     return sum;

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <utility>
@@ -133,6 +134,47 @@ TEST_CASE("actions: all of a list is what the list holds, and no other task is t
     CHECK(rig.database.query("SELECT group_concat(id) FROM (SELECT id FROM backlite_tasks_completed ORDER BY 1)") ==
           "bad,bare,worse");
     CHECK(notice(rig, rig.order("do=cancel&list=running&which=all&queue=mail&confirm=yes")) == "No task was changed.");
+}
+
+TEST_CASE("actions: all that a page of a search shows has no task of another part of it") {
+    Acting rig;
+    const auto left = [&] {
+        return rig.database.query(
+            "SELECT (SELECT count(*) FROM backlite_tasks) || ' ' || (SELECT count(*) FROM backlite_tasks_completed)");
+    };
+    const std::string order = "do=remove&list=search&which=all&confirm=yes&";
+    SECTION("what ended in a time") {
+        const std::string hour = fmt::format("ended={}.120", now / 60'000 - 60);
+        CHECK(notice(rig, rig.order(order + hour)) == "4 tasks removed.");
+        CHECK(rig.order(order + hour + "&state=waiting").status == 400);
+        CHECK(left() == "4 0");
+    }
+    SECTION("what is finished") {
+        CHECK(holds(rig.page("/search?q=a&part=finished"), R"(name="part" value="finished")"));
+        CHECK(notice(rig, rig.order(order + "queue=mail&part=finished")) == "3 tasks removed.");
+        CHECK(left() == "4 1");
+    }
+    SECTION("what is not") {
+        CHECK(notice(rig, rig.order(order + "queue=mail&part=unfinished")) == "2 tasks removed.");
+        CHECK(left() == "2 4");
+    }
+}
+
+TEST_CASE("actions: an action says how far it is also while it finds nothing, so that it can be stopped") {
+    Acting rig;
+    rig.database.execute(
+        "WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 100100) INSERT INTO backlite_tasks "
+        "(id, queue, created_at, task) SELECT printf('m%06d', i), 'many', 1, x'7b7d' FROM n");
+    int told = 0;
+    std::stop_source enough;
+    const Bulk bulk{.progress =
+                        [&](const Affected&) {
+                            ++told;
+                            enough.request_stop();
+                        },
+                    .stop = enough.get_token()};
+    CHECK(rig.admin().remove({.text = "nowhere"}, bulk) == Affected{0, 0});
+    CHECK(told == 1);
 }
 
 TEST_CASE("actions: an order stops at a bound, and says that there may be more") {

@@ -13,7 +13,7 @@ namespace ui {
 namespace detail {
 
 inline constexpr const char* list_fields[] = {"q",     "queue", "state", "period", "since",
-                                              "until", "ended", "zone",  "order"};
+                                              "until", "ended", "zone",  "order",  "part"};
 
 BACKLITE_DECL void put_hidden(Html& html, std::string_view name, std::string_view value) {
     if (!value.empty()) html.put(R"(<input type="hidden" name="{}" value="{}">)", name, value);
@@ -132,6 +132,7 @@ BACKLITE_DECL Link page_of(const View& view, const Order& order) {
             if (name == "ended") link.param("ended", value);
             if (name == "zone") link.param("zone", value);
             if (name == "order") link.param("order", value);
+            if (name == "part") link.param("part", value);
         }
         return link;
     };

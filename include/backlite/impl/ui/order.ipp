@@ -148,7 +148,7 @@ BACKLITE_DECL std::string read_order(const Fields& fields, Order& order) {
     constexpr std::string_view lists[] = {"overview", "running", "upcoming", "succeeded",
                                           "failed",   "search",  "task",     "schedules"};
     constexpr std::string_view of_lists[] = {"q",     "queue", "state", "period", "since",
-                                             "until", "ended", "zone",  "order"};
+                                             "until", "ended", "zone",  "order",  "part"};
     std::vector<std::string> seen;
     bool known_act = false;
     for (const auto& [name, value] : fields) {

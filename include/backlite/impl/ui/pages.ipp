@@ -166,7 +166,19 @@ BACKLITE_DECL std::vector<TaskState> Pages::states_of(std::string_view list, std
 BACKLITE_DECL Pages::Wanted Pages::wanted(const View& view, std::string_view list) const {
     Wanted found;
     Filter narrow;
-    const std::vector<TaskState> states = states_of(list, view.get("state"));
+    const bool search = list == "search";
+    const std::string_view part = search ? view.get("part") : std::string_view{};
+    std::vector<TaskState> states = states_of(list, view.get("state"));
+    if (part == "finished" || (search && !view.get("ended").empty())) {
+        if (view.get("state").empty()) states = states_of(list, "finished");
+        std::erase_if(states, [](TaskState one) { return one < TaskState::succeeded; });
+    } else if (part == "unfinished") {
+        if (view.get("state").empty()) {
+            states = states_of("upcoming", {});
+            states.push_back(TaskState::running);
+        }
+        std::erase_if(states, [](TaskState one) { return one >= TaskState::succeeded; });
+    }
     if (states.empty() || !read_filter(view, narrow)) {
         found.fault = "What narrows the list cannot be understood.";
         return found;
