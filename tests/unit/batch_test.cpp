@@ -59,6 +59,18 @@ struct Parcel {
     task.weight = std::make_unique<int>(json.get<int>());
 }
 
+/// Counted while it is there.
+struct Guest {
+    std::shared_ptr<void> stay{};
+    static inline int there = 0;
+    static QueueConfig config() { return {.name = "guests"}; }
+};
+[[maybe_unused]] void to_json(nlohmann::json& json, const Guest&) { json = 1; }
+[[maybe_unused]] void from_json(const nlohmann::json&, Guest& task) {
+    ++Guest::there;
+    task.stay = std::shared_ptr<void>(nullptr, [](void*) { --Guest::there; });
+}
+
 /// Notes what it is told of.
 struct Observer final : core::AttemptObserver {
     std::vector<std::string> told{};
@@ -156,6 +168,30 @@ TEST_CASE("TaskRunner: the tasks of a batch are told one by one, and settled one
     first.others = {Office::letter("b"), Office::letter("c"), Office::letter("d")};
     CHECK(office.run(first) == Texts{"a: complete", "b: retry busy", "c: snooze", "d: fail unknown"});
     CHECK(office.observer.told == Texts{"entering a", "joining b", "joining c", "joining d", "processing", "left"});
+}
+
+TEST_CASE("TaskRunner: a batch is left after its tasks are gone, so that a death in their destructors is a crash") {
+    struct Porter final : core::AttemptObserver {
+        int left_behind = -1;
+        void entering(const ClaimedTask&) noexcept override {}
+        void timing(std::chrono::steady_clock::time_point, const std::shared_ptr<detail::StopSignal>&) override {}
+        void left() noexcept override { left_behind = Guest::there; }
+    } porter;
+    int seen = 0;
+    core::QueueRegistry queues;
+    queues.add(BatchQueue<Guest>({.max = 2}, [&](std::span<const Guest>) { seen = Guest::there; }).release());
+    const testing::ManualClock clock;
+    core::TaskRunner runner(queues, {}, clock, detail::SafeLogger{});
+    ClaimedTask first;
+    first.payload = "1";
+    first.others.resize(1);
+    first.others[0].payload = "1";
+    detail::AttemptResult resolved;
+    resolved.others.resize(1);
+    runner.run(first, std::make_shared<detail::StopSignal>(), porter, resolved);
+    CHECK(resolved.resolution == RowChange::complete);
+    CHECK(seen == 2);
+    CHECK(porter.left_behind == 0);
 }
 
 TEST_CASE("TaskRunner: what must not start of a batch ends without it, and the rest runs") {

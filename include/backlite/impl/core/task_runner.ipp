@@ -203,7 +203,7 @@ BACKLITE_DECL void TaskRunner::process_batch(std::span<Attempt> attempts, const 
                                              const std::shared_ptr<detail::StopSignal>& signal,
                                              AttemptObserver& observer) {
     const QueueConfig& config = queue.config();
-    const std::unique_ptr<detail::QueueBase::BatchJob> job = queue.begin_batch(attempts.size());
+    std::unique_ptr<detail::QueueBase::BatchJob> made = queue.begin_batch(attempts.size());
     std::vector<Payload> payloads(attempts.size());
     std::vector<BatchContext::Member> members;
     members.reserve(attempts.size());
@@ -212,6 +212,7 @@ BACKLITE_DECL void TaskRunner::process_batch(std::span<Attempt> attempts, const 
     observer.entering(attempts.front().task);
     for (const Attempt& attempt : attempts.subspan(1)) observer.joining(attempt.task);
     Inside inside{*this, attempts, *signal, observer};
+    std::unique_ptr<detail::QueueBase::BatchJob> job = std::move(made);  // its tasks go before the attempts are left
     for (std::size_t i = 0; i < attempts.size(); ++i) {
         const detail::ClaimedTask& task = attempts[i].task;
         payloads[i].unreadable = text_of_exception([&] {
@@ -251,6 +252,7 @@ BACKLITE_DECL void TaskRunner::process_batch(std::span<Attempt> attempts, const 
         });
         for (const Attempt& attempt : attempts) measure(attempt);
     }
+    job.reset();
     inside.leave();
     auto own = outcomes.begin();
     for (std::size_t i = 0; i < attempts.size(); ++i) {
