@@ -859,14 +859,12 @@ private:
         [[nodiscard]] backlite::store::FileState read(std::vector<QueueHead> heads, bool, const Patience&) override {
             others_ = file_.owners.size() > 1;
             for (QueueHead& head : heads) {
+                head.limits = store_.limits(head.name).value_or(head.registered);
                 store_.read_head(head, {});
                 head.paused = file_.paused.contains(std::string{head.name});
             }
             const Ms now = backlite::detail::to_ms(store_.clock_.now());
-            for (QueueHead& head : heads) {
-                head.limits = store_.limits(head.name).value_or(head.registered);
-                store_.room(head, number_, now);
-            }
+            for (QueueHead& head : heads) store_.room(head, number_, now);
             std::vector<backlite::detail::ClaimKey> cancels;
             for (const MemoryFile::Task& task : file_.tasks) {
                 if (!file_.cancels.contains(task.id)) continue;

@@ -258,6 +258,18 @@ TEST_CASE("Store: each task of a batch counts as one running, and as one start")
     CHECK(mill.claim(*one) == Batches{"g+h"});
 }
 
+TEST_CASE("Store: as many tasks as a stored limit lets run make a batch full") {
+    Mill mill(GENERATE(Kind::memory, Kind::sqlite), {.max = 3, .max_wait = 1h});
+    const auto client = mill.client();
+    client->store().set_limits("row", Limits{.running = 2}, mill.patience);
+    mill.add<Row>(*client, {"a", "b", "c"});
+    CHECK(mill.claim(*client) == Batches{"a+b"});
+    REQUIRE(client->run_one() != nullptr);
+    client->store().set_limits("row", Limits{.running = 1}, mill.patience);
+    client->refresh();
+    CHECK(mill.claim(*client) == Batches{"c"});
+}
+
 TEST_CASE("Store: a task of a partition that may not start yet is not in the batch") {
     Mill mill(GENERATE(Kind::memory, Kind::sqlite));
     const auto client = mill.client();

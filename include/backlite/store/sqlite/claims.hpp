@@ -43,6 +43,13 @@ public:
     /// those up, the remaining heads are looked at one by one. And one search per priority in each of these queues.
     void read_heads(std::span<store::QueueHead> heads);
 
+    /// Reads when the next batches are full, by the limits that the heads name. REQUIRES: `read_heads` came before.
+    void gather(std::span<store::QueueHead> heads) {
+        for (store::QueueHead& head : heads) {
+            if (head.batch > 0) gather(head, {});
+        }
+    }
+
     /// Queues without a head in which tasks wait, and since when or until when; those among the first `limit` queues in
     /// the file. `heads` is sorted by name.
     [[nodiscard]] std::vector<std::pair<std::string, detail::Ms>> strays(std::span<const store::QueueHead> heads,

@@ -98,6 +98,19 @@ TEST_CASE("Claims: a claimed row names time, owner and number, and starts with a
           "10000|42|7|0|0|0");
 }
 
+TEST_CASE("Claims: a task that is left does not make the batch behind it start sooner") {
+    Shop shop;
+    shop.heads[0].batch = 3;
+    shop.heads[0].batch_wait = 50ms;
+    shop.request.leave = {"refused"};
+    shop.add({.id = "refused", .created_at = 100});
+    shop.add({.id = "fresh", .created_at = 9'990});
+    CHECK(shop.claimed().empty());
+    CHECK(shop.heads[0].starts() == Ms{10'040});
+    shop.request.now = Ms{10'040};
+    CHECK(shop.claimed() == "fresh");
+}
+
 TEST_CASE("Claims: what is claimed is not claimed again") {
     Shop shop;
     shop.add({.id = "a"});

@@ -136,6 +136,24 @@ public:
         return steps;
     }
 
+    /// Claims one of the tasks that may crash only once more, and the batch behind all of them.
+    std::int64_t measure_suspects() {
+        std::array<QueueHead, 1> heads{{{.name = "mail", .max_crashes = 2}}};
+        heads[0].batch = 10;
+        store::ClaimResult claimed;
+        REQUIRE(connection.try_begin());
+        const std::int64_t steps = steps_of([&] {
+            repository.claims.read_heads(heads);
+            claimed = repository.claims.claim({.now = now, .owner = 1, .limit = 2, .beside = {2}, .max_payload = 1000},
+                                              heads);
+        });
+        REQUIRE(claimed.tasks.size() == 2);
+        REQUIRE(claimed.tasks[0].id.str() == "suspect-0");
+        REQUIRE(claimed.tasks[1].others.size() == 9);
+        connection.rollback();
+        return steps;
+    }
+
 private:
     /// What every statement of the connection does meanwhile.
     template <class Work>
@@ -214,6 +232,18 @@ TEST_CASE("Repository: whatever waits behind a batch costs it nothing") {
     shop.fill(1000, 20'000, behind);
     shop.fill(1000, 20'000, later);
     CHECK(shop.measure_batches() == few);
+}
+
+TEST_CASE("Repository: what the tasks of a batch cost that wait for each other after a death grows with their number") {
+    const std::string suspects =
+        "INSERT INTO backlite_tasks (id, created_at, queue, crashes, task) SELECT 'suspect-' || i, 400000 + i, 'mail', "
+        "1, ";
+    Shop shop;
+    shop.fill(0, 250, suspects);
+    (void)shop.measure_suspects();  // prepares the statements
+    const std::int64_t few = shop.measure_suspects();
+    shop.fill(250, 1000, suspects);
+    CHECK(shop.measure_suspects() < 8 * few);  // by the square of it: 16
 }
 
 TEST_CASE("Repository: older due tasks of the same and of higher priority that are held cost nothing") {

@@ -49,7 +49,6 @@ BACKLITE_DECL void Claims::read_levels(store::QueueHead& head, const store::Leve
         Run run(db_, next_level_, {head.name, least});
         more = run.step() && add({run.integer(0), run.time(1)});
     }
-    if (head.batch > 0) gather(head, {});
 }
 
 BACKLITE_DECL void Claims::gather(store::QueueHead& head, const Rows& held) {
@@ -110,7 +109,7 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
     for (;;) {
         const std::size_t missing = request.limit - result.tasks.size();
         if (missing == 0) break;
-        const std::vector<Candidate> candidates = find(request, missing + held.size(), held, heads, looked_at);
+        const std::vector<Candidate> candidates = find(request, missing + 2 * held.size(), held, heads, looked_at);
         bool more = false;
         bool hidden = !held.empty();
         for (const Candidate& candidate : candidates) {
@@ -132,10 +131,14 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
                 break;  // the other candidates may be in it
             }
             held.insert(std::lower_bound(held.begin(), held.end(), candidate.row), candidate.row);
-            if (taken != Taken::left) why.push_back({candidate.source.queue, candidate.rank.due, taken});
+            if (taken != Taken::left) {
+                why.push_back({candidate.source.queue, candidate.rank.due, taken});
+            } else if (heads[candidate.source.queue].batch > 0) {
+                break;  // without it the next batch may start later
+            }
         }
         claim_put_off(request);
-        // Tasks that were left may hide later ones: look again behind them.
+        // Tasks that were left may hide later ones: look again behind them, each time twice as far.
         if (!more || !hidden || held_back_.size() >= most_held_back) break;
     }
     const auto same = [](const Source& a, const Source& b) { return a.queue == b.queue && a.level == b.level; };
@@ -148,8 +151,9 @@ BACKLITE_DECL store::ClaimResult Claims::claim(store::ClaimRequest request, std:
         read_level_behind(head, head.levels[source.level], held);
         head.due = head.unread;
     }
-    for (const Source& source : looked_at) {
-        store::QueueHead& head = heads[source.queue];
+    for (std::size_t i = 0; i < looked_at.size(); ++i) {
+        if (i + 1 < looked_at.size() && looked_at[i + 1].queue == looked_at[i].queue) continue;
+        store::QueueHead& head = heads[looked_at[i].queue];
         for (const store::Level& level : head.levels) head.due = (std::min)(head.due, level.due);
         if (head.batch > 0) gather(head, held);
     }
@@ -206,7 +210,7 @@ BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t 
             const bool again = std::any_of(looked_at.begin(), looked_at.end(),
                                            [i](const Source& source) { return source.queue == i; });
             if (!again) read_levels(head);  // not twice: sources name the levels
-            if (again || !held.empty()) gather(head, held);
+            gather(head, held);
             if (head.starts() > request.now) continue;
         } else if (!only && !head.levels_known(request.now)) {
             read_levels(head);
@@ -230,9 +234,9 @@ BACKLITE_DECL auto Claims::find(const store::ClaimRequest& request, std::size_t 
         const std::size_t known = best.size();
         std::size_t sooner = 0;  // of those that are known
         // No more than there is room for, behind those that the crash rules hold back: the others cost nothing.
-        std::int64_t room =
-            used_.empty() ? most_number
-                          : detail::saturating_sum(used_[source.queue].left(), static_cast<std::int64_t>(held.size()));
+        std::int64_t room = used_.empty() ? most_number
+                                          : detail::saturating_sum(used_[source.queue].left(),
+                                                                   static_cast<std::int64_t>(2 * held.size()));
         Run run(db_, candidates_, {head.name, priority, request.now});
         while (room-- > 0 && run.step()) {
             const Candidate candidate{store::Rank::of(rank_by, run.time(1), request.ageing), run.integer(0), source};

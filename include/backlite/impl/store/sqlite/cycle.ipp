@@ -22,6 +22,7 @@ BACKLITE_DECL store::FileState read_state(store::sqlite::Repository& repository,
     store::FileState state{.heads = std::move(heads)};
     repository.claims.read_heads(state.heads);
     repository.rules.read(state.heads, owner, now);
+    repository.claims.gather(state.heads);
     for (store::QueueHead& head : state.heads) head.partition_opens = repository.ends.turns().next_opening(head.name);
     state.cancels = repository.cancels.read();
     state.expiry = repository.expiries.next(detail::Ms::earliest());
