@@ -143,11 +143,11 @@ public:
     void undo(std::string_view name, F&& call) {
         undo(name, StepOptions{}, std::forward<F>(call));
     }
-    /// The same, with attempts, backoff and timeout of its own.
+    /// The same, with attempts, backoff and timeout of its own. Errors: ConfigError if these cannot be.
     template <class F>
     void undo(std::string_view name, StepOptions options, F&& call) {
         static_assert(std::invocable<F&>, "backlite: an undo is called without arguments");
-        undos_.push_back({enter("undo", name), std::move(options), std::function<void()>(std::forward<F>(call))});
+        add_undo({enter("undo", name), std::move(options), std::function<void()>(std::forward<F>(call))});
     }
 
     /// An idempotency key: the same each time that this step runs, and no other's. Outside of steps the flow's own.
@@ -216,6 +216,8 @@ private:
     void collect(const Place& place, std::size_t count, const std::function<void(const std::string& json)>& take);
     /// The flow is cancelled while it waits for them.
     void cancel_children();
+    /// Those that have not ended, from `after` on. Errors: Suspended.
+    [[nodiscard]] std::vector<TaskId> children(const std::string& after, int limit);
 
     /// Calls it; the text of what it threw, nullopt if it returned. Errors: Suspended.
     [[nodiscard]] std::optional<std::string> attempt(const Place& place, Duration timeout, const Work& work,
@@ -226,8 +228,11 @@ private:
     [[nodiscard]] std::string made_by(const Work& work) const;
     [[noreturn]] void fail_step(const Place& place, const StepOptions& options, int spent, const std::string& reason);
 
-    /// The undos, and how the flow ends. `why`: it failed; empty: it was cancelled.
-    [[nodiscard]] Outcome undo_all(const std::string& why);
+    /// Errors: ConfigError.
+    void demand_sound(const Place& place, const StepOptions& options) const;
+    void add_undo(Undo undo);
+    /// The undos, and how the flow ends. `why`: it failed; nullopt: it was cancelled.
+    [[nodiscard]] Outcome undo_all(const std::optional<std::string>& why);
     std::vector<Undo> undos_{};
 };
 

@@ -8,6 +8,7 @@
 #include <stdexcept>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include <SQLiteCpp/SQLiteCpp.h>
@@ -51,7 +52,11 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Bit, number)
 /// A client whose flow may be replaced, as by a new version of the program, and what it did.
 struct Works {
     explicit Works(const TestClientConfig& config = {}) : client(config) {
-        client.register_flow<Job>([this](Flow& flow, const Job&) { version(flow); });
+        client.register_flow<Job>([this](Flow& flow, const Job&) -> Outcome {
+            if (outcome) return outcome(flow);
+            version(flow);
+            return Outcome::success();
+        });
     }
     [[nodiscard]] TaskId add() { return client.add(Job{}).save().front(); }
     [[nodiscard]] TaskStatus status(const TaskId& id) const { return client.client().status(id); }
@@ -60,6 +65,7 @@ struct Works {
 
     TestClient client;
     std::function<void(Flow&)> version{};
+    std::function<Outcome(Flow&)> outcome{};  ///< in its place
     Texts did{};
 };
 
@@ -376,6 +382,163 @@ TEST_CASE("Flow: one that failed and is run again does what failed once more, an
         CHECK(works.did == Texts{"charge", "ship", "refund", "charge", "ship"});
         CHECK(works.status(id) == TaskStatus::succeeded);
     }
+}
+
+TEST_CASE("Flow: a cancelled one whose wait is over meanwhile has not succeeded, and is undone to the end") {
+    Works works;
+    works.version = [&](Flow& flow) {
+        flow.step("charge", [&] { works.did.push_back("charge"); });
+        flow.undo("refund", {.max_attempts = 2, .backoff = 2h}, [&] {
+            works.did.push_back("refund");
+            if (works.did.size() < 4) throw std::runtime_error("no answer");
+        });
+        flow.undo("release", [&] { works.did.push_back("release"); });
+        flow.sleep("cool off", 1h);
+    };
+    const TaskId id = works.add();
+    works.pass(10min);
+    CHECK(works.client.client().cancel(id) == CancelResult::requested);
+    works.pass(10min);
+    CHECK(works.did == Texts{"charge", "release", "refund"});
+    works.pass(2h);
+    CHECK(works.did == Texts{"charge", "release", "refund", "refund"});
+    CHECK(works.status(id) == TaskStatus::cancelled);
+}
+
+TEST_CASE("Flow: one that fails without a reason is undone as any other") {
+    Works works;
+    std::function<Outcome()> end;
+    works.outcome = [&](Flow& flow) -> Outcome {
+        flow.undo("release", {.max_attempts = 2, .backoff = 1s}, [&] {
+            works.did.push_back("release");
+            if (works.did.size() < 2) throw std::runtime_error("no answer");
+        });
+        return end();
+    };
+    SECTION("it is to be retried, and has no attempt left") {
+        end = [] { return Outcome::retry(""); };
+    }
+    SECTION("it throws, and has no attempt left") {
+        end = []() -> Outcome { throw std::runtime_error(""); };
+    }
+    SECTION("it is discarded, and would do otherwise when it runs again for its undo") {
+        end = [&] { return works.did.empty() ? Outcome::discard("") : Outcome::success(); };
+    }
+    const TaskId id = works.add();
+    const auto drained = works.pass(1min);
+    CHECK(works.did == Texts{"release", "release"});
+    CHECK(works.status(id) == TaskStatus::failed);
+    REQUIRE_FALSE(drained.empty());
+    CHECK(drained.attempts.back().error.empty());
+}
+
+TEST_CASE("Flow: an undo that cannot even begin holds up no other") {
+    Works works;
+    Texts errors;
+    works.version = [&](Flow& flow) {
+        flow.undo("release", [&] { works.did.push_back("release"); });
+        const auto misuse = [&](const StepOptions& options) {
+            errors.push_back(message_of<ConfigError>([&] { flow.undo("refund", options, [] {}); }));
+        };
+        misuse({.max_attempts = 0});
+        misuse({.timeout = -1ms});
+        flow.undo("damaged", [&] { works.did.push_back("damaged"); });
+        flow.step("ship", {.max_attempts = 1}, [] { throw std::runtime_error("no ship"); });
+    };
+    const TaskId id = works.add();
+    SQLite::Database db(works.file(), SQLite::OPEN_READWRITE, 5'000);
+    SQLite::Statement damage(db,
+                             "INSERT INTO backlite_saved (task, name, at, value) VALUES (?, ?, 0, CAST('{}' AS BLOB))");
+    damage.bind(1, id.str());
+    damage.bind(2, "backlite:flow:undo:damaged#1");
+    REQUIRE(damage.exec() == 1);
+    const auto drained = works.pass(1min);
+    CHECK(works.did == Texts{"release"});
+    REQUIRE(errors.size() == 2);
+    CHECK(contains(errors[0], "queue \"job\": step \"refund\": max_attempts is 0"));
+    CHECK(contains(errors[1], "timeout -1 ms"));
+    CHECK(works.status(id) == TaskStatus::failed);
+    REQUIRE(drained.size() == 1);
+    CHECK(contains(drained.attempts[0].error,
+                   "no ship; undo \"damaged\" failed too: queue \"job\": step \"damaged\" (occurrence 1): what is kept "
+                   "of it cannot be read as a time: the record is damaged"));
+}
+
+TEST_CASE("Flow: a file that cannot be read for a while spends no attempt, and undoes nothing") {
+    Works works(TestClientConfig{.client = {.busy_timeout = 50ms}});
+    works.client.register_queue<Bit>([](const Bit&) {});
+    SQLite::Database other(works.file(), SQLite::OPEN_READWRITE, 5'000);
+    other.exec("PRAGMA legacy_alter_table = ON");
+    bool holds = true;
+    const auto without = [&](const std::string& table, const std::function<void()>& call) {
+        if (!holds) return call();
+        const std::string away = table + "_away";
+        other.exec("ALTER TABLE " + table + " RENAME TO " + away);
+        const auto back = [&] { other.exec("ALTER TABLE " + away + " RENAME TO " + table); };
+        const Guard<decltype(back)> guard{back};
+        holds = false;
+        call();
+    };
+    const auto map = [](Flow& flow) { flow.map("bits", std::vector<Bit>{{1}, {2}}); };
+    std::function<void(Flow&)> part;
+    works.version = [&](Flow& flow) {
+        flow.undo("release", [&] { works.did.push_back("release"); });
+        part(flow);
+        works.did.push_back("attempt " + std::to_string(flow.context().attempt()));
+    };
+    SECTION("it waits for a signal") {
+        part = [&](Flow& flow) { without("backlite_saved", [&] { static_cast<void>(flow.wait<int>("ball", 1s)); }); };
+    }
+    int runs = 0;
+    SECTION("its children have ended") {
+        part = [&](Flow& flow) {
+            if (++runs == 1) return map(flow);
+            without("backlite_edges", [&] { map(flow); });
+        };
+    }
+    SECTION("it reads what they have returned") {
+        part = [&](Flow& flow) {
+            if (++runs < 3) {
+                map(flow);
+            } else {
+                without("backlite_saved", [&] { map(flow); });
+            }
+            flow.sleep("end", 1s);
+        };
+    }
+    const TaskId id = works.add();
+    works.pass(4s);  // the queue's backoff is longer
+    CHECK_FALSE(holds);
+    CHECK(works.did == Texts{"attempt 1"});
+    CHECK(works.status(id) == TaskStatus::succeeded);
+}
+
+TEST_CASE("Flow: children that cannot be cancelled for a while are cancelled before anything is undone") {
+    Works works(TestClientConfig{.client = {.busy_timeout = 50ms}});
+    works.client.register_queue<Bit>([](const Bit&) { return Outcome::snooze(1h); });
+    SQLite::Database other(works.file(), SQLite::OPEN_READWRITE, 5'000);
+    bool busy = false;
+    works.version = [&](Flow& flow) {
+        flow.undo("release", [&] {
+            works.did.push_back(
+                other.execAndGet("SELECT count(*) FROM backlite_tasks WHERE queue = 'bit'").getString());
+        });
+        const bool holds = std::exchange(busy, false);
+        if (holds) other.exec("BEGIN IMMEDIATE");
+        const auto end = [&] {
+            if (holds) other.exec("ROLLBACK");
+        };
+        const Guard<decltype(end)> guard{end};
+        flow.map("bits", std::vector<Bit>{{1}, {2}});
+    };
+    const TaskId id = works.add();
+    works.client.drain();
+    CHECK(works.client.client().cancel(id) == CancelResult::requested);
+    busy = true;
+    works.pass(4s);
+    CHECK_FALSE(busy);
+    CHECK(works.did == Texts{"0"});
+    CHECK(works.status(id) == TaskStatus::cancelled);
 }
 
 }  // namespace flow_guards_test

@@ -2,6 +2,7 @@
 #pragma once
 // Where a run of a flow stands: what it has done, what it is about to do, and why it gives its worker back.
 
+#include <cstddef>
 #include <map>
 #include <memory>
 #include <optional>
@@ -10,6 +11,7 @@
 #include <string_view>
 #include <thread>
 #include <utility>
+#include <vector>
 
 #include <backlite/base/rows.hpp>
 #include <backlite/base/times.hpp>
@@ -23,6 +25,10 @@
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
+namespace store {
+struct NameRange;
+}
+
 namespace engine {
 
 /// What `Flow` is made of. Threads: that of the flow; `enter` throws on another.
@@ -56,8 +62,10 @@ protected:
     /// Errors: UsageError; Suspended.
     [[nodiscard]] Place enter(std::string_view kind, std::string_view name);
 
-    /// Reads what the flow has done so far.
+    /// Reads what the flow has done so far. Errors: Suspended.
     void load();
+    /// Values of the task, at most so many. Errors: Suspended.
+    [[nodiscard]] std::vector<detail::SavedValue> saved(const store::NameRange& names, std::size_t limit);
     [[nodiscard]] const std::string* find(const Place& place);
 
     /// The time of a wait that has begun, as its record says.
@@ -70,8 +78,17 @@ protected:
     void check_stop();
 
     void write(std::span<const detail::SavedValue> values);
-    /// The store could not write a step now: that is its fault, and spends no attempt.
+    /// The store cannot do now what the flow needs: that is its fault, and spends no attempt.
     [[noreturn]] void put_off(const StorageError& error);
+    /// What `call` gives, which asks the store. Errors: Suspended.
+    template <class F>
+    auto unless_busy(const F& call) {
+        try {
+            return call();
+        } catch (const StorageError& error) {
+            put_off(error);
+        }
+    }
     void write(const Place& place, std::string record);
     [[nodiscard]] detail::SavedValue record_of(const Place& place, std::string record) const;
 

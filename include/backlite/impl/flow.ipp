@@ -26,14 +26,22 @@ BACKLITE_DECL std::string Flow::key() const {
     return inside_ == nullptr ? context_.task_id().str() : context_.task_id().str() + '/' + inside_->key;
 }
 
-BACKLITE_DECL std::optional<std::string> Flow::perform(const Place& place, const StepOptions& options, const Work& work,
-                                                       SQLite::Database* database) {
+BACKLITE_DECL void Flow::demand_sound(const Place& place, const StepOptions& options) const {
     const int most = options.max_attempts.value_or(context_.max_attempts());
     const Duration timeout = options.timeout.value_or(queue_.timeout);
-    if (most < 1 || timeout < Duration::zero()) {
-        throw ConfigError(detail::format("queue \"{}\": step \"{}\": max_attempts is {}, timeout {} ms",
-                                         {context_.queue(), place.name, most, timeout.count()}));
-    }
+    if (most >= 1 && timeout >= Duration::zero()) return;
+    throw ConfigError(detail::format("queue \"{}\": step \"{}\": max_attempts is {}, timeout {} ms",
+                                     {context_.queue(), place.name, most, timeout.count()}));
+}
+
+BACKLITE_DECL void Flow::add_undo(Undo undo) {
+    demand_sound(undo.place, undo.options);
+    undos_.push_back(std::move(undo));
+}
+
+BACKLITE_DECL std::optional<std::string> Flow::perform(const Place& place, const StepOptions& options, const Work& work,
+                                                       SQLite::Database* database) {
+    demand_sound(place, options);
     int spent = 0;
     if (const std::string* const record = find(place)) {
         if (record->starts_with(core::record_done)) {
@@ -50,7 +58,7 @@ BACKLITE_DECL std::optional<std::string> Flow::perform(const Place& place, const
     }
     begin();
     std::string json;
-    if (const auto thrown = attempt(place, timeout, work, json, database))
+    if (const auto thrown = attempt(place, options.timeout.value_or(queue_.timeout), work, json, database))
         fail_step(place, options, spent + 1, *thrown);
     if (database != nullptr) return std::nullopt;
     write(place, core::record_of_value(json));
@@ -175,7 +183,7 @@ BACKLITE_DECL std::optional<std::string> Flow::receive(const Place& place, Durat
     begin();
     const std::string waits{detail::flow_waits};
     std::vector<detail::SavedValue> signals =
-        engine_->store().saved(context_.task_id(), store::NameRange::with_prefix(detail::signal_values(place.name)), 1);
+        saved(store::NameRange::with_prefix(detail::signal_values(place.name)), 1);
     if (!signals.empty()) {
         detail::SavedValue& signal = signals.front();
         if (!signal.json) {
@@ -237,15 +245,14 @@ BACKLITE_DECL void Flow::join(const Place& place, std::size_t count,
             static_cast<void>(op.save());
         } catch (const ClaimLost&) {
             suspend(Suspension::lost);
-        } catch (const StorageError&) {
-            suspend(Suspension::until, now() + Duration{std::chrono::seconds{1}});
+        } catch (const StorageError& error) {
+            put_off(error);
         }
         added = to;
         if (added < count) check_stop();
         if (added == count && first) suspend(Suspension::until, now());
     }
-    const store::Patience patience{engine_->config().busy_timeout, {}};
-    if (!engine_->store().parents_of(context_.task_id(), {}, 1, patience).empty()) {
+    if (!children({}, 1).empty()) {
         suspend(Suspension::until, now() + Duration{std::chrono::seconds{1}});  // somebody has woken it by hand
     }
     const std::array<detail::SavedValue, 2> values{{record_of(place, "{\"n\":" + number(count) + '}'), {joins, {}}}};
@@ -259,7 +266,7 @@ BACKLITE_DECL void Flow::collect(const Place& place, std::size_t count,
     store::NameRange names = store::NameRange::with_prefix(prefix);
     core::ChildResults results(prefix, count, take);
     for (bool more = true; more;) {
-        const std::vector<detail::SavedValue> found = engine_->store().saved(context_.task_id(), names, page);
+        const std::vector<detail::SavedValue> found = saved(names, page);
         more = found.size() == page;
         if (more) names.first = found.back().name + '\0';
         for (const detail::SavedValue& value : found) results.add(value);
@@ -272,65 +279,73 @@ BACKLITE_DECL void Flow::cancel_children() {
     constexpr int page = 500;
     std::string after;
     for (;;) {
-        const std::vector<TaskId> children =
-            engine_->store().parents_of(context_.task_id(), after, page, {engine_->config().busy_timeout, {}});
-        if (children.empty()) return;
-        for (const TaskId& child : children) static_cast<void>(engine_->cancel(child));
-        after = children.back().str();
+        const std::vector<TaskId> found = children(after, page);
+        if (found.empty()) return;
+        for (const TaskId& child : found) {
+            static_cast<void>(unless_busy([&] { return engine_->cancel(child); }));
+        }
+        after = found.back().str();
     }
+}
+
+BACKLITE_DECL std::vector<TaskId> Flow::children(const std::string& after, int limit) {
+    const store::Patience patience{engine_->config().busy_timeout, {}};
+    return unless_busy([&] { return engine_->store().parents_of(context_.task_id(), after, limit, patience); });
 }
 
 BACKLITE_DECL Outcome Flow::run(const std::function<Outcome()>& body) {
     context_.arm({});  // the queue's timeout is each step's
     try {
         load();
-    } catch (const StorageError&) {
-        return Outcome::snooze(std::chrono::seconds{1});
+    } catch (const Suspended&) {
+        return suspended();
     }
+    using Kind = Outcome::Kind;
     std::optional<Outcome> outcome;
-    std::optional<std::string> failed;
     std::exception_ptr thrown;
-    std::string text;
+    std::optional<std::string> why;  // it has failed
+    bool for_good = false;
     try {
         outcome.emplace(body());
-        if (outcome->kind() == Outcome::Kind::discard) failed = outcome->reason();
-        if (outcome->kind() == Outcome::Kind::retry || outcome->kind() == Outcome::Kind::retry_in) {
-            text = outcome->reason();
-        }
+        const Kind kind = outcome->kind();
+        for_good = kind == Kind::discard;
+        if (for_good || kind == Kind::retry || kind == Kind::retry_in) why = outcome->reason();
     } catch (platform::ForcedUnwind&) {
         throw;
     } catch (const Suspended&) {
     } catch (const StepFailed& error) {
-        failed = error.what();
+        why = error.what();
+        for_good = true;
     } catch (const std::bad_alloc&) {
         thrown = std::current_exception();
     } catch (...) {
         thrown = std::current_exception();
-        text = detail::current_error();
+        why = detail::current_error();
     }
     // From here on only what was noted counts, whatever the function made of it.
     if (suspension_ == Suspension::until || suspension_ == Suspension::stop || suspension_ == Suspension::lost) {
         return suspended();
     }
-    if (failed_) return undo_all(*failed_);
-    const bool succeeded = suspension_ == Suspension::none && outcome && outcome->kind() == Outcome::Kind::success;
-    if ((cancelled_ || context_.stop_reason() == StopReason::cancelled) && !succeeded) return undo_all({});
+    if (failed_) return undo_all(failed_);
+    // A cancel that the history holds may have undone something already.
+    const bool succeeded =
+        suspension_ == Suspension::none && outcome && outcome->kind() == Kind::success && !history_.cancelled();
+    if ((cancelled_ || context_.stop_reason() == StopReason::cancelled) && !succeeded) return undo_all(std::nullopt);
     const bool last = context_.attempt() >= context_.max_attempts() && context_.stop_reason() == StopReason::none;
-    if (!failed && last && !text.empty()) failed = text;
-    if (failed) return undo_all(*failed);
+    if (why && (for_good || last)) return undo_all(why);
     if (thrown) std::rethrow_exception(thrown);
     tell_unreached();
     return std::move(*outcome);
 }
 
-BACKLITE_DECL Outcome Flow::undo_all(const std::string& why) {
+BACKLITE_DECL Outcome Flow::undo_all(const std::optional<std::string>& why) {
     suspension_ = Suspension::none;
     undoing_ = true;
-    std::string text = why.empty() ? "cancelled" : why;
+    std::string text = why.value_or("cancelled");
     try {
-        if (!failed_ && !why.empty() && !undos_.empty()) {
+        if (!failed_ && why && !undos_.empty()) {
             const std::array<detail::SavedValue, 1> values{
-                {{std::string{detail::flow_failed}, detail::text_json(why)}}};
+                {{std::string{detail::flow_failed}, detail::text_json(*why)}}};
             write(values);
         } else if (context_.stop_reason() == StopReason::cancelled && !undos_.empty()) {
             // With this it is a flow that has begun, whose cancel lets it undo.
@@ -343,8 +358,14 @@ BACKLITE_DECL Outcome Flow::undo_all(const std::string& why) {
                     undo->call();
                     return std::string{"null"};
                 }));
-            } catch (const StepFailed& error) {
-                text += detail::format("; undo \"{}\" failed too: {}", {undo->place.name, error.what()});
+            } catch (platform::ForcedUnwind&) {
+                throw;
+            } catch (const Suspended&) {
+                throw;
+            } catch (const std::bad_alloc&) {
+                throw;
+            } catch (...) {
+                text += detail::format("; undo \"{}\" failed too: {}", {undo->place.name, detail::current_error()});
             }
         }
     } catch (const Suspended&) {

@@ -33,7 +33,7 @@ BACKLITE_DECL void FlowState::load() {
     constexpr std::size_t page = 1'000;
     store::NameRange names = store::NameRange::with_prefix(detail::flow_values);
     for (;;) {
-        std::vector<detail::SavedValue> found = engine_->store().saved(context_.task_id(), names, page);
+        std::vector<detail::SavedValue> found = saved(names, page);
         const bool last = found.size() < page;
         if (!last) names.first = found.back().name + '\0';
         for (detail::SavedValue& value : found) history_.add(std::move(value));
@@ -41,6 +41,10 @@ BACKLITE_DECL void FlowState::load() {
     }
     cancelled_ = history_.cancelled() || context_.stop_reason() == StopReason::cancelled;
     failed_ = history_.failed();
+}
+
+BACKLITE_DECL std::vector<detail::SavedValue> FlowState::saved(const store::NameRange& names, std::size_t limit) {
+    return unless_busy([&] { return engine_->store().saved(context_.task_id(), names, limit); });
 }
 
 BACKLITE_DECL auto FlowState::enter(std::string_view kind, std::string_view name) -> Place {
@@ -133,7 +137,7 @@ BACKLITE_DECL void FlowState::write(std::span<const detail::SavedValue> values) 
 
 BACKLITE_DECL void FlowState::put_off(const StorageError& error) {
     detail::SafeLogger(engine_->config().logger)(
-        LogLevel::warning, "a flow's step could not be kept: it is tried again",
+        LogLevel::warning, "a flow's step could not be kept or read: it is tried again",
         {{"id", context_.task_id().str()}, {"queue", context_.queue()}, {"error", error.what()}});
     suspend(Suspension::until, now() + Duration{std::chrono::seconds{1}});
 }
