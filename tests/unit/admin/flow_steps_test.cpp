@@ -43,7 +43,7 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Part, number)
 /// A flow that comes to each kind of step, and stays at its last one.
 struct Office {
     Office() {
-        client.register_flow<Order>([this](Flow& flow, const Order& order) {
+        client.register_flow<Order>([](Flow& flow, const Order& order) {
             flow.context().save("own", 1);
             flow.undo("give back", [] {});
             flow.step("z", [] { return 7; });
