@@ -131,7 +131,8 @@ public:
     void reset_limits(std::string_view queue) const;
 
     /// A random text of the file, made when it is first asked for and the same for every Admin on the file from then
-    /// on: for signing what comes back from a browser, as the dashboard does. Errors: as pause.
+    /// on: for signing what comes back from a browser, as the dashboard does. Errors: StorageError if the file does not
+    /// take it, or holds one of fewer than 32 bytes; otherwise as pause.
     [[nodiscard]] std::string secret() const;
 
 private:

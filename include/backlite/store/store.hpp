@@ -360,7 +360,8 @@ public:
     /// The limits that are stored; nullopt: none are. Errors: StorageError.
     [[nodiscard]] virtual std::optional<Limits> limits(std::string_view queue) = 0;
 
-    /// A text that is kept in the file, for signing what is handed out: `fresh` becomes it if there is none yet.
+    /// A text that is kept in the file, for signing what is handed out: `fresh`, of at least 32 bytes, becomes it if
+    /// there is none yet. Errors: StorageError if what the file holds is shorter.
     [[nodiscard]] virtual std::string secret(std::string_view fresh, const Patience& patience) = 0;
 
     /// Reads a schedule, and writes what `change` makes of it, which is asked in the transaction, perhaps several

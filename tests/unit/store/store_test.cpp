@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <SQLiteCpp/SQLiteCpp.h>
 #include <nlohmann/json.hpp>
 
 #include <backlite/base/rows.hpp>
@@ -20,6 +21,7 @@
 #include <backlite/config.hpp>
 #include <backlite/context.hpp>
 #include <backlite/core/queue_registry.hpp>
+#include <backlite/error.hpp>
 #include <backlite/id.hpp>
 #include <backlite/outcome.hpp>
 #include <backlite/queue.hpp>
@@ -32,6 +34,7 @@
 
 #include <backlite_catch.hpp>
 #include <memory_store.hpp>
+#include <message_of.hpp>
 #include <stepped_client.hpp>
 #include <temp_folder.hpp>
 
@@ -39,8 +42,10 @@ namespace store_test {
 
 using namespace backlite;
 using namespace std::chrono_literals;
+using backlite_test::contains;
 using backlite_test::MemoryFile;
 using backlite_test::MemoryStore;
+using backlite_test::message_of;
 using backlite_test::SteppedClient;
 using backlite_test::TempFolder;
 using detail::Ms;
@@ -79,8 +84,10 @@ public:
         if (kind == Kind::sqlite) folder_.emplace();
     }
 
+    [[nodiscard]] std::string file() const { return folder_->file("town.db"); }
+
     [[nodiscard]] std::unique_ptr<SteppedClient> client() {
-        ClientConfig config{.database = folder_ ? folder_->file("town.db") : "town"};
+        ClientConfig config{.database = folder_ ? file() : "town"};
         config.cleanup_interval = 1h;
         SteppedClient::Open open = &store::sqlite::open;
         if (kind_ == Kind::memory) {
@@ -1116,9 +1123,33 @@ TEST_CASE("Store: the secret of a file is made once, and the same for all of its
     Town town(GENERATE(Kind::memory, Kind::sqlite));
     const auto client = town.client();
     const auto other = town.client();
-    CHECK(client->store().secret("first", town.patience) == "first");
-    CHECK(other->store().secret("second", town.patience) == "first");
-    CHECK(client->store().secret("third", town.patience) == "first");
+    const std::string first(32, '1');
+    CHECK(client->store().secret(first, town.patience) == first);
+    CHECK(other->store().secret(std::string(32, '2'), town.patience) == first);
+    CHECK(client->store().secret(std::string(32, '3'), town.patience) == first);
+}
+
+TEST_CASE("Store: a secret that the file does not take, or that anybody can guess, is none") {
+    Town town(Kind::sqlite);
+    const auto client = town.client();
+    client->start();
+    SQLite::Database db(town.file(), SQLite::OPEN_READWRITE, 5'000);
+    const std::string fresh(32, '1');
+    const auto ask = [&] { static_cast<void>(client->store().secret(fresh, town.patience)); };
+    SECTION("a trigger ignores it") {
+        db.exec("CREATE TRIGGER deaf BEFORE INSERT ON backlite_meta BEGIN SELECT raise(IGNORE); END");
+        CHECK(contains(message_of<StorageError>(ask), "the secret of the file has 0 bytes, fewer than 32"));
+        db.exec("DROP TRIGGER deaf");
+        CHECK(client->store().secret(fresh, town.patience) == fresh);
+    }
+    SECTION("somebody has shortened it") {
+        for (const std::size_t size : {0U, 31U}) {
+            SQLite::Statement cut(db, "INSERT OR REPLACE INTO backlite_meta (key, value) VALUES ('secret', ?)");
+            cut.bind(1, std::string(size, 'x'));
+            REQUIRE(cut.exec() == 1);
+            CHECK(contains(message_of<StorageError>(ask), std::to_string(size) + " bytes"));
+        }
+    }
 }
 
 TEST_CASE("Store: a paused queue is not claimed, whoever has paused it, and the others are") {

@@ -4,6 +4,7 @@
 // and for deleting what has expired.
 
 #include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <initializer_list>
 #include <limits>
@@ -115,7 +116,8 @@ public:
     /// Errors: CorruptError if one of our tables was dropped.
     void demand_tables();
 
-    /// The text that signs; `fresh` becomes it if there is none.
+    /// The text that signs; `fresh` becomes it if there is none. Errors: StorageError if it is so short that somebody
+    /// could guess it, or the file takes none.
     [[nodiscard]] std::string secret(std::string_view fresh);
 
     /// When the next completed task expires; nullopt: none does.
@@ -123,6 +125,7 @@ public:
 
 private:
     static constexpr std::int64_t tables = 16;
+    static constexpr std::size_t shortest_secret = 32;
 
     /// Deletes what hangs on the tasks whose ids a statement finds.
     void forget_details(Statement& select, std::initializer_list<Value> values);

@@ -2,6 +2,7 @@
 #pragma once
 // The bodies of <backlite/store/sqlite/upkeep.hpp>.
 
+#include <backlite/base/format.hpp>
 #include <backlite/store/sqlite/upkeep.hpp>
 
 namespace backlite {
@@ -20,7 +21,12 @@ BACKLITE_DECL std::int64_t Upkeep::next_owner() {
 BACKLITE_DECL std::string Upkeep::secret(std::string_view fresh) {
     Run(db_, set_secret_, {fresh}).change();
     Run run(db_, secret_);
-    return run.step() ? std::string{run.bytes(0)} : std::string{};
+    std::string found = run.step() ? std::string{run.bytes(0)} : std::string{};
+    if (found.size() >= shortest_secret) return found;
+    throw StorageError(detail::format("the secret of the file has {} bytes, fewer than {}: a trigger ignored it, or "
+                                      "somebody has changed it",
+                                      {found.size(), shortest_secret}),
+                       SQLITE_CONSTRAINT);
 }
 
 BACKLITE_DECL std::vector<detail::OwnerRow> Upkeep::owners() {
