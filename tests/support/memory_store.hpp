@@ -472,7 +472,7 @@ public:
             const auto kept = file_.kept.find(each.id.str());
             const bool finished = each.finished.value_or(task == file_.tasks.end());
             if (finished ? kept == file_.kept.end() : task == file_.tasks.end()) {
-                result.skipped += each.finished ? 1 : 0;
+                if (each.finished) ++result.skipped;
                 continue;
             }
             const backlite::TaskState state = finished ? state_of(kept->second.status) : state_of(*task, plan.now);
