@@ -91,9 +91,13 @@ TEST_CASE_METHOD(Kitchen,
     client.add(Serve{"later"}).after(dishes.front()).after(dishes.back()).save();
     REQUIRE(journal.await("cook soup"));
     CHECK_FALSE(journal.await_for("serve menu", 50ms));
+    REQUIRE(await_status(dishes.back(), TaskStatus::succeeded));  // so a worker is idle, which takes what is added next
+    client.add(Serve{"dessert"}).after(dishes).save();
+    CHECK_FALSE(journal.await_for("serve dessert", 50ms));
     gate.open();
     CHECK(journal.await("serve menu"));
     CHECK(journal.await("serve later"));
+    CHECK(journal.await("serve dessert"));
 }
 
 TEST_CASE_METHOD(Kitchen, "then: each stage starts after the one before it, and its ids follow theirs") {

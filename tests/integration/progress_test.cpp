@@ -49,15 +49,19 @@ TEST_CASE("progress: what a task says is seen by every client on the file, and i
     const Uncapped uncapped;
     Story story;
     Gate seen;
+    Gate counted;
     Gate over;
     Client client{story.config};
     const Client other{quick(story.file)};
     const OpensAtEnd opens(over);
-    const OpensAtEnd opens_too(seen);
+    const OpensAtEnd opens_too(counted);
+    const OpensAtEnd opens_first(seen);
     client.register_queue<Render>([&](Context& context, const Render&) {
         context.progress(0.25, "resizing");
         seen.pass();
         for (int i = 0; i <= 1'000; ++i) context.progress(i / 2'000.0, "writing");
+        counted.pass();
+        context.progress(0.75, "sending");  // by now the dispatcher has nothing else to wake up for
         over.pass();
     });
     client.start();
@@ -68,9 +72,11 @@ TEST_CASE("progress: what a task says is seen by every client on the file, and i
     CHECK(text(other.progress(TaskId::from_text("none"))) == "nothing");
     seen.open();
     REQUIRE(eventually([&] { return text(client.progress(id)) == "0.5 writing"; }));
+    counted.open();
+    REQUIRE(eventually([&] { return text(client.progress(id)) == "0.75 sending"; }));
     over.open();
     REQUIRE(eventually([&] { return client.status(id) == backlite::TaskStatus::succeeded; }));
-    CHECK(text(client.progress(id)) == "0.5 writing");  // as long as its row is kept
+    CHECK(text(client.progress(id)) == "0.75 sending");  // as long as its row is kept
     CHECK(Look(story.file).tasks() == 0);
 }
 
