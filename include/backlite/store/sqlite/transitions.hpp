@@ -309,7 +309,8 @@ private:
         "AND claimed_at <= ?1 ORDER BY claimed_at LIMIT ?2)"};
     Statement next_ownerless_{
         "SELECT queue FROM main.backlite_tasks INDEXED BY backlite_tasks_claimed "
-        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND queue > ?1 ORDER BY queue LIMIT 1"};
+        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND queue > ?1 AND queue < x'' ORDER BY queue "
+        "LIMIT 1"};
     Statement release_ownerless_row_{"UPDATE main.backlite_tasks SET claimed_at = NULL WHERE rowid = ?1"};
     Statement mend_ownerless_{
         "UPDATE main.backlite_tasks INDEXED BY backlite_tasks_claimed SET claimed_at = ?1 WHERE claimed_at IS NOT NULL "

@@ -158,11 +158,11 @@ private:
     Statement queue_of_{"SELECT queue FROM backlite_tasks WHERE id = ?1"};
     Statement batch_of_{
         "SELECT queue, claimed_at FROM backlite_tasks WHERE id = ?1 AND claimed_at IS NOT NULL AND crashes = 0"};
-    // The bound leaves out what is no number, as a damaged file may hold it: such a claim never lapses.
+    // The bounds leave out queues that are BLOBs, behind which no search gets, and times that are no numbers.
     Statement oldest_ownerless_{
         "SELECT queue, claimed_at FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
-        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND queue > ?1 AND claimed_at <= 9223372036854775807 "
-        "ORDER BY queue, claimed_at LIMIT 1"};
+        "WHERE claimed_at IS NOT NULL AND owner IS NULL AND queue > ?1 AND queue < x'' "
+        "AND claimed_at <= 9223372036854775807 ORDER BY queue, claimed_at LIMIT 1"};
     Statement ownerless_{
         "SELECT rowid FROM backlite_tasks INDEXED BY backlite_tasks_claimed "
         "WHERE claimed_at IS NOT NULL AND owner IS NULL AND claimed_at <= ?1 ORDER BY claimed_at"};

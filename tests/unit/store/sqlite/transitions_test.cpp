@@ -477,6 +477,19 @@ TEST_CASE("Transitions: a claim without owner whose time is no number, as a dama
           0);
 }
 
+TEST_CASE("Transitions: a claim without owner whose queue is a BLOB is passed over, and ends the search") {
+    TestDatabase database;
+    SQLite::Database stranger = database.stranger();
+    backlite_test::loosen(stranger);
+    stranger.exec(
+        "INSERT INTO backlite_tasks (id, created_at, queue, task, claimed_at) VALUES ('a', 1, x'6d61', x'7b7d', 10)");
+    CHECK(database.repository.upkeep.oldest_ownerless() == std::nullopt);
+    CHECK(change(database, [](Transitions& transitions) { return transitions.release_ownerless(Ms{20}, 10); }) == 0);
+    database.add({.id = "b", .claim = 1, .claimed_at = 20});
+    CHECK(database.repository.upkeep.oldest_ownerless() == Ms{20});
+    CHECK(change(database, [](Transitions& transitions) { return transitions.release_ownerless(Ms{20}, 10); }) == 1);
+}
+
 TEST_CASE("Transitions: claims without owner lapse by their time, others do not") {
     TestDatabase database;
     database.add({.id = "a", .claim = 1, .claimed_at = 10, .owner = 1});

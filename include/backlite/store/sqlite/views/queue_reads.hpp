@@ -163,7 +163,7 @@ private:
         "ORDER BY queue LIMIT 1"};
     Statement next_queue_{
         "SELECT queue FROM backlite_tasks INDEXED BY backlite_tasks_ready WHERE claimed_at IS NULL AND hold = 0 "
-        "AND queue > ?1 ORDER BY queue LIMIT 1"};
+        "AND queue > ?1 AND queue < x'' ORDER BY queue LIMIT 1"};  // behind a BLOB it would be found again
     Query all_queues_{fmt::format("SELECT DISTINCT queue FROM {} ORDER BY queue", unclaimed_)};
     Priorities priorities_{db_, shape_};
     Query head_{fmt::format(
