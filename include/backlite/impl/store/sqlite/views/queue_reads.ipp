@@ -2,6 +2,7 @@
 #pragma once
 // The bodies of <backlite/store/sqlite/views/queue_reads.hpp>.
 
+#include <backlite/base/rows.hpp>
 #include <backlite/store/sqlite/views/queue_reads.hpp>
 
 namespace backlite {

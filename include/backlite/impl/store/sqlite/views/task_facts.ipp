@@ -4,6 +4,8 @@
 
 #include <algorithm>
 
+#include <backlite/base/rows.hpp>
+#include <backlite/store/plan.hpp>
 #include <backlite/store/sqlite/views/task_facts.hpp>
 
 namespace backlite {

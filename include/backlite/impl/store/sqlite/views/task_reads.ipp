@@ -2,6 +2,7 @@
 #pragma once
 // The bodies of <backlite/store/sqlite/views/task_reads.hpp>.
 
+#include <backlite/base/rows.hpp>
 #include <backlite/store/sqlite/views/task_reads.hpp>
 
 namespace backlite {
