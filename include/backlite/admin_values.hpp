@@ -99,7 +99,7 @@ struct TaskRow {
 /// One page of a list.
 struct TaskPage {
     std::vector<TaskRow> tasks{};  ///< in the order of the list
-    /// Where the list goes on; nullopt: that was all. A look through many rows is cut after about 100 ms: then there
+    /// Where the list goes on; nullopt: that was all. A look through many rows is cut after about 40 ms: then there
     /// may be fewer tasks than asked for, or none, and still a next page.
     std::optional<PageToken> next{};
 };

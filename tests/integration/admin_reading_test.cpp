@@ -292,6 +292,19 @@ TEST_CASE_METHOD(Archive, "Admin: a task and its queue say why it does not run")
     CHECK(why("w1") == Reasons{Blocker::paused});
 }
 
+TEST_CASE_METHOD(Archive, "Admin: queues counts up to bounds that keep it quick beside a million tasks, and says so") {
+    Look(file).run(
+        "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 12000) INSERT INTO backlite_tasks "
+        "(id, queue, created_at, hold, task) SELECT 'more' || i, 'scan', 900000, 2, x'7b7d' FROM n");
+    const Admin admin{*client};
+    const auto queues = admin.queues();
+    REQUIRE(queues.size() == 2);
+    CHECK(queues[1].name == "scan");
+    CHECK(queues[1].held.more);
+    CHECK(queues[1].held.number <= 10'001);
+    CHECK(queues[0].waiting == backlite::BoundedCount{2, false});
+}
+
 TEST_CASE_METHOD(Archive, "Admin: what no list has is refused by name") {
     const Admin admin{*client};
     const auto message = [&](const TaskFilter& filter, const Page& page = {}) {
@@ -405,8 +418,10 @@ TEST_CASE("Admin: a name that cannot be a file's is a ConfigError, and a folder 
 
 TEST_CASE_METHOD(Archive, "Admin: a file that cannot be written is refused") {
     client.reset();
+    const std::string before = bytes_of(file);
     config.open = [this] { return SQLite::Database(file, SQLite::OPEN_READONLY); };
     CHECK(message_of<StorageError>([&] { const Admin admin{config}; }).find("cannot be written") != std::string::npos);
+    CHECK(bytes_of(file) == before);
     if (::geteuid() != 0) {  // root may write to any file
         config.open = nullptr;
         std::filesystem::permissions(file, std::filesystem::perms::owner_read);

@@ -62,8 +62,9 @@ public:
     static constexpr std::size_t most_at_once = 4;
     enum class For { people, monitors };  ///< who is not kept waiting by the other
 
-    DatabaseView(std::string name, std::function<SQLite::Database()> open, Duration busy_timeout)
-        : name_(std::move(name)), open_(std::move(open)), busy_timeout_(busy_timeout) {}
+    DatabaseView(std::string name, std::function<SQLite::Database()> open, Duration busy_timeout,
+                 const store::Bounds& bounds = {})
+        : name_(std::move(name)), open_(std::move(open)), busy_timeout_(busy_timeout), bounds_(bounds) {}
 
     /// Runs `look(Queries&)`; see ReadConnection::read. Waits for its turn first, no longer than `patience`.
     template <class Look>
@@ -112,6 +113,7 @@ private:
     const std::string name_;
     const std::function<SQLite::Database()> open_;
     const Duration busy_timeout_;
+    const store::Bounds bounds_;
     const std::uint64_t nonce_ = random();
 
     Turns people_{most_at_once};

@@ -2,6 +2,7 @@
 #pragma once
 // The bodies of <backlite/admin.hpp>.
 
+#include <chrono>
 #include <utility>
 
 #include <backlite/admin.hpp>
@@ -11,15 +12,28 @@
 #include <backlite/base/format.hpp>
 #include <backlite/base/times.hpp>
 #include <backlite/engine/engine.hpp>
+#include <backlite/store/model.hpp>
 #include <backlite/store/store.hpp>
 
 namespace backlite {
 inline namespace BACKLITE_VERSION_NAMESPACE {
 
+namespace admin {
+
+/// What a call of Admin looks at, so that it takes 50 ms at most where rows are in memory. The dashboard looks at more.
+inline constexpr store::Bounds of_a_call{.counted = 20'000,
+                                         .retries = 5'000,
+                                         .to_come = 0,  // a list has no chart
+                                         .held = 10'000,
+                                         .finished = 10'000,
+                                         .look_time = std::chrono::milliseconds{40}};
+
+}  // namespace admin
+
 BACKLITE_DECL Admin::Admin(const ClientHandle& client)
     : engine_(client.engine_),
       view_(std::make_shared<admin::DatabaseView>(client.config().database, client.config().open,
-                                                  client.config().busy_timeout)) {}
+                                                  client.config().busy_timeout, admin::of_a_call)) {}
 
 BACKLITE_DECL Admin::Admin(std::string database) : Admin(ClientConfig{.database = std::move(database)}) {}
 

@@ -257,6 +257,7 @@ struct Bounds {
     std::int64_t retries = 20'000;             ///< unclaimed rows that are looked at for retries, likewise
     std::int64_t to_come = 200'000;            ///< due times that are put into a chart
     std::int64_t claimed = 100'000;            ///< claimed rows
+    std::int64_t held = 100'000;               ///< held rows that are counted, of all queues together
     std::int64_t finished = 200'000;           ///< finished rows that are looked at where there are no statistics
     std::int64_t unindexed = 1'000'000;        ///< rows of a table without this library's indexes
     std::int64_t looked_at = 100'000;          ///< rows that a filter passes over for one page

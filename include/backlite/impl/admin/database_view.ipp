@@ -44,7 +44,7 @@ BACKLITE_DECL std::string DatabaseView::version() {
     const detail::LockGuard lock(watch_mutex_);
     if (!watch_ || watch_->identity() != platform::identify(name_)) {
         watch_.reset();
-        watch_ = std::make_unique<ReadConnection>(name_, open_, busy_timeout_);
+        watch_ = std::make_unique<ReadConnection>(name_, open_, busy_timeout_, bounds_);
         ++generation_;
     }
     try {
@@ -67,7 +67,7 @@ BACKLITE_DECL std::unique_ptr<ReadConnection> DatabaseView::take() {
             stale.push_back(std::move(reader));
         }
     }
-    return std::make_unique<ReadConnection>(name_, open_, busy_timeout_);
+    return std::make_unique<ReadConnection>(name_, open_, busy_timeout_, bounds_);
 }
 
 BACKLITE_DECL std::vector<std::unique_ptr<ReadConnection>> DatabaseView::room() {

@@ -55,7 +55,7 @@ BACKLITE_DECL TaskPage TaskPages::tasks(const TaskFilter& filter, const Page& pa
     Place place = page.after ? place_of(*page.after, filter) : first_place(filter);
     if (place.list == 'i') return by_id(filter, page);
     TaskPage found;
-    const auto until = std::chrono::steady_clock::now() + store::sqlite::TaskFactReads::look_time;
+    const auto until = std::chrono::steady_clock::now() + queries_.look_time;
     for (;;) {
         const store::TaskList list = next_lines(filter, place, page.limit - found.tasks.size());
         for (const store::TaskLine& line : list.lines) {

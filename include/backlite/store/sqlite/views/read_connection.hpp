@@ -53,12 +53,14 @@ inline constexpr int no_such_table = SQLITE_ERROR;
 struct Queries {
     Queries(sqlite3* db, const SchemaFeatures& found, const store::Bounds& bounds = {})
         : shape(found),
+          look_time(bounds.look_time),
           statistics(db, found),
           queues(db, found, statistics, bounds),
           tasks(db, found, bounds),
           facts(db, bounds),
           rules(db) {}
     const SchemaFeatures shape;
+    const std::chrono::milliseconds look_time;
     StatisticsReads statistics;
     QueueReads queues;
     TaskReads tasks;
@@ -72,7 +74,8 @@ public:
     using Steady = std::chrono::steady_clock;
 
     /// Errors: FileError, StorageError.
-    ReadConnection(const std::string& file, const std::function<SQLite::Database()>& open, Duration busy_timeout);
+    ReadConnection(const std::string& file, const std::function<SQLite::Database()>& open, Duration busy_timeout,
+                   const store::Bounds& bounds = {});
     ReadConnection(const ReadConnection&) = delete;
     ReadConnection& operator=(const ReadConnection&) = delete;
     ~ReadConnection() { sqlite3_progress_handler(database_.getHandle(), 0, nullptr, nullptr); }
@@ -99,7 +102,7 @@ public:
             const std::optional<SchemaFeatures> shape = shape_of(db);
             if (!shape) throw FileError(UnavailableReason::no_tables, "the database has no table backlite_tasks");
             if (!shape->readable) throw FileError(UnavailableReason::foreign_tables, "backlite's tables lack columns");
-            queries_ = std::make_unique<Queries>(db, *shape);
+            queries_ = std::make_unique<Queries>(db, *shape, bounds_);
             schema_ = schema;
         }
         return std::forward<Look>(look)(*queries_);
@@ -123,6 +126,7 @@ private:
     }
 
     const platform::FileIdentity identity_;
+    const store::Bounds bounds_;
     SQLite::Database database_;
     Steady::time_point until_ = (Steady::time_point::max)();
     Statement data_version_{"PRAGMA data_version"};

@@ -66,7 +66,6 @@ struct QueueFacts {
 class TaskFactReads {
 public:
     static constexpr std::size_t most_records = 1'000;  ///< of each kind, of one task
-    static constexpr std::chrono::milliseconds look_time{100};
 
     explicit TaskFactReads(sqlite3* db, const store::Bounds& bounds = {}) : db_{db}, bounds_(bounds) {}
     TaskFactReads(const TaskFactReads&) = delete;
@@ -78,7 +77,7 @@ public:
     /// Up to `limit` tasks that the filter finds, in both tables, by id, the last first; a task that is in both may be
     /// one more. An id comes once in a walk, whatever happens to its task meanwhile, and a task that is there all the
     /// time, in whichever table, comes. `before`: only ids before this one; nullopt: the walk begins.
-    /// It ends early, with a `next`, once it has looked at as many rows as `store::Bounds` says, or for 100 ms.
+    /// It ends early, with a `next`, once it has looked at as many rows, or for as long, as `store::Bounds` says.
     [[nodiscard]] Walk walk(const TaskFilter& filter, const std::optional<std::string>& before, detail::Ms now,
                             std::size_t limit);
 

@@ -124,9 +124,10 @@ private:
     };
     [[nodiscard]] std::vector<Source> sources(const std::vector<std::string>& queues);
 
-    /// Adds the first `count` of them behind the cursor.
-    void collect(DueRows& rows, const Source& source, detail::Ms from, detail::Ms to,
-                 const std::optional<Cursor>& after, std::size_t count, std::vector<Key>& keys);
+    /// Adds the first of them behind the cursor: `count`, or fewer if `wanted` of those are looked for. False: these
+    /// were all.
+    bool collect(DueRows& rows, const Source& source, detail::Ms from, detail::Ms to,
+                 const std::optional<Cursor>& after, std::size_t count, std::size_t wanted, std::vector<Key>& keys);
 
     /// The same of a table without our indexes: by a look through its rows, which keeps the first.
     TaskList look_through(const std::vector<std::string>& queues, detail::Ms from, detail::Ms to, bool retries,

@@ -47,8 +47,8 @@ BACKLITE_DECL std::function<SQLite::Database()> opener_of_existing(std::string f
 }
 
 BACKLITE_DECL ReadConnection::ReadConnection(const std::string& file, const std::function<SQLite::Database()>& open,
-                                             Duration busy_timeout)
-    : identity_(platform::identify(file)), database_(open_database(file, open)) {
+                                             Duration busy_timeout, const store::Bounds& bounds)
+    : identity_(platform::identify(file)), bounds_(bounds), database_(open_database(file, open)) {
     sqlite3* db = database_.getHandle();
     sqlite3_extended_result_codes(db, 1);
     sqlite3_busy_timeout(db, static_cast<int>(busy_timeout.count()));

@@ -55,11 +55,13 @@ BACKLITE_DECL TaskFacts TaskFactReads::facts(bool finished, std::int64_t row, de
 }
 
 struct TaskFactReads::Sought {
-    Sought(const TaskFilter& filter, const std::optional<std::string>& behind, detail::Ms now_)
+    Sought(const TaskFilter& filter, const std::optional<std::string>& behind, detail::Ms now_,
+           std::chrono::milliseconds time)
         : only(filter),
           pattern(filter.text.empty() ? std::string{} : like_pattern(filter.text)),
           end(filter.id + "\xf4\x8f\xbf\xbf"),  // U+10FFFF: behind every id that begins so
-          now(now_) {
+          now(now_),
+          give_up(std::chrono::steady_clock::now() + time) {
         if (behind && (filter.id.empty() || *behind < end)) {
             end = *behind;
         } else if (filter.id.empty()) {
@@ -79,7 +81,7 @@ struct TaskFactReads::Sought {
     bool open = false;
     detail::Ms since = detail::Ms::earliest();
     detail::Ms until = detail::Ms::latest();
-    std::chrono::steady_clock::time_point give_up = std::chrono::steady_clock::now() + look_time;
+    std::chrono::steady_clock::time_point give_up;
 };
 
 class TaskFactReads::Lane {
@@ -109,7 +111,7 @@ private:
 
 BACKLITE_DECL Walk TaskFactReads::walk(const TaskFilter& filter, const std::optional<std::string>& before,
                                        detail::Ms now, std::size_t limit) {
-    const Sought sought(filter, before, now);
+    const Sought sought(filter, before, now, bounds_.look_time);
     return filter.tag.empty() ? walk_both(sought, limit) : walk_tagged(sought, limit);
 }
 
@@ -238,13 +240,13 @@ BACKLITE_DECL std::map<std::string, QueueFacts> TaskFactReads::queues() {
     std::map<std::string, QueueFacts> found;
     for (Run run(db_, rules_); run.step();) found[std::string{run.bytes(0)}].paused = run.optional_time(1);
     std::uint64_t all = 0;
-    for (Run run(db_, held_, {bounds_.counted + 1}); run.step();) {
+    for (Run run(db_, held_, {bounds_.held + 1}); run.step();) {
         QueueFacts& queue = found[std::string{run.bytes(0)}];
         queue.reasons |= run.integer(1);
         queue.held.number += static_cast<std::uint64_t>(run.integer(2));
         all += static_cast<std::uint64_t>(run.integer(2));
     }
-    if (all > static_cast<std::uint64_t>(bounds_.counted)) {
+    if (all > static_cast<std::uint64_t>(bounds_.held)) {
         for (auto& [name, queue] : found) queue.held.more = true;
     }
     return found;

@@ -47,7 +47,7 @@ BACKLITE_DECL TaskList TaskReads::upcoming(const std::vector<std::string>& queue
     if (!shape_.ours) return look_through(queues, from, to, false, now, after, limit);
     std::vector<Key> best;
     for (const Source& source : sources(queues)) {
-        collect(upcoming_, source, from, to, after, limit + 1, best);
+        collect(upcoming_, source, from, to, after, limit + 1, limit + 1, best);
         if (best.size() > 8 * (limit + 1)) keep_first(best, limit + 1);
     }
     TaskList list;
@@ -65,9 +65,9 @@ BACKLITE_DECL TaskList TaskReads::retrying(const std::vector<std::string>& queue
     std::vector<Key> keys;
     std::optional<Key> last;  // what is behind it has not been looked at in every queue
     for (const Source& source : all) {
-        const std::size_t before = keys.size();
-        collect(retries_, source, from, latest, after, share, keys);
-        if (keys.size() - before == share) last = last ? (std::min)(*last, keys.back()) : keys.back();
+        if (collect(retries_, source, from, latest, after, share, limit + 1, keys)) {
+            last = last ? (std::min)(*last, keys.back()) : keys.back();
+        }
     }
     TaskList list;
     list.looked_at = keys.size();
@@ -190,13 +190,17 @@ BACKLITE_DECL auto TaskReads::sources(const std::vector<std::string>& queues) ->
     return all;
 }
 
-BACKLITE_DECL void TaskReads::collect(DueRows& rows, const Source& source, detail::Ms from, detail::Ms to,
-                                      const std::optional<Cursor>& after, std::size_t count, std::vector<Key>& keys) {
+BACKLITE_DECL bool TaskReads::collect(DueRows& rows, const Source& source, detail::Ms from, detail::Ms to,
+                                      const std::optional<Cursor>& after, std::size_t count, std::size_t wanted,
+                                      std::vector<Key>& keys) {
     const std::string& queue = source.queue;
     std::size_t taken = 0;
+    std::size_t found = 0;
+    const auto ended = [&] { return taken == count || found == wanted; };
     const auto take = [&](Run& run) {
-        for (; taken < count && run.step(); ++taken) {
+        for (; !ended() && run.step(); ++taken) {
             keys.emplace_back(run.time(0), queue, run.integer(1), run.integer(2));
+            if (run.integer(2) != 0) ++found;
         }
     };
     if (after && after->key >= from) {
@@ -207,12 +211,13 @@ BACKLITE_DECL void TaskReads::collect(DueRows& rows, const Source& source, detai
         }
         from = after->key;
         if (order <= 0) {
-            if (from == latest) return;
+            if (from == latest) return ended();
             from = from + Duration{1};
         }
     }
     Run later(db_, rows.between, {queue, from, to, source.priority});
     take(later);
+    return ended();
 }
 
 BACKLITE_DECL TaskList TaskReads::look_through(const std::vector<std::string>& queues, detail::Ms from, detail::Ms to,
