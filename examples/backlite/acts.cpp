@@ -1,8 +1,11 @@
 // SPDX-License-Identifier: MIT
 // The commands that change something.
 
+#include <cstdint>
 #include <filesystem>
 #include <functional>
+#include <set>
+#include <string>
 #include <vector>
 
 #include <SQLiteCpp/SQLiteCpp.h>
@@ -27,6 +30,7 @@ using backlite::TaskState;
 struct Action {
     std::string_view name;
     std::string_view did;
+    std::string_view skips;         ///< which tasks it leaves alone
     std::vector<TaskState> states;  ///< of which tasks, unless the user says
     std::function<Affected(const Admin&, const TaskId&)> one;
     std::function<Affected(const Admin&, const TaskFilter&, const Bulk&)> many;
@@ -38,30 +42,43 @@ Action action_of(const Options& options) {
     if (options.command == "retry") {
         return {"retry",
                 "retried",
+                "those that are unfinished or succeeded, whose payload was not kept, or whose unique key another has",
                 {failed},
                 [](const Admin& a, const TaskId& id) { return a.retry(id); },
                 [](const Admin& a, const TaskFilter& f, const Bulk& b) { return a.retry(f, b); }};
     }
     if (options.command == "cancel") {
-        return {"cancel", "cancelled", unfinished, [](const Admin& a, const TaskId& id) { return a.cancel(id); },
+        return {"cancel",
+                "cancelled",
+                "those that have finished",
+                unfinished,
+                [](const Admin& a, const TaskId& id) { return a.cancel(id); },
                 [](const Admin& a, const TaskFilter& f, const Bulk& b) { return a.cancel(f, b); }};
     }
     if (options.command == "remove" || options.command == "purge") {
         std::vector<TaskState> states{any};
         if (options.command == "purge") states = {succeeded, failed, cancelled, expired};
-        return {options.command, "deleted", states, [](const Admin& a, const TaskId& id) { return a.remove(id); },
+        return {options.command,
+                "deleted",
+                "those that run: cancel them first",
+                states,
+                [](const Admin& a, const TaskId& id) { return a.remove(id); },
                 [](const Admin& a, const TaskFilter& f, const Bulk& b) { return a.remove(f, b); }};
     }
     if (options.command == "run-now") {
         return {"run-now",
                 "made due",
+                "those that do not wait for a later time",
                 {retrying, scheduled},
                 [](const Admin& a, const TaskId& id) { return a.run_now(id); },
                 [](const Admin& a, const TaskFilter& f, const Bulk& b) { return a.run_now(f, b); }};
     }
     if (!options.priority) throw UsageFault("prioritize: say --priority N");
     const int n = *options.priority;
-    return {"prioritize", "changed", unfinished,
+    return {"prioritize",
+            "changed",
+            "those that have this priority, or have finished",
+            unfinished,
             [n](const Admin& a, const TaskId& id) { return a.set_priority(id, n); },
             [n](const Admin& a, const TaskFilter& f, const Bulk& b) { return a.set_priority(f, n, b); }};
 }
@@ -100,9 +117,26 @@ int report(const Options& options, const Action& action, const Affected& sum) {
     } else if (options.format == Format::plain) {
         fmt::print("{}\t{}\n", sum.count, sum.skipped);
     } else {
-        fmt::print("{} {}{}\n", sum.count, action.did, sum.skipped > 0 ? fmt::format(", {} skipped", sum.skipped) : "");
+        fmt::print("{} {}{}\n", sum.count, action.did,
+                   sum.skipped > 0 ? fmt::format(", {} skipped ({})", sum.skipped, action.skips) : "");
     }
     return sum.count > 0 ? done : nothing;
+}
+
+/// Nothing was found: in which states was looked, since the user may have meant others.
+void say_where_it_looked(const Options& options, const Action& action) {
+    if (options.format != Format::table || options.filter.state != TaskState::any) return;
+    if (action.states.front() == TaskState::any) return;
+    std::string states;
+    for (const TaskState state : action.states)
+        states += fmt::format("{}{}", states.empty() ? "" : ", ", to_string(state));
+    fmt::print(stderr, "no task that is {} fits; `backlite ls` with the same options lists those that do\n", states);
+}
+
+/// Whether a task that was cancelled is still being run.
+bool runs_on(const Admin& admin, const std::string& id) {
+    const auto task = admin.task(TaskId::from_text(id));
+    return task && task->cancel_requested;
 }
 
 /// Asks first. nullopt: the user said no.
@@ -118,7 +152,8 @@ std::optional<Affected> change_many(const Options& options, const Admin& admin, 
     if (!options.yes) {
         const auto [found, more] = count(admin, filters);
         if (found == 0) return Affected{};
-        const std::string question = fmt::format("{} {}{} tasks?", action.name, more ? "more than " : "", found);
+        const std::string question =
+            fmt::format("{} {}{} {}?", action.name, more ? "more than " : "", found, found == 1 ? "task" : "tasks");
         if (!confirm(question)) {
             fmt::print(stderr, "{} Nothing was changed; say --yes if nobody is there to ask.\n", question);
             return std::nullopt;
@@ -143,12 +178,17 @@ int act(const Options& options) {
     const Admin admin{options.file};
     if (options.operands.empty()) {
         const auto sum = change_many(options, admin, action);
-        return sum ? report(options, action, *sum) : refused;
+        if (!sum) return refused;
+        if (*sum == Affected{}) say_where_it_looked(options, action);
+        return report(options, action, *sum);
     }
     Affected sum;
     for (const std::string& id : options.operands) {
         const Affected one = action.one(admin, TaskId::from_text(id));
-        if (one == Affected{}) fmt::print(stderr, "there is no task {}\n", shown(id));
+        if (one == Affected{}) fmt::print(stderr, "there is no task {}{}\n", shown(id), begins_so(admin, options, id));
+        if (options.command == "cancel" && one.count > 0 && runs_on(admin, id)) {
+            fmt::print(stderr, "{} runs: it was asked to stop, and ends with this attempt\n", shown(id));
+        }
         sum.count += one.count;
         sum.skipped += one.skipped;
     }
@@ -158,6 +198,8 @@ int act(const Options& options) {
 int pause_or_resume(const Options& options) {
     if (options.operands.empty()) throw UsageFault(options.command + ": name the queues");
     const Admin admin{options.file};
+    std::set<std::string> known;
+    for (const auto& queue : admin.queues()) known.insert(queue.name);
     for (const std::string& queue : options.operands) {
         if (options.command == "pause") {
             admin.pause(queue);
@@ -165,6 +207,10 @@ int pause_or_resume(const Options& options) {
             admin.resume(queue);
         }
         if (options.format == Format::table) fmt::print("{} is {}d\n", shown(queue), options.command);
+        if (!known.contains(queue)) {
+            fmt::print(stderr, "no queue {} has tasks by now; `backlite queues {}` lists those that have\n",
+                       shown(queue), shown(options.file));
+        }
     }
     return done;
 }
@@ -194,9 +240,10 @@ int purge(const Options& options) {
         throw UsageFault("purge deletes finished tasks: `backlite remove` deletes others");
     }
     const Action action = action_of(options);
-    const auto before = std::filesystem::file_size(options.file);
+    std::uintmax_t before = 0;
     {
         const Admin admin{options.file};
+        before = std::filesystem::file_size(options.file);
         const auto sum = change_many(options, admin, action);
         if (!sum) return refused;
         report(options, action, *sum);

@@ -2,6 +2,10 @@
 #pragma once
 // The commands. Each returns what the program ends with.
 
+#include <string>
+
+#include <backlite/admin.hpp>
+
 #include "options.hpp"
 
 namespace tool {
@@ -10,6 +14,9 @@ enum ExitCode { done = 0, nothing = 1, misunderstood = 2, unusable = 3, refused 
 
 /// Errors: UsageFault, backlite::Error.
 int run(const Options& options);
+
+/// For a task that is not there: how many ids begin so, if any do, and how to list them.
+[[nodiscard]] std::string begins_so(const backlite::Admin& admin, const Options& options, const std::string& id);
 
 int list(const Options& options);
 int show(const Options& options);

@@ -165,14 +165,34 @@ private:
     }
 
     void look_at_work(const backlite::Admin& admin) {
+        constexpr std::chrono::seconds patience{10};
         for (const auto& queue : admin.queues()) {
-            if (queue.waiting.number == 0 || queue.why.empty()) continue;
+            if (queue.waiting.number == 0) continue;
             std::string why;
             for (const auto blocker : queue.why)
-                why += fmt::format("{}{}", why.empty() ? "" : "; ", to_string(blocker));
+                why += fmt::format("{}{}{}", why.empty() ? "" : "; ", to_string(blocker), cure(blocker, queue.name));
+            const bool stands = queue.running.number == 0 && queue.oldest_due &&
+                                *queue.oldest_due < std::chrono::system_clock::now() - patience;
+            if (why.empty() && stands) {
+                why = fmt::format(
+                    "the oldest is due since {}, none runs, and nothing holds them back: no program that has started "
+                    "a client has registered this queue, or all of its workers are busy",
+                    time_text(queue.oldest_due));
+            }
+            if (why.empty()) continue;
             bad("queue " + shown(queue.name, 40),
-                fmt::format("{} tasks are due and do not run: {}", queue.waiting.number, why));
+                fmt::format("{}{} tasks are due and do not run: {}", queue.waiting.number,
+                            queue.waiting.more ? "+" : "", why));
         }
+    }
+
+    /// What to do about it, in brackets; empty: to wait.
+    [[nodiscard]] std::string cure(backlite::Blocker blocker, const std::string& queue) const {
+        if (blocker == backlite::Blocker::paused) {
+            return fmt::format(" (`backlite resume {} {}` ends that)", file_, shown(queue, 40));
+        }
+        if (blocker == backlite::Blocker::no_client) return " (start the program that runs them)";
+        return {};
     }
 
     std::string file_;

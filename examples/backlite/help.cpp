@@ -33,6 +33,7 @@ constexpr std::array<Command, 16> commands{{
     {"ls", "FILE", "lists tasks, the latest first",
      "      -n, --limit N       so many, 50 unless given\n"
      "          --after TOKEN   goes on where the last list ended\n"
+     "TIME is when a task ended, or else when it is due. `backlite show` says more of one.\n"
      "Examples:\n"
      "  backlite ls app.db --state failed --since 2h\n"
      "  backlite ls app.db -q send_email -t 'connection refused' --json\n"},
@@ -72,12 +73,12 @@ constexpr std::array<Command, 16> commands{{
      "Example:\n  source <(backlite completion bash)\n"},
 }};
 
-bool has_filter(std::string_view name) {
+}  // namespace
+
+bool has_filter(std::string_view name) noexcept {
     return name == "ls" || name == "retry" || name == "cancel" || name == "remove" || name == "run-now" ||
            name == "prioritize" || name == "purge";
 }
-
-}  // namespace
 
 bool is_command(std::string_view name) noexcept {
     for (const Command& command : commands) {
@@ -111,6 +112,8 @@ std::string help(std::string_view name) {
            "  backlite ls app.db --state failed             what failed?\n"
            "  backlite show app.db ID                       why?\n"
            "  backlite retry app.db -t 'timed out'          run again what failed with this message\n"
+           "  backlite pause app.db send_email              stop a queue; resume lets it go on\n"
+           "  backlite cancel app.db ID                     end one task\n"
            "  backlite purge app.db --until 30d             free the disk\n\n"
            "Ends with 0 if it did what it was asked, 1 if it found nothing or doctor found faults, 2 if it did not\n"
            "understand, 3 if the file cannot be used, 4 if you said no.\n";

@@ -9,6 +9,9 @@ namespace tool {
 
 [[nodiscard]] bool is_command(std::string_view name) noexcept;
 
+/// Whether a command goes by --queue, --state and so on.
+[[nodiscard]] bool has_filter(std::string_view name) noexcept;
+
 /// Of one command; of all if `command` is empty.
 [[nodiscard]] std::string help(std::string_view command);
 

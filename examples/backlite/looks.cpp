@@ -171,6 +171,11 @@ void print_details(const backlite::TaskDetails& task, Format format) {
 
 }  // namespace
 
+std::string begins_so(const Admin& admin, const Options& options, const std::string& id) {
+    if (id.empty() || admin.tasks({.id = id}, {.limit = 1}).tasks.empty()) return {};
+    return fmt::format(", but there are ids that begin so: `backlite ls {} --id {}`", shown(options.file), shown(id));
+}
+
 int list(const Options& options) {
     const Admin admin{options.file};
     backlite::Page page{.limit = options.limit};
@@ -212,8 +217,9 @@ int show(const Options& options) {
         const auto task = admin.task(backlite::TaskId::from_text(id));
         if (!task) {
             missing = true;
-            fmt::print(stderr, "there is no task {}: it was never added, or has finished and was not kept\n",
-                       shown(id));
+            const std::string more = begins_so(admin, options, id);
+            fmt::print(stderr, "there is no task {}{}\n", shown(id),
+                       more.empty() ? ": it was never added, or has finished and was not kept" : more);
         } else if (options.format == Format::json) {
             all.push_back(details_json(*task));
         } else {

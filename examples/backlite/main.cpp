@@ -47,7 +47,9 @@ int main(int argc, char** argv) {
     try {
         return tool::run(tool::parse({argv + 1, argv + argc}, std::chrono::system_clock::now()));
     } catch (const tool::UsageFault& fault) {
-        fmt::print(stderr, "backlite: {}\n`backlite --help` says how.\n", fault.what());
+        const bool known = argc > 1 && tool::is_command(argv[1]);
+        fmt::print(stderr, "backlite: {}\n`backlite {}--help` says how.\n", fault.what(),
+                   known ? argv[1] + std::string{" "} : "");
         return tool::misunderstood;
     } catch (const backlite::StorageError& error) {
         fmt::print(stderr, "backlite: {}\n", error.what());

@@ -28,6 +28,23 @@ std::int64_t number_of(const std::string& option, const std::string& text, std::
     throw UsageFault(fmt::format("{} takes a number from {} to {}, not \"{}\"", option, least, most, text));
 }
 
+/// What a command would pass over is more likely a slip: it would look at, or change, more than was meant.
+void check_that_all_is_used(const Options& options) {
+    const std::string& command = options.command;
+    if (!has_filter(command) && (!options.filter.empty() || options.filter.all)) {
+        throw UsageFault(command + " takes no --queue, --state, --text, --tag, --id, --since, --until or --all");
+    }
+    if (command != "prioritize" && options.priority) throw UsageFault(command + " takes no --priority");
+    if (options.operands.empty()) return;
+    if (command == "ls") {
+        throw UsageFault(fmt::format("ls does not know what \"{}\" is: --queue, --id or --text before it says so",
+                                     options.operands.front()));
+    }
+    if (command == "queues" || command == "stats" || command == "schedules" || command == "doctor") {
+        throw UsageFault(command + " takes one file, and nothing else");
+    }
+}
+
 }  // namespace
 
 backlite::TimePoint parse_time(std::string_view text, backlite::TimePoint now) {
@@ -125,7 +142,12 @@ Options parse(const std::vector<std::string>& arguments, backlite::TimePoint now
         throw UsageFault("say what to do");
     }
     options.command = words[0];
-    if (!is_command(options.command)) throw UsageFault(fmt::format("there is no command \"{}\"", options.command));
+    if (!is_command(options.command)) {
+        const bool swapped = words.size() > 1 && is_command(words[1]);
+        throw UsageFault(fmt::format(
+            "there is no command \"{}\"{}", options.command,
+            swapped ? fmt::format(": the command comes first, as in `backlite {} {}`", words[1], words[0]) : ""));
+    }
     if (options.help) return options;
     if (words.size() < 2) {
         throw UsageFault(options.command == "completion" ? "say for which shell: bash or zsh"
@@ -133,6 +155,7 @@ Options parse(const std::vector<std::string>& arguments, backlite::TimePoint now
     }
     options.file = words[1];
     options.operands.assign(words.begin() + 2, words.end());
+    check_that_all_is_used(options);
     return options;
 }
 

@@ -2,9 +2,11 @@
 // Makes a file for the tool's test: mails, of which two fail and one does not, and two reports, one of them due later.
 
 #include <chrono>
+#include <cstdlib>
 #include <stdexcept>
 #include <string>
 
+#include <SQLiteCpp/SQLiteCpp.h>
 #include <nlohmann/json.hpp>
 
 #include <backlite/backlite.hpp>
@@ -50,10 +52,23 @@ int run_flow(const char* file) {
 
 }  // namespace
 
+/// Asks the tool while a client is started that knows nothing of the queue in which a task is due for a minute.
+int ask_beside_stranger(const std::string& file, const std::string& tool) {
+    backlite::Client client{{.database = file, .num_workers = 1}};
+    client.register_queue<Mail>([](const Mail&) {});
+    client.add(Report{"unknown"}).save();
+    SQLite::Database(file, SQLite::OPEN_READWRITE, 5'000)
+        .exec("UPDATE backlite_tasks SET created_at = created_at - 60000");
+    client.start();
+    return std::system((tool + " doctor " + file).c_str()) == 0 ? 0 : 1;  // NOLINT(concurrency-mt-unsafe)
+}
+
 /// rows FILE [works]: with `works` nothing fails, reports are run too, and nothing is added. rows FILE flow: a flow.
+/// rows FILE stranger TOOL: what `TOOL doctor FILE` says beside a client that does not know the queue.
 int main(int argc, char** argv) {
     if (argc < 2) return 2;
     if (argc > 2 && argv[2] == std::string{"flow"}) return run_flow(argv[1]);
+    if (argc > 3 && argv[2] == std::string{"stranger"}) return ask_beside_stranger(argv[1], argv[3]);
     const bool works = argc > 2;
     backlite::Client client{{.database = argv[1], .num_workers = 1}};
     client.register_queue<Mail>([&](const Mail& mail) {
