@@ -5,6 +5,7 @@
 #include <atomic>
 #include <chrono>
 #include <cstddef>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -268,6 +269,85 @@ TEST_CASE_METHOD(Shop, "Admin: another process changes tasks of a client that ru
     CHECK(other.await("paused"));
     CHECK(Admin{*client}.queues().at(0).paused);
     CHECK(other.join() == 0);
+}
+
+/// Five tasks for each action, of which none is run: three in its own queue, and two beside them.
+void lay_out(Look& look) {
+    constexpr std::int64_t far = 9'000'000'000'000;
+    for (const char* queue : {"cancel", "remove", "run_now", "prioritize"}) {
+        for (const char* name : {"1", "2", "3", "x", "y"}) {
+            const bool beside = *name > '9';
+            look.run(
+                fmt::format("INSERT INTO backlite_tasks (id, queue, created_at, wait_until, task) VALUES "
+                            "('{0}{1}', '{2}{0}', 1, {3}, x'7b7d')",
+                            queue, name, beside ? "beside " : "", far));
+        }
+    }
+    for (const char* name : {"1", "2", "3", "x", "y"}) {
+        look.run(
+            fmt::format("INSERT INTO backlite_tasks_completed (id, queue, created_at, last_executed_at, attempts, "
+                        "last_duration_micro, succeeded, error, task) VALUES ('retry{0}', '{1}retry', 1, 2, 1, 3, 0, "
+                        "'no', x'7b7d')",
+                        name, *name > '9' ? "beside " : ""));
+    }
+}
+
+/// Each action, on one task by its id, twice, and on its queue by a filter: what each call said that it did.
+std::string all_actions(const Admin& admin) {
+    std::string said;
+    const auto on = [&](const std::string& queue, const auto& act) {
+        const TaskId first = TaskId::from_text(queue + "1");
+        for (const Affected& done : {act(first), act(first), act(TaskFilter{.queue = queue})}) {
+            said += fmt::format("{} {}.{} ", queue, done.count, done.skipped);
+        }
+    };
+    on("cancel", [&](const auto& which) { return admin.cancel(which); });
+    on("retry", [&](const auto& which) { return admin.retry(which); });
+    on("remove", [&](const auto& which) { return admin.remove(which); });
+    on("run_now", [&](const auto& which) { return admin.run_now(which); });
+    on("prioritize", [&](const auto& which) { return admin.set_priority(which, 7); });
+    return said;
+}
+
+TEST_CASE_METHOD(Shop,
+                 "Admin: each action, by id and by filter, does the same on a client, from another process and on a "
+                 "file that nobody runs") {
+    const std::string expected =
+        "cancel 1.0 cancel 0.1 cancel 2.1 retry 1.0 retry 0.1 retry 2.1 remove 1.0 remove 0.0 remove 2.0 run_now 1.0 "
+        "run_now 0.1 run_now 2.1 prioritize 1.0 prioritize 0.1 prioritize 2.1 ";
+    SECTION("on a client") {
+        start();
+        Look look(file);
+        lay_out(look);
+        CHECK(all_actions(Admin{*client}) == expected);
+    }
+    SECTION("from another process") {
+        Process other([&](const Process::Inside& inside) {
+            inside.wait();
+            inside.say(all_actions(Admin{file}));
+        });
+        start();
+        Look look(file);
+        lay_out(look);
+        other.next();
+        CHECK(other.await(expected));
+        CHECK(other.join() == 0);
+    }
+    SECTION("on a file that nobody runs") {
+        { const Client once{quick(file, 1)}; }
+        Look look(file);
+        lay_out(look);
+        CHECK(all_actions(Admin{file}) == expected);
+    }
+    Look look(file);
+    CHECK(look.text("SELECT group_concat(task, ' ') FROM (SELECT id || iif(due > 8000000000000, ' later', ' due') || "
+                    "iif(priority = 7, ' first', '') || ',' AS task FROM backlite_tasks ORDER BY id)") ==
+          "cancelx later, cancely later, prioritize1 later first, prioritize2 later first, prioritize3 later first, "
+          "prioritizex later, prioritizey later, removex later, removey later, retry1 due, retry2 due, retry3 due, "
+          "run_now1 due, run_now2 due, run_now3 due, run_nowx later, run_nowy later,");
+    CHECK(look.text("SELECT group_concat(task, ' ') FROM (SELECT id || ' ' || error || ',' AS task FROM "
+                    "backlite_tasks_completed ORDER BY id)") ==
+          "cancel1 cancelled, cancel2 cancelled, cancel3 cancelled, retryx no, retryy no,");
 }
 
 TEST_CASE_METHOD(Shop, "Admin: a filter that narrows nothing changes nothing unless all is set") {

@@ -122,6 +122,32 @@ TEST_CASE(
     CHECK(number(file, "SELECT count(*) FROM backlite_tasks") == 0);
 }
 
+TEST_CASE(
+    "admin: a hundred thousand tasks are removed by one filter beside their workers, and each is counted or has run") {
+    const TempFolder folder;
+    const std::string file = folder.file("q.db");
+    fill(file, many, false);
+    std::vector<std::atomic<int>> runs(many);
+    Client client{config(file)};
+    client.register_queue<Piece>([&](const Piece& piece) { ++runs.at(piece.number); });
+    client.start();
+    const Affected affected = Admin{client}.remove({.queue = "pieces"});
+    drain(client);
+    CHECK(client.stop(60s));
+    std::size_t ran = 0;
+    std::size_t twice = 0;
+    for (const std::atomic<int>& run : runs) {
+        ran += run > 0 ? 1U : 0U;
+        twice += run > 1 ? 1U : 0U;
+    }
+    CAPTURE(affected.count, affected.skipped, ran);
+    CHECK(twice == 0);
+    CHECK(ran + affected.count == many);
+    CHECK(affected.skipped <= ran);
+    CHECK(number(file, "SELECT count(*) FROM backlite_tasks") == 0);
+    CHECK(number(file, "SELECT count(*) FROM backlite_tasks_completed") == 0);
+}
+
 TEST_CASE("admin: a process that is killed amid an action on many leaves whole transactions") {
     const Harness harness("admin kills", 12);
     std::mt19937_64 random(harness.seed());
@@ -130,12 +156,15 @@ TEST_CASE("admin: a process that is killed amid an action on many leaves whole t
     for (std::size_t round = 0; round < harness.rounds() || (amid < 3 && round < harness.rounds() + 60); ++round) {
         const TempFolder folder;
         const std::string file = folder.file("q.db");
-        const bool retry = round % 2 == 0;
+        const bool retry = round % 3 == 0;
+        const bool remove = round % 3 == 1;  // otherwise it sets priorities
         fill(file, count, retry);
         const pid_t child = backlite_test::start_child([&] {
             const Admin admin{config(file)};
             if (retry) {
                 admin.retry({.queue = "pieces"});
+            } else if (remove) {
+                admin.remove({.queue = "pieces"});
             } else {
                 admin.set_priority({.queue = "pieces"}, 5);
             }
@@ -144,18 +173,23 @@ TEST_CASE("admin: a process that is killed amid an action on many leaves whole t
         std::this_thread::sleep_for(std::chrono::microseconds{random() % 200'000});
         backlite_test::kill_and_wait(child);
         const std::int64_t waiting = number(file, "SELECT count(*) FROM backlite_tasks");
-        const std::int64_t done =
-            retry ? waiting : number(file, "SELECT count(*) FROM backlite_tasks WHERE priority = 5");
-        CAPTURE(round, retry, done);
+        const std::int64_t done = retry    ? waiting
+                                  : remove ? static_cast<std::int64_t>(count) - waiting
+                                           : number(file, "SELECT count(*) FROM backlite_tasks WHERE priority = 5");
+        CAPTURE(round, retry, remove, done);
         CHECK(done % 500 == 0);
-        CHECK(waiting + number(file, "SELECT count(*) FROM backlite_tasks_completed") == count);
+        CHECK(waiting + number(file, "SELECT count(*) FROM backlite_tasks_completed") ==
+              static_cast<std::int64_t>(count) - (remove ? done : 0));
         CHECK(number(file, "SELECT count(*) FROM backlite_attempts") == (retry ? done : 0));
         CHECK(number(file, "SELECT count(*) FROM backlite_tasks JOIN backlite_tasks_completed USING (id)") == 0);
         if (done > 0 && done < static_cast<std::int64_t>(count)) ++amid;
         // Another process finishes it.
         const Admin admin{config(file)};
-        const Affected rest = retry ? admin.retry({.queue = "pieces"}) : admin.set_priority({.queue = "pieces"}, 5);
-        CHECK(rest == Affected{count - static_cast<std::size_t>(done), static_cast<std::size_t>(done)});
+        const Affected rest = retry    ? admin.retry({.queue = "pieces"})
+                              : remove ? admin.remove({.queue = "pieces"})
+                                       : admin.set_priority({.queue = "pieces"}, 5);
+        const auto finished = static_cast<std::size_t>(done);
+        CHECK(rest == Affected{count - finished, remove ? 0 : finished});
     }
     fmt::print("{} of the kills came amid an action\n", amid);
     CHECK(amid > 0);
