@@ -22,6 +22,7 @@
 #include <string>
 #include <string_view>
 #include <thread>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -52,18 +53,24 @@ enum class Wait { none, fixed, doubling, growing };
 enum class Data { no, all, failed };
 
 struct Rule {
-    const char* name;
-    int max_attempts;
-    Wait backoff;
-    bool keeps;
-    Ms retention;  // zero: for ever
-    bool only_failed;
-    Data data;
+    const char* name = "";
+    int max_attempts = 1;
+    Wait backoff = Wait::none;
+    bool keeps = false;
+    Ms retention = 0;  // zero: for ever
+    bool only_failed = false;
+    Data data = Data::no;
     backlite::Unique unique{};  // of tasks that are added with a key
+    Ms expires_after = 0;
+    std::size_t max_waiting = 0;
+    backlite::Overflow overflow = backlite::Overflow::reject;
 };
 
 constexpr std::size_t plain_queues = 6;
-constexpr std::size_t queues = 10;
+constexpr std::size_t first_bounded = 10;  // those before it are for tasks with keys
+constexpr std::size_t expiring_queue = 13;
+constexpr std::size_t queues = 14;
+constexpr unsigned served_by_second = 0b1111'001'001010;
 constexpr unsigned all_queues = (1U << queues) - 1;
 constexpr int max_crashes = 3;
 constexpr Ms release_after = 600'000;
@@ -92,6 +99,27 @@ constexpr std::array<Rule, queues> rules{{
      true,
      Data::failed,
      {.conflict = backlite::Conflict::replace, .debounce = 5s, .max_delay = 60s}},
+    {.name = "rejecting", .max_attempts = 2, .backoff = Wait::fixed, .max_waiting = 2},
+    {.name = "dropping",
+     .max_attempts = 2,
+     .backoff = Wait::fixed,
+     .keeps = true,
+     .retention = 3'600'000,
+     .data = Data::all,
+     .max_waiting = 3,
+     .overflow = backlite::Overflow::drop_oldest},
+    {.name = "roomy",
+     .max_attempts = 2,
+     .backoff = Wait::fixed,
+     .max_waiting = 2,
+     .overflow = backlite::Overflow::wait},
+    {.name = "expiring",
+     .max_attempts = 3,
+     .backoff = Wait::fixed,
+     .keeps = true,
+     .retention = 3'600'000,
+     .data = Data::failed,
+     .expires_after = 5'000},
 }};
 
 backlite::QueueConfig config_of(const Rule& rule) {
@@ -112,6 +140,9 @@ backlite::QueueConfig config_of(const Rule& rule) {
         config.retention = retention;
     }
     config.unique = rule.unique;
+    config.expires_after = std::chrono::milliseconds{rule.expires_after};
+    config.max_waiting = rule.max_waiting;
+    config.overflow = rule.overflow;
     return config;
 }
 
@@ -150,6 +181,7 @@ struct Done {
     bool cancelled = false;
     bool kept = true;
     std::optional<std::string> key{};  // with a period
+    bool expired = false;
 };
 
 struct Task {
@@ -171,7 +203,9 @@ struct Task {
     bool latest = false;
     bool held = false;
     Ms period = 0;
-    Ms superseded = 0;  // when a newer one was added beside it
+    Ms superseded = 0;            // when a newer one was added beside it
+    std::optional<Ms> expires{};  // until it has started
+    std::size_t number = 0;       // of tasks of bounded queues: in which order they were added
 
     [[nodiscard]] Ms due() const { return std::max(created, wait_until.value_or(created)); }
 };
@@ -205,11 +239,73 @@ struct Model {
         return nullptr;
     }
 
+    // Also while it is paused.
+    [[nodiscard]] const Rule* registered(const std::string& queue) const {
+        for (std::size_t q = 0; q < queues; ++q) {
+            if (queue != rules[q].name) continue;
+            for (const ModelClient& client : clients) {
+                if (client.started && (client.serves >> q & 1U) != 0) return &rules[q];
+            }
+        }
+        return nullptr;
+    }
+
+    [[nodiscard]] std::size_t waiting(const std::string& queue) const {
+        return static_cast<std::size_t>(std::count_if(tasks.begin(), tasks.end(), [&](const auto& entry) {
+            return entry.second.queue == queue && !entry.second.claimed;
+        }));
+    }
+
+    // Of those that wait, the one that is dropped first.
+    [[nodiscard]] std::string oldest(const std::string& queue) const {
+        const auto rank = [](const Task& task) { return std::tuple{task.due(), task.priority, task.number}; };
+        const std::string* found = nullptr;
+        for (const auto& [id, task] : tasks) {
+            if (task.queue != queue || task.claimed) continue;
+            if (found == nullptr || rank(task) < rank(tasks.at(*found))) found = &id;
+        }
+        return *found;
+    }
+
+    // Whoever adds to the queue finds it full, and ends the oldest for as many new ones.
+    void drop(const Rule& rule, std::size_t count) {
+        for (; count > 0; --count) {
+            const std::string id = oldest(rule.name);
+            const Task& task = tasks.at(id);
+            Done end{task.queue, task.created, task.executed.value_or(now), std::max(task.attempts, 0)};
+            end.error = "dropped: the queue is full";
+            end.priority = task.priority;
+            end.cancelled = true;
+            if (rule.data != Data::no) end.payload = task.payload;
+            end.expires = now + rule.retention;
+            if (rule.keeps) done[id] = std::move(end);
+            tasks.erase(id);
+        }
+    }
+
+    void expire() {
+        for (auto it = tasks.begin(); it != tasks.end();) {
+            const auto current = it++;
+            const Task& task = current->second;
+            const Rule* rule = registered(task.queue);
+            if (rule == nullptr || !task.expires || *task.expires > now) continue;
+            Done end{task.queue, task.created, now, 0};
+            end.error = "expired";
+            end.priority = task.priority;
+            end.expired = true;
+            if (rule->data != Data::no) end.payload = task.payload;
+            end.expires = now + rule->retention;
+            done[current->first] = std::move(end);
+            tasks.erase(current);
+        }
+    }
+
     // What running clients make of it, now.
     void run() {
         if (!started()) return;
         purge();
         lapse();
+        expire();
         for (auto& [id, task] : tasks) task.held = task.held && runs(task.queue, *task.key);
         for (bool changed = true; changed;) {
             changed = false;
@@ -339,6 +435,7 @@ struct Model {
 
     // Whether that was the task's end.
     bool attempt(const std::string& id, Task& task, const Rule& rule) {
+        task.expires.reset();
         const int spent = std::max(task.attempts, 0);
         if (task.crashes >= max_crashes) {
             return give_up(id, task, rule,
@@ -457,6 +554,8 @@ enum class What {
     add_refused,
     add_cancelled,
     add_unique,
+    add_bounded,
+    add_expiring,
     claim_elsewhere,
     host_commit,
     host_rollback,
@@ -485,6 +584,8 @@ constexpr std::array<std::string_view, static_cast<std::size_t>(What::last)> nam
                                                                                    "add refused",
                                                                                    "add cancelled",
                                                                                    "add unique",
+                                                                                   "add bounded",
+                                                                                   "add expiring",
                                                                                    "claim elsewhere",
                                                                                    "host commit",
                                                                                    "host rollback",
@@ -523,7 +624,7 @@ struct Op {
 Op random_op(std::mt19937_64& random) {
     const auto below = [&](std::size_t bound) { return static_cast<std::size_t>(random() % bound); };
     // What happens often stands in here often.
-    static constexpr std::array<What, 56> choice{What::add,
+    static constexpr std::array<What, 68> choice{What::add,
                                                  What::add,
                                                  What::add,
                                                  What::add,
@@ -548,6 +649,18 @@ Op random_op(std::mt19937_64& random) {
                                                  What::add_unique,
                                                  What::add_unique,
                                                  What::add_unique,
+                                                 What::add_bounded,
+                                                 What::add_bounded,
+                                                 What::add_bounded,
+                                                 What::add_bounded,
+                                                 What::add_bounded,
+                                                 What::add_bounded,
+                                                 What::add_bounded,
+                                                 What::add_bounded,
+                                                 What::add_expiring,
+                                                 What::add_expiring,
+                                                 What::add_expiring,
+                                                 What::add_expiring,
                                                  What::claim_elsewhere,
                                                  What::claim_elsewhere,
                                                  What::host_commit,
@@ -582,8 +695,11 @@ Op random_op(std::mt19937_64& random) {
     op.what = choice[below(choice.size())];
     op.client = below(2);
     const bool unique = op.what == What::add_unique || op.what == What::claim_elsewhere;
-    op.queue = below(op.what == What::pause || op.what == What::resume || unique ? queues : plain_queues);
-    if (unique && below(3) > 0) op.queue = plain_queues + below(queues - plain_queues);
+    const bool any = op.what == What::pause || op.what == What::resume;
+    op.queue = below(any ? queues : unique ? first_bounded : plain_queues);
+    if (unique && below(3) > 0) op.queue = plain_queues + below(first_bounded - plain_queues);
+    if (op.what == What::add_bounded) op.queue = first_bounded + below(expiring_queue - first_bounded);
+    if (op.what == What::add_expiring) op.queue = expiring_queue;
     op.variant = static_cast<unsigned>(below(64));
     static constexpr std::array<Ms, 8> times{1, 500, 1'000, 5'000, 60'000, 600'000, 3'600'000, 7'200'000};
     op.ms = times[below(times.size())] + static_cast<Ms>(below(2) * below(1'000));
@@ -602,7 +718,7 @@ public:
 
     Library() : host_(create(file_), SQLite::OPEN_READWRITE, 10'000) {
         open(0, all_queues);
-        open(1, 0b001'001010);
+        open(1, served_by_second);
         host_.exec("CREATE TABLE host (n integer)");
         host_.exec(
             "CREATE TRIGGER refuse BEFORE INSERT ON backlite_tasks WHEN instr(CAST(NEW.task AS TEXT), '!') > 0 "
@@ -644,9 +760,12 @@ public:
         }
         if (!model.started()) return true;
         std::string served;
+        std::string registered;
         for (const Rule& rule : rules) {
             if (model.served(rule.name) != nullptr)
                 served += fmt::format("{}'{}'", served.empty() ? "" : ", ", rule.name);
+            if (model.registered(rule.name) != nullptr)
+                registered += fmt::format("{}'{}'", registered.empty() ? "" : ", ", rule.name);
         }
         SQLite::Statement busy(
             host_, fmt::format("SELECT EXISTS (SELECT 1 FROM backlite_tasks WHERE owner IS NOT NULL) "
@@ -655,8 +774,10 @@ public:
                                "OR EXISTS (SELECT 1 FROM backlite_keys WHERE NOT EXISTS (SELECT 1 FROM backlite_tasks "
                                "WHERE id = backlite_keys.task AND claimed_at IS NOT NULL)) "
                                "OR EXISTS (SELECT 1 FROM backlite_tasks WHERE claimed_at <= {} AND owner IS NULL) "
-                               "OR EXISTS (SELECT 1 FROM backlite_tasks_completed WHERE expires_at <= {})",
-                               served, model.now, model.now - release_after, model.now));
+                               "OR EXISTS (SELECT 1 FROM backlite_tasks_completed WHERE expires_at <= {}) "
+                               "OR EXISTS (SELECT 1 FROM backlite_details JOIN backlite_tasks ON id = "
+                               "backlite_details.task WHERE expires_at <= {} AND queue IN ({}))",
+                               served, model.now, model.now - release_after, model.now, model.now, registered));
         const auto until = Steady::now() + patience;
         auto nudge = Steady::now() + 300ms;
         for (int round = 0;; ++round) {
@@ -792,7 +913,10 @@ std::vector<std::string> rows(const Model& model) {
     for (const auto& [id, done] : model.done) {
         lines.push_back(fmt::format("done|{}|{}|{}|{}|{}|{}|{}|0|{}|{}|{}|{}", id, done.queue, done.created,
                                     text(done.payload), done.executed, done.attempts, done.succeeded ? 1 : 0,
-                                    text(done.expires), text(done.error), done.priority, done.cancelled ? "1" : "-"));
+                                    text(done.expires), text(done.error), done.priority,
+                                    done.cancelled ? "1"
+                                    : done.expired ? "5"
+                                                   : "-"));
     }
     return lines;
 }
@@ -812,7 +936,7 @@ public:
     Sequence() {
         model_.now = library_.now();
         model_.clients[0].serves = all_queues;
-        model_.clients[1].serves = 0b001'001010;
+        model_.clients[1].serves = served_by_second;
     }
 
     // Errors: Difference.
@@ -908,6 +1032,9 @@ private:
                     [&] { return make(client, op.queue, op.script).stop_token(source.get_token()).save(); });
             }
             case What::add_unique: return add_unique(op);
+            case What::add_bounded: return add_bounded(op);
+            case What::add_expiring:
+                return added(timed(make(client, op.queue, op.script), op).save(), {{op.queue, op.script}});
             case What::claim_elsewhere: return claim_elsewhere(op);
             case What::host_commit: return within(op, true, false);
             case What::host_rollback: return within(op, false, false);
@@ -927,7 +1054,8 @@ private:
             case What::stop: rest(); return stop(op.client);
             case What::reopen: {
                 rest();
-                const unsigned serves = op.variant % 3 == 0 ? all_queues : op.variant | (op.variant % 16) << 6;
+                const unsigned serves =
+                    op.variant % 3 == 0 ? all_queues : op.variant | (op.variant % 16) << 6 | (op.variant / 4) << 10;
                 library_.open(op.client, serves);
                 model_.clients[op.client] = {false, serves};
                 return;
@@ -963,7 +1091,11 @@ private:
             case 6: return client.add(Job<6>{script});
             case 7: return client.add(Job<7>{script});
             case 8: return client.add(Job<8>{script});
-            default: return client.add(Job<9>{script});
+            case 9: return client.add(Job<9>{script});
+            case 10: return client.add(Job<10>{script});
+            case 11: return client.add(Job<11>{script});
+            case 12: return client.add(Job<12>{script});
+            default: return client.add(Job<13>{script});
         }
     }
 
@@ -995,7 +1127,71 @@ private:
             task.payload = fmt::format("{{\"script\":\"{}\"}}", tasks[i].second);
             task.wait_until = due_;
             task.priority = priority_;
+            task.number = ++numbers_;
+            const Ms expires_after = rules[tasks[i].first].expires_after;
+            if (expires_after > 0) task.expires = task.due() + expires_after;
         }
+        due_.reset();
+        priority_ = 0;
+    }
+
+    // A task of a queue that takes only so many. What waits is at rest.
+    void add_bounded(const Op& op) {
+        rest();
+        const Rule& rule = rules[op.queue];
+        Client& client = library_.client(op.client);
+        auto add = timed(make(client, op.queue, op.script), op);
+        const std::size_t waiting = model_.waiting(rule.name) + 1;
+        const std::size_t over = waiting > rule.max_waiting ? waiting - rule.max_waiting : 0;
+        const bool in_transaction = op.variant % 5 == 0;
+        const bool waits = rule.overflow == backlite::Overflow::wait && !in_transaction;
+        if (over > 0 && waits) return add_when_there_is_room(op, std::move(add), over);
+        const auto save = [&] {
+            if (!in_transaction) return std::move(add).save();
+            SQLite::Transaction transaction(library_.host(), SQLite::TransactionBehavior::IMMEDIATE);
+            std::vector<backlite::TaskId> ids = std::move(add).tx(library_.host()).save();
+            transaction.commit();
+            return ids;
+        };
+        if (over > 0 && rule.overflow != backlite::Overflow::drop_oldest) {
+            due_.reset();
+            priority_ = 0;
+            return refused<backlite::QueueFullError>(save);
+        }
+        const std::vector<backlite::TaskId> ids = save();
+        model_.drop(rule, over);
+        added(ids, {{op.queue, op.script}});
+    }
+
+    // It waits for room, until some is made or it gives up.
+    void add_when_there_is_room(const Op& op, backlite::AddOp add, std::size_t over) {
+        std::stop_source source;
+        std::vector<backlite::TaskId> ids;
+        std::string fault;
+        bool given_up = false;
+        std::thread adder([&] {
+            try {
+                ids = std::move(add).stop_token(source.get_token()).save();
+            } catch (const backlite::Cancelled&) {
+                given_up = true;
+            } catch (const std::exception& error) {
+                fault = error.what();
+            }
+        });
+        const bool makes_room = op.variant % 3 > 0;
+        const std::size_t by = op.variant % 2 == 0 ? op.client : 1 - op.client;
+        try {
+            for (std::size_t i = 0; makes_room && i < over; ++i) cancel(by, model_.oldest(rules[op.queue].name));
+            if (!makes_room) source.request_stop();
+        } catch (...) {
+            source.request_stop();
+            adder.join();
+            throw;
+        }
+        adder.join();
+        demand(fault.empty(), "an add that waits for room: " + fault);
+        demand(given_up != makes_room, makes_room ? "an add found no room" : "an add found room in a full queue");
+        if (makes_room) return added(ids, {{op.queue, op.script}});
         due_.reset();
         priority_ = 0;
     }
@@ -1144,25 +1340,30 @@ private:
 
     void cancel(const Op& op) {
         rest();
-        Client& client = library_.client(op.client);
-        const auto expect = [&](const std::string& id, backlite::CancelResult expected) {
-            const backlite::CancelResult found = client.cancel(backlite::TaskId::from_text(id));
-            demand(found == expected, fmt::format("cancel of task {}: {}, not {}", id, backlite::to_string(found),
-                                                  backlite::to_string(expected)));
-        };
         if (op.variant % 8 == 0 && !model_.done.empty()) {
-            expect(model_.done.begin()->first, backlite::CancelResult::finished);
+            cancel_is(op.client, model_.done.begin()->first, backlite::CancelResult::finished);
         }
-        if (model_.tasks.empty()) return expect("nobody", backlite::CancelResult::not_found);
+        if (model_.tasks.empty()) return cancel_is(op.client, "nobody", backlite::CancelResult::not_found);
         const auto task =
             std::next(model_.tasks.begin(), static_cast<std::ptrdiff_t>(op.variant % model_.tasks.size()));
+        cancel(op.client, task->first);
+    }
+
+    void cancel_is(std::size_t which, const std::string& id, backlite::CancelResult expected) {
+        const backlite::CancelResult found = library_.client(which).cancel(backlite::TaskId::from_text(id));
+        demand(found == expected, fmt::format("cancel of task {}: {}, not {}", id, backlite::to_string(found),
+                                              backlite::to_string(expected)));
+    }
+
+    // An unfinished task, which is at rest.
+    void cancel(std::size_t which, const std::string& id) {
+        const Task& task = model_.tasks.at(id);
         const Rule* registered = nullptr;
         for (std::size_t q = 0; q < queues; ++q) {
-            const bool knows = (model_.clients[op.client].serves >> q & 1U) != 0;
-            if (knows && task->second.queue == rules[q].name) registered = &rules[q];
+            const bool knows = (model_.clients[which].serves >> q & 1U) != 0;
+            if (knows && task.queue == rules[q].name) registered = &rules[q];
         }
-        const std::string id = task->first;
-        expect(id, task->second.claimed ? backlite::CancelResult::requested : backlite::CancelResult::cancelled);
+        cancel_is(which, id, task.claimed ? backlite::CancelResult::requested : backlite::CancelResult::cancelled);
         model_.cancel(id, registered);
     }
 
@@ -1176,6 +1377,7 @@ private:
         std::optional<Ms> next;
         for (const auto& [id, task] : model_.tasks) {
             if (task.due() > model_.now && (!next || task.due() < *next)) next = task.due();
+            if (task.expires && *task.expires > model_.now && (!next || *task.expires < *next)) next = task.expires;
         }
         if (next && *next - before > model_.now) advance(op, *next - before - model_.now);
     }
@@ -1196,6 +1398,7 @@ private:
         }
         for (const auto& [id, done] : model_.done) {
             check(id, done.cancelled   ? TaskStatus::cancelled
+                      : done.expired   ? TaskStatus::expired
                       : done.succeeded ? TaskStatus::succeeded
                                        : TaskStatus::failed);
         }
@@ -1234,6 +1437,7 @@ private:
     Model model_{};
     std::optional<Ms> due_{};  // of the tasks that are being added
     int priority_ = 0;         // the same
+    std::size_t numbers_ = 0;
     int foreign_ = 0;
     std::size_t checked_ = 0;
     bool ordered_ = false;
