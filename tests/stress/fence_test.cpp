@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Workers whose process is frozen past its lease, and go on when somebody else has their task; and long tasks while
-// another program keeps the file locked.
+// Workers whose process is frozen past its lease, and go on when somebody else has their task: what they return, save
+// and say of their progress counts no more. And long tasks while another program keeps the file locked.
 //     BACKLITE_ROUNDS=200 build/gcc/tests/backlite_stress "fence: *"
 
 #include <algorithm>
@@ -12,6 +12,7 @@
 #include <memory>
 #include <random>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -46,6 +47,7 @@ using backlite_test::WriteLock;
 using Steady = std::chrono::steady_clock;
 
 constexpr int nobody = -1;
+constexpr int stale_value = 7;
 
 struct Held {
     using Result = int;
@@ -63,11 +65,25 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Held, round)
 enum class Stale { success, exception, retry, snooze, discard };
 constexpr std::array<std::string_view, 5> names{"success", "exception", "retry", "snooze", "discard"};
 
+// Runs in one of the processes only, and says of its progress all the time.
+template <int Self>
+struct Witness {
+    static backlite::QueueConfig config() {
+        return {.name = Self == 0 ? "witness of the first" : "witness of the second"};
+    }
+};
+
 // What the processes tell each other about one task.
 struct Round {
+    std::atomic<bool> taken{false};
     std::atomic<int> holder{nobody};  // who entered it first
     std::atomic<int> peer{nobody};    // who entered it then
+    std::atomic<int> found{nobody};   // what the peer found saved
     std::atomic<int> entered{0};
+    std::atomic<bool> holder_says{false};
+    std::atomic<bool> stale_may_go_on{false};
+    std::atomic<int> stale_saves{0};  // 1: refused, 2: done
+    std::atomic<bool> witness_over{false};
     std::atomic<bool> stale_may_return{false};
     std::atomic<bool> peer_may_return{false};
     std::atomic<int> stale_reason{-1};  // the reason of its stop token, when it returned
@@ -77,6 +93,7 @@ struct Round {
 
 struct Shared {
     std::array<std::atomic<int>, 2> dropped{};  // outcomes that the fence kept out, by process
+    std::atomic<std::size_t> number{0};         // of the round
     Round* round = nullptr;
 };
 
@@ -87,11 +104,24 @@ void wait_for(const std::atomic<bool>& flag) {
 
 Outcome hold(Round& round, int self, Context& context) {
     ++round.entered;
-    int expected = nobody;
-    if (!round.holder.compare_exchange_strong(expected, self)) {
+    if (round.taken.exchange(true)) {
+        round.found = context.load<int>("by").value_or(nobody);
+        context.save("by", self);
+        context.progress(0.5, "peer");
         round.peer = self;
         wait_for(round.peer_may_return);
         return Outcome::success(self);
+    }
+    context.save("by", self);
+    if (round.holder_says) context.progress(0.25, "holder");
+    round.holder = self;
+    wait_for(round.stale_may_go_on);
+    context.progress(0.75, "stale");
+    try {
+        context.save("by", stale_value);
+        round.stale_saves = 2;
+    } catch (const backlite::ClaimLost&) {
+        round.stale_saves = 1;
     }
     wait_for(round.stale_may_return);
     const auto end = Steady::now() + backlite_test::patience;
@@ -109,6 +139,16 @@ Outcome hold(Round& round, int self, Context& context) {
     return Outcome::success(self);
 }
 
+void bear_witness(const Round& round, const Context& context) {
+    const auto end = Steady::now() + 3 * backlite_test::patience;
+    // Others may take its claim, too, before its process has shown that it goes on: then it runs again.
+    const std::stop_token token = context.stop_token();
+    for (int i = 0; !round.witness_over && !token.stop_requested() && Steady::now() < end; ++i) {
+        context.progress(0, std::to_string(i));
+        std::this_thread::sleep_for(200us);
+    }
+}
+
 void serve(const std::string& file, Shared& shared, int self, const Process::Inside& parent) {
     parent.wait();
     backlite::ClientConfig config = backlite_test::quick(file);
@@ -119,6 +159,12 @@ void serve(const std::string& file, Shared& shared, int self, const Process::Ins
     backlite::Client client{config};
     client.register_queue<Held>(
         [&](Context& context, const Held& task) { return hold(shared.round[task.round], self, context); });
+    const auto witness = [&](Context& context, const auto&) { bear_witness(shared.round[shared.number], context); };
+    if (self == 0) {
+        client.register_queue<Witness<0>>(witness);
+    } else {
+        client.register_queue<Witness<1>>(witness);
+    }
     client.start();
     parent.say("started");
     for (;;) ::pause();
@@ -135,6 +181,10 @@ std::string state_of(Look& look, const std::string& id) {
           "SELECT quote(attempts) || ' ' || quote(last_executed_at) || ' ' || quote(last_duration_micro) || ' ' || "
           "quote(succeeded) || ' ' || quote(expires_at) || ' ' || quote(error) || ' ' || quote(result) "
           "FROM backlite_tasks_completed WHERE id = '" +
+              id + "'",
+          "SELECT quote(name) || ' ' || quote(at) || ' ' || quote(value) FROM backlite_saved WHERE task = '" + id + "'",
+          "SELECT quote(claim) || ' ' || quote(at) || ' ' || quote(fraction) || ' ' || quote(message) "
+          "FROM backlite_progress WHERE task = '" +
               id + "'"}) {
         SQLite::Statement select(look.database(), sql);
         while (select.executeStep()) state += select.getColumn(0).getString() + '\n';
@@ -143,8 +193,24 @@ std::string state_of(Look& look, const std::string& id) {
     return state;
 }
 
+// Waits until a process has written whatever its other tasks have said by now: another one of its tasks speaks all the
+// time, and is written of twice, the second time when the turn of each other worker has come.
+void await_words(backlite::Client& client, Look& look, Round& round, std::size_t process) {
+    const std::string id =
+        (process == 0 ? client.add(Witness<0>{}).save() : client.add(Witness<1>{}).save()).at(0).str();
+    const auto word = [&] {
+        return look.text("SELECT ifnull(max(at || ' ' || message), '') FROM backlite_progress WHERE task = '" + id +
+                         "'");
+    };
+    std::string first;
+    REQUIRE(eventually([&] { return !(first = word()).empty(); }));
+    REQUIRE(eventually([&] { return word() != first; }));
+    round.witness_over = true;
+    REQUIRE(eventually([&] { return look.tasks("id = '" + id + "'") == 0; }));
+}
+
 TEST_CASE("fence: a worker frozen past its lease changes nothing when it goes on") {
-    const Harness harness("fence", 10);
+    const Harness harness("fence", 8);
     std::mt19937_64 random(harness.seed());
     const backlite_test::TempFolder folder;
     const std::string file = folder.file("app.db");
@@ -166,9 +232,15 @@ TEST_CASE("fence: a worker frozen past its lease changes nothing when it goes on
     std::size_t beside_running = 0;
     std::size_t by_token = 0;
     std::size_t kept_out = 0;
+    const auto said = [&](const std::string& id) {
+        return look.number("SELECT count(*) FROM backlite_progress WHERE message = 'peer' AND task = '" + id + "'") ==
+               1;
+    };
 
     for (std::size_t number = 0; number < harness.rounds(); ++number) {
         Round& round = shared.round[number];
+        shared.number = number;
+        round.holder_says = random() % 2 == 0;
         round.stale = static_cast<Stale>(random() % names.size());
         round.waits_for_token = random() % 2 == 0;
         const bool peer_is_done = random() % 4 == 0;
@@ -181,12 +253,22 @@ TEST_CASE("fence: a worker frozen past its lease changes nothing when it goes on
         freeze_at_rest(*processes[holder], file);
         REQUIRE(eventually([&] { return round.peer != nobody; }));
         REQUIRE(round.peer != round.holder);
-        if (peer_is_done) REQUIRE(eventually([&] { return look.completed("id = '" + id + "'") == 1; }));
+        REQUIRE(round.found == round.holder);
+        if (peer_is_done) {
+            REQUIRE(eventually([&] { return look.completed("id = '" + id + "'") == 1; }));
+        } else {
+            REQUIRE(eventually([&] { return said(id); }));
+        }
 
         const std::string before = state_of(look, id);
         const int dropped = shared.dropped[holder];
-        round.stale_may_return = true;
+        round.stale_may_go_on = true;
         processes[holder]->thaw();
+        REQUIRE(eventually([&] { return round.stale_saves != 0; }));
+        REQUIRE(round.stale_saves == 1);
+        await_words(client, look, round, holder);
+        REQUIRE(state_of(look, id) == before);
+        round.stale_may_return = true;
         REQUIRE(eventually([&] { return shared.dropped[holder] > dropped; }));
         REQUIRE(state_of(look, id) == before);
         if (round.waits_for_token) {
@@ -203,8 +285,10 @@ TEST_CASE("fence: a worker frozen past its lease changes nothing when it goes on
         if (!peer_is_done) ++beside_running;
         ++kept_out;
     }
-    fmt::print("  {} stale outcomes kept out, 0 rows changed; {} while the peer was inside, {} stop tokens fired;",
-               kept_out, beside_running, by_token);
+    fmt::print(
+        "  {} stale outcomes, saves and words kept out, 0 rows changed; {} while the peer was inside, {} stop "
+        "tokens fired;",
+        kept_out, beside_running, by_token);
     for (std::size_t i = 0; i < names.size(); ++i) fmt::print(" {} {}", names[i], kinds[i]);
     fmt::print("\n");
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Tasks return results while the processes that run them are killed again and again, and another process waits for
-// them: each result is that of the attempt that ran last, and each wait and callback comes.
+// Tasks return results, save values and say how far they are, while the processes that run them are killed again and
+// again, and another process waits for them: each result is that of the attempt that ran last, each attempt finds what
+// was saved last, what a task has said is its own, and each wait and callback comes.
 //     BACKLITE_ROUNDS=1000 build/gcc/tests/backlite_stress "results: *"
 
 #include <algorithm>
@@ -14,6 +15,7 @@
 #include <memory>
 #include <optional>
 #include <random>
+#include <sstream>
 #include <stdexcept>
 #include <string>
 #include <string_view>
@@ -39,6 +41,7 @@ namespace {
 
 using namespace std::chrono_literals;
 using backlite::Client;
+using backlite::Context;
 using backlite::FinishedTask;
 using backlite::TaskId;
 using backlite::TaskStatus;
@@ -55,8 +58,12 @@ struct Shared {
     std::atomic<std::uint64_t> waited{0};
     std::atomic<std::uint64_t> told{0};
     std::atomic<std::uint64_t> wrong{0};
+    std::atomic<std::uint64_t> loads{0};  ///< that found something
+    std::atomic<std::uint64_t> wrong_saves{0};
     std::atomic<bool> over{false};
     std::array<std::atomic<std::uint64_t>, most> latest{};  ///< of each task: the attempt that ran last
+    std::array<std::atomic<std::uint64_t>, most> saving{};  ///< what it was about to save last
+    std::array<std::atomic<std::uint64_t>, most> saved{};   ///< what it has saved last
 };
 
 struct Job {
@@ -75,9 +82,20 @@ NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Job, number)
 void serve(const std::string& file, Shared& shared) {
     backlite::ClientConfig config = backlite_test::quick(file, 3);
     Client client{config};
-    client.register_queue<Job>([&](const Job& job) {
+    client.register_queue<Job>([&](Context& context, const Job& job) {
+        // A save that a death has cut short may be in the file or not.
+        const std::uint64_t found = context.load<std::uint64_t>("attempt").value_or(0);
+        if (found != shared.saved[job.number] && found != shared.saving[job.number]) ++shared.wrong_saves;
+        if (found != 0) ++shared.loads;
+        shared.saved[job.number] = found;
         const std::uint64_t attempt = ++shared.attempts;
         shared.latest[job.number] = attempt;
+        context.progress(0.5, fmt::format("{} {}", job.number, attempt));
+        if (attempt % 2 == 0) {
+            shared.saving[job.number] = attempt;
+            context.save("attempt", attempt);
+            shared.saved[job.number] = attempt;
+        }
         std::this_thread::sleep_for(std::chrono::microseconds{(attempt * 7919) % 4'000});
         if (attempt % 3 == 0) throw std::runtime_error("again");
         return attempt;
@@ -145,8 +163,9 @@ TEST_CASE("results: however often processes die, a result is of the attempt that
         REQUIRE(user.await("done"));
     }
     const std::uint64_t added = (std::min)(shared.added.load(), most);
-    fmt::print("  {} tasks, {} attempts, {} waits\n", added, shared.attempts.load(), shared.waited.load());
     CHECK(shared.wrong == 0);
+    CHECK(shared.wrong_saves == 0);
+    CHECK(shared.loads > 0);
     CHECK(shared.told == added);
     CHECK(shared.waited > 0);
     SQLite::Database look(file, SQLite::OPEN_READONLY);
@@ -161,6 +180,26 @@ TEST_CASE("results: however often processes die, a result is of the attempt that
     }
     CHECK(results == added);
     CHECK(stale == 0);
+    SQLite::Statement said(look,
+                           "SELECT kept.task, message FROM backlite_progress JOIN backlite_tasks_completed AS kept "
+                           "ON kept.id = backlite_progress.task");
+    std::uint64_t words = 0;
+    std::uint64_t wrong_words = 0;
+    while (said.executeStep()) {
+        ++words;
+        const auto number = nlohmann::json::parse(said.getColumn(0).getString()).at("number").get<std::uint64_t>();
+        std::istringstream message(said.getColumn(1).getString());
+        std::uint64_t of = most;
+        std::uint64_t attempt = 0;
+        message >> of >> attempt;
+        if (of != number || attempt == 0 || attempt > shared.latest[number]) ++wrong_words;
+    }
+    CHECK(words > 0);
+    CHECK(wrong_words == 0);
+    CHECK(look.execAndGet("SELECT count(*) FROM backlite_saved").getInt() == 0);  // they go with a success
+    fmt::print("  {} tasks, {} attempts, {} waits, {} loads, {} words of progress; stale or wrong: {}, {}, {}\n", added,
+               shared.attempts.load(), shared.waited.load(), shared.loads.load(), words, stale + shared.wrong,
+               shared.wrong_saves.load(), wrong_words);
 }
 
 }  // namespace
