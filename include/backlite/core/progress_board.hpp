@@ -31,7 +31,8 @@ public:
     ProgressBoard(const ProgressBoard&) = delete;
     ProgressBoard& operator=(const ProgressBoard&) = delete;
 
-    /// The task of a worker says something. Whether the dispatcher has to be told that there is something to write.
+    /// The task of a worker says something. Whether the dispatcher has to be told, since it is to write sooner than it
+    /// knows.
     /// Errors: std::bad_alloc; then what it said before counts.
     [[nodiscard]] bool say(std::size_t worker, const detail::ClaimedTask& task, double fraction,
                            std::string_view message, detail::Ms at, Steady::time_point now);
@@ -58,7 +59,8 @@ private:
         Steady::time_point next BACKLITE_GUARDED_BY(mutex){};  ///< not written before
     };
 
-    void lower(Steady::time_point time) noexcept;
+    /// Whether it was later before.
+    bool lower(Steady::time_point time) noexcept;
     void find_next() noexcept;
 
     std::vector<Place> places_;  ///< by worker; never moved

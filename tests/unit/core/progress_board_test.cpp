@@ -89,6 +89,29 @@ TEST_CASE("ProgressBoard: of a task that is over nothing is written, and the nex
     CHECK(board.next() == start + 1ms + ProgressBoard::pause);
 }
 
+TEST_CASE("ProgressBoard: of tasks that say something before their worker's turn has come the first one alone calls") {
+    ProgressBoard board(2);
+    CHECK(board.say(0, task("a"), 0, "", Ms{1}, start));
+    CHECK_FALSE(board.say(1, task("b"), 0, "", Ms{1}, start));  // who was called writes of it, too
+    const auto notes = board.due(start);
+    CHECK(notes.size() == 2);
+    board.written(notes, start);
+    board.left(0);
+    board.left(1);
+    CHECK(board.say(0, task("c"), 0, "", Ms{2}, start + 1ms));
+    for (const char* const id : {"d", "e", "f"}) {
+        board.left(0);
+        CHECK_FALSE(board.say(0, task(id), 0, "", Ms{3}, start + 2ms));
+        CHECK_FALSE(board.say(1, task(id), 0, "", Ms{3}, start + 2ms));
+        board.left(1);
+    }
+    board.left(0);
+    CHECK(board.next() == start + ProgressBoard::pause);
+    CHECK(board.due(start + ProgressBoard::pause).empty());
+    CHECK(board.say(1, task("g"), 0, "", Ms{4}, start + ProgressBoard::pause));
+    CHECK(text(board.due(start + ProgressBoard::pause)) == "[g 1 0  4]");
+}
+
 TEST_CASE("ProgressBoard: workers do not wait for each other's turns") {
     ProgressBoard board(3);
     CHECK(board.say(2, task("c"), 1, "", Ms{1}, start));

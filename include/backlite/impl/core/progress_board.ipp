@@ -29,8 +29,8 @@ BACKLITE_DECL bool ProgressBoard::say(std::size_t worker, const detail::ClaimedT
         if (place.unwritten.exchange(true, std::memory_order_relaxed)) return false;
         next = (std::max)(place.next, now);
     }
-    lower(next);
-    return true;
+    // If it was as early before, the dispatcher knows: else every task of a worker that speaks at once would wake it.
+    return lower(next);
 }
 
 BACKLITE_DECL void ProgressBoard::left(std::size_t worker) noexcept {
@@ -63,11 +63,13 @@ BACKLITE_DECL void ProgressBoard::written(const std::vector<detail::ProgressNote
     find_next();
 }
 
-BACKLITE_DECL void ProgressBoard::lower(Steady::time_point time) noexcept {
+BACKLITE_DECL bool ProgressBoard::lower(Steady::time_point time) noexcept {
     Steady::rep known = next_.load(std::memory_order_relaxed);
     const Steady::rep wanted = time.time_since_epoch().count();
-    while (wanted < known && !next_.compare_exchange_weak(known, wanted, std::memory_order_acq_rel)) {
+    while (wanted < known) {
+        if (next_.compare_exchange_weak(known, wanted, std::memory_order_acq_rel)) return true;
     }
+    return false;
 }
 
 BACKLITE_DECL void ProgressBoard::find_next() noexcept {
@@ -75,7 +77,7 @@ BACKLITE_DECL void ProgressBoard::find_next() noexcept {
     next_.store((Steady::time_point::max)().time_since_epoch().count(), std::memory_order_release);
     for (Place& place : places_) {
         const detail::LockGuard lock(place.mutex);
-        if (place.unwritten.load(std::memory_order_relaxed)) lower(place.next);
+        if (place.unwritten.load(std::memory_order_relaxed)) static_cast<void>(lower(place.next));
     }
 }
 
