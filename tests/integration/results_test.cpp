@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <SQLiteCpp/SQLiteCpp.h>
@@ -178,6 +179,69 @@ TEST_CASE("result: a program that knows another Result gets an error that names 
     CHECK(other.result<NewRender>(id)->width == 3);
     CHECK(other.result<NewRender>(id)->depth == 1);
     CHECK(studio.client->result<Render>(id) == Size{3, 2});  // nothing is lost
+}
+
+TEST_CASE(
+    "result: two programs with different Result types run one queue, and each finds its own and refuses the other's") {
+    constexpr std::size_t tasks = 20;
+    const TempFolder folder;
+    const std::string file = folder.file("app.db");
+    std::vector<TaskId> ids;
+    {
+        Client client{quick(file)};
+        ids = client.add(std::vector<Render>(tasks, Render{"abc"})).save();
+    }
+    {
+        // Each holds its first task until the other one has one, too.
+        const auto run = [&](auto task, auto result) {
+            return [&file, task, result](const Process::Inside& parent) {
+                Client client{quick(file, 1)};
+                client.register_queue<decltype(task)>([&, first = true](const decltype(task)&) mutable {
+                    if (std::exchange(first, false)) {
+                        parent.say("runs");
+                        parent.wait();
+                    }
+                    return result;
+                });
+                client.start();
+                parent.say(client.wait_idle(patience) ? "done" : "not done");
+                parent.wait();
+            };
+        };
+        Process one(run(Render{}, Size{3, 2}));
+        Process two(run(OtherRender{}, Bytes{6}));
+        for (Process* const each : {&one, &two}) REQUIRE(each->await("runs"));
+        for (Process* const each : {&one, &two}) each->next();
+        for (Process* const each : {&one, &two}) REQUIRE(each->await("done"));
+    }
+    const Client reader{quick(file)};
+    std::size_t sizes = 0;
+    std::size_t bytes = 0;
+    for (const TaskId& id : ids) {
+        const auto refused = [&](auto is_own) {
+            try {
+                const bool right = is_own();
+                CHECK(right);
+                return false;
+            } catch (const EncodeError& error) {
+                CHECK(error.queue() == "render");
+                CHECK(error.task_id() == id.str());
+                return true;
+            }
+        };
+        CHECK(reader.status(id) == TaskStatus::succeeded);
+        const bool is_bytes = refused([&] { return reader.result<Render>(id) == Size{3, 2}; });
+        const bool is_size = refused([&] { return reader.result<OtherRender>(id)->bytes == 6; });
+        CHECK(is_bytes != is_size);
+        ++(is_size ? sizes : bytes);
+    }
+    CHECK(sizes > 0);
+    CHECK(bytes > 0);
+    Look look(file);
+    CHECK(look.completed("succeeded = 1 AND CAST(result AS text) = '{\"height\":2,\"width\":3}'") ==
+          static_cast<std::int64_t>(sizes));
+    CHECK(look.completed("succeeded = 1 AND CAST(result AS text) = '{\"bytes\":6}'") ==
+          static_cast<std::int64_t>(bytes));
 }
 
 TEST_CASE("result: of a task of another queue is a UsageError that names both") {
