@@ -100,7 +100,7 @@ public:
     /// tasks are cancelled or have lost their claims. See `Context::stop_token`.
     [[nodiscard]] std::stop_token stop_token() const noexcept { return attempt_.stop.token(); }
 
-    /// Why the token fired.
+    /// Why the token fired. Where some tasks are cancelled and the others have lost their claims: `cancelled`.
     [[nodiscard]] StopReason stop_reason() const noexcept { return attempt_.stop.reason(); }
 
     /// When the timeout fires the token; nullopt: the queue has none.

@@ -370,6 +370,34 @@ TEST_CASE_METHOD(Press, "batch: once all its tasks are cancelled its token fires
     for (const TaskId& id : ids) CHECK(becomes(id, TaskStatus::cancelled));
 }
 
+TEST_CASE_METHOD(Press,
+                 "batch: once some of its tasks are cancelled and the claims of all others lost its token fires") {
+    const Uncapped uncapped;
+    config.release_after = 200ms;
+    start([&](BatchContext& context, Points points) {
+        journal.note(text_of(points));
+        while (!context.stop_token().stop_requested()) std::this_thread::yield();
+        journal.note(std::string{backlite::to_string(context.stop_reason())});
+        throw std::runtime_error("stopped");
+    });
+    const std::vector<TaskId> ids = add({1, 2, 3});
+    REQUIRE(journal.await("1+2+3"));
+    const auto lose = [&] {
+        Look(file).run("UPDATE backlite_tasks SET claim = claim + 1 WHERE id <> '" + ids[1].str() + "'");
+    };
+    const bool cancelled_first = GENERATE(true, false);
+    if (!cancelled_first) {
+        lose();
+        REQUIRE(log->await({"claim lost", ids[2].str()}));
+    }
+    CHECK(client->cancel(ids[1]) == CancelResult::requested);
+    if (cancelled_first) lose();
+    CHECK(journal.await("cancelled"));
+    CHECK(becomes(ids[1], TaskStatus::cancelled));
+    for (const std::size_t lost : {0U, 2U}) CHECK(log->await({"outcome dropped", ids[lost].str()}));
+    CHECK(Look(file).tasks() == 2);
+}
+
 TEST_CASE_METHOD(Press, "batch: a claim that is lost changes nothing, and once all are its token fires") {
     const Uncapped uncapped;
     config.release_after = 200ms;

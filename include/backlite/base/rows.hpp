@@ -3,6 +3,7 @@
 // Plain rows that pass between the storage layer and the rest.
 
 #include <algorithm>
+#include <compare>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -51,6 +52,7 @@ struct ClaimKey {
     std::int64_t number = 0;
 
     friend bool operator==(const ClaimKey&, const ClaimKey&) noexcept = default;
+    friend std::strong_ordering operator<=>(const ClaimKey&, const ClaimKey&) noexcept = default;
 };
 
 /// A value that a task keeps between its attempts.

@@ -7,6 +7,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <map>
 #include <new>
 #include <optional>
 #include <string>
@@ -171,6 +172,9 @@ private:
 
     /// Those that wait for a worker go back, those that run are asked to stop.
     void stop_what_is_cancelled();
+    void set_cancels(std::vector<detail::ClaimKey> claims) noexcept;
+    /// Asks what runs to stop if it is cancelled; a batch also if the claims of its other tasks are lost.
+    void stop_cancelled_runs();
 
     /// Claims of queues that were found to be paused.
     void give_back_what_is_paused();
@@ -199,6 +203,7 @@ private:
 
     /// These claims are somebody else's by now: whoever works on one is told, and whatever comes of it changes nothing.
     void drop_claims(const std::vector<detail::ClaimKey>& leases, const std::vector<std::size_t>& lost);
+    /// REQUIRES: the claims are sorted.
     [[nodiscard]] static bool is_among(const std::vector<detail::ClaimKey>& claims,
                                        const detail::ClaimedTask& task) noexcept;
 
@@ -223,7 +228,9 @@ private:
     core::LookSchedule looks_{};
     core::ClockWatch clocks_;
     WakeSignals::Signals taken_{};
+    // Both sorted:
     std::vector<detail::ClaimKey> cancels_{};  ///< claims whose tasks are to end, as the file was read last
+    std::vector<detail::ClaimKey> missed_{};   ///< claims that were in memory and lost, as the last lease found
     detail::Ms ready_expires_ = store::never;  ///< when the first task expires that waits for a worker, or sooner
     std::atomic<std::uint64_t> looks_begun_{0};
     std::uint64_t foreign_seen_ = 0;  ///< how many commits of others there were when the file was last read
@@ -231,8 +238,8 @@ private:
     Steady::time_point next_observation_{};
     Steady::time_point next_strays_ = Steady::now() + std::chrono::seconds{1};  ///< other clients may be starting too
     OverdueWatch overdue_{parts_.config.stuck, parts_.events};
-    std::vector<detail::ClaimKey> lost_{};  ///< of running tasks, which the observers know of already
-    bool strays_ = true;                    ///< tasks may wait in queues that are not registered
+    std::map<detail::ClaimKey, int> lost_{};  ///< attempts that run, which the observers know of already
+    bool strays_ = true;                      ///< tasks may wait in queues that are not registered
 
     WakeSignals inbox_{};
     SessionEnd ending_{};

@@ -175,22 +175,18 @@ public:
         }
     }
 
-    /// Calls `each(const ClaimedTask&)`, under the lock, for the running task of this claim. Whether there is one.
-    template <class Each>
-    bool look_at_running(const detail::ClaimKey& claim, Each&& each) const {
-        const auto is_it = [&claim](const detail::ClaimedTask& task) {
-            return task.claim == claim.number && task.id == claim.id;
-        };
+    /// Calls `each(const ClaimedTask&)`, under the lock, for the running tasks that `which(const ClaimedTask&)` names,
+    /// those of batches one by one.
+    template <class Which, class Each>
+    void look_at_running(Which&& which, Each&& each) const {
         const detail::LockGuard lock(mutex_);
         for (const Slot& slot : slots_) {
             if (!slot.signal) continue;
-            const auto& others = slot.task.others;
-            const auto other = std::find_if(others.begin(), others.end(), is_it);
-            if (!is_it(slot.task) && other == others.end()) continue;
-            each(other == others.end() ? slot.task : *other);
-            return true;
+            if (which(slot.task)) each(slot.task);
+            for (const detail::ClaimedTask& other : slot.task.others) {
+                if (which(other)) each(other);
+            }
         }
-        return false;
     }
 
 private:

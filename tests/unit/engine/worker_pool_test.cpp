@@ -463,7 +463,7 @@ TEST_CASE("WorkerPool: of a batch that waits each task can be taken back by itse
     gate.open();
 }
 
-TEST_CASE("WorkerPool: a batch that runs is named once all its tasks are, and each is found by its claim") {
+TEST_CASE("WorkerPool: a batch that runs is named once all its tasks are, and each of them is found") {
     Gate gate;
     Shop shop(1, [&](std::size_t, const detail::ClaimedTask&, const Signal&) { gate.pass(); });
     shop.pool->offer(batch(batch_of({"a", "b"})));
@@ -477,10 +477,15 @@ TEST_CASE("WorkerPool: a batch that runs is named once all its tasks are, and ea
     CHECK(named({"a"}) == 0);
     CHECK(named({"b"}) == 0);
     CHECK(named({"a", "b"}) == 1);
-    std::string found;
-    CHECK(shop.pool->look_at_running({TaskId::from_text("b"), 2}, [&](const auto& one) { found = one.id.str(); }));
-    CHECK(found == "b");
-    CHECK_FALSE(shop.pool->look_at_running({TaskId::from_text("b"), 1}, [](const auto&) {}));
+    const auto found = [&](std::set<std::string> ids) {
+        std::string all;
+        shop.pool->look_at_running([&](const auto& one) { return ids.contains(one.id.str()); },
+                                   [&](const auto& one) { all += one.id.str(); });
+        return all;
+    };
+    CHECK(found({"a", "b", "c"}) == "ab");
+    CHECK(found({"b"}) == "b");
+    CHECK(found({"c"}).empty());
     gate.open();
 }
 

@@ -115,7 +115,7 @@ BACKLITE_DECL void Dispatcher::look() {
     taken_.refresh = false;
     strays_ = true;
     foreign_seen_ = state.foreign_commits;
-    cancels_ = std::move(state.cancels);
+    set_cancels(std::move(state.cancels));
     for (std::size_t i = 0; i < state.heads.size(); ++i) {
         parts_.pool.found_paused(i, state.heads[i].paused, number);
         parts_.pool.found_limited(i, state.heads[i].limits.any(), number);
@@ -203,7 +203,7 @@ BACKLITE_DECL void Dispatcher::cycle() {
                                                     .prepare = prepare},
                                                    patience_);
     if (plan.count && !result.refused_statistics) added.written();
-    if (plan.cancels) cancels_ = std::move(result.cancels);
+    if (plan.cancels) set_cancels(std::move(result.cancels));
     parts_.progress.written(plan.progress, parts_.clock.steady_now());
     commit.ended(scheduler_.outcomes(), plan, result);
     if (parts_.events != nullptr) tell_observers(plan, result);  // before what it claimed may start
@@ -225,6 +225,19 @@ BACKLITE_DECL void Dispatcher::stop_what_is_cancelled() {
     if (cancels_.empty()) return;
     const auto is_one = [this](const detail::ClaimedTask& task, auto&&...) { return is_among(cancels_, task); };
     give_back(is_one);
+    stop_cancelled_runs();
+}
+
+BACKLITE_DECL void Dispatcher::set_cancels(std::vector<detail::ClaimKey> claims) noexcept {
+    std::sort(claims.begin(), claims.end());
+    cancels_ = std::move(claims);
+}
+
+BACKLITE_DECL void Dispatcher::stop_cancelled_runs() {
+    // What is lost alone was asked already.
+    const auto is_one = [this](const detail::ClaimedTask& task) {
+        return is_among(cancels_, task) || is_among(missed_, task);
+    };
     parts_.pool.each_running(is_one, [this](const auto& signal) {
         if (signal->reason() == StopReason::none) parts_.timer.fire(signal, StopReason::cancelled);
     });
@@ -347,7 +360,7 @@ BACKLITE_DECL void Dispatcher::tell_outcome(const store::EndedAttempt& finished,
 }
 
 BACKLITE_DECL void Dispatcher::tell_claim_lost(const detail::ClaimKey& claim, std::size_t queue, int attempt) noexcept {
-    if (std::erase(lost_, claim) > 0) return;
+    if (lost_.erase(claim) > 0) return;
     parts_.events->tell(EventKind::claim_lost, [&](Event& event) {
         event.queue = parts_.queues[queue].config().name;
         event.task_id = claim.id;
@@ -361,37 +374,43 @@ BACKLITE_DECL void Dispatcher::tell_count(EventKind kind, std::int64_t count) no
 
 BACKLITE_DECL bool Dispatcher::is_among(const std::vector<detail::ClaimKey>& claims,
                                         const detail::ClaimedTask& task) noexcept {
-    return std::any_of(claims.begin(), claims.end(), [&task](const detail::ClaimKey& claim) {
-        return task.claim == claim.number && task.id == claim.id;
+    const auto found = std::lower_bound(claims.begin(), claims.end(), task, [](const auto& claim, const auto& other) {
+        return claim.id == other.id ? claim.number < other.claim : claim.id < other.id;
     });
+    return found != claims.end() && found->number == task.claim && found->id == task.id;
 }
 
 BACKLITE_DECL void Dispatcher::drop_claims(const std::vector<detail::ClaimKey>& leases,
                                            const std::vector<std::size_t>& lost) {
-    std::vector<detail::ClaimKey> claims;
+    if (leases.empty()) return;
+    missed_.clear();
     for (const std::size_t index : lost) {
-        if (!parts_.pool.is_ending(leases[index])) claims.push_back(leases[index]);  // not by a transaction of its own
+        if (!parts_.pool.is_ending(leases[index])) missed_.push_back(leases[index]);  // not by a transaction of its own
     }
-    if (claims.empty()) return;
-    const auto is_one = [&claims](const detail::ClaimedTask& task, auto&&...) { return is_among(claims, task); };
+    if (missed_.empty()) return;
+    std::sort(missed_.begin(), missed_.end());
+    const auto is_one = [this](const detail::ClaimedTask& task, auto&&...) { return is_among(missed_, task); };
     const std::vector<detail::ClaimedTask> unstarted = parts_.pool.withdraw(is_one);
-    for (const detail::ClaimKey& claim : claims) {
+    for (const detail::ClaimKey& claim : missed_) {
         parts_.tell(LogLevel::warning, "claim lost", {{"id", claim.id.str()}, {"claim", claim.number}});
     }
     parts_.pool.each_running(is_one, [this](const auto& signal) { parts_.timer.fire(signal, StopReason::claim_lost); });
+    stop_cancelled_runs();
     if (parts_.events == nullptr) return;
     for (const detail::ClaimedTask& task : unstarted) tell_claim_lost({task.id, task.claim}, task.queue, 0);
-    for (const detail::ClaimKey& claim : claims) {
+    struct Run {
+        detail::ClaimKey claim{};
         std::size_t queue = 0;
         int attempt = 0;
-        const bool runs = parts_.pool.look_at_running(claim, [&](const detail::ClaimedTask& task) {
-            queue = task.queue;
-            attempt = core::TaskRunner::attempt_number(task);
-        });
-        if (!runs) continue;
-        tell_claim_lost(claim, queue, attempt);
+    };
+    std::vector<Run> runs;
+    parts_.pool.look_at_running(is_one, [&runs](const detail::ClaimedTask& task) {
+        runs.push_back({{task.id, task.claim}, task.queue, core::TaskRunner::attempt_number(task)});
+    });
+    for (Run& run : runs) {
+        tell_claim_lost(run.claim, run.queue, run.attempt);
         try {
-            lost_.push_back(claim);
+            lost_.emplace(std::move(run.claim), run.attempt);
         } catch (const std::bad_alloc&) {  // its outcome will tell it once more
         }
     }
