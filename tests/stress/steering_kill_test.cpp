@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Tasks are cancelled and queues are paused while the processes that run them are killed again and again.
+// Tasks are cancelled, queues are paused, bounded queues are filled and tasks expire while the processes that run them
+// are killed again and again.
 // BACKLITE_ROUNDS: how many kills. BACKLITE_SEED replays the choices of a run.
 
 #include <algorithm>
@@ -13,6 +14,7 @@
 #include <map>
 #include <memory>
 #include <random>
+#include <set>
 #include <stdexcept>
 #include <string>
 #include <thread>
@@ -42,7 +44,7 @@ using backlite_test::Forked;
 using backlite_test::Harness;
 using backlite_test::TempFolder;
 
-enum class What : std::uint64_t { added, entered, cancelled, requested, paused, resumes };
+enum class What : std::uint64_t { added, taken, refused, entered, cancelled, requested, paused, resumes };
 
 struct Entry {
     What what{};
@@ -150,6 +152,164 @@ int steer(const std::string& database, const Record& record, std::uint64_t seed)
     return 0;
 }
 
+// ---- bounds and expiry ----------------------------------------------------------------------------------------------
+
+constexpr std::size_t bound = 5;
+
+/// Queues that take only so many, each in its way, and one whose tasks must start within some time.
+struct Rejecting {
+    std::uint64_t number = 0;
+    static backlite::QueueConfig config() { return {.name = "rejecting", .max_crashes = 1'000, .max_waiting = bound}; }
+};
+struct Dropping {
+    std::uint64_t number = 0;
+    static backlite::QueueConfig config() {
+        return {.name = "dropping",
+                .retention = backlite::Retention{.data = backlite::RetainData{}},
+                .max_crashes = 1'000,
+                .max_waiting = bound,
+                .overflow = backlite::Overflow::drop_oldest};
+    }
+};
+struct Roomy {
+    std::uint64_t number = 0;
+    static backlite::QueueConfig config() {
+        return {.name = "roomy", .max_crashes = 1'000, .max_waiting = bound, .overflow = backlite::Overflow::wait};
+    }
+};
+struct Expiring {
+    std::uint64_t number = 0;
+    static backlite::QueueConfig config() {
+        return {.name = "expiring",
+                .retention = backlite::Retention{.data = backlite::RetainData{}},
+                .max_crashes = 1'000,
+                .expires_after = 40ms};
+    }
+};
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Rejecting, number)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Dropping, number)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Roomy, number)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE_WITH_DEFAULT(Expiring, number)
+
+template <class T>
+void register_slow(Client& client, const Record& record) {
+    client.register_queue<T>([&record](const T& task) {
+        record.append(What::entered, task.number);
+        std::this_thread::sleep_for(std::chrono::microseconds{(task.number * 7919) % 6'000});
+    });
+}
+
+void register_bounded(Client& client, const Record& record) {
+    register_slow<Rejecting>(client, record);
+    register_slow<Dropping>(client, record);
+    register_slow<Roomy>(client, record);
+    register_slow<Expiring>(client, record);
+}
+
+// Runs tasks of all four queues and adds to them, until it is killed or told to end. Each task has a number of its own.
+int run_and_add(const std::string& database, const Record& record, std::uint64_t life) {
+    over = false;
+    std::signal(SIGTERM, [](int) { over = true; });
+    std::mt19937_64 random(life);
+    Client client{config(database)};
+    register_bounded(client, record);
+    client.start();
+    for (std::uint64_t number = life << 32; !over; ++number) {
+        record.append(What::added, number);
+        try {
+            switch (number % 4) {
+                case 0: client.add(Rejecting{number}).save(); break;
+                case 1: client.add(Dropping{number}).save(); break;
+                case 2: client.add(Roomy{number}).save(); break;
+                default: client.add(Expiring{number}).expires_after(number % 8 == 3 ? 1ms : 40ms).save();
+            }
+            record.append(What::taken, number);
+        } catch (const backlite::QueueFullError&) {
+            record.append(What::refused, number);
+        }
+        if (random() % 8 == 0) std::this_thread::sleep_for(std::chrono::microseconds{random() % 3'000});
+    }
+    client.stop(10s);
+    return 0;
+}
+
+TEST_CASE("steering: no add passes a bound and nothing that expires has started however often processes die") {
+    const Harness harness("steering bounds", 12);
+    const TempFolder folder;
+    const std::string database = folder.file("q.db");
+    const Record record(folder.file("record"));
+    {
+        Client once{config(database)};
+        // What each add leaves behind is looked at within its own transaction.
+        SQLite::Database host(database, SQLite::OPEN_READWRITE, 10'000);
+        host.exec("CREATE TABLE beyond (queue, number)");
+        host.exec(fmt::format(
+            "CREATE TRIGGER beyond AFTER INSERT ON backlite_tasks WHEN NEW.queue <> 'expiring' AND (SELECT count(*) "
+            "FROM backlite_tasks WHERE queue = NEW.queue AND claimed_at IS NULL) > {} BEGIN INSERT INTO beyond "
+            "SELECT NEW.queue, count(*) FROM backlite_tasks WHERE queue = NEW.queue AND claimed_at IS NULL; END",
+            bound));
+    }
+    std::mt19937_64 random(harness.seed());
+    std::uint64_t life = 0;
+    {
+        const auto live = [&] {
+            return std::make_unique<Forked>([&, number = ++life] { return run_and_add(database, record, number); });
+        };
+        std::vector<std::unique_ptr<Forked>> lives;
+        for (int i = 0; i < 3; ++i) lives.push_back(live());
+        for (std::size_t round = 0; round < harness.rounds(); ++round) {
+            std::this_thread::sleep_for(std::chrono::milliseconds{50 + random() % 200});
+            std::unique_ptr<Forked>& victim = lives[random() % lives.size()];
+            victim->kill(SIGKILL);
+            victim = live();
+        }
+        for (const auto& each : lives) each->kill(SIGKILL);
+    }
+    Forked last([&] {
+        Client client{config(database)};
+        register_bounded(client, record);
+        client.start();
+        for (const auto end = std::chrono::steady_clock::now() + 60s; !client.counts().empty();) {
+            if (std::chrono::steady_clock::now() > end) return 1;
+            std::this_thread::sleep_for(5ms);
+        }
+        return client.stop(10s) ? 0 : 2;
+    });
+    REQUIRE(last.join() == 0);
+    SQLite::Database look(database, SQLite::OPEN_READONLY);
+    CHECK(look.execAndGet("SELECT count(*) FROM beyond").getInt() == 0);
+    CHECK(look.execAndGet("SELECT count(*) FROM backlite_details").getInt() == 0);
+    CHECK(look.execAndGet("SELECT sum(waiting) FROM backlite_queues").getInt() == 0);
+
+    // A dropped one may have been in a process that died; one that has expired was in none.
+    std::set<std::uint64_t> ended, expired;
+    SQLite::Statement kept(look,
+                           "SELECT json_extract(CAST(task AS TEXT), '$.number'), kind FROM backlite_tasks_completed "
+                           "WHERE kind IN (1, 5)");
+    while (kept.executeStep()) {
+        const auto number = static_cast<std::uint64_t>(kept.getColumn(0).getInt64());
+        ended.insert(number);
+        if (kept.getColumn(1).getInt() == 5) expired.insert(number);
+    }
+    std::set<std::uint64_t> taken, entered;
+    std::size_t refused = 0;
+    for (const Entry& entry : record.all()) {
+        if (entry.what == What::taken) taken.insert(entry.number);
+        if (entry.what == What::entered) entered.insert(entry.number);
+        if (entry.what == What::refused) ++refused;
+    }
+    std::size_t lost = 0, both = 0;
+    for (const std::uint64_t number : taken) lost += entered.contains(number) || ended.contains(number) ? 0U : 1U;
+    for (const std::uint64_t number : expired) both += entered.contains(number) ? 1U : 0U;
+    fmt::print("  {} tasks taken, {} refused, {} dropped, {} expired\n", taken.size(), refused,
+               ended.size() - expired.size(), expired.size());
+    CHECK(lost == 0);
+    CHECK(both == 0);
+    CHECK(refused > 0);
+    CHECK(ended.size() > expired.size());
+    CHECK(!expired.empty());
+}
+
 TEST_CASE("steering: cancelled tasks never start again and paused queues stand still however often processes die") {
     const Harness harness("steering", 15);
     const TempFolder folder;
@@ -202,6 +362,8 @@ TEST_CASE("steering: cancelled tasks never start again and paused queues stand s
     for (const Entry& entry : all) {
         switch (entry.what) {
             case What::added: ++added; break;
+            case What::taken:
+            case What::refused: break;
             case What::cancelled:
             case What::requested:
                 ++(entry.what == What::cancelled ? cancelled : requested);
