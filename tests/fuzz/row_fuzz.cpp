@@ -3,7 +3,8 @@
 // In one file the tables are as the library makes them, and SQLite refuses values of a wrong type; in the other they
 // have lost STRICT and NOT NULL, so that every column holds whatever a damaged or handmade file may hold.
 // In both: no crash, no exception, good tasks run once and in order whatever lies beside them, and the client comes to
-// rest. In the first: nothing is claimed twice, claim numbers rise, every outcome lands, counts are right.
+// rest. In the first: nothing is claimed twice, claim numbers rise, every outcome lands, counts are right, no add
+// passes a bound, and what has not started by its expiry ends.
 //     CXX=clang++ cmake -C cmake/fuzz.cmake -S . -B build/fuzz -G Ninja && cmake --build build/fuzz
 //     tests/fuzz/run 600 row
 
@@ -49,14 +50,15 @@ constexpr std::int64_t most = (std::numeric_limits<std::int64_t>::max)();
 
 // ---- tasks ----------------------------------------------------------------------------------------------------------
 
-constexpr std::array<std::string_view, 3> names{"alpha", "beta", "gamma"};
+constexpr std::array<std::string_view, 3> names{"alpha", "beta", "gamma"};  // of good tasks
+constexpr std::array<std::string_view, 4> all_names{"alpha", "beta", "gamma", "bounded"};
 
 template <int N>
 struct Job {
     std::string text{};
     int number = 0;
     static backlite::QueueConfig config() {
-        backlite::QueueConfig config{.name = std::string{names[N]}, .max_attempts = N + 1, .max_crashes = N + 1};
+        backlite::QueueConfig config{.name = std::string{all_names[N]}, .max_attempts = N + 1, .max_crashes = N + 1};
         if (N == 0) config.retention = backlite::Retention{.duration = std::chrono::hours{1}};
         if (N == 2) config.retention = backlite::Retention{.only_failed = true, .data = backlite::RetainData{}};
         if (N == 2) config.backoff = std::chrono::seconds{5};
@@ -129,6 +131,7 @@ public:
         queues_.add(backlite::Queue<Job<0>>([](backlite::Context& c, const Job<0>&) { return process(c); }).release());
         queues_.add(backlite::Queue<Job<1>>([](backlite::Context& c, const Job<1>&) { return process(c); }).release());
         queues_.add(backlite::Queue<Job<2>>([](backlite::Context& c, const Job<2>&) { return process(c); }).release());
+        queues_.add(backlite::Queue<Job<3>>([](backlite::Context& c, const Job<3>&) { return process(c); }).release());
         backlite::ClientConfig config = backlite_test::quick_config(file_);
         config.num_workers = SteppedClient::workers;
         config.release_after = std::chrono::minutes{10};
@@ -174,6 +177,7 @@ constexpr std::array<std::string_view, 14> task_columns{
 constexpr std::array<std::string_view, 10> completed_columns{
     "id",   "created_at", "queue", "last_executed_at", "attempts", "last_duration_micro", "succeeded",
     "task", "expires_at", "error"};
+constexpr std::array<std::string_view, 3> detail_columns{"task", "expires_at", "metadata"};
 constexpr std::array<std::string_view, 6> client_columns{"owner",      "slot",    "workers",
                                                          "started_at", "boot_id", "version"};
 
@@ -207,7 +211,7 @@ void bind_any(FuzzedDataProvider& in, sqlite3_stmt* statement, int index, std::i
             return;
         }
         case 4: {
-            const std::string_view name = names[in.ConsumeIntegralInRange<std::size_t>(0, names.size() - 1)];
+            const std::string_view name = all_names[in.ConsumeIntegralInRange<std::size_t>(0, all_names.size() - 1)];
             sqlite3_bind_text64(statement, index, name.data(), name.size(), SQLITE_STATIC, SQLITE_UTF8);
             return;
         }
@@ -216,17 +220,21 @@ void bind_any(FuzzedDataProvider& in, sqlite3_stmt* statement, int index, std::i
 }
 
 // Binds what a sane program could have written there, as far as the column's type goes.
-void bind_sane(FuzzedDataProvider& in, sqlite3_stmt* statement, int index, std::string_view column, std::int64_t now) {
+void bind_sane(FuzzedDataProvider& in, sqlite3_stmt* statement, int index, std::string_view column, std::int64_t now,
+               bool details) {
     const auto text = [&](const std::string& value) {
         sqlite3_bind_text64(statement, index, value.data(), value.size(), SQLITE_TRANSIENT, SQLITE_UTF8);
     };
     if (column == "id") return text(fmt::format("row-{}", in.ConsumeIntegralInRange(0, 30)));
-    if (column == "queue") return text(std::string{names[in.ConsumeIntegralInRange<std::size_t>(0, names.size() - 1)]});
+    if (column == "queue")
+        return text(std::string{all_names[in.ConsumeIntegralInRange<std::size_t>(0, all_names.size() - 1)]});
     if (column == "error" || column == "boot_id") return text("text");
+    if (column == "metadata") return text("{}");
     if (column == "hold" && in.ConsumeBool()) {
         sqlite3_bind_int64(statement, index, 0);
         return;
     }
+    if (column == "task" && details) return text(fmt::format("row-{}", in.ConsumeIntegralInRange(0, 30)));
     if (column == "task") {
         std::string payload{sound_payload};
         if (in.ConsumeBool()) payload = in.ConsumeRandomLengthString(300);
@@ -269,7 +277,7 @@ void insert_row(World& world, FuzzedDataProvider& in, const char* table,
         if ((odd >> i & 1U) != 0) {
             bind_any(in, statement, index, now);
         } else {
-            bind_sane(in, statement, index, columns[i], now);
+            bind_sane(in, statement, index, columns[i], now, N == detail_columns.size());
         }
     }
     step_refusable(statement);
@@ -292,7 +300,7 @@ constexpr int good_each = 3;
 void reset(World& world) {
     for (const char* sql :
          {"DELETE FROM backlite_tasks", "DELETE FROM backlite_tasks_completed", "DELETE FROM backlite_clients",
-          "UPDATE backlite_meta SET value = 0 WHERE key = 'last_owner'"}) {
+          "DELETE FROM backlite_details", "UPDATE backlite_meta SET value = 0 WHERE key = 'last_owner'"}) {
         world.execute(sql);
     }
     const std::int64_t now = world.client().now().count();
@@ -334,6 +342,8 @@ private:
         for (int i = 0; i < rows; ++i) insert_row(world_, in_, "backlite_tasks", task_columns);
         const int completed = in_.ConsumeIntegralInRange(0, 3);
         for (int i = 0; i < completed; ++i) insert_row(world_, in_, "backlite_tasks_completed", completed_columns);
+        const int details = in_.ConsumeIntegralInRange(0, 4);
+        for (int i = 0; i < details; ++i) insert_row(world_, in_, "backlite_details", detail_columns);
         const int clients = in_.ConsumeIntegralInRange(0, 3);
         for (int i = 0; i < clients; ++i) insert_row(world_, in_, "backlite_clients", client_columns);
     }
@@ -349,7 +359,7 @@ private:
     }
 
     void step() {
-        switch (in_.ConsumeIntegralInRange(0, 11)) {
+        switch (in_.ConsumeIntegralInRange(0, 14)) {
             case 0:
                 world_.clock().advance(backlite::Duration{in_.ConsumeIntegralInRange<std::int64_t>(0, 3'600'000)});
                 break;
@@ -372,8 +382,51 @@ private:
             case 7: upkeep(); break;
             case 8: look(); break;
             case 9: run_one(); break;
+            case 10: insert_row(world_, in_, "backlite_details", detail_columns); break;
+            case 11:
+            case 12:
+                for (int i = in_.ConsumeIntegralInRange(1, 8); i > 0; --i) add();
+                break;
             default: claim();
         }
+    }
+
+    // An add to a queue that takes only so many, whatever lies there, and whose task may expire.
+    void add() {
+        constexpr std::int64_t bound = 4;
+        static const std::array<backlite::QueueConfig, 3> configs = [] {
+            std::array<backlite::QueueConfig, 3> made{};
+            for (std::size_t i = 0; i < made.size(); ++i) {
+                made[i] = Job<3>::config();
+                made[i].max_waiting = static_cast<std::size_t>(bound);
+                made[i].overflow = static_cast<backlite::Overflow>(i);
+            }
+            return made;
+        }();
+        std::array<backlite::detail::NewTask, 1> tasks{};
+        tasks[0].id = backlite::TaskId::from_text(fmt::format("added-{}", ++added_));
+        tasks[0].queue = all_names[3];
+        tasks[0].payload = sound_payload;
+        tasks[0].bounded = &configs[in_.ConsumeIntegralInRange<std::size_t>(0, configs.size() - 1)];
+        const backlite::detail::Ms now = client_.now();
+        if (in_.ConsumeBool()) {
+            tasks[0].expires_at = now + backlite::Duration{in_.ConsumeIntegralInRange<std::int64_t>(0, 100'000)};
+        }
+        std::vector<backlite::store::DroppedTask> dropped;
+        try {
+            client_.store().add({.tasks = tasks, .now = now, .dropped = &dropped}, {client_.config().busy_timeout, {}});
+        } catch (const backlite::QueueFullError&) {
+            return;
+        } catch (const backlite::StorageError&) {
+            if (world_.strict()) throw;
+            return;
+        }
+        client_.refresh();
+        if (!world_.strict()) return;
+        demand(
+            world_.number("SELECT count(*) FROM backlite_tasks NOT INDEXED WHERE queue = 'bounded' AND claimed_at IS "
+                          "NULL") <= bound,
+            "no add passes a bound");
     }
 
     void jump() {
@@ -496,6 +549,13 @@ private:
                                       "AND max(created_at, coalesce(wait_until, created_at)) <= {}",
                                       fmt::join(names, "', '"), client_.now().count())) == "0",
                "every task that is due is claimed");
+        if (!world_.strict()) return;
+        demand(world_.ask(fmt::format(
+                   "SELECT count(*) FROM backlite_details JOIN backlite_tasks ON id = backlite_details.task WHERE "
+                   "claimed_at IS NULL AND last_executed_at IS NULL AND attempts = 0 AND crashes = 0 AND queue IN "
+                   "('{}') AND expires_at <= {}",
+                   fmt::join(all_names, "', '"), client_.now().count())) == "0",
+               "what has not started by its expiry has ended");
     }
 
     void check_end() {
@@ -525,6 +585,7 @@ private:
     SteppedClient& client_;
     FuzzedDataProvider& in_;
     std::set<std::string> held_{};
+    int added_ = 0;
     bool inserted_ = false;
     bool tampered_ = false;
     bool died_ = false;
