@@ -233,6 +233,8 @@ private:
     void add_undo(Undo undo);
     /// The undos, and how the flow ends. `why`: it failed; nullopt: it was cancelled.
     [[nodiscard]] Outcome undo_all(const std::optional<std::string>& why);
+    /// With this it is a flow that has begun, whose cancel lets it undo. Errors: Suspended.
+    void note_cancel();
     std::vector<Undo> undos_{};
 };
 

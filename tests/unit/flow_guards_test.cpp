@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <functional>
+#include <new>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -430,6 +431,145 @@ TEST_CASE("Flow: one that fails without a reason is undone as any other") {
     CHECK(works.status(id) == TaskStatus::failed);
     REQUIRE_FALSE(drained.empty());
     CHECK(drained.attempts.back().error.empty());
+}
+
+TEST_CASE(
+    "Flow: one that is to undo, and throws before it comes to where it was, undoes all the same what lies behind") {
+    Works works;
+    bool throws = false;
+    bool first = true;
+    const auto begin = [&](Flow& flow) {
+        flow.step("charge", [] {});
+        flow.undo("refund", [&] { works.did.push_back("refund"); });
+        if (std::exchange(throws, false)) throw std::runtime_error("once, between two steps");
+        flow.step("reserve", [] {});
+    };
+    bool returns = false;
+    const auto release = [&](Flow& flow) {
+        flow.undo("release", {.max_attempts = 2, .backoff = 1s}, [&] {
+            works.did.push_back("release");
+            if (works.did.size() > 1) return;
+            throws = true;
+            throw std::runtime_error("no answer");
+        });
+    };
+    SECTION("it is cancelled") {
+        works.version = [&](Flow& flow) {
+            begin(flow);
+            release(flow);
+            flow.sleep("a day", 24h);
+        };
+        const TaskId id = works.add();
+        works.pass(1min);
+        CHECK(works.client.client().cancel(id) == CancelResult::requested);
+        throws = true;
+        works.pass(1min);
+        CHECK(works.status(id) == TaskStatus::cancelled);
+    }
+    SECTION("it is cancelled, and returns that it is to be retried") {
+        works.outcome = [&](Flow& flow) -> Outcome {
+            flow.undo("refund", [&] { works.did.push_back("refund"); });
+            if (std::exchange(returns, false)) return Outcome::retry_in(1s, "not now");
+            release(flow);
+            flow.sleep("a day", 24h);
+            return Outcome::success();
+        };
+        const TaskId id = works.add();
+        works.pass(1min);
+        CHECK(works.client.client().cancel(id) == CancelResult::requested);
+        returns = true;
+        works.pass(1min);
+        CHECK(works.status(id) == TaskStatus::cancelled);
+    }
+    SECTION("it is cancelled while it runs") {
+        works.version = [&](Flow& flow) {
+            begin(flow);
+            release(flow);
+            if (!std::exchange(first, false)) return flow.sleep("a day", 24h);
+            works.client.client().cancel(flow.context().task_id());
+            throw std::runtime_error("it was asked to stop");
+        };
+        const TaskId id = works.add();
+        works.pass(1min);
+        CHECK(works.status(id) == TaskStatus::cancelled);
+    }
+    SECTION("it has failed") {
+        works.version = [&](Flow& flow) {
+            begin(flow);
+            release(flow);
+            flow.step("ship", {.max_attempts = 1}, [] { throw std::runtime_error("no ship"); });
+        };
+        const TaskId id = works.add();
+        works.pass(1min);
+        CHECK(works.status(id) == TaskStatus::failed);
+    }
+    CHECK(works.did == Texts{"release", "release", "refund"});
+}
+
+TEST_CASE("Flow: one that is to undo, and throws where it would go on, undoes at once") {
+    Works works;
+    works.version = [&](Flow& flow) {
+        flow.step("charge", [] {});
+        flow.undo("refund", [&] { works.did.push_back("refund"); });
+        try {
+            flow.sleep("a day", 24h);
+            flow.step("ship", [] {});
+        } catch (...) {
+            works.did.push_back("run");
+            throw std::runtime_error("a suspension must not be caught");
+        }
+    };
+    const TaskId id = works.add();
+    works.pass(1s);
+    CHECK(works.client.client().cancel(id) == CancelResult::requested);
+    works.pass(1s);
+    CHECK(works.did == Texts{"run", "run", "refund"});
+    CHECK(works.status(id) == TaskStatus::cancelled);
+}
+
+TEST_CASE(
+    "Flow: one that throws each time before it comes to where it was ends with its attempts, and undoes the rest") {
+    Works works;
+    works.version = [&](Flow& flow) {
+        flow.step("charge", [] {});
+        flow.undo("refund", [&] { works.did.push_back("refund"); });
+        if (!works.did.empty()) {
+            works.did.push_back("run");
+            throw std::runtime_error("the new version is wrong");
+        }
+        flow.undo("release", [&] { works.did.push_back("release"); });
+        flow.sleep("a day", 24h);
+    };
+    const TaskId id = works.add();
+    works.pass(1min);
+    works.did = {"cancelled"};
+    CHECK(works.client.client().cancel(id) == CancelResult::requested);
+    works.pass(1min);
+    CHECK(works.did == Texts{"cancelled", "run", "run", "run", "refund"});
+    CHECK(works.status(id) == TaskStatus::cancelled);
+}
+
+TEST_CASE("Flow: one that has no memory on its last attempt is undone as any other") {
+    Works works;
+    works.version = [&](Flow& flow) {
+        flow.undo("release", [&] { works.did.push_back("release"); });
+        flow.undo("refund", {.max_attempts = 2, .backoff = 1s}, [&] {
+            works.did.push_back("refund");
+            if (works.did.size() < 3) throw std::bad_alloc();
+        });
+        flow.undo("hopeless", {.max_attempts = 1}, [&] {
+            works.did.push_back("hopeless");
+            throw std::bad_alloc();
+        });
+        throw std::bad_alloc();
+    };
+    const TaskId id = works.add();
+    const auto drained = works.pass(1min);
+    CHECK(works.did == Texts{"hopeless", "refund", "refund", "release"});
+    CHECK(works.status(id) == TaskStatus::failed);
+    CHECK(drained.count(Ending::retried) == 2);
+    REQUIRE_FALSE(drained.empty());
+    CHECK(contains(drained.attempts.back().error, "bad_alloc; undo \"hopeless\" failed too"));
 }
 
 TEST_CASE("Flow: an undo that cannot even begin holds up no other") {

@@ -94,6 +94,8 @@ protected:
 
     [[noreturn]] void suspend(Suspension why, detail::Ms until = {}, std::string_view signal = {});
     [[nodiscard]] Outcome suspended() const;
+    /// The same, since there is no memory now: that too spends no attempt.
+    [[nodiscard]] Outcome out_of_memory();
 
     [[noreturn]] void cannot_read(const Place& place, std::string_view type, const std::string& why) const;
 

@@ -89,7 +89,8 @@ BACKLITE_DECL std::optional<std::string> Flow::attempt(const Place& place, Durat
     } catch (const Suspended&) {
         throw;
     } catch (const std::bad_alloc&) {
-        throw;
+        if (!undoing_) throw;  // into an attempt of the queue; an undo has its own alone
+        return "std::bad_alloc";
     } catch (...) {
         const StopReason reason = context_.stop_reason();
         if (reason == StopReason::stopping) suspend(Suspension::stop);
@@ -299,6 +300,8 @@ BACKLITE_DECL Outcome Flow::run(const std::function<Outcome()>& body) {
         load();
     } catch (const Suspended&) {
         return suspended();
+    } catch (const std::bad_alloc&) {
+        return out_of_memory();
     }
     using Kind = Outcome::Kind;
     std::optional<Outcome> outcome;
@@ -318,6 +321,7 @@ BACKLITE_DECL Outcome Flow::run(const std::function<Outcome()>& body) {
         for_good = true;
     } catch (const std::bad_alloc&) {
         thrown = std::current_exception();
+        why = "std::bad_alloc";
     } catch (...) {
         thrown = std::current_exception();
         why = detail::current_error();
@@ -326,12 +330,24 @@ BACKLITE_DECL Outcome Flow::run(const std::function<Outcome()>& body) {
     if (suspension_ == Suspension::until || suspension_ == Suspension::stop || suspension_ == Suspension::lost) {
         return suspended();
     }
+    const bool asked = context_.stop_reason() == StopReason::cancelled;
+    const bool last = context_.attempt() >= context_.max_attempts() && context_.stop_reason() == StopReason::none;
+    const bool strayed = why && !for_good && !last && suspension_ == Suspension::none;
+    if (strayed && (failed_ || cancelled_ || asked)) {
+        // It may not have come to where it was: what is registered between here and there is to be undone first.
+        try {
+            if (asked && !undos_.empty()) note_cancel();
+        } catch (const Suspended&) {
+            return suspended();
+        }
+        if (thrown) std::rethrow_exception(thrown);
+        return std::move(*outcome);
+    }
     if (failed_) return undo_all(failed_);
     // A cancel that the history holds may have undone something already.
     const bool succeeded =
         suspension_ == Suspension::none && outcome && outcome->kind() == Kind::success && !history_.cancelled();
-    if ((cancelled_ || context_.stop_reason() == StopReason::cancelled) && !succeeded) return undo_all(std::nullopt);
-    const bool last = context_.attempt() >= context_.max_attempts() && context_.stop_reason() == StopReason::none;
+    if ((cancelled_ || asked) && !succeeded) return undo_all(std::nullopt);
     if (why && (for_good || last)) return undo_all(why);
     if (thrown) std::rethrow_exception(thrown);
     tell_unreached();
@@ -348,9 +364,7 @@ BACKLITE_DECL Outcome Flow::undo_all(const std::optional<std::string>& why) {
                 {{std::string{detail::flow_failed}, detail::text_json(*why)}}};
             write(values);
         } else if (context_.stop_reason() == StopReason::cancelled && !undos_.empty()) {
-            // With this it is a flow that has begun, whose cancel lets it undo.
-            const std::array<detail::SavedValue, 1> values{{{std::string{detail::flow_cancelled}, "true"}}};
-            write(values);
+            note_cancel();
         }
         for (auto undo = undos_.rbegin(); undo != undos_.rend(); ++undo) {
             try {
@@ -370,8 +384,15 @@ BACKLITE_DECL Outcome Flow::undo_all(const std::optional<std::string>& why) {
         }
     } catch (const Suspended&) {
         return suspended();
+    } catch (const std::bad_alloc&) {
+        return out_of_memory();
     }
     return Outcome::discard(text);
+}
+
+BACKLITE_DECL void Flow::note_cancel() {
+    const std::array<detail::SavedValue, 1> values{{{std::string{detail::flow_cancelled}, "true"}}};
+    write(values);
 }
 
 }  // namespace BACKLITE_VERSION_NAMESPACE

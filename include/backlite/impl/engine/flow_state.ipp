@@ -115,6 +115,13 @@ BACKLITE_DECL Outcome FlowState::suspended() const {
     return Outcome::retry("the flow was interrupted");
 }
 
+BACKLITE_DECL Outcome FlowState::out_of_memory() {
+    suspension_ = Suspension::until;
+    until_ = now() + Duration{std::chrono::seconds{1}};
+    signal_.clear();
+    return suspended();
+}
+
 BACKLITE_DECL detail::SavedValue FlowState::record_of(const Place& place, std::string record) const {
     return {std::string{detail::flow_values} + place.key, std::move(record)};
 }
