@@ -4,11 +4,14 @@
 // the processes, the effects in the host's own table.
 //     BACKLITE_ROUNDS=1000 build/gcc/tests/backlite_stress "flows: *killed*"
 //     BACKLITE_ROUNDS=100 build/gcc/tests/backlite_stress "flows: *frozen*"
+// A flow has 600 steps, or as many as BACKLITE_STEPS says.
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
 #include <memory>
 #include <random>
 #include <stdexcept>
@@ -46,9 +49,8 @@ using backlite_test::SharedMemory;
 using backlite_test::TempFolder;
 
 constexpr unsigned workers = 2;
-constexpr int at_once = 6;         // flows
-constexpr int steps = 600;         // of each
-constexpr int most_flows = 4'000;  // of a run
+constexpr int at_once = 6;              // flows
+constexpr int most_values = 8'000'000;  // of the steps of a run
 constexpr int tx_every = 50;
 constexpr int children = 3;
 
@@ -85,13 +87,19 @@ struct Ledger {
     std::atomic<std::size_t> changed{0};  // gave another value than it had returned
     std::atomic<std::size_t> stale{0};    // runs that found out that another had begun
     std::atomic<bool> over{false};
-    struct One {
-        std::atomic<int> runs{0};
-        std::atomic<int> undone{0};
-        std::atomic<std::int64_t> values[steps]{};  // zero: it has not returned
-    };
-    One flows[most_flows]{};
 };
+
+/// What those of one flow did; the values that its steps returned stand elsewhere.
+struct One {
+    std::atomic<int> runs{0};
+    std::atomic<int> undone{0};
+};
+
+/// A multiple of what is between two effects.
+[[nodiscard]] int steps_of_a_flow() {
+    const char* const text = std::getenv("BACKLITE_STEPS");
+    return std::clamp(text == nullptr ? 600 : std::atoi(text), 600, most_values / 100) / tx_every * tx_every;
+}
 
 class Town {
 public:
@@ -174,14 +182,14 @@ public:
         }
         int not_undone = 0;
         std::size_t failed = 0;
-        for (std::size_t i = 0; i < flows; ++i) {
-            const Ledger::One& one = ledger->flows[i];
-            if (fails(static_cast<int>(i))) ++failed;
-            if ((one.undone > 0) != fails(static_cast<int>(i))) ++not_undone;
-            for (int step = 0; step < steps; ++step) ++(one.values[step] != 0 ? returned : missing);
+        for (int i = 0; i < static_cast<int>(flows); ++i) {
+            if (fails(i)) ++failed;
+            if ((ones[static_cast<std::size_t>(i)].undone > 0) != fails(i)) ++not_undone;
+            for (int step = 0; step < steps; ++step) ++(value_at(i, step) != 0 ? returned : missing);
         }
-        fmt::print("  {} flows: {} steps returned, {} entered in vain, {} again; {} effects; {} stale runs\n", flows,
-                   returned, ledger->entered - returned, ledger->again.load(), effects, ledger->stale.load());
+        fmt::print(
+            "  {} flows of {} steps: {} steps returned, {} entered in vain, {} again; {} effects; {} stale runs\n",
+            flows, steps, returned, ledger->entered - returned, ledger->again.load(), effects, ledger->stale.load());
         CHECK(flows >= static_cast<std::size_t>(ledger->added));
         CHECK(missing == 0);
         CHECK(wrong == 0);
@@ -190,7 +198,7 @@ public:
         CHECK(ledger->changed == 0);
         CHECK(ledger->again <= again);
         CHECK(ledger->entered - returned <= beside);
-        CHECK(effects == flows * (steps / tx_every));
+        CHECK(effects == flows * static_cast<std::size_t>(steps / tx_every));
         CHECK(look.number("SELECT count(*) FROM (SELECT DISTINCT flow, step FROM effects)") ==
               static_cast<std::int64_t>(effects));
         CHECK(look.number("SELECT count(*) FROM backlite_saved") == 0);
@@ -200,29 +208,41 @@ public:
 
     TempFolder folder{};
     const std::string file = folder.file("flows.db");
+    const int steps = steps_of_a_flow();
+    const int most_flows = most_values / steps;
     const SharedMemory<Ledger> ledger{};
+    const SharedMemory<One> ones{static_cast<std::size_t>(most_flows)};
+    const SharedMemory<std::atomic<std::int64_t>> values{most_values};  // zero: that step has not returned
 
 private:
+    using Value = std::atomic<std::int64_t>;
+
+    /// What a step of a flow returned.
+    [[nodiscard]] Value& value_at(int number, int step) const {
+        return values[static_cast<std::size_t>(number) * static_cast<std::size_t>(steps) +
+                      static_cast<std::size_t>(step)];
+    }
+
     [[nodiscard]] std::int64_t value_of(int number) const {
         std::int64_t sum = 0;
-        for (const auto& value : ledger->flows[number].values) sum += value;
+        for (int step = 0; step < steps; ++step) sum += value_at(number, step);
         return sum + children * number;
     }
 
     /// Notes what a step gives; the first to note it may be a later run.
-    void note(std::atomic<std::int64_t>& value, std::int64_t given) const {
+    void note(Value& value, std::int64_t given) const {
         std::int64_t before = 0;
         if (!value.compare_exchange_strong(before, given) && before != given) ++ledger->changed;
     }
 
-    [[nodiscard]] std::int64_t enter(const std::atomic<std::int64_t>& value) const {
+    [[nodiscard]] std::int64_t enter(const Value& value) const {
         ++ledger->entered;
         if (value != 0) ++ledger->again;
         return ledger->next_value++;
     }
 
     Sum walk(Flow& flow, int number) const {
-        Ledger::One& one = ledger->flows[number];
+        One& one = ones[static_cast<std::size_t>(number)];
         const int run = ++one.runs;
         try {
             return Sum{number, add_up(flow, number, one)};
@@ -232,24 +252,25 @@ private:
         }
     }
 
-    std::int64_t add_up(Flow& flow, int number, Ledger::One& one) const {
+    std::int64_t add_up(Flow& flow, int number, One& one) const {
         SQLite::Database db(file, SQLite::OPEN_READWRITE, 5'000);
         std::int64_t sum = 0;
         flow.undo("undo", [&one] { ++one.undone; });
         for (int i = 0; i < steps; ++i) {
             std::int64_t given = 0;
+            Value& value = value_at(number, i);
             if (i % tx_every == tx_every - 1) {
                 given = flow.tx("count", db, [&](SQLite::Database& inside) {
                     SQLite::Statement insert(inside, "INSERT INTO effects VALUES (?, ?)");
                     insert.bind(1, number);
                     insert.bind(2, i);
                     insert.exec();
-                    return enter(one.values[i]);
+                    return enter(value);
                 });
             } else {
-                given = flow.step("add", [&] { return enter(one.values[i]); });
+                given = flow.step("add", [&] { return enter(value); });
             }
-            note(one.values[i], given);
+            note(value, given);
             sum += given;
             if (i == steps / 3) flow.sleep("rest", 1ms);
             if (i == steps / 2) {
