@@ -21,6 +21,7 @@
 
 #include <backlite/backlite.hpp>
 
+#include "flows.hpp"
 #include "raw.hpp"
 #include "stopwatch.hpp"
 #include "workload.hpp"
@@ -70,6 +71,15 @@ int measure_memory(const std::string& file) {
     std::this_thread::sleep_for(std::chrono::milliseconds{300});
     std::cout << most_memory() << std::endl;
     client.stop(backlite::Duration{0});
+    return 0;
+}
+
+int measure_join(const std::string& what) {
+    const std::size_t space = what.find(' ');
+    const std::int64_t count = std::stoll(what.substr(0, space));
+    const Joined joined = join_children(what.substr(space + 1), count);
+    if (joined.ran != count || !joined.right) return 1;
+    std::cout << most_memory() << std::endl;
     return 0;
 }
 
@@ -126,6 +136,7 @@ long long Child::hear() {
 std::optional<int> run_child(const std::vector<std::string_view>& arguments) {
     if (arguments.size() != 3 || arguments[0] != "--child") return std::nullopt;
     const std::string file{arguments[2]};
+    if (arguments[1] == "join") return measure_join(file);
     return arguments[1] == "insert" ? insert_what_is_asked_for(file) : measure_memory(file);
 }
 

@@ -38,6 +38,7 @@ private:
 ///                   in nanoseconds at which it called COMMIT
 ///   memory FILE     starts a client on the file, runs some of its tasks; answers with the most memory it had in use,
 ///                   in bytes
+///   join "N FILE"   starts a client on the file, and a flow with N children; the same answer
 [[nodiscard]] std::optional<int> run_child(const std::vector<std::string_view>& arguments);
 
 }  // namespace bench

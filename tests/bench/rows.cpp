@@ -13,6 +13,7 @@ std::vector<Row> all_rows() {
     append_beside_rows(rows);
     append_flat_rows(rows);
     append_dashboard_rows(rows);
+    append_flow_rows(rows);
     append_idle_rows(rows);
     append_compile_rows(rows);
     return rows;

@@ -64,6 +64,7 @@ void append_load_rows(std::vector<Row>& rows);
 void append_beside_rows(std::vector<Row>& rows);
 void append_flat_rows(std::vector<Row>& rows);
 void append_dashboard_rows(std::vector<Row>& rows);
+void append_flow_rows(std::vector<Row>& rows);
 void append_idle_rows(std::vector<Row>& rows);
 void append_compile_rows(std::vector<Row>& rows);
 
