@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <functional>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -88,6 +89,32 @@ TEST_CASE_METHOD(Agency, "flow: a signal that comes while the flow is about to w
     const TaskId id = client.add(Trip{"ping"}).save().front();
     for (int i = 0; i < 300; ++i) CHECK(client.signal(id, "ball", i) == SignalResult::sent);
     CHECK(await_status(client, id, TaskStatus::succeeded));
+}
+
+TEST_CASE_METHOD(Agency,
+                 "flow: a signal that comes after the flow has looked, and before its wait is written, wakes it") {
+    const Uncapped uncapped;
+    Client signaller(quick(file));  // not started
+    struct AtTheEnd {
+        std::function<void()> act;
+        ~AtTheEnd() { act(); }
+    };
+    std::atomic<int> attempts{0};
+    config = quick(file, 1);
+    config.around = {[&](backlite::Context& context, const backlite::Next& next) {
+        const AtTheEnd signal{[&] {
+            if (++attempts == 1) (void)signaller.signal(context.task_id(), "ball", 1);
+        }};
+        return next();
+    }};
+    Client client(config);
+    client.register_flow<Trip>(
+        [&](Flow& flow, const Trip&) { journal.note(flow.wait<int>("ball", 1h) ? "caught" : "lost"); });
+    client.start();
+    const TaskId id = client.add(Trip{}).save().front();
+    CHECK(await_status(client, id, TaskStatus::succeeded));
+    CHECK(journal.entries() == std::vector<std::string>{"caught"});
+    CHECK(attempts == 2);
 }
 
 TEST_CASE_METHOD(Agency, "flow: a cancel stops the step that runs, the undos run, and then it has ended as cancelled") {
