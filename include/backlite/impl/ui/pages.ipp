@@ -171,13 +171,13 @@ BACKLITE_DECL Pages::Wanted Pages::wanted(const View& view, std::string_view lis
     std::vector<TaskState> states = states_of(list, view.get("state"));
     if (part == "finished" || (search && !view.get("ended").empty())) {
         if (view.get("state").empty()) states = states_of(list, "finished");
-        std::erase_if(states, [](TaskState one) { return one < TaskState::succeeded; });
+        std::erase_if(states, [](TaskState one) noexcept { return one < TaskState::succeeded; });
     } else if (part == "unfinished") {
         if (view.get("state").empty()) {
             states = states_of("upcoming", {});
             states.push_back(TaskState::running);
         }
-        std::erase_if(states, [](TaskState one) { return one >= TaskState::succeeded; });
+        std::erase_if(states, [](TaskState one) noexcept { return one >= TaskState::succeeded; });
     }
     if (states.empty() || !read_filter(view, narrow)) {
         found.fault = "What narrows the list cannot be understood.";

@@ -28,7 +28,7 @@ inline constexpr std::int64_t kept_log_bytes = std::int64_t{64} << 20;
 
 /// The processes that read a database now, such as "71 (this process), 92 (sqlite3)", by their locks in its `-shm`
 /// (sqlite.org/walformat.html, 2.3), as the system lists them; "unknown" where it does not. Who writes holds such a
-/// lock too, so it looks again, a hundred times, while somebody does.
+/// lock too, so it looks again, a hundred times, while somebody does; and ten times before it says that nobody reads.
 [[nodiscard]] std::string readers_of(const std::string& database);
 
 }  // namespace sqlite

@@ -2,8 +2,13 @@
 #include <cstdint>
 #include <filesystem>
 #include <fstream>
+#include <stop_token>
 #include <string>
+#include <thread>
+#include <vector>
 
+#include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include <fmt/format.h>
@@ -46,6 +51,28 @@ TEST_CASE("readers_of: names this process while a connection of it reads, and no
     database.execute("COMMIT");
     CHECK(readers_of(file) == "unknown");
     CHECK(readers_of(file + "-none") == "unknown");
+}
+
+TEST_CASE("readers_of: misses nobody while other files are locked and unlocked, which tears the system's list") {
+    TestDatabase database;
+    const TempFolder folder;
+    database.execute("BEGIN; SELECT * FROM backlite_meta");
+    const std::jthread others([&folder](const std::stop_token& stop) {
+        std::vector<int> files;
+        for (int i = 0; i < 300; ++i) {
+            files.push_back(::open(folder.file(std::to_string(i)).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+        }
+        while (!stop.stop_requested()) {
+            for (const int file : files) ::flock(file, LOCK_EX);
+            for (const int file : files) ::flock(file, LOCK_UN);
+        }
+        for (const int file : files) ::close(file);
+    });
+    int missed = 0;
+    for (int i = 0; i < 3000; ++i) {
+        if (readers_of(database.connection.file()) == "unknown") ++missed;
+    }
+    CHECK(missed == 0);
 }
 
 }  // namespace

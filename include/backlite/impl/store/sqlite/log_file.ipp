@@ -29,11 +29,12 @@ BACKLITE_DECL std::string readers_of(const std::string& database) {
     constexpr long first_read_lock = 123;
     constexpr long last_read_lock = 127;
     const int self = platform::own_pid();
-    std::string own;  // among files with this inode number
-    std::vector<std::pair<std::string, int>> readers;
+    std::string text;
     bool written = true;
-    for (int round = 0; written && round < 100; ++round) {
-        readers.clear();
+    // The list is torn where locks of other files end while it is read: then somebody who reads may be missing.
+    for (int round = 0; round < 100 && (written || (text.empty() && round < 10)); ++round) {
+        std::string own;  // among files with this inode number
+        std::vector<std::pair<std::string, int>> readers;
         written = false;
         for (const platform::ProcessLock& lock : platform::process_locks(shm->identity.inode)) {
             if (lock.pid == self) own = lock.file;
@@ -42,12 +43,12 @@ BACKLITE_DECL std::string readers_of(const std::string& database) {
             const bool reads = lock.shared && lock.first <= last_read_lock && lock.last >= first_read_lock;
             if (reads && std::find(readers.begin(), readers.end(), reader) == readers.end()) readers.push_back(reader);
         }
-    }
-    std::string text;
-    for (const auto& [file, pid] : readers) {
-        if (file != own) continue;
-        const std::string name = pid == self ? "this process" : platform::process_name(pid);
-        text += detail::format("{}{} ({})", {text.empty() ? "" : ", ", pid, name});
+        text.clear();
+        for (const auto& [file, pid] : readers) {
+            if (file != own) continue;
+            const std::string name = pid == self ? "this process" : platform::process_name(pid);
+            text += detail::format("{}{} ({})", {text.empty() ? "" : ", ", pid, name});
+        }
     }
     return text.empty() ? "unknown" : text;
 }
