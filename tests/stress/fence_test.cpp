@@ -210,7 +210,7 @@ void await_words(backlite::Client& client, Look& look, Round& round, std::size_t
 }
 
 TEST_CASE("fence: a worker frozen past its lease changes nothing when it goes on") {
-    const Harness harness("fence", 8);
+    const Harness harness("fence", 10);
     std::mt19937_64 random(harness.seed());
     const backlite_test::TempFolder folder;
     const std::string file = folder.file("app.db");
